@@ -1,0 +1,218 @@
+"""The wire contract: one usage event, as it stands on the topic ``usage.events``.
+
+This model is the only definition. The JSON Schema in the repository, the worker's decoder and the columns of the
+warehouse are derived from it or tested against it. Nothing here reads prompt or response text, and nothing may.
+
+Token convention (OpenTelemetry GenAI semantic conventions, https://opentelemetry.io/docs/specs/semconv/gen-ai/):
+``input_tokens`` is everything that went in, cache reads and writes included; ``output_tokens`` is everything that came
+out, reasoning included. The details never exceed the total. Absent is not zero: absent means "not reported".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal, Self
+from uuid import uuid4
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+
+SCHEMA_VERSION: Final = 1
+TOPIC: Final = "usage.events"
+
+TOKENS_MAX: Final = 1_000_000_000  # a thousand times the largest context sold; keeps a cost far below Int64 in 1e-12 USD
+DURATION_MS_MAX: Final = 2_678_400_000  # 31 days, the longest metered job; fits UInt32
+METADATA_BYTES_MAX: Final = 4_096  # metadata is for finding an event again, not for content
+UNITS_MAX: Final = 16  # different units one call can be metered in
+NAME_CHARS_MAX: Final = 128
+ERROR_CHARS_MAX: Final = 1_024
+
+# An event that a client publishes about itself when it had to drop usage events: quantities["dropped_events"].
+DROPPED_PROVIDER: Final = "costream"
+DROPPED_MODEL: Final = "dropped-events"
+DROPPED_UNIT: Final = "dropped_events"
+
+Operation = Literal[
+    "chat", "embedding", "transcription", "speech", "image", "search", "gpu", "cpu", "storage", "network", "api"
+]
+Status = Literal["ok", "error"]
+UsageStatus = Literal["reported", "estimated", "missing"]
+
+# Control characters forge log lines, mail subjects and rows; no name needs them.
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
+AMOUNT: Final = r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,12})?$"  # USD per event: below 1,000,000, Decimal(18, 12)
+QUANTITY: Final = r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?$"
+
+
+def _exact(value: Any, info: ValidationInfo) -> Any:
+    """Refuse what has already lost digits: floats anywhere, and JSON numbers on the wire (write ``"0.05"``)."""
+    if isinstance(value, Decimal) and info.mode == "python":
+        return value
+    if isinstance(value, str):
+        return value
+    if info.mode == "python" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"an amount is decimal text such as \"0.05\", not {type(value).__name__} {value!r}")
+
+
+def _plain(value: Decimal) -> str:
+    return f"{value:f}"
+
+
+def _decimal_text(pattern: str, *, digits: int) -> Any:
+    """A Decimal in Python, its plain text on the wire: no exponent, no sign, at most 12 digits after the point."""
+
+    def parse(value: Any) -> Any:
+        if not isinstance(value, Decimal) and not _matches(pattern, value):
+            raise ValueError(f"{value!r} is not plain decimal text with at most 12 digits after the point")
+        number = value if isinstance(value, Decimal) else Decimal(value)
+        if not number.is_finite() or not _matches(pattern, _plain(number)):
+            raise ValueError(f"{number} is not between 0 and 1e{digits} with at most 12 digits after the point")
+        return number
+
+    return Annotated[
+        Decimal,
+        BeforeValidator(parse),
+        BeforeValidator(_exact),
+        PlainSerializer(_plain, return_type=str, when_used="json"),
+        WithJsonSchema({"type": "string", "pattern": pattern}),
+    ]
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return re.fullmatch(pattern.removeprefix("^").removesuffix("$"), text, re.ASCII) is not None
+
+
+def _to_utc_milliseconds(value: datetime) -> datetime:
+    """Milliseconds are what is stored, so two events that differ below them are the same event."""
+    moment = value.astimezone(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _rfc3339(value: datetime) -> str:
+    return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+
+
+def _small(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
+    if size > METADATA_BYTES_MAX:
+        raise ValueError(f"metadata is {size} bytes of JSON, more than {METADATA_BYTES_MAX}")
+    return value
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARS_MAX, pattern=PRINTABLE)]
+Label = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX, pattern=PRINTABLE)]
+Tokens = Annotated[int, Field(ge=0, le=TOKENS_MAX)]
+Milliseconds = Annotated[int, Field(ge=0, le=DURATION_MS_MAX)]
+Amount = _decimal_text(AMOUNT, digits=6)
+Quantity = _decimal_text(QUANTITY, digits=18)
+Unit = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Moment = Annotated[
+    AwareDatetime,
+    AfterValidator(_to_utc_milliseconds),
+    PlainSerializer(_rfc3339, return_type=str, when_used="json"),
+]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_small)]
+
+
+class UsageEvent(BaseModel):
+    """One call to a model or API, or one metered use of a resource. Counted once per ``request_id``.
+
+    Raises ``pydantic.ValidationError`` when built from values that break the contract; the message names the field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, title="UsageEvent")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    request_id: Name = Field(description="One per call, made by the caller; the guard against counting twice.")
+    occurred_at: Moment = Field(description="When the call happened, RFC 3339 with a zone; kept to the millisecond.")
+    provider: Name = Field(description="gen_ai.provider.name: openai, anthropic, aws, ...")
+    model: Name = Field(description="gen_ai.response.model: the model that answered; for servers the instance type.")
+    operation: Operation = "chat"
+    feature: Label = Field(default="", description="The product feature, route or context that spent.")
+    task_type: Label = ""
+    user_id: Label = ""
+    team: Label = ""
+    environment: Label = ""
+    session_id: Label = ""
+    metadata: Metadata = Field(
+        default_factory=dict,
+        description="Your own keys, at most 4 KB of JSON; parent_id, workflow_id and requested_model have a meaning.",
+    )
+    status: Status = "ok"
+    error: Annotated[str, StringConstraints(max_length=ERROR_CHARS_MAX)] = ""
+    duration_ms: Milliseconds | None = None
+    time_to_first_token_ms: Milliseconds | None = None
+    input_tokens: Tokens | None = Field(default=None, description="All that went in, cache reads and writes included.")
+    output_tokens: Tokens | None = Field(default=None, description="All that came out, reasoning included.")
+    cache_read_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
+    reasoning_tokens: Tokens | None = None
+    quantities: dict[Unit, Quantity] = Field(
+        default_factory=dict, max_length=UNITS_MAX, description="Unit to decimal text, such as audio_seconds: 90.5."
+    )
+    usage_status: UsageStatus = "reported"
+    reported_cost_usd: Amount | None = Field(
+        default=None, description="What the provider or caller says it cost; kept apart, never used as the cost."
+    )
+    unit_prices: dict[Unit, Quantity] = Field(
+        default_factory=dict, max_length=UNITS_MAX, description="USD per unit, for an API outside every price table."
+    )
+    revenue_usd: Amount | None = None
+
+    @model_validator(mode="after")
+    def _keeps_the_token_convention(self) -> Self:
+        _check_details("input_tokens", self.input_tokens, self.cache_read_tokens, self.cache_write_tokens)
+        _check_details("output_tokens", self.output_tokens, self.reasoning_tokens)
+        if self.usage_status == "missing" and self._reports_usage():
+            raise ValueError("usage_status is 'missing' but usage is given: send 'reported' or 'estimated'")
+        return self
+
+    def _reports_usage(self) -> bool:
+        counts = (self.input_tokens, self.output_tokens)  # the details never come without their total
+        return bool(self.quantities) or any(count is not None for count in counts)
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        new_id: Callable[[], str] = lambda: str(uuid4()),
+        **fields: Any,
+    ) -> Self:
+        """A new event: fills ``request_id`` (UUID v4) and ``occurred_at`` (now) where the caller gives none."""
+        return cls(**{"request_id": fields.get("request_id") or new_id(), "occurred_at": clock()} | fields)
+
+    def to_json(self) -> bytes:
+        """The bytes on the wire: UTF-8 JSON; fields at their default are left out, the version never."""
+        fields = self.model_dump_json(exclude_defaults=True)
+        return f'{{"schema_version":{self.schema_version},{fields[1:]}'.encode()
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The published JSON Schema (draft 2020-12) of the bytes on the wire."""
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | cls.model_json_schema(mode="validation")
+
+
+def _check_details(total_name: str, total: int | None, *details: int | None) -> None:
+    given = [detail for detail in details if detail is not None]
+    if given and total is None:
+        raise ValueError(f"a detail of {total_name} is given without {total_name} itself")
+    if total is not None and sum(given) > total:
+        raise ValueError(f"the details of {total_name} sum to {sum(given)}, more than {total_name} = {total}")

@@ -1,0 +1,91 @@
+"""The one configuration of the application: every ``COSTREAM_*`` variable, parsed, bounded and frozen at start."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PositiveDuration = Annotated[timedelta, Field(gt=timedelta(0))]
+
+
+class Settings(BaseSettings):
+    """Environment variables ``COSTREAM_<FIELD>``; durations are seconds or ISO 8601 (``PT10M``)."""
+
+    model_config = SettingsConfigDict(env_prefix="COSTREAM_", frozen=True, extra="forbid")
+
+    # Kafka
+    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: SecretStr = SecretStr("")
+    kafka_ssl_ca_location: str = Field(default="", description="CA file; empty takes the system's.")
+    topic_prefix: str = Field(default="", pattern=r"^[a-zA-Z0-9._-]*$", description="Put before all four topic names.")
+    consumer_group: str = "costream"
+    source: str = Field(
+        default="",
+        description="Names the incarnation of usage.events whose offsets count; empty takes Kafka's own topic id.",
+    )
+    session_timeout: PositiveDuration = Field(
+        default=timedelta(seconds=15), description="How long a killed worker's partitions lie idle."
+    )
+
+    # Warehouse
+    clickhouse_url: str = Field(
+        default="http://127.0.0.1:8123", description="http(s)://HOST:PORT, or chdb:///FOLDER for the embedded engine."
+    )
+    clickhouse_database: str = Field(default="costream", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")
+    clickhouse_user: str = "default"
+    clickhouse_password: SecretStr = SecretStr("")
+
+    # Ingest
+    batch_rows_max: int = Field(
+        default=60_000, gt=0, le=1_000_000, description="Events in one flush: ClickHouse wants few large inserts."
+    )
+    batch_wait_max: PositiveDuration = Field(
+        default=timedelta(milliseconds=500), description="The longest an event waits for its flush to fill."
+    )
+    event_future_max: PositiveDuration = Field(
+        default=timedelta(minutes=10), description="An event further ahead of its arrival is refused: a wrong clock."
+    )
+    retention: PositiveDuration = Field(
+        default=timedelta(days=90), description="Older events are refused; raw rows are kept this long."
+    )
+    dedup_window: PositiveDuration = Field(
+        default=timedelta(days=7), description="How far back an id with other content is recognised as a conflict."
+    )
+    dedup_ids_max: int = Field(
+        default=20_000_000, gt=0, description="Ids in memory; beyond it the oldest hours go and the window shrinks."
+    )
+
+    # Watch
+    watch_interval: PositiveDuration = Field(
+        default=timedelta(seconds=1), description="The least time between two judgements of the current hours."
+    )
+    spike_enabled: bool = True
+    spike_threshold: Decimal = Field(default=Decimal("3.0"), gt=1, description="An hour above this times the average.")
+    spike_clear: Decimal = Field(default=Decimal("2.0"), gt=0, description="The alert clears below this times it.")
+    spike_history_hours_max: int = Field(default=168, ge=24, description="Whole hours averaged.")
+    spike_history_hours_min: int = Field(default=24, ge=1, description="Fewer give no relative alert.")
+    anomaly_enabled: bool = True
+    anomaly_score: Decimal = Field(default=Decimal("3.5"), gt=0, description="Robust standard deviations to open at.")
+    anomaly_score_clear: Decimal = Field(default=Decimal("2.0"), gt=0)
+    alert_cost_usd_min: Decimal = Field(
+        default=Decimal("1"), ge=0, description="USD above the expected cost below which no hour is worth an alert."
+    )
+
+    # Health and metrics
+    health_bind: str = "127.0.0.1"
+    health_port: int = Field(default=9108, ge=0, le=65_535, description="0 takes a free port; it is logged.")
+    stall_max: PositiveDuration = Field(
+        default=timedelta(seconds=60), description="Lag without progress for this long makes the worker not ready."
+    )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def topic(self, name: str) -> str:
+        return self.topic_prefix + name
