@@ -1,0 +1,377 @@
+"""Bytes to one checked frame, and refusals with their reason.
+
+Every message passes a gate on its own: a strict msgspec decoder derived from the contract's published schema. Only
+accepted bytes are read into columns, so a bad message costs no one but itself. What the gate refuses goes to the
+pydantic model, which has the last word: it either accepts the message in canonical form (another spelling of a valid
+time, say) or gives the reason a person reads in the dead-letter topic.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Literal, Protocol
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from polars.exceptions import PolarsError
+from pydantic import ValidationError
+
+from costream.events import AMOUNT, METADATA_BYTES_MAX, UsageEvent
+
+EVENT_BYTES_MAX: Final = 65_536  # the longest valid event is half of it, written with every escape
+REASON_INPUT_CHARS_MAX: Final = 80
+REASONS_MAX: Final = 5  # faults named of one message; a person mends them one by one
+
+RefusalKind = Literal["malformed", "invalid", "conflict", "too_early", "too_old"]
+
+
+class Record(Protocol):
+    """What is read of a Kafka record (aiokafka's ConsumerRecord has more)."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A record that is not counted: on its way to the dead-letter topic with its reason."""
+
+    record: Record
+    kind: RefusalKind
+    reason: str
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgeLimits:
+    """How far an event's time may stand from its arrival at the broker."""
+
+    future_max: timedelta
+    past_max: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """``frame`` holds a row per accepted record (columns: FRAME_SCHEMA); ``row`` is its place in the batch."""
+
+    frame: pl.DataFrame
+    refusals: list[Refusal]
+
+
+def decode(records: Sequence[Record], *, source: str, limits: AgeLimits) -> Decoded:
+    """Every record comes out once: as a row of the frame, in order, or as a refusal."""
+    clean_rows, clean = _read_clean([record.value or b"" for record in records])
+    rest = np.setdiff1d(np.arange(len(records)), clean_rows)
+    other_rows, others, refusals = _examine_all(records, rest)
+    columns = pl.concat([clean, others]).with_columns(row=np.concatenate([clean_rows, other_rows])).sort("row")
+    frame = _with_position(_typed(columns), records, source)
+    in_time, out_of_time = _by_age(frame, records, limits)
+    return Decoded(in_time, refusals + out_of_time)
+
+
+def _read_clean(values: Sequence[bytes]) -> tuple[NDArray[np.int64], pl.DataFrame]:
+    """The rows that need no second look, and their columns as text."""
+    rows = _gate(values)
+    passed = [values[row] for row in rows]
+    try:
+        columns = _columns(passed)
+    except PolarsError:  # one odd message fails the block; each then goes to the model on its own
+        return np.empty(0, dtype=np.int64), _columns([])
+    clean = columns.select(pl.all_horizontal(_RULES)).to_series() & ~_repeats_keys(columns, passed)
+    return np.asarray(rows, dtype=np.int64)[clean.to_numpy()], columns.filter(clean)
+
+
+# --- the gate, derived from the contract -----------------------------------------------------------------------------
+
+
+def _gate_type(schema: Mapping[str, Any]) -> type[msgspec.Struct]:
+    """A Struct that accepts what the JSON Schema of the contract accepts, but for the patterns of strings."""
+    required = set(schema["required"])
+    fields: list[Any] = []
+    for name, spec in schema["properties"].items():
+        kind = _gate_field(spec)
+        fields.append((name, kind) if name in required else (name, kind, msgspec.field(default=None)))
+    return msgspec.defstruct("Gate", sorted(fields, key=len), forbid_unknown_fields=True, gc=False)
+
+
+def _gate_field(spec: Mapping[str, Any]) -> Any:
+    if "anyOf" in spec:
+        return _union(_gate_field(option) for option in spec["anyOf"])
+    if "const" in spec:
+        return Literal[spec["const"]]
+    if "enum" in spec:
+        return Literal[tuple(spec["enum"])]
+    return _GATE_TYPES[spec["type"]](spec)
+
+
+def _union(kinds: Iterable[Any]) -> Any:
+    first, *others = kinds
+    for other in others:
+        first = first | other
+    return first
+
+
+def _gate_string(spec: Mapping[str, Any]) -> Any:
+    if spec.get("format") == "date-time":
+        return Annotated[datetime, msgspec.Meta(tz=True)]
+    return Annotated[str, msgspec.Meta(min_length=spec.get("minLength"), max_length=spec.get("maxLength"))]
+
+
+_GATE_TYPES: Final[dict[str, Callable[[Mapping[str, Any]], Any]]] = {
+    "string": _gate_string,
+    "integer": lambda spec: Annotated[int, msgspec.Meta(ge=spec.get("minimum"), le=spec.get("maximum"))],
+    "object": lambda spec: dict[str, Any],
+    "null": lambda spec: None,
+}
+
+_SCHEMA: Final = UsageEvent.json_schema()
+Gate: Final = _gate_type(_SCHEMA)
+_decode_one: Final = msgspec.json.Decoder(Gate).decode
+
+
+def _gate(values: Sequence[bytes]) -> list[int]:
+    """The rows that pass."""
+    rows = []
+    for row, value in enumerate(values):
+        try:
+            _decode_one(value)
+        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors, as is bad UTF-8
+            continue
+        rows.append(row)
+    return rows
+
+
+# --- columns ---------------------------------------------------------------------------------------------------------
+
+_PROPERTIES: Final = _SCHEMA["properties"]
+_INTEGERS: Final = {
+    name
+    for name, spec in _PROPERTIES.items()
+    if any(option.get("type") == "integer" for option in spec.get("anyOf", [spec]))
+}
+_TEXT_SCHEMA: Final = {name: pl.Int64() if name in _INTEGERS else pl.String() for name in _PROPERTIES}
+_MAPS: Final = ("metadata", "quantities", "unit_prices")
+_AMOUNTS: Final = {"reported_cost_usd": "reported_cost_pico", "revenue_usd": "revenue_pico"}
+_DEFAULTS: Final = {
+    name: "" if name in _MAPS else spec["default"]
+    for name, spec in _PROPERTIES.items()
+    if name not in _INTEGERS and name not in _AMOUNTS and name not in _SCHEMA["required"]
+}
+_TIME_SHAPE: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(\.\d{1,6})?Z$"  # as our clients write it
+_USAGE: Final = ("input_tokens", "output_tokens", "quantities")
+
+
+def _holds(rule: pl.Expr) -> pl.Expr:
+    """A rule about a field that is absent holds."""
+    return rule.fill_null(True)
+
+
+# What the gate does not test. A row that fails one may still be good: the model decides.
+_RULES: Final = [
+    *(
+        _holds(~pl.col(name).str.contains(r"[\x00-\x1f\x7f]"))
+        for name, spec in _PROPERTIES.items()
+        if "x7f" in spec.get("pattern", "")
+    ),
+    pl.col("occurred_at").str.contains(_TIME_SHAPE),
+    _holds(pl.col("cache_read_tokens").is_null() & pl.col("cache_write_tokens").is_null())
+    | (pl.sum_horizontal("cache_read_tokens", "cache_write_tokens") <= pl.col("input_tokens").fill_null(-1)),
+    pl.col("reasoning_tokens").is_null() | (pl.col("reasoning_tokens") <= pl.col("output_tokens").fill_null(-1)),
+    _holds(pl.col("usage_status") != "missing") | pl.all_horizontal(pl.col(name).is_null() for name in _USAGE),
+    *(_holds(pl.col(name).str.contains(AMOUNT)) for name in _AMOUNTS),
+    _holds(pl.col("metadata").str.len_bytes() <= METADATA_BYTES_MAX),
+    pl.col("quantities").is_null() & pl.col("unit_prices").is_null(),  # rare, and full of rules
+]
+
+
+def _columns(values: Sequence[bytes]) -> pl.DataFrame:
+    if not values:
+        return pl.DataFrame(schema=_TEXT_SCHEMA)
+    lines = b"\n".join(values)
+    if lines.count(b"\n") != len(values) - 1:  # a line break between tokens is white space in JSON
+        lines = b"\n".join(value.replace(b"\n", b" ").replace(b"\r", b" ") for value in values)
+    columns = pl.read_ndjson(lines, schema=_TEXT_SCHEMA)
+    if columns.height != len(values):
+        raise PolarsError(f"{len(values)} messages were read as {columns.height} rows")
+    return columns
+
+
+def _repeats_keys(columns: pl.DataFrame, values: Sequence[bytes]) -> pl.Series:
+    """The messages that name a key twice: gate and columns would each believe another one.
+
+    Counting quotes finds nearly all innocent: each key and each string stands in two. What has more of them than its
+    columns explain, or an escape, is parsed again.
+    """
+    quotes, escapes = _count_bytes(values, b'"'), _count_bytes(values, b"\\")
+    suspect = (quotes != columns.select(_QUOTES_EXPLAINED).to_series().to_numpy()) | (escapes > 0)
+    repeats = np.zeros(len(values), dtype=bool)
+    for row in np.flatnonzero(suspect):
+        repeats[row] = _repeats_a_key(values[row])
+    return pl.Series(repeats)
+
+
+_QUOTES_EXPLAINED: Final = pl.sum_horizontal(
+    *(pl.col(name).is_not_null().cast(pl.Int64) * 2 for name in (*_INTEGERS, *_MAPS)),
+    *(pl.col(name).is_not_null().cast(pl.Int64) * 4 for name in _TEXT_SCHEMA if name not in (*_INTEGERS, *_MAPS)),
+    *(pl.col(name).str.count_matches('"', literal=True).cast(pl.Int64) for name in _MAPS),
+)
+
+
+def _count_bytes(values: Sequence[bytes], wanted: bytes) -> NDArray[np.int64]:
+    return np.fromiter((value.count(wanted) for value in values), dtype=np.int64, count=len(values))
+
+
+def _repeats_a_key(value: bytes) -> bool:
+    try:
+        json.loads(value, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError):
+        return True  # not proven innocent: the model has the last word
+    return False
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return members
+
+
+def _typed(columns: pl.DataFrame) -> pl.DataFrame:
+    """Text as read to the types of the frame; absent texts take the contract's default, absent numbers stay null."""
+    return columns.with_columns(
+        pl.col("occurred_at").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us").cast(UTC_MILLISECONDS),
+        *(pl.col(name).fill_null(default) for name, default in _DEFAULTS.items()),
+        *(_picodollars(pl.col(text)).alias(pico) for text, pico in _AMOUNTS.items()),
+    ).drop("schema_version", *_AMOUNTS)
+
+
+UTC_MILLISECONDS: Final = pl.Datetime("ms", "UTC")
+
+
+def _picodollars(amount: pl.Expr) -> pl.Expr:
+    """Plain decimal text to exact integers of 1e-12 USD."""
+    parts = amount.str.split_exact(".", 1)
+    fraction = parts.struct.field("field_1").fill_null("").str.pad_end(12, "0")
+    return parts.struct.field("field_0").cast(pl.Int64) * 10**12 + fraction.cast(pl.Int64)
+
+
+def _with_position(frame: pl.DataFrame, records: Sequence[Record], source: str) -> pl.DataFrame:
+    rows = frame["row"].to_list()
+    return frame.with_columns(
+        source=pl.lit(source),
+        source_partition=pl.Series([records[row].partition for row in rows], dtype=pl.Int64),
+        source_offset=pl.Series([records[row].offset for row in rows], dtype=pl.Int64),
+        received_at=pl.Series([records[row].timestamp for row in rows], dtype=pl.Int64).cast(UTC_MILLISECONDS),
+    )
+
+
+def _by_age(frame: pl.DataFrame, records: Sequence[Record], limits: AgeLimits) -> tuple[pl.DataFrame, list[Refusal]]:
+    """Split off what is too far from its arrival. The broker's clock judges, so a redelivery is judged alike."""
+    ahead = pl.col("occurred_at") - pl.col("received_at")
+    outside = frame.filter((ahead > limits.future_max) | (ahead < -limits.past_max))
+    if outside.is_empty():
+        return frame, []
+    refusals = [
+        _out_of_time(records[row], occurred_at, received_at, request_id, limits)
+        for row, occurred_at, received_at, request_id in outside.select(
+            "row", "occurred_at", "received_at", "request_id"
+        ).iter_rows()
+    ]
+    return frame.join(outside.select("row"), on="row", how="anti", maintain_order="left"), refusals
+
+
+def _out_of_time(
+    record: Record, occurred_at: datetime, received_at: datetime, request_id: str, limits: AgeLimits
+) -> Refusal:
+    if occurred_at > received_at:
+        rule = f"{occurred_at - received_at} after it arrived; at most {limits.future_max} is taken for a clock's drift"
+        kind: RefusalKind = "too_early"
+    else:
+        rule = f"{received_at - occurred_at} before it arrived; at most {limits.past_max}, the retention, is counted"
+        kind = "too_old"
+    return Refusal(record, kind, f"occurred_at: {occurred_at.isoformat()} is {rule}", request_id)
+
+
+# --- the model has the last word -------------------------------------------------------------------------------------
+
+
+def _examine_all(
+    records: Sequence[Record], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], pl.DataFrame, list[Refusal]]:
+    accepted: dict[int, bytes] = {}
+    refusals = []
+    for row in rows.tolist():
+        match examine(records[row]):
+            case UsageEvent() as event:
+                accepted[row] = canonical(event)
+            case Refusal() as refusal:
+                refusals.append(refusal)
+    return np.fromiter(accepted, dtype=np.int64), _columns(list(accepted.values())), refusals
+
+
+def examine(record: Record) -> UsageEvent | Refusal:
+    """Validate one record by the contract itself, and say what is wrong with it."""
+    value = record.value
+    if value is None:
+        return Refusal(record, "malformed", "the record has no value (a tombstone); a usage event is a JSON object")
+    if len(value) > EVENT_BYTES_MAX:
+        return Refusal(record, "malformed", f"the value is {len(value)} bytes; an event has at most {EVENT_BYTES_MAX}")
+    try:
+        event = UsageEvent.model_validate_json(value)
+        json.loads(value, object_pairs_hook=_unique_keys)
+    except ValidationError as error:
+        malformed = any(fault["type"] == "json_invalid" for fault in error.errors())
+        return Refusal(record, "malformed" if malformed else "invalid", _reason(error), _request_id(value))
+    except (ValueError, RecursionError) as error:
+        return Refusal(record, "malformed", f"the value is not one plain JSON object: {error}", _request_id(value))
+    return event
+
+
+def canonical(event: UsageEvent) -> bytes:
+    """The event as our clients write it, with the members of its maps in order, so that equal events are equal text."""
+    ordered = {name: dict(sorted(getattr(event, name).items())) for name in ("quantities", "unit_prices")}
+    return event.model_copy(update=ordered).to_json()
+
+
+def _reason(error: ValidationError) -> str:
+    """Which field, which rule, which value."""
+    faults = error.errors(include_url=False)
+    told = [_fault(fault["loc"], fault["msg"], fault["input"]) for fault in faults[:REASONS_MAX]]
+    more = [f"and {len(faults) - REASONS_MAX} more faults"] if len(faults) > REASONS_MAX else []
+    return "; ".join(told + more)
+
+
+def _fault(place: tuple[int | str, ...], rule: str, given: Any) -> str:
+    shown = repr(given)
+    if len(shown) > REASON_INPUT_CHARS_MAX:
+        shown = shown[:REASON_INPUT_CHARS_MAX] + "…"
+    return f"{'.'.join(str(part) for part in place) or 'event'}: {rule}, not {shown}"
+
+
+def _request_id(value: bytes) -> str:
+    """The id of a refused message, if it can be read: it is how its sender finds it."""
+    try:
+        found = msgspec.json.decode(value, type=_WithId).request_id
+    except (ValueError, RecursionError):
+        return ""
+    return found.encode("unicode_escape").decode()[:128]
+
+
+class _WithId(msgspec.Struct):
+    request_id: str = ""
