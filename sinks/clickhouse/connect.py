@@ -1,0 +1,220 @@
+"""The way to ClickHouse: a server by HTTP, or the embedded engine in this process, through one client API."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+from clickhouse_connect.driver.exceptions import Error as DriverError
+
+from sinks.errors import WarehouseError, WarehouseRefused, WarehouseUnavailable
+
+# It warns of every failed request, also of those we retry for hours; our errors say the same, once, with the reason.
+logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)
+
+CONNECT_SECONDS_MAX: Final = 5  # a host that is down is known at once; the caller waits with backoff, not here
+ANSWER_SECONDS_MAX: Final = 120  # the longest read-back at start takes seconds; beyond this the server is stuck
+
+# A server's default of async_insert=1 may answer for rows that no part on disk holds yet. A client that only reads
+# sends no setting at all: a read-only user may not change one.
+WRITE_SETTINGS: Final[Mapping[str, Any]] = {"async_insert": "0"}
+READ_SETTINGS: Final[Mapping[str, Any]] = {}
+
+# Codes of a server that is busy, starting, full or cut off: the same statement can work later.
+TRANSIENT: Final = frozenset(
+    {
+        159,  # TIMEOUT_EXCEEDED
+        198,  # DNS_ERROR
+        202,  # TOO_MANY_SIMULTANEOUS_QUERIES
+        203,  # NO_FREE_CONNECTION
+        209,  # SOCKET_TIMEOUT
+        210,  # NETWORK_ERROR
+        225,  # NO_ZOOKEEPER
+        236,  # ABORTED: the server is shutting down
+        241,  # MEMORY_LIMIT_EXCEEDED
+        242,  # TABLE_IS_READ_ONLY: a replica that lost its keeper
+        243,  # NOT_ENOUGH_SPACE
+        285,  # TOO_FEW_LIVE_REPLICAS
+        319,  # UNKNOWN_STATUS_OF_INSERT
+        394,  # QUERY_WAS_CANCELLED
+        425,  # SYSTEM_ERROR
+        999,  # KEEPER_EXCEPTION
+    }
+)
+TOO_MANY_PARTS: Final = 252  # passes when merges catch up, except where it means one insert with too many partitions
+
+
+@dataclass(frozen=True)
+class ClickHouseAddress:
+    """Where the warehouse is. ``url`` is ``http(s)://HOST:PORT`` or ``chdb:///FOLDER`` for the embedded engine.
+
+    The database is always one of our own: in the embedded engine an unknown name in ``default`` falls through to files.
+    """
+
+    url: str
+    database: str = "costream"
+    user: str = "default"
+    password: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https", "chdb"):
+            raise ValueError(f"{self.url!r} is neither http(s)://HOST:PORT nor chdb:///FOLDER")
+        if parts.scheme == "chdb" and not self.folder:
+            raise ValueError(f"{self.url!r} names no folder: write chdb:///absolute/folder or chdb://relative/folder")
+        if parts.scheme != "chdb" and not parts.hostname:
+            raise ValueError(f"{self.url!r} names no host: write http://HOST:PORT")
+        if self.database == "default":
+            raise ValueError("the database must not be 'default': name one of its own, such as 'costream'")
+
+    @property
+    def embedded(self) -> bool:
+        return self.url.startswith("chdb:")
+
+    @property
+    def folder(self) -> str:
+        """The folder of the embedded engine; empty for a server."""
+        return self.url.removeprefix("chdb://") if self.embedded else ""
+
+    def with_database(self, database: str) -> Self:
+        return replace(self, database=database)
+
+
+def open_client(
+    address: ClickHouseAddress, *, database: str | None = None, settings: Mapping[str, Any] = WRITE_SETTINGS
+) -> Client:
+    """A client for one thread. ``database=""`` connects without one, which is how it gets created."""
+    with translated(address):
+        return _open(address, address.database if database is None else database, dict(settings))
+
+
+def _open(address: ClickHouseAddress, database: str, settings: dict[str, Any]) -> Client:
+    if address.embedded:
+        return clickhouse_connect.get_client(
+            interface="chdb", path=address.folder, database=database or None, settings=settings
+        )
+    parts = urlsplit(address.url)
+    return clickhouse_connect.get_client(
+        interface=parts.scheme,
+        host=parts.hostname,
+        port=parts.port or (8443 if parts.scheme == "https" else 8123),
+        username=address.user,
+        password=address.password,
+        database=database or None,
+        settings=settings,
+        connect_timeout=CONNECT_SECONDS_MAX,
+        send_receive_timeout=ANSWER_SECONDS_MAX,
+        autogenerate_session_id=False,  # a session allows one query at a time and binds the client to one server
+        form_encode_query_params=True,  # lists of ids outgrow a URL
+        client_name="costream",
+    )
+
+
+def create_database(address: ClickHouseAddress) -> None:
+    """Create the warehouse's own database where it is missing."""
+    client = open_client(address, database="")
+    try:
+        with translated(address):
+            client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(address.database)}")
+    finally:
+        client.close()
+
+
+def quoted(name: str) -> str:
+    """An identifier as ClickHouse reads it, whatever stands in it."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+class Clients:
+    """One client per thread: neither a client nor an engine handle may be shared between threads."""
+
+    def __init__(self, address: ClickHouseAddress, *, settings: Mapping[str, Any] = WRITE_SETTINGS) -> None:
+        self.address = address
+        self._settings = settings
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._open: list[Client] = []
+
+    def get(self) -> Client:
+        client: Client | None = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = open_client(self.address, settings=self._settings)
+            with self._lock:
+                self._open.append(client)
+        return client
+
+    def drop(self) -> None:
+        """Forget this thread's client after a failure; the next ``get`` connects anew."""
+        client: Client | None = getattr(self._local, "client", None)
+        if client is None:
+            return
+        self._local.client = None
+        with self._lock:
+            self._open.remove(client)
+        client.close()
+
+    @contextmanager
+    def use(self) -> Iterator[Client]:
+        """This thread's client; foreign errors leave as ours, and one that does not answer is dropped."""
+        try:
+            with translated(self.address):
+                yield self.get()
+        except WarehouseUnavailable:
+            self.drop()
+            raise
+
+    def close(self) -> None:
+        """Close every thread's client. The embedded engine gives its folder free with the last of them."""
+        with self._lock:
+            clients, self._open = self._open, []
+        for client in clients:
+            client.close()
+        self._local = threading.local()
+
+
+@contextmanager
+def translated(address: ClickHouseAddress) -> Iterator[None]:
+    """The one place where the driver's errors become ours."""
+    try:
+        yield
+    except WarehouseError:
+        raise
+    except (ClickHouseError, OSError) as error:
+        raise _translate(error, where=address.url) from error
+
+
+def _translate(error: Exception, *, where: str) -> WarehouseError:
+    code = error.code if isinstance(error, DriverError) else None
+    reason = _one_line(error)
+    if "Cannot lock file" in reason or "already initialized with path" in reason:
+        return WarehouseUnavailable(where=where, reason=f"{_LOCKED} ({reason})")
+    if _passes(error, code, reason):
+        return WarehouseUnavailable(where=where, reason=reason)
+    return WarehouseRefused(where=where, reason=reason, code=code)
+
+
+_LOCKED: Final = "the embedded engine is open elsewhere; `costream clickhouse` lets several processes share it"
+
+
+def _passes(error: Exception, code: int | None, reason: str) -> bool:
+    if code is None:  # it never reached the engine: no connection, or a proxy or a starting server answered instead
+        return (
+            isinstance(error, OperationalError | OSError) or re.search(r"HTTP status (5\d\d|429)", reason) is not None
+        )
+    if code == TOO_MANY_PARTS:
+        return "for single INSERT block" not in reason
+    return code in TRANSIENT
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error).split("Stack trace", maxsplit=1)[0]
+    return " ".join(text.split()) or repr(error)

@@ -1,0 +1,96 @@
+"""The warehouse's schema, in numbered steps up and down. Run by ``costream migrate``; safe to run again at any time."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from clickhouse_migrations.clickhouse_cluster import ClickhouseCluster
+from clickhouse_migrations.exceptions import MigrationException
+from clickhouse_migrations.migration import MigrationStorage
+
+from sinks.clickhouse.connect import ClickHouseAddress, open_client, translated
+from sinks.errors import DataWouldBeLost, WarehouseRefused
+
+FOLDER: Final = Path(__file__).parent / "migrations"
+DROPS_DATA: Final = re.compile(r"\bDROP\s+TABLE\b|\bTRUNCATE\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class MigrationStatus:
+    """One numbered step and whether this warehouse has it."""
+
+    version: int
+    name: str
+    state: str  # applied | pending | md5-mismatch (the file was changed after it ran) | unknown (no such file here)
+    applied_at: datetime | None
+
+
+class _Warehouse(ClickhouseCluster):  # type: ignore[misc]  # the library ships no types
+    """Lets the migration library speak through our own client, so that it reaches the embedded engine as well."""
+
+    def __init__(self, address: ClickHouseAddress) -> None:
+        super().__init__(driver="clickhouse-connect", db_name=address.database)
+        self._address = address
+
+    def _connect_client(self, db_name: str | None) -> Any:
+        return open_client(self._address, database=db_name or "")
+
+
+def up(address: ClickHouseAddress, target: int | None = None) -> list[int]:
+    """Create the database if need be, apply what is pending (up to ``target``) and return those versions.
+
+    Each statement is harmless to repeat, so a run that broke off is completed by the next one.
+    """
+    with _checked(address):
+        applied = _Warehouse(address).migrate(
+            address.database, FOLDER, to_version=target, migration_log_format="compact"
+        )
+    return [migration.version for migration in applied]
+
+
+def down(address: ClickHouseAddress, steps: int = 1, *, drop_data: bool = False) -> list[int]:
+    """Undo the last ``steps`` migrations and return their versions. Tables go only where ``drop_data`` says so."""
+    scripts = MigrationStorage(FOLDER).down_scripts()
+    applied = [row.version for row in status(address) if row.applied_at is not None]
+    doomed = [version for version in applied[-steps:] if DROPS_DATA.search(scripts.get(version, ""))]
+    if doomed and not drop_data:
+        raise DataWouldBeLost(database=address.database, versions=doomed)
+    with _checked(address):
+        return list(_Warehouse(address).rollback(address.database, FOLDER, steps=steps))
+
+
+def status(address: ClickHouseAddress) -> list[MigrationStatus]:
+    """Every migration, in order; reads only."""
+    names = MigrationStorage(FOLDER).migration_filenames()
+    with _checked(address):
+        rows = _Warehouse(address).status(address.database, FOLDER)
+    return [
+        MigrationStatus(
+            version=row.version,
+            name=names.get(row.version, "").removesuffix(".sql"),
+            state=row.state,
+            applied_at=row.applied_at.replace(tzinfo=UTC) if row.applied_at else None,
+        )
+        for row in rows
+    ]
+
+
+@contextmanager
+def _checked(address: ClickHouseAddress) -> Iterator[None]:
+    """Errors as ours. The library logs through the root logger, which would install a handler for the whole process."""
+    quiet = logging.NullHandler()
+    logging.getLogger().addHandler(quiet)
+    try:
+        with translated(address):
+            yield
+    except MigrationException as error:
+        raise WarehouseRefused(where=address.url, reason=str(error)) from error
+    finally:
+        logging.getLogger().removeHandler(quiet)

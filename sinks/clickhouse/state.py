@@ -1,0 +1,187 @@
+"""What the stream reads back: the ids it has counted and the rows it has summed. The warehouse is its only memory.
+
+Every question runs with FINAL: of two copies of a row only the winning one is seen. FINAL may skip merging across
+partitions, because a row's partition follows from its sort key and copies always meet in one.
+
+Types are those of the stream's own frames: text String, counts Int64 (null where none was reported), times
+``Datetime("ms", "UTC")``, money as integers of 1e-12 USD (Int64 for one event, Int128 for a sum), maps as JSON text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from typing import Any, Final, TypeVar
+
+import polars as pl
+
+from sinks.clickhouse.reader import Reader
+
+T = TypeVar("T")
+
+BLOCK_ROWS_MAX: Final = 500_000  # about 150 MB as a frame; an hour busier than this comes as one larger block
+ID_BYTES_MAX: Final = 64_000  # of ids in one question: a server takes 128 KiB as one parameter
+VALUES_MAX: Final = 1_000  # hours or days in one question, for the same reason
+
+EVENT_COLUMNS: Final = """
+  request_id, occurred_at, source,
+  toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
+  provider, model, operation, feature, task_type, user_id, team, environment, status, usage_status,
+  toInt64(input_tokens) AS input_tokens, toInt64(output_tokens) AS output_tokens,
+  toInt64(cache_read_tokens) AS cache_read_tokens, toInt64(cache_write_tokens) AS cache_write_tokens,
+  toInt64(reasoning_tokens) AS reasoning_tokens, quantities, unit_prices,
+  reported_cost_usd AS reported_cost_pico, revenue_usd AS revenue_pico, toInt64(duration_ms) AS duration_ms"""
+
+# An id's home is the partition Kafka's own murmur2 gives its key; ClickHouse computes the same, already positive.
+# By home, so that an id is found whatever partition or topic incarnation it once came from; by source as well, so that
+# a replay is known for a replay.
+RECENT: Final = """
+  occurred_at >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')
+  AND occurred_at < fromUnixTimestamp64Milli({end:Int64}, 'UTC')
+  AND (has({partitions:Array(Int64)}, toInt64(kafkaMurmurHash(request_id) % {partition_count:UInt32}))
+    OR (source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))))"""
+
+STORED: Final = "toStartOfHour(occurred_at) IN {hours:Array(UInt32)} AND request_id IN {ids:Array(String)}"
+
+HOURS_FILLED: Final = """
+  SELECT toInt64(toUnixTimestamp(toStartOfHour(occurred_at))) * 1000 AS hour, toInt64(count()) AS rows
+  FROM usage_events WHERE occurred_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
+  GROUP BY hour ORDER BY hour"""
+
+HOURLY: Final = """
+  SELECT hour, provider, model, operation, feature, task_type, team, environment,
+    source, toInt64(source_partition) AS source_partition,
+    calls, errors, duplicates, unpriced_calls, partial_calls,
+    input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
+    if(empty(h.quantities), '',
+      toJSONString(mapApply((unit, amount) -> (unit, toString(amount)), mapSort(h.quantities)))) AS quantities,
+    cost_usd AS cost_pico, revenue_usd AS revenue_pico, duration_ms, duration_calls, price_versions,
+    toInt64(version) AS version
+  FROM usage_hourly AS h FINAL
+  WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
+    AND hour IN {values:Array(UInt32)}
+  SETTINGS do_not_merge_across_partitions_select_final = 1"""
+
+USER_DAILY: Final = """
+  SELECT day, user_id, source, toInt64(source_partition) AS source_partition,
+    calls, errors, unpriced_calls, partial_calls, input_tokens, output_tokens,
+    cost_usd AS cost_pico, revenue_usd AS revenue_pico, toInt64(version) AS version
+  FROM usage_user_daily FINAL
+  WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
+    AND day IN {values:Array(Date)}
+  SETTINGS do_not_merge_across_partitions_select_final = 1"""
+
+LEDGER: Final = """
+  SELECT source, toInt64(source_partition) AS source_partition, toInt64(offset_block) AS offset_block,
+    toInt64(offset_first) AS offset_first, toInt64(received) AS received, toInt64(stored) AS stored,
+    toInt64(duplicates) AS duplicates, toInt64(dead_lettered) AS dead_lettered, toInt64(forwarded) AS forwarded,
+    toInt64(version) AS version
+  FROM ingest_ledger FINAL
+  WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
+    AND ({every:Bool} OR has({blocks:Array(Int64)}, toInt64(offset_block)))
+  ORDER BY source_partition, offset_block"""
+
+
+def recent_ids(
+    reader: Reader, *, partitions: Sequence[int], partition_count: int, source: str, since: datetime
+) -> Iterator[pl.DataFrame]:
+    """The events since ``since`` whose id has its home in ``partitions``, or that were read from them, oldest first.
+
+    In blocks of whole hours, which is how the table is sorted, so that the memory needed does not grow with the window.
+    """
+    for start, end in _blocks(reader, since):
+        yield _events(
+            reader,
+            RECENT,
+            start=start,
+            end=end,
+            partitions=list(partitions),
+            partition_count=partition_count,
+            source=source,
+        )
+
+
+def stored_ids(reader: Reader, *, request_ids: Sequence[str], hours: Sequence[datetime]) -> pl.DataFrame:
+    """The stored events with one of ``request_ids`` in one of ``hours`` (the whole hours around these moments)."""
+    parts = [
+        _events(reader, STORED, ids=ids, hours=some)
+        for ids in _by_bytes(sorted(set(request_ids)))
+        for some in _chunks(_whole_hours(hours))
+    ]
+    return pl.concat(parts) if parts else _events(reader, "0")
+
+
+def hourly_rows(reader: Reader, *, source: str, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:
+    """The full-state rows of ``usage_hourly`` that these partitions of ``source`` wrote for ``hours``."""
+    return _sums(reader, HOURLY, source, partitions, _whole_hours(hours))
+
+
+def user_daily_rows(reader: Reader, *, source: str, partitions: Sequence[int], days: Sequence[date]) -> pl.DataFrame:
+    """The full-state rows of ``usage_user_daily`` that these partitions of ``source`` wrote for ``days``."""
+    return _sums(reader, USER_DAILY, source, partitions, [day.isoformat() for day in sorted(set(days))])
+
+
+def ledger_rows(
+    reader: Reader, *, source: str, partitions: Sequence[int], blocks: Sequence[int] | None = None
+) -> pl.DataFrame:
+    """The ledger of these partitions: where the records of each block of 65,536 offsets went. All blocks, or some."""
+    return reader.frame(
+        LEDGER, source=source, partitions=list(partitions), every=blocks is None, blocks=list(blocks or ())
+    )
+
+
+END_OF_TIME: Final = 4_102_444_800_000  # 2100-01-01 in milliseconds: nothing later passes the gate
+
+
+def _blocks(reader: Reader, since: datetime) -> Iterator[tuple[int, int]]:
+    """Bounds in milliseconds of runs of hours with about BLOCK_ROWS_MAX rows; the last one is open to the future."""
+    start, rows = round(since.timestamp() * 1000), 0
+    for hour, count in reader.frame(HOURS_FILLED, since=start).iter_rows():
+        if rows and rows + count > BLOCK_ROWS_MAX:
+            yield start, hour
+            start, rows = hour, 0
+        rows += count
+    yield start, END_OF_TIME
+
+
+def _events(reader: Reader, where: str, **parameters: Any) -> pl.DataFrame:
+    sql = (
+        f"SELECT {EVENT_COLUMNS} FROM usage_events FINAL WHERE {where} "  # noqa: S608 - both parts are constants above
+        "SETTINGS do_not_merge_across_partitions_select_final = 1"
+    )
+    return _as_integers(reader.frame(sql, **parameters), pl.Int64)
+
+
+def _sums(
+    reader: Reader, sql: str, source: str, partitions: Sequence[int], values: Sequence[int] | Sequence[str]
+) -> pl.DataFrame:
+    parts = [
+        reader.frame(sql, source=source, partitions=list(partitions), values=some) for some in _chunks(values) or [[]]
+    ]
+    return _as_integers(pl.concat(parts), pl.Int128)
+
+
+def _as_integers(frame: pl.DataFrame, dtype: type[pl.Int64] | type[pl.Int128]) -> pl.DataFrame:
+    """Every column named ``*_pico`` as the integer its Decimal with 12 digits is made of: exact, nothing multiplied."""
+    return frame.with_columns(pl.col(r"^.*_pico$").to_physical().cast(dtype))
+
+
+def _whole_hours(moments: Sequence[datetime]) -> list[int]:
+    return sorted({int(moment.timestamp()) // 3600 * 3600 for moment in moments})
+
+
+def _chunks(values: Sequence[T]) -> list[list[T]]:
+    return [list(values[at : at + VALUES_MAX]) for at in range(0, len(values), VALUES_MAX)]
+
+
+def _by_bytes(ids: Sequence[str]) -> Iterator[list[str]]:
+    some: list[str] = []
+    size = 0
+    for request_id in ids:
+        size += len(request_id.encode()) + 4  # its quotes, comma and space
+        if some and size > ID_BYTES_MAX:
+            yield some
+            some, size = [], len(request_id.encode()) + 4
+        some.append(request_id)
+    if some:
+        yield some

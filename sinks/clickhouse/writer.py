@@ -1,0 +1,55 @@
+"""Frames into ClickHouse as Arrow, and the proof that every row arrived."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Final
+
+import polars as pl
+
+from sinks.clickhouse.connect import ClickHouseAddress, Clients, quoted
+from sinks.errors import RowCountMismatch
+
+MONEY: Final = pl.Decimal(38, 12)  # USD to 1e-12, as wide as ClickHouse's sums
+QUANTITIES: Final = pl.Map(pl.String, MONEY)
+
+
+def to_decimal(picodollars: pl.Expr) -> pl.Expr:
+    """Integers of 1e-12 USD as Decimal(38, 12), exactly; null stays null (unknown is never 0)."""
+    return (picodollars.cast(pl.Decimal(38, 0)) * Decimal("0.000000000001")).cast(MONEY)
+
+
+def to_map(texts: pl.Series) -> pl.Series:
+    """JSON text of unit to decimal text as ``Map(String, Decimal(38, 12))``; empty text is an empty map."""
+    return pl.Series(texts.name, [_quantities(text) for text in texts], dtype=QUANTITIES)
+
+
+def _quantities(text: str | None) -> dict[str, Decimal]:
+    return {unit: Decimal(amount) for unit, amount in json.loads(text).items()} if text else {}
+
+
+class Writer:
+    """Inserts whole frames; safe to use from many threads. Every table is replacing, so a repeat changes nothing."""
+
+    def __init__(self, address: ClickHouseAddress) -> None:
+        self._clients = Clients(address)
+
+    def insert(self, table: str, frame: pl.DataFrame) -> int:
+        """Insert ``frame`` by its column names and return the rows written: all of them, on disk, or an error.
+
+        ``wait_end_of_query`` makes the server count before it answers. A batch that a crash or a lost answer left
+        half written is inserted again by the caller and ends as the same rows.
+        """
+        if frame.is_empty():
+            return 0
+        with self._clients.use() as client:
+            summary = client.insert_arrow(
+                quoted(table), frame.to_arrow(), settings={"async_insert": "0", "wait_end_of_query": "1"}
+            )
+        if summary.written_rows != frame.height:
+            raise RowCountMismatch(table=table, sent=frame.height, written=summary.written_rows)
+        return frame.height
+
+    def close(self) -> None:
+        self._clients.close()
