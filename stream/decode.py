@@ -220,7 +220,7 @@ def _repeats_keys(columns: pl.DataFrame, values: Sequence[bytes]) -> pl.Series:
     quotes, escapes = _count_bytes(values, b'"'), _count_bytes(values, b"\\")
     suspect = (quotes != columns.select(_QUOTES_EXPLAINED).to_series().to_numpy()) | (escapes > 0)
     repeats = np.zeros(len(values), dtype=bool)
-    for row in np.flatnonzero(suspect):
+    for row in np.flatnonzero(suspect).tolist():
         repeats[row] = _repeats_a_key(values[row])
     return pl.Series(repeats)
 
