@@ -1,0 +1,85 @@
+"""Which price was in force: for a provider, a model and a day; or by the version that a priced row names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date, datetime, time
+from functools import lru_cache
+from typing import Final, Protocol
+
+from stream.pricing.bundled import BundledPrices
+from stream.pricing.rates import Linear, NoPrice, Resolution, TimeOfDay
+
+RESOLVED_MAX: Final = 32_768  # provider, model and day in memory: 90 days of 360 models, some 10 MB
+
+
+class PriceUnknown(LookupError):
+    """A direct look-up found no price; the stream itself never raises it, it stores the reason with the event."""
+
+
+class PriceSource(Protocol):
+    """A table of prices. ``version`` names its content: the same version never gives another price."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def changes(self) -> Collection[time]:
+        """The times of day, in UTC, at which some price of the table changes every day."""
+        ...
+
+    def resolve(self, provider: str, model: str, on: date) -> Resolution: ...
+
+    def lookup(self, effective: str, provider: str, model: str) -> Linear | NoPrice: ...
+
+
+class PriceBook:
+    """Price sources in the order in which they are asked; the first that knows a price decides."""
+
+    def __init__(self, sources: Sequence[PriceSource], *, price_rev: int = 0) -> None:
+        assert sources, "a price book needs a price source"
+        self._sources = tuple(sources)
+        self.price_rev = price_rev
+        self.changes = sorted({moment for source in sources for moment in source.changes})
+        self._resolved = lru_cache(maxsize=RESOLVED_MAX)(self._ask)
+
+    @classmethod
+    def bundled(cls) -> PriceBook:
+        """The prices that came with the installed genai-prices package."""
+        return cls([BundledPrices.load()])
+
+    @property
+    def version(self) -> str:
+        return "+".join(source.version for source in self._sources)
+
+    def resolve(self, provider: str, model: str, on: date) -> Resolution:
+        """The price of a model on a day in UTC, or the reason why there is none."""
+        return self._resolved(provider, model, on)
+
+    def at(self, provider: str, model: str, moment: datetime) -> Linear | NoPrice:
+        """The one price in force at a moment in UTC."""
+        price = self.resolve(provider, model, moment.date())
+        return price.at(moment) if isinstance(price, TimeOfDay) else price
+
+    def get_model_pricing(self, provider: str, model: str, on: date) -> Linear | TimeOfDay:
+        """Like ``resolve``, for callers who cannot go on without a price. Raises ``PriceUnknown``."""
+        price = self.resolve(provider, model, on)
+        if isinstance(price, NoPrice):
+            raise PriceUnknown(f"{price.reason} (model '{model}', provider '{provider}', {on}, {self.version})")
+        return price
+
+    def lookup(self, price_version: str, provider: str, model: str) -> Linear | NoPrice:
+        """The price that a stored row names: with it ``quote`` gives the row's cost again."""
+        version, _, effective = price_version.partition("@")
+        for source in self._sources:
+            if source.version == version:
+                return source.lookup(effective, provider, model)
+        return NoPrice(f"price version '{price_version}' is not of this book, which holds {self.version}")
+
+    def _ask(self, provider: str, model: str, on: date) -> Resolution:
+        answer: Resolution = NoPrice("no price source was asked")
+        for source in self._sources:
+            answer = source.resolve(provider, model, on)
+            if not isinstance(answer, NoPrice):
+                break
+        return answer
