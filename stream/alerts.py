@@ -1,0 +1,223 @@
+"""The alert: one message on ``usage.alerts``, one row of the table ``alerts``.
+
+The topic is public: whoever subscribes gets every revision, keyed by ``alert_id``. An alert lives through
+``open`` → ``updated`` → ``cleared``, or is ``retracted`` when a correction took back what had raised it. All revisions
+share one ``alert_id``; a reader that has seen (alert_id, revision) has seen the message.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal, localcontext
+from enum import Enum
+from typing import Annotated, Any, Final, Literal, Self
+
+import polars as pl
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    WithJsonSchema,
+)
+
+from costream.events import Moment
+
+SCHEMA_VERSION: Final = 1
+TOPIC: Final = "usage.alerts"
+TABLE: Final = "alerts"
+RATIO_MAX: Final = Decimal(1_000_000)  # beyond a million times the usual, the figure says nothing more
+DIGITS_EXACT: Final = 76  # two Decimal(38) values multiply without rounding
+SIGNED_AMOUNT: Final = r"^-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,12})?$"  # Decimal(38, 12); a correction may be below zero
+
+Status = Literal["open", "updated", "cleared", "retracted"]
+DriverKind = Literal["calls", "model_mix", "tokens_per_call", "top_feature", "top_user"]
+
+
+@functools.total_ordering
+class Level(Enum):
+    """How urgent an alert is. The set is closed, and ordered: info < warning < critical < emergency."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    EMERGENCY = "emergency"
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, Level):
+            return NotImplemented
+        ranks = list(Level)
+        return ranks.index(self) < ranks.index(other)
+
+
+def _exact(value: Any) -> Decimal:
+    """Decimal from Decimal, int or decimal text; a float has already lost digits and is refused."""
+    if isinstance(value, bool) or not isinstance(value, Decimal | str | int):
+        raise ValueError(f'an amount is decimal text such as "0.05", not {type(value).__name__} {value!r}')
+    with localcontext(prec=DIGITS_EXACT):
+        try:
+            number = Decimal(value)
+        except ArithmeticError:
+            raise ValueError(f"{value!r} is not decimal text") from None
+        if not number.is_finite():
+            raise ValueError(f"{number} is not an amount")
+        return number.normalize() + 0  # one spelling per value: what the warehouse returns reads like what was sent
+
+
+def _plain_number(value: Decimal) -> str:
+    return f"{value:f}"
+
+
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(_exact),
+    PlainSerializer(_plain_number, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": SIGNED_AMOUNT}),
+]
+
+
+def plain(text: str) -> str:
+    """Text from an event, safe to stand in a line of ours: what is invisible or steers a terminal is spelled out.
+
+    Control characters, line and paragraph separators, direction marks and lone surrogates become ``\\u{…}``, so that no
+    value can break or forge a subject, a log line or a payload. Markup is each channel's own to escape.
+    """
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return f"\\u{{{ord(character):x}}}" if hidden else character
+
+
+class Driver(BaseModel):
+    """One reason that the data supports: what it was like before, and what it is like in the alert's window."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: DriverKind
+    name: str = Field(default="", description="The model, feature or user meant; empty for calls and tokens_per_call.")
+    text: str = Field(description="The reason in words.")
+    unit: Literal["calls", "share", "tokens", "usd"]
+    before: Amount | None = Field(default=None, description="In a usual hour; null where that is not known.")
+    after: Amount = Field(description="In the hour of the alert.")
+
+
+class Alert(BaseModel):
+    """One revision of one alert. Fields may be added within a schema version: ignore those you do not know."""
+
+    model_config = ConfigDict(frozen=True, title="UsageAlert")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    alert_id: str = Field(description="The same for all revisions of one episode; the key on the topic.")
+    revision: int = Field(ge=1, description="1, 2, 3, … within alert_id.")
+    status: Status
+    level: Level
+    rule: str = Field(description="What judged: hourly_spike, hourly_anomaly.")
+    title: str
+    message: str
+    metric_name: str = Field(description="hourly_cost_spike, hourly_cost_anomaly.")
+    scope: str = Field(description="What was judged: system, or feature=NAME.")
+    user_id: str | None = None
+    window_start: Moment = Field(description="The clock hour this revision is about.")
+    window_end: Moment
+    current_value: Amount = Field(description="USD spent in the window, exact; to date while the hour runs.")
+    threshold_value: Amount = Field(
+        description="The level crossed, in USD: upwards for open and updated, downwards otherwise. Rounded to 6 digits."
+    )
+    expected_value: Amount | None = Field(description="USD of a usual hour, rounded to 6 digits; null if not known.")
+    ratio: Amount | None = Field(
+        description="current_value / expected_value, rounded to 4 digits, at most 1000000; null if that is zero."
+    )
+    unpriced_calls: int = Field(description="Calls of the window with no known price: current_value is a lower bound.")
+    drivers: tuple[Driver, ...] = ()
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    timestamp: Moment = Field(description="When this revision was decided.")
+
+    @property
+    def standing(self) -> bool:
+        return self.status in {"open", "updated"}
+
+    def to_json(self) -> bytes:
+        """The bytes on the topic: UTF-8 JSON, every field present."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Self:
+        """Raises ``pydantic.ValidationError``, naming the field, for bytes that are not an alert."""
+        return cls.model_validate_json(data)
+
+
+def episode_id(*, rule: str, scope: str, first_window: datetime) -> str:
+    """One id per episode, from data alone: whoever judges the same hours again arrives at the same id."""
+    name = f"{rule}|{scope}|{first_window:%Y-%m-%dT%H:%M:%SZ}"
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:24]
+
+
+def rounded(value: Decimal, *, digits: int) -> Decimal:
+    with localcontext(prec=DIGITS_EXACT):
+        return value.quantize(Decimal(1).scaleb(-digits))
+
+
+def json_schema() -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12) of the bytes on ``usage.alerts``."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Alert.model_json_schema(mode="serialization")
+
+
+def json_schema_text() -> str:
+    """What ``docs/schema/usage-alert.v1.schema.json`` must hold, to the byte."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+_MOMENT: Final = pl.Datetime("ms", "UTC")
+_MONEY: Final = pl.Decimal(38, 12)
+COLUMNS: Final[dict[str, Any]] = {
+    "alert_id": pl.String,
+    "revision": pl.UInt32,
+    "status": pl.String,
+    "level": pl.String,
+    "rule": pl.String,
+    "metric_name": pl.String,
+    "scope": pl.String,
+    "user_id": pl.String,
+    "title": pl.String,
+    "message": pl.String,
+    "window_start": _MOMENT,
+    "window_end": _MOMENT,
+    "current_value": _MONEY,
+    "threshold_value": _MONEY,
+    "expected_value": _MONEY,
+    "ratio": pl.Decimal(18, 4),
+    "unpriced_calls": pl.Int64,
+    "drivers": pl.String,
+    "metadata": pl.String,
+    "timestamp": _MOMENT,
+}
+
+
+def alert_rows(alerts: Iterable[Alert]) -> pl.DataFrame:
+    """The rows of the table ``alerts``, one a revision; writing one again is harmless."""
+    return pl.DataFrame([_row(alert) for alert in alerts], schema=COLUMNS, orient="row")
+
+
+def _row(alert: Alert) -> list[Any]:
+    fields = alert.model_dump(mode="json")
+    as_text = {name: json.dumps(fields[name], ensure_ascii=False) for name in ("drivers", "metadata")}
+    values = {name: getattr(alert, name) for name in COLUMNS} | {"level": alert.level.value} | as_text
+    return list(values.values())
+
+
+def alerts_from_rows(rows: pl.DataFrame) -> Sequence[Alert]:
+    """The alerts that ``alert_rows`` made these rows of."""
+    return [_alert(row) for row in rows.select(list(COLUMNS)).iter_rows(named=True)]
+
+
+def _alert(row: dict[str, Any]) -> Alert:
+    return Alert.model_validate(row | {name: json.loads(row[name]) for name in ("drivers", "metadata")})

@@ -1,0 +1,220 @@
+"""The watch: hours that changed → figures → ``judge`` → ``usage.alerts`` → table ``alerts``. The thin shell.
+
+``usage.rollups`` only says which hours changed; every figure is read from the warehouse, where it is exact. So a
+rollup that arrives twice, late or out of order changes nothing, and a lost one costs a minute at most.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+
+import polars as pl
+import structlog
+
+from stream.alerts import TABLE, Alert, alert_rows
+from stream.settings import Settings
+from stream.watch_baseline import HOUR, Hour, Rules, Series
+from stream.watch_drivers import drivers
+from stream.watch_judge import FOLLOWED, explained, horizon, hour_of, judge, latest, usual_hours
+from stream.watch_queries import (
+    RESTORED,
+    Reader,
+    dear_features,
+    evidence,
+    feature_hours,
+    stored_alerts,
+    system_hours,
+)
+from stream.watch_wording import FEATURE, SYSTEM
+
+log = structlog.get_logger(__name__)
+
+IDLE_MAX: Final = timedelta(minutes=1)  # an hour ends, and an alert clears, without any event
+RETRY_WAIT: Final = timedelta(minutes=1)  # after a failed evaluation
+DIRTY_HOURS_MAX: Final = 48  # a correction that touches more is cheaper to read back whole
+
+
+class Store(Protocol):
+    """What the watch needs of ``sinks.clickhouse.writer.Writer``."""
+
+    def insert(self, table: str, frame: pl.DataFrame) -> int: ...
+
+
+Publish = Callable[[Sequence[Alert]], None]
+
+
+def is_due(now: datetime, *, last: datetime | None, failed: bool, dirty: bool, interval: timedelta) -> bool:
+    """Soon after something changed, once a minute in any case, and a minute after a failure."""
+    if last is None:
+        return True
+    if failed:
+        return now - last >= RETRY_WAIT
+    return now - last >= (interval if dirty else max(interval, IDLE_MAX))
+
+
+class Watcher:
+    """One worker watches: ``usage.rollups`` has one partition. Methods block; the app runs them in a thread.
+
+    ``notice`` may be called while ``evaluate`` runs; ``evaluate`` itself is called by one thread at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        writer: Store,
+        publish: Publish,
+        settings: Settings,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """``publish`` returns once Kafka has acknowledged every alert it was given, or raises."""
+        self._reader, self._writer, self._publish, self._clock = reader, writer, publish, clock
+        self._rules, self._interval = Rules.of(settings), settings.watch_interval
+        self._history = _History(reader, self._rules)
+        self._alerts: dict[str, Alert] = {}  # the latest revision of each that may still change
+        self._unstored: list[Alert] = []  # on the topic, not yet in the warehouse
+        self._lock = threading.Lock()
+        self._dirty: set[datetime] = set()
+        self._last: datetime | None = None
+        self._failed = False
+
+    def restore(self, published: Iterable[Alert] = ()) -> None:
+        """Go on where the last worker was: its alerts from the warehouse and from the tail of ``usage.alerts``.
+
+        What is only on the topic was published right before a crash; it is known from here on, and stored next.
+        """
+        now = self._clock()
+        stored = latest(stored_alerts(self._reader, now=now))
+        tail = [alert for alert in published if alert.standing or alert.window_end >= now - RESTORED]
+        unstored = [
+            alert for alert in tail if alert.alert_id not in stored or alert.revision > stored[alert.alert_id].revision
+        ]
+        self._alerts = latest([*stored.values(), *unstored])
+        self._unstored = unstored
+        self._history.forget()
+
+    def notice(self, rows: Iterable[Mapping[str, Any] | None]) -> None:
+        """Remember which hours the values of ``usage.rollups`` say have changed; tombstones and other tables pass."""
+        hours = {_hour_named_by(row) for row in rows if row and row.get("table") == "usage_hourly"}
+        with self._lock:
+            self._dirty |= {hour for hour in hours if hour is not None}
+
+    def due(self, now: datetime) -> bool:
+        with self._lock:
+            dirty = bool(self._dirty)
+        return is_due(now, last=self._last, failed=self._failed, dirty=dirty, interval=self._interval)
+
+    def tick(self) -> Sequence[Alert]:
+        """Evaluate if it is time. A failure is logged and tried again in a minute; it never ends the loop (B-14)."""
+        now = self._clock()
+        if not self.due(now):
+            return []
+        try:
+            return self.evaluate(now)
+        except Exception:  # whatever it is, spikes must be watched again in a minute
+            log.exception("watch.evaluation_failed", retry_seconds=RETRY_WAIT.total_seconds())
+            return []
+
+    def evaluate(self, now: datetime) -> list[Alert]:
+        """Judge the hours in reach, publish what is new, then store it.
+
+        If publishing fails nothing is remembered, and the next call says the same revisions again. If storing fails
+        they are kept and stored next time, not published again. Never swap the two: an alert that is stored but was
+        not published would be known, and nobody would ever hear of it.
+        """
+        with self._lock:
+            dirty, self._dirty = self._dirty, set()
+        self._last, self._failed = now, True
+        try:
+            news = self._evaluate(now, dirty)
+        except BaseException:
+            self._history.forget()  # it may be half refreshed
+            raise
+        self._failed = False
+        return news
+
+    def _evaluate(self, now: datetime, dirty: set[datetime]) -> list[Alert]:
+        self._store()
+        scopes = {alert.scope for alert in self._alerts.values() if alert.standing}
+        history = self._history.read(now, dirty=dirty, scopes=scopes)
+        news = [
+            self._explained(alert, history)
+            for alert in judge(history=history, alerts=self._alerts.values(), now=now, rules=self._rules)
+        ]
+        if news:
+            self._publish(news)
+            self._remember(news, now)
+            self._store()
+        return news
+
+    def _explained(self, alert: Alert, history: Mapping[str, Series]) -> Alert:
+        if not alert.standing:
+            return alert
+        usual = usual_hours(alert, history=history, rules=self._rules)
+        return explained(alert, drivers(evidence(self._reader, alert, usual=usual)))
+
+    def _remember(self, news: list[Alert], now: datetime) -> None:
+        self._unstored += news
+        kept = latest([*self._alerts.values(), *news]).values()
+        self._alerts = {alert.alert_id: alert for alert in kept if alert.standing or alert.window_end >= now - RESTORED}
+
+    def _store(self) -> None:
+        if self._unstored:
+            self._writer.insert(TABLE, alert_rows(self._unstored))
+            self._unstored = []
+
+
+def _hour_named_by(row: Mapping[str, Any]) -> datetime | None:
+    """The hour of a rollup row; None, with a line in the log, for one that no rollup of ours would have."""
+    try:
+        hour = datetime.fromisoformat(row["hour"])
+        return hour_of(hour if hour.tzinfo else hour.replace(tzinfo=UTC))
+    except (KeyError, TypeError, ValueError):
+        log.warning("watch.rollup_without_hour", hour=repr(row.get("hour"))[:100])
+        return None
+
+
+class _History:
+    """The hours of each scope looked at. Closed hours are read once an hour, and when a late row touches them."""
+
+    def __init__(self, reader: Reader, rules: Rules) -> None:
+        self._reader, self._rules = reader, rules
+        self._read_for: datetime | None = None
+        self._scopes: dict[str, dict[datetime, Hour]] = {}
+
+    def forget(self) -> None:
+        self._read_for = None
+
+    def read(self, now: datetime, *, dirty: set[datetime], scopes: set[str]) -> dict[str, Series]:
+        """The system, every feature dear enough to matter, and the given scopes."""
+        until = hour_of(now)
+        since = until - HOUR * self._rules.hours_needed - FOLLOWED
+        changed = {hour for hour in dirty if since <= hour <= until} | {until, until - HOUR}
+        if self._read_for != until or len(changed) > DIRTY_HOURS_MAX:
+            self._scopes = {}
+        wanted = scopes | self._features(horizon(now)[0], until) | {SYSTEM}
+        self._scopes = {scope: hours for scope, hours in self._scopes.items() if scope in wanted}
+        self._refresh(sorted(self._scopes), since, until, changed)
+        self._refresh(sorted(wanted - self._scopes.keys()), since, until, None)
+        self._read_for = until
+        return {scope: Series(hours) for scope, hours in self._scopes.items()}
+
+    def _features(self, since: datetime, until: datetime) -> set[str]:
+        if not self._rules.anomaly_enabled:
+            return set()
+        dear = dear_features(self._reader, since=since, until=until, cost_usd_min=self._rules.cost_usd_min)
+        return {FEATURE + feature for feature in dear}
+
+    def _refresh(self, scopes: list[str], since: datetime, until: datetime, only: set[datetime] | None) -> None:
+        """Read these scopes anew: wholly, or ``only`` the hours that changed (whose rows may also have gone)."""
+        features = [scope.removeprefix(FEATURE) for scope in scopes if scope.startswith(FEATURE)]
+        by_feature = feature_hours(self._reader, features, since=since, until=until, only=only)
+        fresh = {FEATURE + feature: hours for feature, hours in by_feature.items()}
+        if SYSTEM in scopes:
+            fresh[SYSTEM] = system_hours(self._reader, since=since, until=until, only=only)
+        for scope, hours in fresh.items():
+            kept = {hour: each for hour, each in self._scopes.get(scope, {}).items() if hour not in (only or ())}
+            self._scopes[scope] = kept | hours

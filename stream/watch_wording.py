@@ -1,0 +1,77 @@
+"""The words of an alert: money at 2 decimals, multiples at 1, and the count of unpriced calls beside every cost."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from stream.alerts import Driver, Status, plain
+from stream.watch_drivers import CAUSES
+
+SYSTEM: Final = "system"
+FEATURE: Final = "feature="
+
+
+def title(*, scope: str, ratio: Decimal | None, status: Status) -> str:
+    """One line for a subject; values from events are made safe for it."""
+    how_much = f"is {ratio:,.1f}x the usual" if ratio is not None else "is far above the usual"
+    match status:
+        case "open" | "updated":
+            return f"Hourly cost{_of(scope)} {how_much}"
+        case "cleared":
+            return f"Hourly cost{_of(scope)} is usual again"
+        case "retracted":
+            return f"Hourly cost{_of(scope)} was corrected: no spike"
+
+
+def _of(scope: str) -> str:
+    if not scope.startswith(FEATURE):
+        return ""
+    name = plain(scope.removeprefix(FEATURE))
+    return f" of {name}" if name else " of calls without a feature"
+
+
+def message(
+    *,
+    status: Status,
+    hour: datetime,
+    so_far: bool,
+    cost_usd: Decimal,
+    level_usd: Decimal,
+    expected_usd: Decimal | None,
+    ratio: Decimal | None,
+    basis: str,
+    unpriced_calls: int,
+) -> str:
+    """The facts of one hour. The causes are a sentence of their own (``causes``), known only after a second look."""
+    spent = f"The hour {hour:%H}:00-{(hour.hour + 1) % 24:02d}:00 UTC on {hour:%Y-%m-%d} cost {_usd(cost_usd)}"
+    facts = f"{spent}{' so far' if so_far else ''}, {_compared(expected_usd, ratio, basis)}."
+    match status:
+        case "open" | "updated":
+            facts += f" Alert level: {_usd(level_usd)}."
+        case "cleared" if expected_usd is not None:
+            facts += f" That is below {_usd(level_usd)}, where the alert clears."
+        case "retracted":
+            facts = f"After a correction no alert was due. {facts} Alert level: {_usd(level_usd)}."
+    return facts + (f" {unpriced_calls:,} calls unpriced: the true cost is higher." if unpriced_calls > 0 else "")
+
+
+def _compared(expected_usd: Decimal | None, ratio: Decimal | None, basis: str) -> str:
+    if expected_usd is None:
+        return "with no usual cost to compare to"
+    if ratio is None:
+        return f"where {_usd(expected_usd)} is usual ({basis})"
+    return f"{ratio:,.1f}x the usual {_usd(expected_usd)} ({basis})"
+
+
+def causes(drivers: tuple[Driver, ...]) -> str:
+    """All three likely causes; those that the data supports are marked with their figures, then the top spenders."""
+    found = {driver.kind: driver.text for driver in drivers}
+    listed = [f"[x] {cause}: {found[kind]}" if kind in found else f"[ ] {cause}" for kind, cause in CAUSES.items()]
+    spenders = [found[kind] for kind in ("top_feature", "top_user") if kind in found]
+    return f"Likely causes: {'; '.join(listed)}." + (f" Top spenders: {'; '.join(spenders)}." if spenders else "")
+
+
+def _usd(amount: Decimal) -> str:
+    return f"{amount:,.2f} USD"

@@ -1,0 +1,154 @@
+"""The public alert: its bytes, its schema, its rows, and text that no event can forge."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from pydantic import ValidationError
+
+from stream.alerts import (
+    Alert,
+    Driver,
+    Level,
+    alert_rows,
+    alerts_from_rows,
+    episode_id,
+    json_schema,
+    json_schema_text,
+    plain,
+)
+
+HOUR = datetime(2026, 3, 2, 14, tzinfo=UTC)
+SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "schema" / "usage-alert.v1.schema.json"
+
+
+def alert(**changes: Any) -> Alert:
+    fields: dict[str, Any] = {
+        "alert_id": "5e1f",
+        "revision": 1,
+        "status": "open",
+        "level": "warning",
+        "rule": "hourly_spike",
+        "title": "Hourly cost is 4.2x the usual",
+        "message": "…",
+        "metric_name": "hourly_cost_spike",
+        "scope": "system",
+        "window_start": HOUR,
+        "window_end": HOUR + timedelta(hours=1),
+        "current_value": "4.200000000001",
+        "threshold_value": Decimal("3.00"),
+        "expected_value": "1",
+        "ratio": "4.2",
+        "unpriced_calls": 2,
+        "drivers": [Driver(kind="calls", text="more", unit="calls", before=Decimal(100), after=Decimal(420))],
+        "metadata": {"first_window": "2026-03-02T14:00:00+00:00", "note": "naïve ✓"},
+        "timestamp": HOUR + timedelta(minutes=30, milliseconds=7),
+    }
+    return Alert.model_validate(fields | changes)
+
+
+def test_the_published_schema_is_current() -> None:
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == json_schema_text(), (
+        "docs/schema/usage-alert.v1.schema.json is not what stream.alerts.json_schema_text() says"
+    )
+
+
+def test_every_alert_is_valid_under_the_published_schema() -> None:
+    schema = json_schema()
+    Draft202012Validator.check_schema(schema)
+    for each in (alert(), alert(status="retracted", expected_value=None, ratio=None, drivers=[], current_value="-1")):
+        Draft202012Validator(schema).validate(json.loads(each.to_json()))
+
+
+def test_the_schema_refuses_money_written_as_a_number() -> None:
+    wrong = json.loads(alert().to_json()) | {"current_value": 4.2}
+    assert not Draft202012Validator(json_schema()).is_valid(wrong)
+
+
+def test_an_alert_carries_the_fields_that_subscribers_were_promised() -> None:
+    promised = "level title message metric_name current_value threshold_value user_id metadata timestamp alert_id"
+    assert set(promised.split()) <= set(json.loads(alert().to_json()))
+
+
+def test_an_alert_survives_its_bytes_unchanged() -> None:
+    assert Alert.from_json(alert().to_json()) == alert()
+    assert Alert.from_json(alert().to_json()).to_json() == alert().to_json()
+
+
+def test_money_on_the_topic_is_exact_decimal_text() -> None:
+    fields = json.loads(alert(current_value=Decimal("1E+3"), threshold_value="0.000000000001").to_json())
+    assert (fields["current_value"], fields["threshold_value"]) == ("1000", "0.000000000001")
+
+
+@pytest.mark.parametrize("value", [0.1, True, "NaN", "Infinity", "ten", None])
+def test_an_amount_that_is_not_exact_is_refused_with_the_field_named(value: object) -> None:
+    with pytest.raises(ValidationError, match="current_value"):
+        alert(current_value=value)
+
+
+def test_a_field_added_later_does_not_break_an_older_reader() -> None:
+    newer = json.loads(alert().to_json()) | {"silenced_until": None}
+    assert Alert.from_json(json.dumps(newer)) == alert()
+
+
+def test_the_levels_are_a_closed_ordered_set() -> None:
+    assert [level.value for level in sorted(Level)] == ["info", "warning", "critical", "emergency"]
+    assert Level.EMERGENCY > Level.CRITICAL > Level.WARNING > Level.INFO
+    with pytest.raises(ValidationError, match="level"):
+        alert(level="urgent")
+
+
+def test_the_rows_have_the_columns_of_the_table_and_read_back_as_the_same_alerts() -> None:
+    alerts = [alert(), alert(revision=2, status="cleared", expected_value=None, ratio=None, user_id="u-1", drivers=[])]
+    rows = alert_rows(alerts)
+    assert rows.columns == _columns_of_the_table()
+    assert rows["current_value"].dtype == pl.Decimal(38, 12)
+    assert rows["current_value"].to_list() == [Decimal("4.200000000001")] * 2
+    assert list(alerts_from_rows(rows)) == alerts
+    assert [each.to_json() for each in alerts_from_rows(rows)] == [each.to_json() for each in alerts]
+
+
+def _columns_of_the_table() -> list[str]:
+    migration = Path(__file__).parents[2] / "sinks" / "clickhouse" / "migrations" / "001_tables.sql"
+    table = migration.read_text(encoding="utf-8").split("CREATE TABLE IF NOT EXISTS alerts (")[1].split("\n) ENGINE")[0]
+    names = [line.split()[0] for line in table.strip().splitlines()]
+    return [name for name in names if name != "stored_at"]
+
+
+def test_no_alerts_are_no_rows_of_the_same_shape() -> None:
+    assert alert_rows([]).schema == alert_rows([alert()]).schema
+
+
+def test_an_episode_has_one_id_that_differs_by_rule_scope_and_first_window() -> None:
+    first = episode_id(rule="hourly_spike", scope="system", first_window=HOUR)
+    assert first == episode_id(rule="hourly_spike", scope="system", first_window=HOUR)
+    others = {
+        episode_id(rule="hourly_anomaly", scope="system", first_window=HOUR),
+        episode_id(rule="hourly_spike", scope="feature=", first_window=HOUR),
+        episode_id(rule="hourly_spike", scope="system", first_window=HOUR + timedelta(hours=1)),
+    }
+    assert len({first} | others) == 4
+
+
+def test_text_from_an_event_cannot_break_a_line_or_turn_it_around() -> None:
+    assert plain("eve\r\nSubject: paid\x1b[2J\u202etxt\u2028.\x00") == (
+        "eve\\u{d}\\u{a}Subject: paid\\u{1b}[2J\\u{202e}txt\\u{2028}.\\u{0}"
+    )
+    assert plain("Größe 東京 <b>&") == "Größe 東京 <b>&"
+
+
+@given(st.text())
+def test_text_from_an_event_is_always_one_printable_line(text: str) -> None:
+    line = plain(text)
+    assert len(line.splitlines()) <= 1
+    assert not any(ord(character) < 32 for character in line)
+    line.encode()

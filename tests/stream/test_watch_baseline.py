@@ -1,0 +1,154 @@
+"""What an hour usually costs: cold start, the week, spreads of nothing, and odd hours that must not teach."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.watch_baseline import HOUR, Baseline, Hour, Rules, Series, anomaly_baseline, spike_baseline
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+RULES = Rules()
+
+
+def series(hours: int, cost: Callable[[datetime], object]) -> Series:
+    """``hours`` whole hours before NOON; an hour that costs nothing has no row, as in the warehouse."""
+    every = [NOON - HOUR * back for back in range(1, hours + 1)]
+    rows = {hour: Hour(Decimal(str(cost(hour)))) for hour in every}
+    return Series({hour: each for hour, each in rows.items() if each.cost_usd or hour == every[-1]})
+
+
+def anomaly(hours: int, cost: Callable[[datetime], object], *, rules: Rules = RULES) -> Baseline:
+    baseline = anomaly_baseline(series(hours, cost), NOON, rules)
+    assert baseline is not None
+    return baseline
+
+
+def busy_by_day(hour: datetime) -> str:
+    return "20" if 8 <= hour.hour < 20 and hour.weekday() < 5 else "1"
+
+
+def test_too_short_a_history_has_no_baseline_and_the_minimum_is_enough() -> None:
+    assert anomaly_baseline(series(23, lambda _: "1"), NOON, RULES) is None
+    assert anomaly_baseline(series(24, lambda _: "1"), NOON, RULES) is not None
+    assert anomaly_baseline(Series({}), NOON, RULES) is None
+    assert spike_baseline(Series({}), NOON, RULES) is None
+
+
+def test_before_a_week_has_passed_an_hour_needs_twice_the_dearest_hour_so_far() -> None:
+    baseline = anomaly(72, lambda hour: "50" if hour.hour == 2 else "1")
+    assert baseline.expected == 1
+    assert baseline.open_above >= 100
+    assert baseline.basis == "the median of the last 72 hours"
+
+
+def test_before_a_week_has_passed_the_scale_is_wider() -> None:
+    cold, warm = anomaly(167, lambda _: "10"), anomaly(168 * 3, lambda _: "10")
+    assert Fraction(40) < cold.open_above < Fraction(41)
+    assert Fraction(20) < warm.open_above < Fraction(21)
+
+
+def test_a_week_is_enough_to_know_this_hour_of_the_week() -> None:
+    baseline = anomaly(168, busy_by_day)
+    assert baseline.expected == 20
+    assert baseline.compared_to == (NOON - HOUR * 168,)
+    assert baseline.basis == "this hour of the week, over the last week"
+
+
+def test_an_hour_is_compared_to_the_same_hour_of_the_last_weeks() -> None:
+    baseline = anomaly(168 * 7, busy_by_day)
+    assert baseline.compared_to == tuple(NOON - HOUR * 168 * back for back in range(1, 6))
+    assert baseline.expected == 20
+
+
+def test_costs_that_never_vary_still_leave_room() -> None:
+    baseline = anomaly(168 * 4, lambda _: "10")
+    assert not baseline.trips(Decimal("19.9"))
+    assert baseline.trips(Decimal("20.2"))
+
+
+def test_a_history_of_nothing_expects_nothing_and_only_the_minimum_cost_counts() -> None:
+    baseline = anomaly(168 * 4, lambda _: "0")
+    assert baseline.expected == 0
+    assert baseline.open_above == 1
+    assert not baseline.trips(Decimal(1))
+    assert baseline.trips(Decimal("1.000001"))
+
+
+def test_a_rise_below_the_minimum_cost_never_trips() -> None:
+    rules = Rules(cost_usd_min=Decimal(25))
+    assert anomaly(168 * 4, lambda _: "10", rules=rules).open_above == 35
+
+
+def test_one_odd_week_does_not_move_the_expected_cost() -> None:
+    odd = NOON - HOUR * 168 * 2
+    baseline = anomaly(168 * 5, lambda hour: "5000" if hour == odd else busy_by_day(hour))
+    assert baseline.expected == 20
+
+
+def test_yesterdays_spike_does_not_teach_today() -> None:
+    spiky = {NOON - HOUR * back for back in range(1, 7)}
+    baseline = anomaly(168 * 4, lambda hour: "5000" if hour in spiky else busy_by_day(hour))
+    assert baseline.expected == 20
+    assert baseline.open_above < 60
+
+
+def test_growth_of_everything_since_yesterday_is_expected_today() -> None:
+    since = NOON - HOUR * 24
+    baseline = anomaly(168 * 4, lambda hour: int(busy_by_day(hour)) * (3 if hour >= since else 1))
+    assert 59 < baseline.expected < 61
+
+
+def test_noise_widens_the_levels() -> None:
+    dice = random.Random(7)
+    calm = anomaly(168 * 4, lambda _: "10")
+    noisy = anomaly(168 * 4, lambda _: f"{10 * dice.lognormvariate(0, 0.6):.6f}")
+    assert noisy.open_above > calm.open_above * 2
+
+
+def test_hours_that_are_always_silent_do_not_narrow_the_spread_of_the_others() -> None:
+    dice = random.Random(7)
+    baseline = anomaly(168 * 5, lambda hour: f"{10 * dice.lognormvariate(0, 0.6):.6f}" if hour.hour == 12 else "0")
+    assert baseline.open_above > 40
+
+
+def test_noise_of_five_weeks_rarely_trips() -> None:
+    """1,000 random hours like the 840 before them: an operator who is woken for nothing stops looking."""
+    dice = random.Random(11)
+    noise = [Decimal(f"{10 * dice.lognormvariate(0, 0.5):.6f}") for _ in range(840)]
+    baseline = anomaly_baseline(Series({NOON - HOUR * (i + 1): Hour(c) for i, c in enumerate(noise)}), NOON, RULES)
+    assert baseline is not None
+    drawn = [Decimal(f"{10 * dice.lognormvariate(0, 0.5):.6f}") for _ in range(1_000)]
+    assert sum(baseline.trips(cost) for cost in drawn) <= 5
+    assert baseline.trips(Decimal(200))
+
+
+def test_a_correction_below_zero_is_no_logarithm_of_nothing() -> None:
+    assert anomaly(168 * 4, lambda hour: "-3" if hour.hour == 5 else "2").expected == 2
+
+
+def test_costs_beyond_all_bounds_stay_finite() -> None:
+    baseline = anomaly(168 * 2, lambda hour: "9" * 25 if hour.day % 2 else "0.000000000001")
+    assert baseline.clear_below <= baseline.open_above
+
+
+@pytest.mark.parametrize("judge", [spike_baseline, anomaly_baseline])
+@settings(max_examples=60, deadline=None)
+@given(costs=st.lists(st.integers(0, 10**6), min_size=24, max_size=200), more=st.integers(0, 10**7))
+def test_the_clear_level_is_never_above_the_open_level_and_the_judged_hour_never_counts(
+    judge: Callable[[Series, datetime, Rules], Baseline | None], costs: list[int], more: int
+) -> None:
+    hours = {NOON - HOUR * (back + 1): Hour(Decimal(cost) / 1000) for back, cost in enumerate(costs)}
+    baseline = judge(Series(hours), NOON, RULES)
+    assert baseline == judge(Series(hours | {NOON: Hour(Decimal(more))}), NOON, RULES)
+    if baseline is not None:
+        assert 0 <= baseline.expected <= baseline.open_above
+        assert baseline.clear_below <= baseline.open_above
+        assert not baseline.trips(Decimal(0))

@@ -1,0 +1,147 @@
+"""The reasons of an alert: each is given if, and only if, the figures support it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from stream.alerts import Driver
+from stream.watch_drivers import Change, Evidence, Part, Spender, drivers
+
+
+def part(calls: int, tokens: int, cost: str) -> Part:
+    return Part(calls=calls, tokens=tokens, cost_usd=Decimal(cost))
+
+
+def reasons(evidence: Evidence) -> dict[str, Driver]:
+    return {driver.kind: driver for driver in drivers(evidence)}
+
+
+def one_model(now: Part, usual: Part, *, hours: int = 10) -> Evidence:
+    return Evidence(usual_hours=hours, models={"m": Change(now, usual)})
+
+
+def test_more_calls_are_a_reason_from_half_as_many_again() -> None:
+    assert reasons(one_model(part(149, 1490, "1.49"), part(1000, 10_000, "10"))) == {}
+    calls = reasons(one_model(part(150, 1500, "1.50"), part(1000, 10_000, "10")))
+    assert list(calls) == ["calls"]
+    assert calls["calls"].text == "150 calls against 100 in a usual hour (1.5x)"
+    assert (calls["calls"].before, calls["calls"].after) == (100, 150)
+
+
+def test_larger_requests_are_a_reason_from_half_as_large_again() -> None:
+    assert reasons(one_model(part(100, 1499, "1.5"), part(1000, 10_000, "10"))) == {}
+    larger = reasons(one_model(part(100, 1500, "1.5"), part(1000, 10_000, "10")))
+    assert list(larger) == ["tokens_per_call"]
+    assert larger["tokens_per_call"].text == "15 tokens a call against 10 usually (1.5x)"
+
+
+def test_a_dearer_model_is_a_reason_and_is_named() -> None:
+    evidence = Evidence(
+        usual_hours=10,
+        models={
+            "small": Change(part(50, 500, "0.5"), part(990, 9_900, "9.9")),
+            "large": Change(part(50, 500, "10"), part(10, 100, "2.0")),
+        },
+    )
+    (mix,) = drivers(evidence)
+    assert (mix.kind, mix.name) == ("model_mix", "large")
+    assert mix.text == "large took 50 % of the tokens against 1 % usually, at 16.8x the average price"
+    assert (mix.before, mix.after, mix.unit) == (Decimal("0.01"), Decimal("0.5"), "share")
+
+
+def test_a_model_never_seen_before_is_priced_by_the_hour_itself() -> None:
+    evidence = Evidence(
+        usual_hours=10,
+        models={
+            "small": Change(part(50, 500, "0.5"), part(1000, 10_000, "10")),
+            "new": Change(now=part(50, 500, "10")),
+        },
+    )
+    assert reasons(evidence)["model_mix"].name == "new"
+
+
+def test_larger_requests_to_a_new_model_of_the_same_price_are_not_a_dearer_model() -> None:
+    evidence = Evidence(
+        usual_hours=10,
+        models={
+            "old": Change(usual=part(1000, 10_000, "10")),
+            "new": Change(now=part(100, 10_000, "10")),
+        },
+    )
+    assert list(reasons(evidence)) == ["tokens_per_call"]
+
+
+def test_a_cheaper_mix_is_no_reason() -> None:
+    evidence = Evidence(
+        usual_hours=10,
+        models={
+            "small": Change(part(300, 3000, "3"), part(500, 5_000, "5")),
+            "large": Change(part(0, 0, "0"), part(500, 5_000, "50")),
+        },
+    )
+    assert list(reasons(evidence)) == ["calls"]
+
+
+def test_models_without_tokens_are_compared_by_call() -> None:
+    evidence = Evidence(
+        usual_hours=10,
+        models={
+            "image-s": Change(part(50, 0, "0.5"), part(1000, 0, "10")),
+            "image-xl": Change(part(50, 0, "10"), part(10, 0, "2")),
+        },
+    )
+    assert "of the calls" in reasons(evidence)["model_mix"].text
+
+
+def test_models_whose_usual_cost_is_unknown_give_no_reason_of_price() -> None:
+    assert reasons(one_model(part(100, 1000, "50"), part(1000, 10_000, "0"))) == {}
+
+
+def features(first: str, second: str) -> Evidence:
+    return Evidence(
+        usual_hours=10,
+        models={"m": Change(part(100, 0, str(Decimal(first) + Decimal(second))), part(1000, 0, "20"))},
+        features={
+            "chat": Change(part(50, 0, first), part(500, 0, "10")),
+            "": Change(part(50, 0, second), part(500, 0, "10")),
+        },
+    )
+
+
+def test_the_feature_that_brought_the_excess_is_named_with_its_share() -> None:
+    top = reasons(features("10", "2"))["top_feature"]
+    assert top.name == "chat"
+    assert top.text == "feature chat: 10.00 USD against 1.00 USD usually, 90 % of the excess"
+    assert (top.before, top.after) == (1, 10)
+    assert reasons(features("2", "10"))["top_feature"].text.startswith("calls without a feature: 10.00 USD")
+
+
+def test_nobody_is_named_for_less_than_a_third_of_the_excess() -> None:
+    spread = {str(each): Change(part(10, 0, "4"), part(100, 0, "10")) for each in range(4)}
+    users = tuple(Spender(f"u{each}", Decimal(4), Decimal(1)) for each in range(4))
+    total = {"m": Change(part(40, 0, "16"), part(400, 0, "40"))}
+    assert reasons(Evidence(usual_hours=10, models=total, features=spread, users=users)) == {}
+
+
+def test_the_user_of_the_excess_is_named() -> None:
+    users = (Spender("big", Decimal(8), Decimal("7.9")), Spender("new\n", Decimal(7), Decimal(0)))
+    total = {"m": Change(part(10, 0, "16"), part(100, 0, "80"))}
+    user = reasons(Evidence(usual_hours=10, models=total, users=users))["top_user"]
+    assert user.name == "new\n"
+    assert user.text == "user new\\u{a}: 7.00 USD against 0.00 USD usually, 88 % of the excess"
+
+
+def test_a_user_whose_usual_cost_is_not_known_is_named_by_share_of_the_hour() -> None:
+    total = {"m": Change(part(10, 0, "16"), part(100, 0, "80"))}
+    user = reasons(Evidence(usual_hours=10, models=total, users=(Spender("u", Decimal(8), None),)))["top_user"]
+    assert user.text == "user u: 8.00 USD, 50 % of the hour"
+    assert user.before is None
+
+
+def test_without_usual_hours_nothing_is_claimed() -> None:
+    assert drivers(Evidence(usual_hours=0, models={"m": Change(now=part(10_000, 0, "9999"))})) == ()
+
+
+def test_an_hour_without_anything_divides_by_nothing() -> None:
+    assert drivers(Evidence(usual_hours=5)) == ()
+    assert drivers(Evidence(usual_hours=5, models={"m": Change()}, features={"f": Change()})) == ()
