@@ -40,7 +40,7 @@ START_MAX_S = 90.0
 MESSAGE_BYTES_MAX = 12 * 1024 * 1024
 
 
-class KafkaMissing(Exception):  # noqa: N818 - the name says what is so, as all of our errors do
+class KafkaMissing(Exception):
     """No Kafka can be had on this machine; the text says what to install."""
 
 

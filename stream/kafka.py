@@ -1,0 +1,47 @@
+"""One place that turns the settings into what a confluent-kafka client wants to be told."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from stream.settings import Settings
+
+KafkaConfig = dict[str, str | int | float | bool]  # what confluent-kafka's own signatures say
+
+
+def kafka_config(settings: Settings) -> KafkaConfig:
+    """Address and security, the same for producers, consumers and the admin client; callers add their own keys.
+
+    A certificate authority is only named when one is set: librdkafka then finds the system's by itself.
+    """
+    config: KafkaConfig = {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        "client.id": "costream",
+        "security.protocol": settings.kafka_security_protocol,
+    }
+    if settings.kafka_security_protocol.startswith("SASL"):
+        config |= {
+            "sasl.mechanisms": settings.kafka_sasl_mechanism,
+            "sasl.username": settings.kafka_sasl_username,
+            "sasl.password": settings.kafka_sasl_password.get_secret_value(),
+        }
+    if settings.kafka_security_protocol.endswith("SSL") and settings.kafka_ssl_ca_location:
+        config["ssl.ca.location"] = settings.kafka_ssl_ca_location
+    return config
+
+
+def faust_credentials(settings: Settings) -> Any:
+    """The same for Faust, whose transport is aiokafka: credentials, a TLS context, or None for plain text."""
+    import faust
+
+    tls = settings.kafka_security_protocol.endswith("SSL")
+    context = ssl.create_default_context(cafile=settings.kafka_ssl_ca_location or None) if tls else None
+    if not settings.kafka_security_protocol.startswith("SASL"):
+        return context
+    return faust.SASLCredentials(
+        username=settings.kafka_sasl_username,
+        password=settings.kafka_sasl_password.get_secret_value(),
+        mechanism=settings.kafka_sasl_mechanism,
+        ssl_context=context,
+    )

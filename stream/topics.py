@@ -1,0 +1,327 @@
+"""The four topics: what they are meant to be, making them so, and asking Kafka what they are.
+
+Nothing here changes a topic that exists, except that partitions are added to ``usage.events`` when somebody asks for
+it by number. What differs from the specification is reported, and an operator decides.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewPartitions, NewTopic
+
+from stream.errors import ConfigurationError, StreamError
+from stream.kafka import kafka_config
+from stream.settings import Settings
+
+# Kafka's own default for a record. An event is 0.3 KB and its metadata at most 4 KB: more is a mistake or an attack.
+EVENT_BYTES_MAX: Final = 1024 * 1024
+# A dead letter is the refused record with its headers and the reason. Sixteen times what usage.events takes leaves room
+# for topics whose owner has raised that limit, and stays far below the 100 MB at which a broker drops a connection.
+DEADLETTER_BYTES_MAX: Final = 16 * 1024 * 1024
+
+REPLICAS_WANTED: Final = 3  # the usual: one broker may be down for maintenance and another one fail
+ANSWER_MAX_S: Final = 15.0
+
+
+def _ms(age: timedelta) -> str:
+    return str(age // timedelta(milliseconds=1))
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """What a topic is meant to be. ``config`` holds only what matters here; the rest is the cluster's business."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str] = field(hash=False)
+    # Readers of the other topics rely on one order over all records, so there the number is not a matter of taste.
+    partitions_may_grow: bool = False
+
+
+def _spec(name: str, *, partitions: int = 1, may_grow: bool = False, **config: str) -> TopicSpec:
+    # Time is the broker's: it is our `received_at`, and retention counts from it. With the producer's time, events
+    # spooled on a disconnected host for longer than the retention would be deleted the moment they arrive.
+    everywhere = {"message.timestamp.type": "LogAppendTime"}
+    given = {key.replace("_", "."): value for key, value in config.items()}
+    return TopicSpec(
+        name=name,
+        partitions=partitions,
+        partitions_may_grow=may_grow,
+        config=MappingProxyType(everywhere | given),
+    )
+
+
+USAGE_EVENTS: Final = _spec(
+    "usage.events",
+    partitions=12,  # the most workers that can share the load; more can be added, never taken away
+    may_grow=True,
+    cleanup_policy="delete",
+    retention_ms=_ms(timedelta(days=14)),  # a worker nobody missed over a holiday fortnight loses nothing
+    max_message_bytes=str(EVENT_BYTES_MAX),
+)
+USAGE_ROLLUPS: Final = _spec(
+    "usage.rollups",
+    cleanup_policy="compact,delete",  # the last state of every hour, for as long as the aggregates are kept
+    retention_ms=_ms(timedelta(days=365)),
+    segment_ms=_ms(timedelta(days=1)),  # the open segment is never compacted: a reader meets a day of repeats at most
+    max_message_bytes=str(EVENT_BYTES_MAX),
+)
+USAGE_ALERTS: Final = _spec(
+    "usage.alerts",
+    cleanup_policy="delete",  # people replay the history of an alert, so every revision stays
+    retention_ms=_ms(timedelta(days=365)),
+    max_message_bytes=str(EVENT_BYTES_MAX),
+)
+USAGE_DEADLETTER: Final = _spec(
+    "usage.deadletter",
+    cleanup_policy="delete",
+    retention_ms=_ms(timedelta(days=90)),  # as long as the raw rows: until then a corrected event still counts
+    max_message_bytes=str(DEADLETTER_BYTES_MAX),
+)
+TOPICS: Final = (USAGE_EVENTS, USAGE_ROLLUPS, USAGE_ALERTS, USAGE_DEADLETTER)
+
+
+class KafkaUnavailable(StreamError):
+    """No broker answered; nothing was changed."""
+
+    def __init__(self, *, bootstrap_servers: str, reason: str) -> None:
+        super().__init__(
+            f"Kafka at {bootstrap_servers} does not answer: {reason}; nothing was changed. "
+            "Check COSTREAM_KAFKA_BOOTSTRAP_SERVERS and the COSTREAM_KAFKA_SECURITY_PROTOCOL it expects"
+        )
+
+
+class TopicMissing(ConfigurationError):
+    """A topic has not been created, or was deleted."""
+
+    def __init__(self, *, topic: str, bootstrap_servers: str) -> None:
+        super().__init__(f"there is no topic {topic!r} at {bootstrap_servers}: `costream topics create` creates it")
+        self.topic = topic
+
+
+class TopicRefused(ConfigurationError):
+    """Kafka refused to create or grow a topic."""
+
+    def __init__(self, *, topic: str, reason: str) -> None:
+        super().__init__(f"topic {topic!r} stays as it is: {reason}")
+        self.topic = topic
+
+
+Action = Literal["none", "created", "grown"]
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """A topic as Kafka has it, and what in that is not as specified."""
+
+    name: str
+    partitions: int | None  # None: there is no such topic
+    replication_factor: int | None
+    topic_id: str | None
+    action: Action = "none"
+    differences: tuple[str, ...] = ()
+
+
+def create(
+    settings: Settings, *, partitions: int | None = None, replication_factor: int | None = None
+) -> list[TopicState]:
+    """Create the topics that are missing and say how those that exist differ. Doing it twice changes nothing.
+
+    ``partitions`` is for ``usage.events`` alone: a new topic gets that many, one with fewer is grown to it.
+    """
+    admin = _admin(settings)
+    present, brokers = _present(admin, settings)
+    replicas = replication_factor or min(REPLICAS_WANTED, brokers)
+    actions: dict[str, Action] = {}
+    expected: dict[str, int] = {}
+    for spec in TOPICS:
+        name = settings.topic(spec.name)
+        wanted = partitions if partitions and spec.partitions_may_grow else None
+        if name not in present:
+            expected[name], actions[name] = wanted or spec.partitions, "created"
+            _create(admin, name, spec, expected[name], replicas)
+        elif wanted and wanted != present[name]:
+            expected[name], actions[name] = wanted, "grown"
+            _grow(admin, name, present[name], wanted)
+    _await_partitions(admin, settings, expected)
+    return _states(admin, settings, actions)
+
+
+def describe(settings: Settings) -> list[TopicState]:
+    """The four topics as Kafka has them; a missing one has no partitions."""
+    return _states(_admin(settings), settings, {})
+
+
+def topic_id(settings: Settings, topic: str) -> str | None:
+    """The id Kafka gave this incarnation of the topic: it changes when the topic is deleted and created again.
+
+    None if the broker gives none (older than Kafka 2.8).
+    """
+    admin = _admin(settings)
+    found = _described(admin, settings, [topic]).get(topic)
+    if found is None:
+        raise TopicMissing(topic=topic, bootstrap_servers=settings.kafka_bootstrap_servers)
+    return _id(found)
+
+
+def partition_count(settings: Settings, topic: str) -> int:
+    """How many partitions the topic has now."""
+    present, _ = _present(_admin(settings), settings)
+    if topic not in present:
+        raise TopicMissing(topic=topic, bootstrap_servers=settings.kafka_bootstrap_servers)
+    return present[topic]
+
+
+def _admin(settings: Settings) -> AdminClient:
+    # What goes wrong is raised and said once; librdkafka's own lines on stderr would say it again and again.
+    return AdminClient(kafka_config(settings) | {"log_level": "0"})
+
+
+def _present(admin: AdminClient, settings: Settings) -> tuple[dict[str, int], int]:
+    """Partitions by topic, and the number of brokers. Asking for all topics creates none, unlike asking for one."""
+    try:
+        metadata = admin.list_topics(timeout=ANSWER_MAX_S)
+    except KafkaException as error:
+        raise KafkaUnavailable(
+            bootstrap_servers=settings.kafka_bootstrap_servers, reason=error.args[0].str()
+        ) from error
+    return {name: len(topic.partitions) for name, topic in metadata.topics.items()}, len(metadata.brokers)
+
+
+def _create(admin: AdminClient, name: str, spec: TopicSpec, partitions: int, replicas: int) -> None:
+    config = dict(spec.config) | {"min.insync.replicas": str(_replicas_in_sync(replicas))}
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=replicas, config=config)
+    try:
+        admin.create_topics([topic], operation_timeout=ANSWER_MAX_S)[name].result(2 * ANSWER_MAX_S)
+    except KafkaException as error:
+        # Another set-up was faster; what it made is described like any other topic that exists.
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise TopicRefused(topic=name, reason=error.args[0].str()) from error
+
+
+def _replicas_in_sync(replicas: int) -> int:
+    """Acknowledged means on two brokers wherever there are three; a pair must go on when one of them is down."""
+    return 2 if replicas >= REPLICAS_WANTED else 1
+
+
+def _grow(admin: AdminClient, name: str, now: int, wanted: int) -> None:
+    if wanted < now:
+        raise TopicRefused(topic=name, reason=f"Kafka cannot take partitions away; it has {now}, asked for: {wanted}")
+    try:
+        admin.create_partitions([NewPartitions(name, wanted)], operation_timeout=ANSWER_MAX_S)[name].result(
+            2 * ANSWER_MAX_S
+        )
+    except KafkaException as error:
+        raise TopicRefused(topic=name, reason=error.args[0].str()) from error
+
+
+def _await_partitions(admin: AdminClient, settings: Settings, expected: Mapping[str, int]) -> None:
+    """Return once the brokers tell of what was just made: they learn of it a moment after the controller agreed."""
+    deadline = time.monotonic() + ANSWER_MAX_S
+    while expected:
+        present, _ = _present(admin, settings)
+        behind = [name for name, count in expected.items() if present.get(name, 0) < count]
+        if not behind:
+            return
+        if time.monotonic() > deadline:
+            raise TopicRefused(topic=behind[0], reason=f"the brokers do not know of it after {ANSWER_MAX_S:.0f} s")
+        time.sleep(0.05)
+
+
+def _states(admin: AdminClient, settings: Settings, actions: Mapping[str, Action]) -> list[TopicState]:
+    specs = {settings.topic(spec.name): spec for spec in TOPICS}
+    found = _described(admin, settings, list(specs))
+    configs = _configs(admin, found)
+    return [
+        _state(name, spec, found[name], configs.get(name), actions.get(name, "none"))
+        if name in found
+        else TopicState(name=name, partitions=None, replication_factor=None, topic_id=None)
+        for name, spec in specs.items()
+    ]
+
+
+def _state(
+    name: str,
+    spec: TopicSpec,
+    found: Any,
+    config: Mapping[str, str] | None,
+    action: Action,
+) -> TopicState:
+    replicas = min((len(partition.replicas) for partition in found.partitions), default=0)
+    return TopicState(
+        name=name,
+        partitions=len(found.partitions),
+        replication_factor=replicas,
+        topic_id=_id(found),
+        action=action,
+        differences=tuple(_differences(spec, len(found.partitions), replicas, config)),
+    )
+
+
+def _differences(spec: TopicSpec, partitions: int, replicas: int, config: Mapping[str, str] | None) -> Iterable[str]:
+    if partitions != spec.partitions and not spec.partitions_may_grow:
+        yield f"{partitions} partitions; {spec.partitions} is specified, its readers rely on one order"
+    if config is None:
+        return
+    expected = dict(spec.config) | {"min.insync.replicas": str(_replicas_in_sync(replicas))}
+    for key, value in expected.items():
+        if not _same(config.get(key, ""), value):
+            yield f"{key} is {config.get(key)}; {value} is specified"
+
+
+def _same(actual: str, expected: str) -> bool:
+    """Kafka reports a list in an order of its own: `delete,compact` is `compact,delete`."""
+    return sorted(actual.replace(" ", "").split(",")) == sorted(expected.split(","))
+
+
+def _described(admin: AdminClient, settings: Settings, names: list[str]) -> dict[str, Any]:
+    """What Kafka says of these topics; one that is not there is left out."""
+    asked = admin.describe_topics(TopicCollection(names), request_timeout=ANSWER_MAX_S)
+    found = {}
+    for name, answer in asked.items():
+        try:
+            found[name] = answer.result(2 * ANSWER_MAX_S)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise KafkaUnavailable(
+                    bootstrap_servers=settings.kafka_bootstrap_servers, reason=error.args[0].str()
+                ) from error
+    return found
+
+
+def _configs(admin: AdminClient, names: Iterable[str]) -> dict[str, dict[str, str] | None]:
+    """The settings in force; None where a broker does not tell (the embedded one), or does not tell us."""
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    if not resources:
+        return {}
+    configs: dict[str, dict[str, str] | None] = {}
+    for resource, answer in admin.describe_configs(resources, request_timeout=ANSWER_MAX_S).items():
+        try:
+            entries = answer.result(2 * ANSWER_MAX_S)
+        except KafkaException as error:
+            if error.args[0].code() not in _CONFIG_NOT_TOLD:
+                raise
+            configs[resource.name] = None
+        else:
+            configs[resource.name] = {key: entry.value for key, entry in entries.items()}
+    return configs
+
+
+_CONFIG_NOT_TOLD: Final = (KafkaError._UNSUPPORTED_FEATURE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+
+def _id(found: Any) -> str | None:
+    told = found.topic_id
+    if told is None or (told.get_most_significant_bits() == 0 and told.get_least_significant_bits() == 0):
+        return None
+    return str(told)
