@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact, InvalidOperation
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -119,7 +119,7 @@ LEDGER: Final = RollupSpec(
 )
 
 # Reads stored rows back, for some partitions and buckets: the columns of RollupSpec.schema.
-Load = Callable[[Sequence[int], Sequence[object]], pl.DataFrame]
+Load = Callable[[Sequence[int], Sequence[Any]], pl.DataFrame]
 
 
 class Rollup:

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 import polars as pl
 
+from sinks.clickhouse.connect import quoted
 from sinks.clickhouse.reader import Reader
 
 T = TypeVar("T")
@@ -82,6 +83,14 @@ LEDGER: Final = """
   ORDER BY source_partition, offset_block"""
 
 
+# The low 48 bits of a version are the offset, the high ones the price revision. A row that lost to a newer one has
+# applied less, so no FINAL is needed.
+APPLIED: Final = """
+  SELECT toInt64(source_partition), toInt64(max(bitAnd(version, 0xFFFFFFFFFFFF)))
+  FROM {table} WHERE source = {{source:String}} AND has({{partitions:Array(Int64)}}, toInt64(source_partition))
+  GROUP BY source_partition"""
+
+
 def recent_ids(
     reader: Reader, *, partitions: Sequence[int], partition_count: int, source: str, since: datetime
 ) -> Iterator[pl.DataFrame]:
@@ -128,6 +137,12 @@ def ledger_rows(
     return reader.frame(
         LEDGER, source=source, partitions=list(partitions), every=blocks is None, blocks=list(blocks or ())
     )
+
+
+def applied_offsets(reader: Reader, table: str, *, source: str, partitions: Sequence[int]) -> dict[int, int]:
+    """The greatest offset that any row of a rollup table has applied, for the partitions that have rows at all."""
+    sql = APPLIED.format(table=quoted(table))
+    return dict(reader.frame(sql, source=source, partitions=list(partitions)).iter_rows())
 
 
 END_OF_TIME: Final = 4_102_444_800_000  # 2100-01-01 in milliseconds: nothing later passes the gate

@@ -1,0 +1,290 @@
+"""The stream, from top to bottom: what happens to a usage event between Kafka and the warehouse.
+
+    usage.events ─▶ ingest ─▶ ClickHouse ─▶ usage.rollups ─▶ watch ─▶ usage.alerts
+                      └─▶ usage.deadletter
+
+Kafka remembers what is not done yet (offsets), ClickHouse what is (rows); the worker itself may be killed at any line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial, wraps
+from typing import Any, Final, NoReturn, TypeVar
+
+import faust
+import msgspec
+import structlog
+from faust.types import TP
+
+from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
+from stream import topics
+from stream.alert_topic import publish_alerts, published_alerts
+from stream.batches import Batch, batches
+from stream.decode import AgeLimits
+from stream.delivery import ChunkScheduler, ChunkSchema, ChunkTransport, chunk_events, require_compiled_streams
+from stream.health import Health, Progress
+from stream.ingest import Flush, Ingest
+from stream.kafka import faust_credentials, kafka_config
+from stream.outbox import Outbox
+from stream.patience import Patience
+from stream.pricing import PriceBook
+from stream.settings import Settings
+from stream.store import ALERTS, EVENTS, ROLLUPS, Store
+from stream.telemetry import Telemetry
+from stream.watch import Watcher
+
+T = TypeVar("T")
+
+EXIT_BUG: Final = 70  # EX_SOFTWARE: an error nobody expected; the offsets replay after the restart
+WATCH_TICK_SECONDS: Final = 0.25  # how often the watch asks itself whether it is due
+TRIM_SECONDS: Final = 600.0  # how often memory is brought back within its bounds
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """One worker: a Faust application and the parts it moves bytes between. Build it inside the running loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        end_process: Callable[[int], NoReturn] = os._exit,
+    ) -> None:
+        require_compiled_streams()
+        self._settings = settings
+        self._clock = clock
+        self._end_process = end_process
+        self.telemetry = Telemetry()
+        self.progress = Progress()
+        self.patience = Patience(self.telemetry.stalled)
+        address = warehouse_address(settings)
+        self._reader, self._writer = Reader(address), Writer(address)
+        self._outbox = Outbox(kafka_config(settings))
+        self._ingest = Ingest(
+            reader=self._reader,
+            book=PriceBook.bundled(),
+            limits=AgeLimits(future_max=settings.event_future_max, past_max=settings.retention),
+            ids_max=settings.dedup_ids_max,
+        )
+        self._store = Store(writer=self._writer, outbox=self._outbox, settings=settings)
+        self._watcher = Watcher(
+            reader=self._reader, writer=self._writer, publish=self._publish_alerts, settings=settings, clock=clock
+        )
+        self._source = ""
+        self._loaded: frozenset[int] = frozenset()
+        self._watching = False
+        self._trimmed = time.monotonic()
+        # One thread a stage: while one batch is stored the next is worked out, and no stage runs twice at a time.
+        self._working, self._storing, self._judging = (
+            ThreadPoolExecutor(1, name) for name in ("work", "store", "watch")
+        )
+        self._flushes: asyncio.Queue[tuple[Batch, Flush]] = asyncio.Queue(maxsize=1)
+        self.app = self._faust_app()
+        self.health = Health(settings, app=self.app, progress=self.progress, telemetry=self.telemetry)
+
+    # --- usage.events -> ClickHouse, usage.rollups, usage.deadletter ---
+
+    async def ingest(self, stream: faust.Stream[Any]) -> None:
+        """Batches in, flushes out. The queue between holds one: at most three batches are in memory."""
+        settings = self._settings
+        async for batch in batches(
+            chunk_events(stream), rows_max=settings.batch_rows_max, wait_max=settings.batch_wait_max
+        ):
+            self.progress.fetched(batch.chunks)
+            await self._take_over_partitions(batch)
+            flush = await self._in(self._working, partial(self._ingest.process, batch.records))
+            await self._flushes.put((batch, flush))
+
+    async def store(self) -> None:
+        """Store, then acknowledge, in the order of delivery. What cannot be stored now is tried until it can."""
+        while True:
+            batch, flush = await self._flushes.get()
+            with self.telemetry.flush_seconds.time():
+                await self._in(self._storing, partial(self._save, flush))
+            batch.ack()
+            self._flushes.task_done()
+            self._count(batch, flush)
+
+    def _save(self, flush: Flush) -> None:
+        self.patience.insist(lambda: self._store.save(flush, source=self._source), doing="storing a batch")
+
+    async def _take_over_partitions(self, batch: Batch) -> None:
+        """Before the first batch of a partition: read back what is stored of it. Never while a flush is on its way, or
+        what it stores would not be seen."""
+        if {chunk.tp.partition for chunk in batch.chunks} <= self._loaded:
+            await self._trim()
+            return
+        await self._flushes.join()
+        held = [tp.partition for tp in self.app.consumer.assignment() if tp.topic == self._settings.topic(EVENTS)]
+        await self._in(self._working, partial(self._read_back, held))
+        self._loaded = frozenset(held)
+
+    def _read_back(self, partitions: list[int]) -> None:
+        self.patience.insist(lambda: self._assign(partitions), doing="reading back the state of partitions")
+
+    def _assign(self, partitions: list[int]) -> None:
+        started = time.monotonic()
+        topic = self._settings.topic(EVENTS)
+        self._source = source_of(self._settings)
+        self._ingest.assign(
+            partitions,
+            partition_count=topics.partition_count(self._settings, topic),
+            source=self._source,
+            since=self._clock() - self._settings.dedup_window,
+        )
+        seconds = round(time.monotonic() - started, 2)
+        log.info("partitions taken over", partitions=sorted(partitions), ids=len(self._ingest.seen), seconds=seconds)
+
+    async def _trim(self) -> None:
+        if time.monotonic() - self._trimmed < TRIM_SECONDS:
+            return
+        await self._flushes.join()
+        since = self._clock() - self._settings.dedup_window
+        await self._in(self._working, partial(self._ingest.trim, since))
+        self._trimmed = time.monotonic()
+
+    def _count(self, batch: Batch, flush: Flush) -> None:
+        self.progress.stored(batch.chunks)
+        outcomes = {
+            "stored": flush.stored,
+            "duplicates": flush.duplicates,
+            "dead_lettered": len(flush.refusals),
+            "forwarded": len(flush.forwards),
+        }
+        for outcome, records in outcomes.items():
+            self.telemetry.records.labels(outcome).inc(records)
+        for (provider, model), calls in flush.unpriced.items():
+            self.telemetry.unpriced_calls(provider, model, calls)
+        self._measure_memory()
+
+    def _measure_memory(self) -> None:
+        seen = self._ingest.seen
+        self.telemetry.dedup_ids.set(len(seen))
+        self.telemetry.dedup_memory_bytes.set(seen.memory_bytes)
+        self.telemetry.dedup_window_seconds.set((self._clock() - seen.known_since).total_seconds())
+
+    # --- usage.rollups -> usage.alerts ---
+
+    async def watch(self, stream: faust.Stream[Any]) -> None:
+        """Note which hours changed. Acknowledged at once: whoever watches next judges all hours in reach anew."""
+        async for batch in batches(
+            chunk_events(stream), rows_max=self._settings.batch_rows_max, wait_max=self._settings.watch_interval
+        ):
+            self._watcher.notice(_rows(batch))
+            self._watching = True
+            batch.ack()
+
+    async def judge(self) -> None:
+        """Evaluate when due, while this worker holds usage.rollups."""
+        restored = False
+        while True:
+            await asyncio.sleep(WATCH_TICK_SECONDS)
+            if not self._watching:
+                restored = False
+                continue
+            if not restored:
+                await self._in(self._judging, self._restore_watch)
+                restored = True
+            for alert in await self._in(self._judging, self._watcher.tick):
+                self.telemetry.alerts.labels(alert.rule, alert.status).inc()
+
+    def _restore_watch(self) -> None:
+        self.patience.insist(
+            lambda: self._watcher.restore(published_alerts(self._settings)), doing="reading back the alerts"
+        )
+
+    def _publish_alerts(self, alerts: Any) -> None:
+        publish_alerts(self._outbox, self._settings.topic(ALERTS), alerts)
+
+    # --- Faust ---
+
+    def _faust_app(self) -> faust.App:
+        settings = self._settings
+        app = faust.App(
+            settings.consumer_group,
+            broker=[f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")],
+            broker_credentials=faust_credentials(settings),
+            ConsumerScheduler=ChunkScheduler,
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=1_048_576,  # a partition's share of a fetch; bounds what is fetched ahead
+            stream_buffer_maxsize=16,  # chunks, not events
+            stream_wait_empty=True,  # a rebalance waits for the flushes under way
+            broker_commit_interval=1.0,
+            broker_commit_every=1_000,  # chunks
+            broker_session_timeout=settings.session_timeout.total_seconds(),
+            broker_heartbeat_interval=settings.session_timeout.total_seconds() / 5,
+            topic_allow_declare=False,  # `costream topics create` makes them, with partitions and retention
+            topic_disable_leader=True,
+            table_standby_replicas=0,
+            store="memory://",
+            web_enabled=False,  # its default pages show data; ours are in health.py
+        )
+        app.transport = ChunkTransport(app.conf.broker_consumer, app)
+        events, rollups = (app.topic(settings.topic(name), schema=ChunkSchema()) for name in (EVENTS, ROLLUPS))
+        app.agent(events, name="ingest")(self._guarded(self.ingest))
+        app.agent(rollups, name="watch")(self._guarded(self.watch))
+        app.task(self._guarded(self.store))
+        app.task(self._guarded(self.judge))
+        # Faust types its signal handlers more narrowly than it calls them.
+        app.on_partitions_revoked.connect(self._on_revoked, weak=False)  # type: ignore[arg-type]
+        app.on_partitions_assigned.connect(self._on_assigned, weak=False)  # type: ignore[arg-type]
+        return app
+
+    async def _on_revoked(self, _app: Any, *_args: Any, **_: Any) -> None:
+        """Faust has waited until all that was delivered is stored and acknowledged (stream_wait_empty)."""
+        self._loaded = frozenset()
+        self._watching = False
+        self.progress.revoked()
+
+    async def _on_assigned(self, _app: Any, *args: Any, **_: Any) -> None:
+        assigned: set[TP] = args[0]
+        held = [tp for tp in assigned if tp.topic == self._settings.topic(EVENTS)]
+        self._watching = any(tp.topic == self._settings.topic(ROLLUPS) for tp in assigned)
+        self.telemetry.partitions.set(len(held))
+        self.progress.assigned(held)
+
+    def _guarded(self, run: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+        """An error that escaped would make Faust acknowledge what was not stored. So it ends the process instead."""
+
+        @wraps(run)  # Faust looks at the signature to know what a task or agent takes
+        async def guarded(*args: Any) -> None:
+            try:
+                await run(*args)
+            except asyncio.CancelledError:
+                raise
+            except BaseException:
+                log.exception("bug", task=run.__name__, next="the process ends; nothing was acknowledged, all replays")
+                self._end_process(EXIT_BUG)
+
+        return guarded
+
+    async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
+
+
+def _rows(batch: Batch) -> list[dict[str, Any] | None]:
+    return [msgspec.json.decode(record.value) if record.value else None for record in batch.records]
+
+
+def warehouse_address(settings: Settings) -> ClickHouseAddress:
+    return ClickHouseAddress(
+        url=settings.clickhouse_url,
+        database=settings.clickhouse_database,
+        user=settings.clickhouse_user,
+        password=settings.clickhouse_password.get_secret_value(),
+    )
+
+
+def source_of(settings: Settings) -> str:
+    """The name of the topic's incarnation: offsets mean something only together with it."""
+    return settings.source or topics.topic_id(settings, settings.topic(EVENTS)) or ""

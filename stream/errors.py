@@ -1,0 +1,29 @@
+"""The errors of the stream.
+
+StreamError
+├── ConfigurationError   the settings or the topics cannot work: nothing was consumed
+└── PublishFailed        Kafka did not acknowledge in time: the batch is kept and published again
+
+What the warehouse raises is in sinks/errors.py. A bad event is not an error: it goes to the dead-letter topic.
+"""
+
+from __future__ import annotations
+
+
+class StreamError(Exception):
+    """Something the stream cannot go on with, or only after waiting."""
+
+
+class ConfigurationError(StreamError):
+    """What was set cannot work; the message says which setting, which value and what to do."""
+
+
+class PublishFailed(StreamError):
+    """Records were not acknowledged by Kafka; whoever sends them has them still."""
+
+    def __init__(self, *, topic: str, unacknowledged: int, reason: str) -> None:
+        self.topic = topic
+        self.unacknowledged = unacknowledged
+        super().__init__(
+            f"{unacknowledged} records were not acknowledged by '{topic}': {reason}; they are kept and sent again"
+        )

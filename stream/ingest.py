@@ -1,0 +1,289 @@
+"""From a batch of records to everything that must be written of it.
+
+    records -> decode -> sort out -> price -> roll up -> Flush
+
+A Flush holds rows only; nothing is written here. What makes a batch safe to process again is in the steps: a record is
+judged by its own bytes and its broker's clock, an id by the position it was first seen at, a rollup row by the offset
+it has applied.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from sinks.clickhouse import state
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import to_decimal, to_map
+from stream.decode import UTC_MILLISECONDS, AgeLimits, Record, Refusal, decode
+from stream.dedup import SeenIds, Sorted
+from stream.home import home_partitions
+from stream.pricing import PriceBook, price
+from stream.rollup import HOURLY, LEDGER, PRICE_REV_SHIFT, USER_DAILY, Rollup
+
+FORWARDED_HEADER: Final = "costream-forwarded"  # the partition count by which its sender took this for its home
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A record to be published: on which topic is the outbox's to know."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, str | bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """What one batch leaves behind, in the order it must be written."""
+
+    events: pl.DataFrame  # table usage_events
+    hourly: pl.DataFrame  # table usage_hourly: the rows that changed, whole
+    user_daily: pl.DataFrame  # table usage_user_daily
+    dead_letters: pl.DataFrame  # table dead_letters
+    ledger: pl.DataFrame  # table ingest_ledger
+    refusals: list[Refusal]  # topic usage.deadletter
+    forwards: list[Message]  # topic usage.events, to their home
+    received: int
+    duplicates: int
+    unpriced: Mapping[tuple[str, str], int]  # (provider, model) -> calls
+
+    @property
+    def stored(self) -> int:
+        return self.events.height
+
+
+class Ingest:
+    """The state of the partitions held, and what to do with their records. One batch at a time."""
+
+    def __init__(self, *, reader: Reader, book: PriceBook, limits: AgeLimits, ids_max: int) -> None:
+        self._reader = reader
+        self._book = book
+        self._limits = limits
+        self._source = ""
+        self._partition_count = 0
+        self.seen = SeenIds(find_stored=self._stored_events, ids_max=ids_max)
+        self._hourly = Rollup(HOURLY, self._stored_hours)
+        self._user_daily = Rollup(USER_DAILY, self._stored_days)
+        self._ledger = Rollup(LEDGER, self._stored_blocks)
+
+    def assign(self, partitions: Sequence[int], *, partition_count: int, source: str, since: datetime) -> None:
+        """Take over partitions of ``source``: read back what is stored of them since then."""
+        self.revoke()
+        self._source, self._partition_count = source, partition_count
+        for rollup in self._rollups():
+            rollup.assign(
+                state.applied_offsets(self._reader, rollup.spec.table, source=source, partitions=list(partitions))
+            )
+        stored = state.recent_ids(
+            self._reader, partitions=partitions, partition_count=partition_count, source=source, since=since
+        )
+        self.seen.assign(partitions, partition_count=partition_count, source=source, since=since, stored=stored)
+
+    def revoke(self) -> None:
+        """Forget all: another worker may go on from here."""
+        self.seen.revoke()
+        for rollup in self._rollups():
+            rollup.revoke()
+
+    def trim(self, since: datetime) -> None:
+        """Stay within the bounds of memory. Only when every Flush handed out is stored."""
+        self.seen.forget_before(since)
+        self.seen.trim()
+        for rollup in self._rollups():
+            rollup.trim()
+
+    def process(self, records: Sequence[Record]) -> Flush:
+        """Sort out, price and roll up one batch, in the order of its partitions."""
+        decoded = decode(records, source=self._source, limits=self._limits)
+        found = self.seen.sort_out(decoded.frame, self._homes(decoded.frame, records))
+        counted = price(pl.concat([found.new, found.replayed]), self._book)
+        refusals = decoded.refusals + _conflicts(found.conflicts, records)
+        spent = _effects(counted, found.duplicates)
+        return Flush(
+            events=_event_rows(counted),
+            hourly=self._hourly_rows(self._hourly.add(spent)),
+            user_daily=self._user_rows(self._user_daily.add(spent.filter("counted"))),
+            dead_letters=dead_letter_rows(refusals, source=self._source),
+            ledger=self._ledger_rows(self._ledger.add(_outcomes(found, refusals))),
+            refusals=refusals,
+            forwards=self._forwards(found.away, records),
+            received=len(records),
+            duplicates=found.duplicates.height,
+            unpriced=_unpriced(counted),
+        )
+
+    def _rollups(self) -> tuple[Rollup, Rollup, Rollup]:
+        return self._hourly, self._user_daily, self._ledger
+
+    def _homes(self, frame: pl.DataFrame, records: Sequence[Record]) -> pl.Series:
+        """The home of each event. What was forwarded by this partition count, or a later one, has arrived: a worker
+        that has not heard of new partitions must not send it back."""
+        homes = pl.Series(home_partitions(frame["request_id"], self._partition_count))
+        away = (homes != frame["source_partition"]).arg_true()
+        arrived = [at for at in away if _forwarded_by(records[frame["row"][at]]) >= self._partition_count]
+        return homes.scatter(arrived, frame["source_partition"].gather(arrived)) if arrived else homes
+
+    def _forwards(self, away: pl.DataFrame, records: Sequence[Record]) -> list[Message]:
+        mark = (FORWARDED_HEADER, str(self._partition_count).encode())
+        return [
+            Message(request_id.encode(), records[row].value, [*_other_headers(records[row]), mark])
+            for row, request_id in away.select("row", "request_id").iter_rows()
+        ]
+
+    # --- rows as the tables have them ---
+
+    def _hourly_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return self._stamped(rows).with_columns(quantities=to_map(rows["quantities"]))
+
+    def _user_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return self._stamped(rows)
+
+    def _stamped(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.with_columns(
+            source=pl.lit(self._source),
+            cost_usd=to_decimal(pl.col("cost_pico")),
+            revenue_usd=to_decimal(pl.col("revenue_pico")),
+            version=pl.col("applied") + (self._book.price_rev << PRICE_REV_SHIFT),
+        ).drop("cost_pico", "revenue_pico", "applied")
+
+    def _ledger_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.with_columns(source=pl.lit(self._source)).rename({"applied": "version"})
+
+    # --- rows read back ---
+
+    def _stored_events(self, request_ids: Sequence[str], hours: Sequence[datetime]) -> pl.DataFrame:
+        return state.stored_ids(self._reader, request_ids=request_ids, hours=hours)
+
+    def _stored_hours(self, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:
+        return _applied(state.hourly_rows(self._reader, source=self._source, partitions=partitions, hours=hours))
+
+    def _stored_days(self, partitions: Sequence[int], days: Sequence[datetime]) -> pl.DataFrame:
+        return _applied(state.user_daily_rows(self._reader, source=self._source, partitions=partitions, days=days))
+
+    def _stored_blocks(self, partitions: Sequence[int], blocks: Sequence[int]) -> pl.DataFrame:
+        return _applied(state.ledger_rows(self._reader, source=self._source, partitions=partitions, blocks=blocks))
+
+
+def _applied(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(applied=pl.col("version") & (2**PRICE_REV_SHIFT - 1))
+
+
+def _effects(counted: pl.DataFrame, duplicates: pl.DataFrame) -> pl.DataFrame:
+    """What the rollups add up: counted events with all they carry, duplicates with their place alone."""
+    placed = [name for name in duplicates.columns if name in _PLACE]
+    repeats = duplicates.select(placed).with_columns(counted=False)
+    return pl.concat([counted.with_columns(counted=True), repeats], how="diagonal")
+
+
+_PLACE: Final = {"occurred_at", "source_partition", "source_offset", *HOURLY.keys} - {"hour"}
+
+
+def _event_rows(counted: pl.DataFrame) -> pl.DataFrame:
+    return counted.with_columns(
+        *(to_decimal(pl.col(pico)).alias(usd) for pico, usd in _MONEY.items()),
+    ).drop("row", *_MONEY)
+
+
+_MONEY: Final = {"cost_pico": "cost_usd", "reported_cost_pico": "reported_cost_usd", "revenue_pico": "revenue_usd"}
+
+
+def _unpriced(counted: pl.DataFrame) -> dict[tuple[str, str], int]:
+    tally = counted.filter(pl.col("cost_status") == "unpriced").group_by("provider", "model").len()
+    return {(provider, model): calls for provider, model, calls in tally.iter_rows()}
+
+
+def _outcomes(found: Sorted, refusals: Iterable[Refusal]) -> pl.DataFrame:
+    """Where each record went: the ledger adds it up by partition and block of offsets."""
+    by_outcome = {
+        "stored": [found.new, found.replayed],
+        "duplicates": [found.duplicates],
+        "forwarded": [found.away],
+        "dead_lettered": [_positions(refusals)],
+    }
+    return pl.concat(
+        frame.select("source_partition", "source_offset", outcome=pl.lit(outcome))
+        for outcome, frames in by_outcome.items()
+        for frame in frames
+    )
+
+
+def _positions(refusals: Iterable[Refusal]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(refusal.record.partition, refusal.record.offset) for refusal in refusals],
+        schema={"source_partition": pl.Int64, "source_offset": pl.Int64},
+        orient="row",
+    )
+
+
+def _conflicts(conflicts: pl.DataFrame, records: Sequence[Record]) -> list[Refusal]:
+    return [
+        Refusal(
+            records[row],
+            "conflict",
+            f"request_id: {request_id!r} was counted before with other content; the first one stays counted",
+            request_id,
+        )
+        for row, request_id in conflicts.select("row", "request_id").iter_rows()
+    ]
+
+
+# --- dead letters ----------------------------------------------------------------------------------------------------
+
+
+def dead_letter_rows(refusals: Sequence[Refusal], *, source: str) -> pl.DataFrame:
+    """Rows of table dead_letters. Bytes are kept as they are: ClickHouse strings hold any."""
+    records = [refusal.record for refusal in refusals]
+    return pl.DataFrame(
+        {
+            "source": pl.Series([source] * len(records), dtype=pl.String),
+            "source_partition": pl.Series([record.partition for record in records], dtype=pl.Int64),
+            "source_offset": pl.Series([record.offset for record in records], dtype=pl.Int64),
+            "received_at": pl.Series([record.timestamp for record in records], dtype=pl.Int64).cast(UTC_MILLISECONDS),
+            "kind": pl.Series([refusal.kind for refusal in refusals], dtype=pl.String),
+            "reason": pl.Series([refusal.reason for refusal in refusals], dtype=pl.String),
+            "request_id": pl.Series([refusal.request_id for refusal in refusals], dtype=pl.String),
+            "key": pl.Series([record.key or b"" for record in records], dtype=pl.Binary),
+            "value": pl.Series([record.value or b"" for record in records], dtype=pl.Binary),
+            "headers": pl.Series([_headers_json(record) for record in records], dtype=pl.String),
+        }
+    )
+
+
+def dead_letter_message(refusal: Refusal, *, source: str) -> Message:
+    """The record as it came, key, value and headers, with what was wrong and where it stood."""
+    record = refusal.record
+    told = {
+        "costream-kind": refusal.kind,
+        "costream-reason": refusal.reason,
+        "costream-source": source,
+        "costream-partition": str(record.partition),
+        "costream-offset": str(record.offset),
+    }
+    headers: list[tuple[str, str | bytes | None]] = [
+        *record.headers,
+        *((name, text.encode()) for name, text in told.items()),
+    ]
+    return Message(record.key, record.value, headers)
+
+
+def _headers_json(record: Record) -> str:
+    return json.dumps([[name, base64.b64encode(value or b"").decode()] for name, value in record.headers])
+
+
+def _other_headers(record: Record) -> list[tuple[str, str | bytes | None]]:
+    return [(name, value) for name, value in record.headers if name != FORWARDED_HEADER]
+
+
+def _forwarded_by(record: Record) -> int:
+    """The partition count by which a record was forwarded; 0 if it was not, or says nonsense."""
+    for name, value in record.headers:
+        if name == FORWARDED_HEADER and value.isdigit() and len(value) < 10:
+            return int(value)
+    return 0

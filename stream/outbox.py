@@ -1,0 +1,74 @@
+"""What the worker publishes: rollups, forwarded events, dead letters, alerts. Sent, and known to have arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from stream.errors import PublishFailed
+from stream.ingest import Message
+
+ACKNOWLEDGE_SECONDS_MAX: Final = 30.0  # then the batch is sent again; consumers know a repeat by its key and headers
+MESSAGE_BYTES_MAX: Final = 12_000_000  # a refused record may be as large as its topic allows, and headers come on top
+
+
+class Outbox:
+    """A librdkafka producer that is flushed after each batch: ``publish`` returns when Kafka has everything."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config: dict[str, Any] = {
+            **config,
+            "log_level": 0,  # what fails is raised as PublishFailed and said once, not on standard error
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",  # the default of the Java clients, so that all agree on an id's home
+            "compression.type": "lz4",
+            "linger.ms": 5,
+            "message.max.bytes": MESSAGE_BYTES_MAX,
+            "message.timeout.ms": int(ACKNOWLEDGE_SECONDS_MAX * 1000),
+            "queue.buffering.max.messages": 500_000,
+            "queue.buffering.max.kbytes": 524_288,
+        }
+        self._producer = Producer(self._config)
+
+    def publish(self, topic: str, messages: Iterable[Message]) -> int:
+        """Send and wait for every acknowledgement; raises PublishFailed if one is missing."""
+        failures: list[KafkaError] = []
+        sent = 0
+        for message in messages:
+            self._send(topic, message, failures)
+            sent += 1
+        if sent:
+            self._wait(topic, failures)
+        return sent
+
+    def _send(self, topic: str, message: Message, failures: list[KafkaError]) -> None:
+        def on_delivery(error: KafkaError | None, _: Any) -> None:
+            if error is not None:
+                failures.append(error)
+
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value=message.value, key=message.key, headers=message.headers, on_delivery=on_delivery
+                )
+            except BufferError:
+                self._producer.poll(0.1)  # its queue is full: let it send
+            except KafkaException as error:
+                raise PublishFailed(topic=topic, unacknowledged=1, reason=str(error)) from error
+            else:
+                return
+
+    def _wait(self, topic: str, failures: list[KafkaError]) -> None:
+        waiting = self._producer.flush(ACKNOWLEDGE_SECONDS_MAX)
+        if waiting:
+            self._start_anew()
+            raise PublishFailed(topic=topic, unacknowledged=waiting, reason="no answer from the brokers in time")
+        if failures:
+            raise PublishFailed(topic=topic, unacknowledged=len(failures), reason=failures[0].str())
+
+    def _start_anew(self) -> None:
+        """What is still queued will be sent again from the batch; a purge would leave the idempotent producer a gap."""
+        self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        self._producer = Producer(self._config)

@@ -1,0 +1,78 @@
+"""The metrics of a worker: a closed vocabulary. Each says what it counts and what to do when it moves.
+
+Label sets are bounded: partitions and outcomes are few, and beyond MODELS_MAX models the rest are counted as "other".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+MODELS_MAX: Final = 200  # a metrics store dies of unbounded labels; the warehouse has them all
+FLUSH_SECONDS_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Telemetry:
+    """The metrics of one worker, in a registry of its own, so that two workers in a process do not meet."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._models: set[tuple[str, str]] = set()
+        self.records = Counter(
+            "costream_records",
+            "Records of usage.events by what became of them: stored, duplicates, dead_lettered, forwarded. "
+            "dead_lettered rising: read their reasons (costream deadletter list).",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.unpriced = Counter(
+            "costream_unpriced_calls",
+            "Calls stored without a known cost. Rising: a model or provider that the price table does not have.",
+            ["provider", "model"],
+            registry=self.registry,
+        )
+        self.flush_seconds = Histogram(
+            "costream_flush_seconds",
+            "From the first write of a batch to its acknowledgement. Rising: ClickHouse or Kafka is slow.",
+            buckets=FLUSH_SECONDS_BUCKETS,
+            registry=self.registry,
+        )
+        self.stalled = self._gauge(
+            "costream_stalled",
+            "1 while a flush is being retried because ClickHouse or Kafka does not take it. Nothing is lost; mend it.",
+        )
+        self.lag = Gauge(
+            "costream_lag_records",
+            "Records of a partition that are in Kafka and not yet stored. Rising for long: add workers.",
+            ["partition"],
+            registry=self.registry,
+        )
+        self.partitions = self._gauge(
+            "costream_partitions",
+            "Partitions of usage.events that this worker holds. 0 for long: more workers than partitions.",
+        )
+        self.dedup_ids = self._gauge("costream_dedup_ids", "Ids in memory.")
+        self.dedup_memory_bytes = self._gauge("costream_dedup_memory_bytes", "Memory of the ids in memory.")
+        self.dedup_window_seconds = self._gauge(
+            "costream_dedup_window_seconds",
+            "How far back an id with other content is recognised as a conflict. Below the setting: "
+            "COSTREAM_DEDUP_IDS_MAX is too small for this volume.",
+        )
+        self.alerts = Counter(
+            "costream_alerts",
+            "Alerts published, by rule and status.",
+            ["rule", "status"],
+            registry=self.registry,
+        )
+
+    def unpriced_calls(self, provider: str, model: str, calls: int) -> None:
+        """Count calls without a known cost under a bounded number of labels."""
+        if (provider, model) not in self._models:
+            if len(self._models) >= MODELS_MAX:
+                provider, model = "other", "other"
+            self._models.add((provider, model))
+        self.unpriced.labels(provider, model).inc(calls)
+
+    def _gauge(self, name: str, meaning: str) -> Gauge:
+        return Gauge(name, meaning, registry=self.registry)

@@ -1,0 +1,60 @@
+"""Running one worker: start, wait, end cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Final
+
+import structlog
+from faust.contrib.asgi import faust_app_running
+from mode.utils.locks import Event
+
+from stream.app import EXIT_BUG, Worker
+from stream.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+EXIT_OK: Final = 0
+
+
+async def run_worker(settings: Settings) -> int:
+    """Consume until SIGTERM or SIGINT; returns the exit status. A second signal ends the process at once: that is safe,
+    what was not acknowledged is read again."""
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    worker = Worker(settings)
+    await worker.health.start()
+    try:
+        async with faust_app_running(worker.app):
+            crashed = await _first(stop, worker.app._crashed)
+            worker.patience.stop()
+            if crashed:
+                log.error("Faust ended", reason=repr(worker.app.crash_reason), next="nothing unstored was acknowledged")
+                return EXIT_BUG
+    finally:
+        await worker.health.stop()
+    log.info("stopped", next="all that was taken is stored and acknowledged")
+    return EXIT_OK
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+
+
+async def _first(stop: asyncio.Event, crashed: Event) -> bool:
+    """Whether the crash came first."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (stop, crashed)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    return crashed.is_set()
