@@ -1,5 +1,23 @@
-"""costream: publish usage events of paid API calls to Kafka, without ever hurting the service that made them."""
+"""costream: publish usage events of paid API calls to Kafka, without ever hurting the service that made them.
 
+import costream
+from costream import UsageEvent
+
+costream.record(UsageEvent.create(provider="openai", model="gpt-5", feature="chatbot", input_tokens=812))
+"""
+
+from costream._courier import ProducerStats
+from costream.errors import CostreamError, InvalidSettings, NotAUsageEvent
 from costream.events import UsageEvent
+from costream.producer import UsageProducer, get_default_producer, record
 
-__all__ = ["UsageEvent"]
+__all__ = [
+    "CostreamError",
+    "InvalidSettings",
+    "NotAUsageEvent",
+    "ProducerStats",
+    "UsageEvent",
+    "UsageProducer",
+    "get_default_producer",
+    "record",
+]

@@ -36,7 +36,9 @@ from pydantic import (
 SCHEMA_VERSION: Final = 1
 TOPIC: Final = "usage.events"
 
-TOKENS_MAX: Final = 1_000_000_000  # a thousand times the largest context sold; keeps a cost far below Int64 in 1e-12 USD
+TOKENS_MAX: Final = (
+    1_000_000_000  # a thousand times the largest context sold; keeps a cost far below Int64 in 1e-12 USD
+)
 DURATION_MS_MAX: Final = 2_678_400_000  # 31 days, the longest metered job; fits UInt32
 METADATA_BYTES_MAX: Final = 4_096  # metadata is for finding an event again, not for content
 UNITS_MAX: Final = 16  # different units one call can be metered in
@@ -58,6 +60,8 @@ UsageStatus = Literal["reported", "estimated", "missing"]
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
 AMOUNT: Final = r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,12})?$"  # USD per event: below 1,000,000, Decimal(18, 12)
 QUANTITY: Final = r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?$"
+# RFC 3339; a number of seconds, a time without seconds or one without a zone is somebody's guess about the hour.
+TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:?[0-9]{2})$"
 
 
 def _exact(value: Any, info: ValidationInfo) -> Any:
@@ -68,17 +72,17 @@ def _exact(value: Any, info: ValidationInfo) -> Any:
         return value
     if info.mode == "python" and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"an amount is decimal text such as \"0.05\", not {type(value).__name__} {value!r}")
+    raise ValueError(f'an amount is decimal text such as "0.05", not {type(value).__name__} {value!r}')
 
 
 def _plain(value: Decimal) -> str:
     return f"{value:f}"
 
 
-def _decimal_text(pattern: str, *, digits: int) -> Any:
-    """A Decimal in Python, its plain text on the wire: no exponent, no sign, at most 12 digits after the point."""
+def _decimal_of(pattern: str, *, digits: int) -> Callable[[Any], Decimal]:
+    """A Decimal from plain text: no exponent, no sign, at most 12 digits after the point."""
 
-    def parse(value: Any) -> Any:
+    def parse(value: Any) -> Decimal:
         if not isinstance(value, Decimal) and not _matches(pattern, value):
             raise ValueError(f"{value!r} is not plain decimal text with at most 12 digits after the point")
         number = value if isinstance(value, Decimal) else Decimal(value)
@@ -86,27 +90,30 @@ def _decimal_text(pattern: str, *, digits: int) -> Any:
             raise ValueError(f"{number} is not between 0 and 1e{digits} with at most 12 digits after the point")
         return number
 
-    return Annotated[
-        Decimal,
-        BeforeValidator(parse),
-        BeforeValidator(_exact),
-        PlainSerializer(_plain, return_type=str, when_used="json"),
-        WithJsonSchema({"type": "string", "pattern": pattern}),
-    ]
+    return parse
 
 
 def _matches(pattern: str, text: str) -> bool:
     return re.fullmatch(pattern.removeprefix("^").removesuffix("$"), text, re.ASCII) is not None
 
 
+def _in_rfc3339(value: Any) -> Any:
+    if isinstance(value, str) and not _matches(TIME, value):
+        raise ValueError(f"{value!r} is not RFC 3339 with a zone, such as 2025-01-01T00:30:00+09:00")
+    return value
+
+
 def _to_utc_milliseconds(value: datetime) -> datetime:
     """Milliseconds are what is stored, so two events that differ below them are the same event."""
-    moment = value.astimezone(UTC)
+    try:
+        moment = value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{value} lies outside the years 1 to 9999 once it is turned into UTC") from error
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def _rfc3339(value: datetime) -> str:
-    return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+    return value.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _small(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -120,13 +127,27 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARS_MAX,
 Label = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX, pattern=PRINTABLE)]
 Tokens = Annotated[int, Field(ge=0, le=TOKENS_MAX)]
 Milliseconds = Annotated[int, Field(ge=0, le=DURATION_MS_MAX)]
-Amount = _decimal_text(AMOUNT, digits=6)
-Quantity = _decimal_text(QUANTITY, digits=18)
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(_decimal_of(AMOUNT, digits=6)),
+    BeforeValidator(_exact),  # comes first: the last one written is the first to look
+    PlainSerializer(_plain, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": AMOUNT}),
+]
+Quantity = Annotated[
+    Decimal,
+    BeforeValidator(_decimal_of(QUANTITY, digits=18)),
+    BeforeValidator(_exact),
+    PlainSerializer(_plain, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": QUANTITY}),
+]
 Unit = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Moment = Annotated[
     AwareDatetime,
     AfterValidator(_to_utc_milliseconds),
+    BeforeValidator(_in_rfc3339),
     PlainSerializer(_rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": TIME}),
 ]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_small)]
 
@@ -137,7 +158,18 @@ class UsageEvent(BaseModel):
     Raises ``pydantic.ValidationError`` when built from values that break the contract; the message names the field.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, title="UsageEvent")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        title="UsageEvent",
+        json_schema_extra={
+            "description": "One call to a model or API, or one metered use of a resource; counted once per request_id. "
+            "input_tokens is everything that went in, cache reads and writes included; output_tokens is everything "
+            "that came out, reasoning included. The details never exceed the total. Absent is not zero: absent means "
+            "not reported. Never prompt or response text."
+        },
+    )
 
     schema_version: Literal[1] = SCHEMA_VERSION
     request_id: Name = Field(description="One per call, made by the caller; the guard against counting twice.")
@@ -197,7 +229,9 @@ class UsageEvent(BaseModel):
         **fields: Any,
     ) -> Self:
         """A new event: fills ``request_id`` (UUID v4) and ``occurred_at`` (now) where the caller gives none."""
-        return cls(**{"request_id": fields.get("request_id") or new_id(), "occurred_at": clock()} | fields)
+        given = {name: value for name, value in fields.items() if value is not None}
+        values: dict[str, Any] = {"request_id": new_id(), "occurred_at": clock()} | given
+        return cls(**values)
 
     def to_json(self) -> bytes:
         """The bytes on the wire: UTF-8 JSON; fields at their default are left out, the version never."""
