@@ -14,7 +14,9 @@ from typing import Any, Final, Protocol
 import polars as pl
 import structlog
 
+from sinks.errors import WarehouseUnavailable
 from stream.alerts import TABLE, Alert, alert_rows
+from stream.errors import PublishFailed
 from stream.settings import Settings
 from stream.watch_baseline import HOUR, Hour, Rules, Series
 from stream.watch_drivers import drivers
@@ -75,6 +77,7 @@ class Watcher:
         self._rules, self._interval = Rules.of(settings), settings.watch_interval
         self._history = _History(reader, self._rules)
         self._alerts: dict[str, Alert] = {}  # the latest revision of each that may still change
+        self._unpublished: list[Alert] = []  # decided, not yet acknowledged by the topic
         self._unstored: list[Alert] = []  # on the topic, not yet in the warehouse
         self._lock = threading.Lock()
         self._dirty: set[datetime] = set()
@@ -93,7 +96,8 @@ class Watcher:
             alert for alert in tail if alert.alert_id not in stored or alert.revision > stored[alert.alert_id].revision
         ]
         self._alerts = latest([*stored.values(), *unstored])
-        self._unstored = unstored
+        self._unpublished, self._unstored = [], unstored
+        self._last = None  # judge at once: hours went by while nobody watched
         self._history.forget()
 
     def notice(self, rows: Iterable[Mapping[str, Any] | None]) -> None:
@@ -108,22 +112,28 @@ class Watcher:
         return is_due(now, last=self._last, failed=self._failed, dirty=dirty, interval=self._interval)
 
     def tick(self) -> Sequence[Alert]:
-        """Evaluate if it is time. A failure is logged and tried again in a minute; it never ends the loop (B-14)."""
+        """Evaluate if it is time. A failure is logged and tried again in a minute; it never ends the loop."""
         now = self._clock()
         if not self.due(now):
             return []
         try:
             return self.evaluate(now)
-        except Exception:  # whatever it is, spikes must be watched again in a minute
-            log.exception("watch.evaluation_failed", retry_seconds=RETRY_WAIT.total_seconds())
+        except Exception as error:
+            outage = isinstance(error, WarehouseUnavailable | PublishFailed)
+            log.error(
+                "alerts not evaluated",
+                reason=str(error),
+                next=f"tried again in {RETRY_WAIT.total_seconds():.0f} s; no alert is lost, it comes later",
+                exc_info=not outage,
+            )
             return []
 
     def evaluate(self, now: datetime) -> list[Alert]:
-        """Judge the hours in reach, publish what is new, then store it.
+        """Judge the hours in reach, publish what is new, then store it. Returns what was published.
 
-        If publishing fails nothing is remembered, and the next call says the same revisions again. If storing fails
-        they are kept and stored next time, not published again. Never swap the two: an alert that is stored but was
-        not published would be known, and nobody would ever hear of it.
+        What cannot be published or stored now is kept, and the next call begins with it: the same bytes, and nothing
+        that Kafka has acknowledged again. Never store before publishing: after a crash between the two the alert would
+        be known, and nobody would ever hear of it.
         """
         with self._lock:
             dirty, self._dirty = self._dirty, set()
@@ -137,18 +147,13 @@ class Watcher:
         return news
 
     def _evaluate(self, now: datetime, dirty: set[datetime]) -> list[Alert]:
-        self._store()
+        published = self._deliver()
         scopes = {alert.scope for alert in self._alerts.values() if alert.standing}
         history = self._history.read(now, dirty=dirty, scopes=scopes)
-        news = [
-            self._explained(alert, history)
-            for alert in judge(history=history, alerts=self._alerts.values(), now=now, rules=self._rules)
-        ]
-        if news:
-            self._publish(news)
-            self._remember(news, now)
-            self._store()
-        return news
+        news = judge(history=history, alerts=self._alerts.values(), now=now, rules=self._rules)
+        self._unpublished = [self._explained(alert, history) for alert in news]
+        self._remember(self._unpublished, now)
+        return published + self._deliver()
 
     def _explained(self, alert: Alert, history: Mapping[str, Series]) -> Alert:
         if not alert.standing:
@@ -157,14 +162,18 @@ class Watcher:
         return explained(alert, drivers(evidence(self._reader, alert, usual=usual)))
 
     def _remember(self, news: list[Alert], now: datetime) -> None:
-        self._unstored += news
         kept = latest([*self._alerts.values(), *news]).values()
         self._alerts = {alert.alert_id: alert for alert in kept if alert.standing or alert.window_end >= now - RESTORED}
 
-    def _store(self) -> None:
+    def _deliver(self) -> list[Alert]:
+        published = self._unpublished
+        if published:
+            self._publish(published)
+            self._unpublished, self._unstored = [], self._unstored + published
         if self._unstored:
             self._writer.insert(TABLE, alert_rows(self._unstored))
             self._unstored = []
+        return published
 
 
 def _hour_named_by(row: Mapping[str, Any]) -> datetime | None:
@@ -173,7 +182,7 @@ def _hour_named_by(row: Mapping[str, Any]) -> datetime | None:
         hour = datetime.fromisoformat(row["hour"])
         return hour_of(hour if hour.tzinfo else hour.replace(tzinfo=UTC))
     except (KeyError, TypeError, ValueError):
-        log.warning("watch.rollup_without_hour", hour=repr(row.get("hour"))[:100])
+        log.warning("rollup without an hour", hour=repr(row.get("hour"))[:100], next="ignored")
         return None
 
 
