@@ -1,0 +1,36 @@
+"""The command ``costream``: one module a command, assembled here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import typer
+
+app: Final = typer.Typer(
+    name="costream",
+    help="What every paid API call costs, exactly and now.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # its tracebacks show local variables, and those hold secrets
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# command -> module:function; the modules import heavy libraries only inside their functions
+COMMANDS: Final = {
+    "worker": "worker:worker",
+    "config": "config:config",
+}
+GROUPS: Final[dict[str, str]] = {}
+
+
+def _register() -> None:
+    for name, place in COMMANDS.items():
+        module, function = place.split(":")
+        app.command(name)(getattr(importlib.import_module(f"stream.cli.{module}"), function))
+    for name, module in GROUPS.items():
+        app.add_typer(importlib.import_module(f"stream.cli.{module}").app, name=name)
+
+
+def main() -> None:
+    _register()
+    app()

@@ -1,0 +1,67 @@
+"""What every command shares: the settings, the console, and errors a person can act on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.errors import WarehouseError
+
+from stream.errors import StreamError
+from stream.settings import Settings
+
+EXIT_USAGE: Final = 2  # the command or the configuration is wrong: nothing was done
+EXIT_FAILED: Final = 1  # it was right, and did not work or did not hold
+
+console = Console()  # colour only on a terminal, as rich does by itself
+errors = Console(stderr=True)
+
+
+def settings() -> Settings:
+    """The settings from the environment; every fault at once, and exit status 2."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)  # an input may be a password
+        lines = [f"  COSTREAM_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in faults]
+        fail("the configuration is wrong; nothing was started\n" + "\n".join(lines), status=EXIT_USAGE)
+
+
+def address(settings: Settings) -> ClickHouseAddress:
+    """Where the warehouse is; exit status 2 if the setting names no such place."""
+    try:
+        return ClickHouseAddress(
+            url=settings.clickhouse_url,
+            database=settings.clickhouse_database,
+            user=settings.clickhouse_user,
+            password=settings.clickhouse_password.get_secret_value(),
+        )
+    except ValueError as error:
+        fail(f"COSTREAM_CLICKHOUSE_URL: {error}", status=EXIT_USAGE)
+
+
+def fail(message: str, *, status: int = EXIT_FAILED) -> NoReturn:
+    """Say what is wrong on standard error and end."""
+    errors.print(f"costream: {message}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(status)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns what can go wrong outside of us into one line instead of a traceback."""
+    try:
+        yield
+    except (StreamError, WarehouseError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted", status=130)
+
+
+def on_terminal() -> bool:
+    return sys.stdout.isatty()

@@ -1,0 +1,36 @@
+"""costream worker: consume usage events until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import typer
+
+from stream.cli import common
+from stream.logs import configure_logs
+
+
+def worker() -> None:
+    """Consume usage.events, price and store them, and watch for spikes, until SIGTERM or Ctrl-C.
+
+    Start as many as there is work for, never more than usage.events has partitions. Killing one loses nothing.
+
+    Example: COSTREAM_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 COSTREAM_CLICKHOUSE_URL=http://clickhouse:8123 costream worker
+    """
+    settings = common.settings()
+    common.address(settings)
+    configure_logs(settings.log_level)
+    from stream.worker import run_worker
+
+    with common.explained():
+        raise typer.Exit(_run(run_worker(settings)))
+
+
+def _run(main: object) -> int:
+    """On uvloop where it exists: the fetch path is 30 % faster."""
+    if sys.platform == "win32":
+        return asyncio.run(main)  # type: ignore[arg-type]  # a coroutine of int
+    import uvloop
+
+    return uvloop.run(main)  # type: ignore[arg-type,no-any-return]  # a coroutine of int
