@@ -11,6 +11,7 @@ app: Final = typer.Typer(
     name="costream",
     help="What every paid API call costs, exactly and now.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,  # its tracebacks show local variables, and those hold secrets
     context_settings={"help_option_names": ["-h", "--help"]},
 )

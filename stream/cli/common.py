@@ -10,9 +10,9 @@ from typing import Final, NoReturn
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.errors import WarehouseError
-
 from stream.errors import StreamError
 from stream.settings import Settings
 

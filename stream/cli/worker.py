@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 import typer
 
@@ -27,10 +29,10 @@ def worker() -> None:
         raise typer.Exit(_run(run_worker(settings)))
 
 
-def _run(main: object) -> int:
+def _run(main: Coroutine[Any, Any, int]) -> int:
     """On uvloop where it exists: the fetch path is 30 % faster."""
     if sys.platform == "win32":
-        return asyncio.run(main)  # type: ignore[arg-type]  # a coroutine of int
+        return asyncio.run(main)
     import uvloop
 
-    return uvloop.run(main)  # type: ignore[arg-type,no-any-return]  # a coroutine of int
+    return uvloop.run(main)
