@@ -97,10 +97,13 @@ def _matches(pattern: str, text: str) -> bool:
     return re.fullmatch(pattern.removeprefix("^").removesuffix("$"), text, re.ASCII) is not None
 
 
-def _in_rfc3339(value: Any) -> Any:
-    if isinstance(value, str) and not _matches(TIME, value):
+def _from_rfc3339(value: Any, info: ValidationInfo) -> Any:
+    """Text on the wire becomes a time; in Python a time is a ``datetime``, so text is left to be refused."""
+    if info.mode != "json" or not isinstance(value, str):
+        return value
+    if not _matches(TIME, value):
         raise ValueError(f"{value!r} is not RFC 3339 with a zone, such as 2025-01-01T00:30:00+09:00")
-    return value
+    return datetime.fromisoformat(value.upper())
 
 
 def _to_utc_milliseconds(value: datetime) -> datetime:
@@ -145,7 +148,7 @@ Unit = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Moment = Annotated[
     AwareDatetime,
     AfterValidator(_to_utc_milliseconds),
-    BeforeValidator(_in_rfc3339),
+    BeforeValidator(_from_rfc3339),
     PlainSerializer(_rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": TIME}),
 ]
