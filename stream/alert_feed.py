@@ -1,0 +1,105 @@
+"""Following the topic ``usage.alerts`` from outside, as any subscriber may: no group, no commits, no trace left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from pydantic import ValidationError
+
+from stream.alerts import TOPIC, Alert
+from stream.errors import ConfigurationError
+from stream.kafka import kafka_config
+from stream.settings import Settings
+
+ANSWER_SECONDS_MAX: Final = 10.0  # an address where nobody answers is said soon
+POLL_SECONDS: Final = 0.5  # how long Ctrl-C may wait
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record on the topic that is no alert: somebody else's, or of a later schema version."""
+
+    partition: int
+    offset: int
+    reason: str
+
+
+def alert_feed(settings: Settings, *, from_beginning: bool, follow: bool) -> Iterator[Alert | Unreadable]:
+    """Every revision on the topic in order of arrival; ends where the topic ends, unless told to follow.
+
+    Raises ``ConfigurationError`` if the topic cannot be read: an alert that nobody hears of must not look like peace.
+    """
+    with closing(_consumer(settings)) as consumer:
+        topic = settings.topic(TOPIC)
+        unfinished = _partitions(consumer, topic, settings)
+        start = OFFSET_BEGINNING if from_beginning else OFFSET_END
+        consumer.assign([TopicPartition(topic, partition, start) for partition in sorted(unfinished)])
+        while follow or unfinished:
+            message = consumer.poll(POLL_SECONDS)
+            if message is None:
+                continue
+            if (error := message.error()) is not None:
+                _pass_over(error, settings)
+                if error.code() == KafkaError._PARTITION_EOF:
+                    unfinished.discard(message.partition())
+            elif (value := message.value()) is not None:  # a tombstone says nothing
+                yield _read(value, message)
+
+
+def _consumer(settings: Settings) -> Consumer:
+    return Consumer(
+        kafka_config(settings)
+        | {
+            "group.id": f"{settings.consumer_group}-alerts-tail",  # asked for by the client; nothing joins it
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "log_level": 3,  # what it warns of while it reconnects by itself is no news to a reader
+        }
+    )
+
+
+def _partitions(consumer: Consumer, topic: str, settings: Settings) -> set[int]:
+    try:
+        metadata = consumer.list_topics(topic, timeout=ANSWER_SECONDS_MAX).topics[topic]
+    except KafkaException as error:
+        raise _no_answer(settings, error.args[0]) from error
+    if metadata.error is not None or not metadata.partitions:
+        raise ConfigurationError(
+            f"there is no topic {topic!r} at {settings.kafka_bootstrap_servers}: `costream topics create` makes it, or "
+            "set COSTREAM_TOPIC_PREFIX to the prefix of yours"
+        )
+    return set(metadata.partitions)
+
+
+def _pass_over(error: KafkaError, settings: Settings) -> None:
+    """librdkafka reconnects by itself; what it cannot mend ends the reading."""
+    lasting = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART}
+    if error.fatal() or error.code() in lasting:
+        raise _no_answer(settings, error)
+
+
+def _no_answer(settings: Settings, error: KafkaError) -> ConfigurationError:
+    return ConfigurationError(
+        f"COSTREAM_KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}: {error.str()}; no alert was read"
+    )
+
+
+def _read(value: bytes, message: Message) -> Alert | Unreadable:
+    try:
+        return Alert.from_json(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        reason = f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"
+        return Unreadable(message.partition() or 0, message.offset() or 0, reason)

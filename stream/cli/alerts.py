@@ -1,0 +1,80 @@
+"""costream alerts: what was raised, as it comes and as it stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.text import Text
+
+from stream.cli import common
+
+if TYPE_CHECKING:
+    from stream.alerts import Alert
+
+app: Final = typer.Typer(no_args_is_help=True, help="Follow or list the alerts.")
+
+STYLES: Final = {"info": "cyan", "warning": "yellow", "critical": "red", "emergency": "bold white on red"}
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line: the bytes on the topic.")]
+
+
+@app.command()
+def tail(
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Start with the oldest alert the topic still has.")
+    ] = False,
+    as_json: AsJson = False,
+    follow: Annotated[bool, typer.Option(help="Wait for more; without it, print what the topic has and end.")] = True,
+) -> None:
+    """Print every alert on usage.alerts as it comes. Reads as an outsider: no consumer group, nothing committed.
+
+    Examples: costream alerts tail · costream alerts tail --no-follow --json | jq .title
+    """
+    settings = common.settings()
+    from stream.alert_feed import Unreadable, alert_feed
+
+    with common.explained():
+        for each in alert_feed(settings, from_beginning=from_beginning or not follow, follow=follow):
+            if isinstance(each, Unreadable):
+                place = f"{settings.topic('usage.alerts')}[{each.partition}]@{each.offset}"
+                common.errors.print(Text(f"costream: {place} is not an alert, passed over: {each.reason}"))
+            else:
+                _print(each, as_json=as_json)
+
+
+@app.command("list")
+def list_alerts(
+    everything: Annotated[bool, typer.Option("--all", help="Also those that are cleared or retracted.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The latest so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the alerts in the warehouse that stand now, the latest first, each in its latest revision.
+
+    Examples: costream alerts list · costream alerts list --all --limit 10
+    """
+    settings = common.settings()
+    address = common.address(settings)
+    from sinks.clickhouse.reader import Reader
+    from stream.watch_queries import latest_alerts
+
+    with common.explained():
+        alerts = latest_alerts(Reader(address), standing_only=not everything, limit=limit)
+    for alert in alerts:
+        _print(alert, as_json=as_json)
+    if not alerts and not as_json:
+        common.console.print("no alerts" if everything else "no alert stands; --all shows those that ended")
+
+
+def _print(alert: Alert, *, as_json: bool) -> None:
+    """Titles and messages on the topic may be anybody's: nothing in them may steer the terminal."""
+    from stream.alerts import plain
+
+    if as_json:
+        typer.echo(alert.to_json())
+        return
+    line = Text(f"{alert.timestamp:%Y-%m-%d %H:%M:%S} UTC  ")
+    line.append(f"{alert.level.value.upper():9}", style=STYLES[alert.level.value] if alert.standing else "dim")
+    line.append(f"  {alert.status:9}  {plain(alert.title)}", style="bold" if alert.standing else "")
+    line.append(f"\n    {plain(alert.message)}\n    {plain(alert.alert_id)} revision {alert.revision}", style="dim")
+    common.console.print(line, soft_wrap=True)
