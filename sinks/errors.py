@@ -16,7 +16,7 @@ class WarehouseError(Exception):
     """Anything between us and ClickHouse. The rows in hand are not stored, and stay with the caller."""
 
 
-class WarehouseUnavailable(WarehouseError):  # noqa: N818 - a state of the world that passes, not a fault
+class WarehouseUnavailable(WarehouseError):
     """ClickHouse cannot answer now. Every write is idempotent, so the caller repeats it unchanged."""
 
     def __init__(self, *, where: str, reason: str) -> None:
@@ -24,7 +24,7 @@ class WarehouseUnavailable(WarehouseError):  # noqa: N818 - a state of the world
         self.where = where
 
 
-class WarehouseRefused(WarehouseError):  # noqa: N818 - named after what happened, like its sibling
+class WarehouseRefused(WarehouseError):
     """ClickHouse refused the statement. The same statement will be refused again."""
 
     def __init__(self, *, where: str, reason: str, code: int | None = None) -> None:
@@ -33,7 +33,7 @@ class WarehouseRefused(WarehouseError):  # noqa: N818 - named after what happene
         self.code = code
 
 
-class RowCountMismatch(WarehouseError):  # noqa: N818 - named after what happened, like its sibling
+class RowCountMismatch(WarehouseError):
     """The engine reports another number of rows than it was sent."""
 
     def __init__(self, *, table: str, sent: int, written: int) -> None:
@@ -41,7 +41,7 @@ class RowCountMismatch(WarehouseError):  # noqa: N818 - named after what happene
         self.table, self.sent, self.written = table, sent, written
 
 
-class DataWouldBeLost(WarehouseError):  # noqa: N818 - named after what it prevents
+class DataWouldBeLost(WarehouseError):
     """A migration down would drop tables with their rows."""
 
     def __init__(self, *, database: str, versions: list[int]) -> None:

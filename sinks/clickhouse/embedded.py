@@ -1,0 +1,178 @@
+"""The embedded engine behind the endpoint: one handle per request, so that nothing one request sets reaches another."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any, Final
+
+from sinks.clickhouse import guard
+from sinks.clickhouse.connect import quoted
+
+SESSIONS_MAX: Final = 64  # each holds temporary tables; the one unused for longest goes
+NOWHERE: Final = "system"  # where a request without a database starts; in `default`, unknown names would be files
+
+_NAME: Final = r"(?:\w+|`(?:[^`\\]|\\.)+`|\"(?:[^\"\\]|\\.)+\")"
+_INTO: Final = rf"INSERT\s+INTO\s+(?:TABLE\s+)?{_NAME}(?:\.{_NAME})?\s*(?:\([^()]*\)\s*)?"
+INSERT_WITH_DATA: Final = re.compile(rf"\A\s*({_INTO})FORMAT\s+(\w+)[ \t]*;?(?:\r?\n|\s|\Z)".encode(), re.IGNORECASE)
+HAS_RESULT: Final = re.compile(r"(SELECT|WITH|FROM|VALUES|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|CHECK)\b|\(", re.IGNORECASE)
+LAST_FORMAT: Final = re.compile(r"\bFORMAT (\w+)(?: SETTINGS [^']*)?\Z")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One statement and everything that goes with it; ``data`` are the rows of an INSERT ... FORMAT."""
+
+    statement: bytes
+    data: bytes = b""
+    format: str = "TabSeparated"
+    database: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    session_id: str = ""
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``format`` is empty where the statement has no result set."""
+
+    body: bytes
+    format: str
+    summary: Mapping[str, str]
+
+
+class Engine:
+    """Owns a folder. Opened in the process that uses it: a fork after opening hangs."""
+
+    def __init__(self, folder: str) -> None:
+        import chdb
+
+        self._open: Callable[[], Any] = partial(chdb.connect, folder)
+        self._keeper = self._open()  # keeps the engine alive between requests
+        self._sessions: OrderedDict[str, tuple[Any, threading.Lock]] = OrderedDict()
+        self._lock = threading.Lock()
+        self.timezone = self._value("SELECT timezone()")
+        names = self._value("SELECT arrayStringConcat(groupArray(lower(name)), ' ') FROM system.table_functions")
+        self._table_functions = frozenset(names.split())
+        self._canonical = lru_cache(maxsize=1_024)(self._spell)
+
+    def run(self, request: Request) -> Answer:
+        """Judge the statement, then run it. Raises ``guard.Refused``, or RuntimeError with ClickHouse's own message."""
+        head = INSERT_WITH_DATA.match(request.statement)
+        text = (head[0] if head else request.statement).decode(errors="surrogateescape")
+        canonical = self._canonical(text)
+        guard.check(canonical, table_functions=self._table_functions)
+        guard.check_settings(request.settings)
+        with self._handle(request) as handle:
+            if head and not request.read_only:
+                rows = request.statement[head.end() :] + request.data
+                return _insert(handle, head[1].decode(), head[2].decode(), rows)
+            return _query(handle, request, canonical)
+
+    def close(self) -> None:
+        with self._lock:
+            for handle, _ in self._sessions.values():
+                handle.close()
+            self._sessions.clear()
+            self._keeper.close()
+
+    def _value(self, sql: str) -> str:
+        return bytes(self._keeper.query(sql, "TabSeparatedRaw").bytes()).decode().strip()
+
+    def _spell(self, text: str) -> str:
+        """One statement in the engine's own spelling; a syntax error or a second statement raises here."""
+        handle = self._open()
+        try:
+            handle.query("SET max_query_size = 16777216")
+            result = handle.query(
+                "SELECT formatQuerySingleLine({text:String})", "TabSeparatedRaw", params={"text": _escaped(text)}
+            )
+            return bytes(result.bytes()).decode(errors="surrogateescape").strip()
+        finally:
+            handle.close()
+
+    @contextmanager
+    def _handle(self, request: Request) -> Iterator[Any]:
+        if request.session_id and not request.read_only:
+            with self._session(request.session_id) as handle, _configured(handle, request):
+                yield handle
+            return
+        handle = self._open()
+        try:
+            with _configured(handle, request):
+                yield handle
+        finally:
+            handle.close()
+
+    @contextmanager
+    def _session(self, session_id: str) -> Iterator[Any]:
+        with self._lock:
+            if session_id not in self._sessions:
+                self._sessions[session_id] = (self._open(), threading.Lock())
+            self._sessions.move_to_end(session_id)
+            while len(self._sessions) > SESSIONS_MAX:
+                self._sessions.popitem(last=False)  # closed by its finalizer once no request holds it
+            handle, lock = self._sessions[session_id]
+        with lock:
+            yield handle
+
+
+@contextmanager
+def _configured(handle: Any, request: Request) -> Iterator[None]:
+    """The request's database and settings, taken back afterwards: a session's handle serves many requests.
+
+    ``readonly`` is set last, since nothing can be set after it, and to 1: level 2 lets any setting through.
+    """
+    handle.query(f"USE {quoted(request.database or NOWHERE)}")
+    try:
+        for name, value in request.settings.items():
+            handle.query(f"SET {quoted(name)} = {_literal(value)}")
+        if request.read_only:
+            handle.query("SET readonly = 1")
+        yield
+    finally:
+        if request.session_id and not request.read_only:
+            for name in request.settings:
+                handle.query(f"SET {quoted(name)} = DEFAULT")
+
+
+def _insert(handle: Any, head: str, data_format: str, rows: bytes) -> Answer:
+    with handle.send_insert(head, data_format) as inserter:
+        if rows:
+            inserter.append(rows)
+        result = inserter.finish()
+    return Answer(b"", "", {"written_rows": str(result.rows_written), "written_bytes": str(result.bytes_written)})
+
+
+def _query(handle: Any, request: Request, canonical: str) -> Answer:
+    inserts = canonical.startswith("INSERT")
+    if inserts and not request.read_only:
+        # The rows of VALUES are not part of the judged text, so they must be plain values, not expressions.
+        handle.query("SET input_format_values_interpret_expressions = 0")
+    sql = request.statement + (b"\n" + request.data if request.data else b"")
+    try:
+        result = handle.query(sql.decode(errors="surrogateescape"), request.format, params=dict(request.parameters))
+    finally:
+        if inserts and not request.read_only:
+            handle.query("SET input_format_values_interpret_expressions = DEFAULT")
+    if inserts:
+        return Answer(b"", "", {"written_rows": str(result.rows_read())})
+    named = LAST_FORMAT.search(canonical)
+    shape = (named[1] if named else request.format) if HAS_RESULT.match(canonical) else ""
+    summary = {"read_rows": str(result.rows_read()), "read_bytes": str(result.bytes_read())}
+    return Answer(bytes(result.bytes() or b""), shape, summary)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _escaped(text: str) -> str:
+    """A parameter's value as the engine reads it: like a field of TabSeparated."""
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")

@@ -1,0 +1,290 @@
+"""ClickHouse's HTTP protocol over the embedded engine, so that several processes share one folder.
+
+For development and tests, on this machine alone: one process, no replication, results and bodies held in memory, and no
+users beyond two passwords. Production takes a ClickHouse server; both are reached by the same client and settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import os
+import re
+import secrets
+import signal
+import sys
+import zlib
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+from uuid import uuid4
+
+import lz4.frame
+import structlog
+import zstandard
+from aiohttp import BodyPartReader, web
+
+from sinks.clickhouse.embedded import Answer, Engine, Request
+from sinks.clickhouse.guard import Refused, names
+
+log = structlog.get_logger(__name__)
+
+BODY_BYTES_MAX: Final = 512 * 1024 * 1024  # a batch of 60,000 events is about 30 MB; this bounds a mistake or a bomb
+THREADS: Final = 4  # queries at once; the engine uses threads of its own in each
+STOP_SECONDS_MAX: Final = 5  # what a running query gets to finish after SIGTERM
+COMPRESS_BYTES_MIN: Final = 1_024  # below this, compressing costs more than it saves
+
+# Parameters of the protocol; every other one, param_* aside, is a setting.
+PROTOCOL: Final = names(
+    """
+    query database default_format user password session_id session_timeout session_check query_id quota_key role
+    compress decompress wait_end_of_query buffer_size client_protocol_version send_progress_in_http_headers
+    http_headers_progress_interval_ms enable_http_compression add_http_cors_header"""
+)
+STATUS: Final = {"60": 404, "81": 404, "516": 403, "497": 403, "164": 403, "48": 501, "62": 400}
+
+_CODE: Final = re.compile(r"Code: (\d+)")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The passwords. An empty ``write`` lets anyone on this machine write; an empty ``read`` admits no mere reader."""
+
+    write: str = ""
+    read: str = ""
+
+    def admits(self, given: str) -> str | None:
+        """``"write"``, ``"read"`` or nothing, in time that does not depend on the password."""
+        if self.read and secrets.compare_digest(given.encode(), self.read.encode()):
+            return "read"
+        if not self.write or secrets.compare_digest(given.encode(), self.write.encode()):
+            return "write"
+        return None
+
+
+class ProtocolError(Exception):
+    """A request we cannot serve, with the code and name ClickHouse has for it."""
+
+    def __init__(self, code: int, name: str, message: str) -> None:
+        super().__init__(f"Code: {code}. DB::Exception: {message} ({name})")
+
+
+def serve(
+    folder: str,
+    *,
+    port: int,
+    host: str = "127.0.0.1",
+    tokens: Tokens = Tokens(),
+    on_ready: Callable[[str], None],
+) -> None:
+    """Serve ``folder`` until SIGTERM or SIGINT; ``on_ready`` gets the address once requests are answered.
+
+    A SIGKILL loses no acknowledged insert and leaves no lock; the same folder and port can be taken up again at once.
+    """
+    if not _is_loopback(host):
+        raise ValueError(f"{host!r} is not a loopback address: this endpoint has no users, TLS or limits for a network")
+    asyncio.run(_serve(folder, host, port, tokens, on_ready))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _serve(folder: str, host: str, port: int, tokens: Tokens, on_ready: Callable[[str], None]) -> None:
+    engine = Engine(folder)
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
+    runner = web.AppRunner(
+        _app(engine, pool, tokens),
+        auto_decompress=False,  # bodies are bounded and decoded here; aiohttp knows no lz4
+        access_log=None,  # queries carry data and passwords
+        shutdown_timeout=STOP_SECONDS_MAX,
+    )
+    await runner.setup()
+    site = web.TCPSite(runner, host, port)
+    await site.start()
+    address = f"http://{host}:{runner.addresses[0][1]}"
+    log.info("clickhouse_endpoint_ready", address=address, folder=folder)
+    on_ready(address)
+    await _until_told_to_stop()
+    await runner.cleanup()
+    await _close(engine, pool)
+
+
+async def _until_told_to_stop() -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+async def _close(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    """Close the engine, unless a query still holds a thread: it cannot be interrupted, so the process ends over it."""
+    loop = asyncio.get_running_loop()
+    try:
+        await asyncio.wait_for(
+            loop.run_in_executor(None, partial(pool.shutdown, cancel_futures=True)), STOP_SECONDS_MAX
+        )
+    except TimeoutError:
+        log.warning("clickhouse_endpoint_query_cut_off", waited_seconds=STOP_SECONDS_MAX)
+        sys.stdout.flush()
+        os._exit(0)
+    engine.close()
+
+
+def _app(engine: Engine, pool: ThreadPoolExecutor, tokens: Tokens) -> web.Application:
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app.router.add_get("/ping", _ping)
+    app.router.add_get("/", partial(_handle, engine, pool, tokens))
+    app.router.add_post("/", partial(_handle, engine, pool, tokens))
+    return app
+
+
+async def _ping(_: web.Request) -> web.Response:
+    return web.Response(text="Ok.\n")
+
+
+async def _handle(engine: Engine, pool: ThreadPoolExecutor, tokens: Tokens, http: web.Request) -> web.Response:
+    headers = {
+        "X-ClickHouse-Query-Id": http.query.get("query_id") or str(uuid4()),
+        "X-ClickHouse-Timezone": engine.timezone,
+        "X-ClickHouse-Server-Display-Name": "costream embedded",
+    }
+    try:
+        role = _role(http, tokens)
+        request = await _request(http, read_only=role == "read")
+        if not request.statement.strip():
+            return web.Response(text="Ok.\n", headers=headers)
+        answer = await asyncio.get_running_loop().run_in_executor(pool, engine.run, request)
+    except Refused as error:
+        return _failure(f"Code: 497. DB::Exception: Not enough privileges: {error}. (ACCESS_DENIED)", headers)
+    except (ProtocolError, RuntimeError) as error:  # the engine raises RuntimeError with ClickHouse's message
+        return _failure(str(error), headers)
+    return _success(http, answer, headers)
+
+
+def _role(http: web.Request, tokens: Tokens) -> str:
+    """Who asks. A web page may not: a browser would let any site write to an endpoint on this machine."""
+    if "Origin" in http.headers:
+        raise ProtocolError(497, "ACCESS_DENIED", "Requests from a web page are refused")
+    role = tokens.admits(_password(http))
+    if role is None:
+        raise ProtocolError(516, "AUTHENTICATION_FAILED", "Authentication failed: password is incorrect")
+    return role
+
+
+def _password(http: web.Request) -> str:
+    given = http.headers.get("X-ClickHouse-Key") or http.query.get("password")
+    if given is not None:
+        return given
+    scheme, _, value = http.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return b64decode(value, validate=True).decode().partition(":")[2]
+    except ValueError as error:
+        raise ProtocolError(516, "AUTHENTICATION_FAILED", "The Authorization header is not Basic base64") from error
+
+
+async def _request(http: web.Request, *, read_only: bool) -> Request:
+    fields = dict(http.query)
+    body = b""
+    if http.content_type.startswith("multipart/"):
+        fields |= await _form(http)
+    elif http.method == "POST":
+        body = _decoded(await http.read(), http.headers.get("Content-Encoding", ""))
+    query = fields.get("query", "").encode()
+    return Request(
+        statement=query or body,
+        data=body if query else b"",
+        format=fields.get("default_format") or http.headers.get("X-ClickHouse-Format") or "TabSeparated",
+        database=_database(fields.get("database") or http.headers.get("X-ClickHouse-Database") or ""),
+        settings={
+            name: value for name, value in fields.items() if name not in PROTOCOL and not name.startswith("param_")
+        },
+        parameters={name[6:]: value for name, value in fields.items() if name.startswith("param_")},
+        session_id=fields.get("session_id", ""),
+        read_only=read_only or http.method == "GET",
+    )
+
+
+def _database(name: str) -> str:
+    if name == "default":
+        raise ProtocolError(81, "UNKNOWN_DATABASE", "Database default is not served here: name one of your own")
+    return name
+
+
+async def _form(http: web.Request) -> dict[str, str]:
+    """Parameters sent as a form, which is how long lists arrive."""
+    fields = {}
+    async for part in await http.multipart():
+        if not isinstance(part, BodyPartReader) or part.filename:
+            raise ProtocolError(48, "NOT_IMPLEMENTED", "External tables are not supported here")
+        fields[part.name or ""] = (await part.read()).decode(errors="surrogateescape")
+    return fields
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    """The body in the clear, at most BODY_BYTES_MAX of it whatever it claims to be compressed from."""
+    try:
+        clear = _inflate(body, encoding.lower())
+    except (zlib.error, RuntimeError, zstandard.ZstdError) as error:
+        raise ProtocolError(271, "CANNOT_DECOMPRESS", f"The body is not {encoding}: {error}") from error
+    if len(clear) > BODY_BYTES_MAX:
+        raise ProtocolError(396, "TOO_LARGE_BODY", f"The body is larger than {BODY_BYTES_MAX} bytes")
+    return clear
+
+
+def _inflate(body: bytes, encoding: str) -> bytes:
+    limit = BODY_BYTES_MAX + 1
+    match encoding:
+        case "" | "identity":
+            return body
+        case "gzip" | "deflate":
+            return zlib.decompressobj(wbits=47).decompress(body, limit)  # 47 takes either header
+        case "lz4":
+            return bytes(lz4.frame.LZ4FrameDecompressor().decompress(body, max_length=limit))
+        case "zstd":
+            with zstandard.ZstdDecompressor().stream_reader(body) as reader:
+                return reader.read(limit)
+        case _:
+            raise ProtocolError(48, "NOT_IMPLEMENTED", f"Content-Encoding {encoding!r}: send gzip, lz4, zstd or none")
+
+
+def _success(http: web.Request, answer: Answer, headers: Mapping[str, str]) -> web.Response:
+    headers = {**headers, "X-ClickHouse-Summary": json.dumps(answer.summary)}
+    if answer.format:
+        headers["X-ClickHouse-Format"] = answer.format
+    body = answer.body
+    if http.query.get("enable_http_compression") == "1" and len(body) > COMPRESS_BYTES_MIN:
+        body, encoding = _deflate(body, http.headers.get("Accept-Encoding", ""))
+        if encoding:
+            headers["Content-Encoding"] = encoding
+    kind = "application/json" if "JSON" in answer.format else "text/plain"
+    return web.Response(body=body, headers=headers, content_type=kind)
+
+
+def _deflate(body: bytes, accepted: str) -> tuple[bytes, str]:
+    if "zstd" in accepted:
+        return zstandard.compress(body), "zstd"
+    if "lz4" in accepted:
+        return bytes(lz4.frame.compress(body)), "lz4"
+    if "gzip" in accepted:
+        packer = zlib.compressobj(level=1, wbits=31)
+        return packer.compress(body) + packer.flush(), "gzip"
+    return body, ""
+
+
+def _failure(message: str, headers: Mapping[str, str]) -> web.Response:
+    text = message[max(message.find("Code: "), 0) :]
+    found = _CODE.search(text)
+    code = found[1] if found else "1002"  # UNKNOWN_EXCEPTION
+    return web.Response(
+        status=STATUS.get(code, 500), text=text, headers={**headers, "X-ClickHouse-Exception-Code": code}
+    )

@@ -1,0 +1,178 @@
+"""ClickHouse for the tests: the embedded engine in this process, and the same engine over HTTP in a process of its own.
+
+``Endpoint`` is a process that a test owns: it can be stopped, killed and started again on the same port and folder.
+Who only needs *a* warehouse takes ``clickhouse_endpoint`` (HTTP) or ``clickhouse_embedded`` (this process) and asks
+it for an address: each has a fresh database, migrated, and a client for it may be opened at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Empty, Queue
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+import pytest
+
+from sinks.clickhouse import migrate
+from sinks.clickhouse.connect import ClickHouseAddress, open_client
+
+ROOT = Path(__file__).resolve().parents[2]
+START_MAX_S = 60.0  # a cold engine of 500 MB on two busy cores takes up to ten seconds
+STOP_MAX_S = 20.0
+
+# The child ends with its parent, however that ended: its standard input is then at its end.
+SERVE = """
+import os, sys, threading
+from sinks.clickhouse.endpoint import Tokens, serve
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
+tokens = Tokens(write=os.environ.get("WRITE_TOKEN", ""), read=os.environ.get("READ_TOKEN", ""))
+serve(sys.argv[1], port=int(sys.argv[2]), tokens=tokens, on_ready=lambda address: print("ready", address, flush=True))
+"""
+
+
+class Endpoint:
+    """`costream clickhouse` as a child process. ``start`` returns once it answers; the port never changes."""
+
+    def __init__(self, folder: Path, *, write_token: str = "", read_token: str = "") -> None:
+        self.folder, self.write_token, self.read_token = folder, write_token, read_token
+        self.port = free_port()
+        self.process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, "start the endpoint first"
+        return self.process.pid
+
+    def address(self, database: str = "costream", *, password: str | None = None) -> ClickHouseAddress:
+        return ClickHouseAddress(
+            self.url, database=database, password=self.write_token if password is None else password
+        )
+
+    def fresh(self) -> ClickHouseAddress:
+        """The address of a new database with every table and view."""
+        return migrated(self.address(f"test_{uuid4().hex[:12]}"))
+
+    def start(self) -> Self:
+        environment = os.environ | {"WRITE_TOKEN": self.write_token, "READ_TOKEN": self.read_token}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, str(self.folder), str(self.port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=ROOT,
+        )
+        self._wait_until_ready(self.process)
+        return self
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        process = self._taken()
+        process.terminate()
+        return self._ended(process)
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye, as a crash would be."""
+        process = self._taken()
+        process.kill()
+        self._ended(process)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None:
+            self.kill()
+
+    def _taken(self) -> subprocess.Popen[str]:
+        assert self.process is not None, "the endpoint is not running"
+        process, self.process = self.process, None
+        return process
+
+    @staticmethod
+    def _ended(process: subprocess.Popen[str]) -> int:
+        status = process.wait(STOP_MAX_S)
+        assert process.stdin is not None
+        process.stdin.close()
+        return status
+
+    @staticmethod
+    def _wait_until_ready(process: subprocess.Popen[str]) -> None:
+        lines: Queue[str] = Queue()
+
+        def drain() -> None:  # goes on reading, so that the child never blocks on a full pipe
+            assert process.stdout is not None
+            with process.stdout:
+                for line in process.stdout:
+                    lines.put(line)
+            lines.put("")
+
+        threading.Thread(target=drain, daemon=True).start()
+        with contextlib.suppress(Empty):
+            while line := lines.get(timeout=START_MAX_S):
+                if line.startswith("ready"):
+                    return
+        process.kill()
+        raise AssertionError(f"the ClickHouse endpoint did not start: exit status {process.wait(STOP_MAX_S)}")
+
+
+class Embedded:
+    """The engine in this process. A process opens one folder only, so all tests share it and differ by database."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def fresh(self) -> ClickHouseAddress:
+        """The address of a new database with every table and view."""
+        return migrated(ClickHouseAddress(f"chdb://{self.folder}", database=f"test_{uuid4().hex[:12]}"))
+
+
+def migrated(address: ClickHouseAddress) -> ClickHouseAddress:
+    migrate.up(address)
+    return address
+
+
+def drop_database(address: ClickHouseAddress) -> None:
+    client = open_client(address, database="system")
+    client.command(f"DROP DATABASE IF EXISTS {address.database}")
+    client.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def clickhouse_endpoint() -> Iterator[Endpoint]:
+    """The session's warehouse over HTTP; ``clickhouse_endpoint.fresh()`` gives a test an address of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="costream-clickhouse-"))
+    with Endpoint(folder) as endpoint:
+        yield endpoint
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def clickhouse_embedded() -> Iterator[Embedded]:
+    """The session's warehouse in this process; ``clickhouse_embedded.fresh()`` gives a test an address of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="costream-chdb-"))
+    yield Embedded(folder)
+    shutil.rmtree(folder, ignore_errors=True)
