@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Final, NoReturn
 
 import typer
@@ -50,6 +52,15 @@ def fail(message: str, *, status: int = EXIT_FAILED) -> NoReturn:
     """Say what is wrong on standard error and end."""
     errors.print(f"costream: {message}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(status)
+
+
+def duration(text: str, *, option: str) -> timedelta:
+    """``90s``, ``30m``, ``24h`` or ``7d``."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if found is None:
+        fail(f"{option} {text!r} is not a duration such as 90s, 30m, 24h or 7d; nothing was started", status=EXIT_USAGE)
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found[2]]
+    return timedelta(**{unit: int(found[1])})
 
 
 @contextmanager
