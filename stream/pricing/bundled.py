@@ -53,6 +53,10 @@ PROVIDER_ALIASES: Final[Mapping[str, str]] = {
     "xai": "x-ai",
 }
 
+# The table writes a free model down without rates; its name alone tells it from one whose price is not known.
+FREE_SUFFIX: Final = ":free"
+FREE: Final = (Bracket.of(-1, {"input_tokens": 0, "output_tokens": 0}),)
+
 GROQ_WHISPER: Final = frozenset({"whisper-large-v3", "whisper-large-v3-turbo"})
 GROQ_AUDIO_SECONDS_MIN: Final = 10  # Groq charges every transcription for at least ten seconds
 
@@ -157,8 +161,8 @@ def _dated(
     period = _period(constraint) if isinstance(constraint, TimeOfDateConstraint) else None
     effective = f"{period.start:%H:%M}-{period.end:%H:%M}Z" if period else starts.isoformat() if starts else "base"
     least = GROQ_AUDIO_SECONDS_MIN if provider.id == "groq" and model.id in GROQ_WHISPER else 0
-    price = Linear(version=f"{version}@{effective}", brackets=_brackets(prices), audio_seconds_min=least)
-    return _Dated(effective, starts, period, price)
+    brackets = FREE if model.id.endswith(FREE_SUFFIX) and not _rates(prices) else _brackets(prices)
+    return _Dated(effective, starts, period, Linear(f"{version}@{effective}", brackets, audio_seconds_min=least))
 
 
 def _period(constraint: TimeOfDateConstraint) -> Period:
@@ -170,8 +174,12 @@ def _utc(moment: time) -> time:
     return datetime.combine(date(1970, 1, 1), moment, moment.tzinfo or UTC).astimezone(UTC).time()
 
 
+def _rates(prices: ModelPrice) -> dict[str, Decimal | TieredPrices]:
+    return {key: value for key, value in vars(prices).items() if value is not None}
+
+
 def _brackets(prices: ModelPrice) -> tuple[Bracket, ...]:
-    rates = {key: value for key, value in vars(prices).items() if value is not None}
+    rates = _rates(prices)
     starts = {tier.start for rate in rates.values() if isinstance(rate, TieredPrices) for tier in rate.tiers}
     return tuple(
         Bracket.of(above, dict(_unit_price(key, _rate_above(rate, above)) for key, rate in rates.items()))

@@ -216,8 +216,6 @@ def _missing(price: Linear, call: Call) -> str:
 
 def _contradiction(price: Linear, amounts: Mapping[str, Exact]) -> str:
     """Free quantities may name a part without its total, parts that overlap, or parts that exceed their total."""
-    if amounts.keys() <= set(TOKEN_UNITS.values()):
-        return ""  # the contract has refused all of these already
     totals = price.units | ({"input_tokens"} if len(price.brackets) > 1 else set())
     return next(chain(_without_total(totals - amounts.keys(), amounts), _above_total(price, amounts)), "")
 

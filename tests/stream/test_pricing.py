@@ -1,0 +1,569 @@
+"""What a priced event says: its cost, or why there is none, and which price it was."""
+
+from __future__ import annotations
+
+import ast
+import json
+import socket
+from collections.abc import Collection, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from genai_prices import data_snapshot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stream.pricing
+from costream.events import TOKENS_MAX
+from stream.pricing import (
+    COST_PICO_MAX,
+    Bracket,
+    Call,
+    Linear,
+    NoPrice,
+    Partial,
+    Period,
+    PriceBook,
+    Priced,
+    PriceUnknown,
+    Resolution,
+    TimeOfDay,
+    Unpriced,
+    price,
+    quote,
+)
+from tests.support.usage_frames import usage_frame
+
+DAY = date(2026, 11, 1)
+
+
+@pytest.fixture(scope="module")
+def book() -> PriceBook:
+    return PriceBook.bundled()
+
+
+def _priced(book: PriceBook, **event: Any) -> dict[str, Any]:
+    """What pricing adds to one event; the model is gpt-4o-mini of openai unless said otherwise."""
+    if quantities := event.get("quantities"):
+        event["quantities"] = json.dumps(quantities)
+    return price(usage_frame([event]), book).row(0, named=True)
+
+
+def _usd(row: Mapping[str, Any]) -> Decimal | None:
+    return None if row["cost_pico"] is None else Decimal(row["cost_pico"]).scaleb(-12)
+
+
+class _Prices:
+    """A source with the prices of one provider."""
+
+    def __init__(self, version: str, prices: Mapping[str, Linear]) -> None:
+        self.version = version
+        self.changes: Collection[time] = ()
+        self._prices = prices
+
+    def resolve(self, provider: str, model: str, on: date) -> Resolution:
+        return self.lookup("base", provider, model)
+
+    def lookup(self, effective: str, provider: str, model: str) -> Linear | NoPrice:
+        return self._prices.get(model, NoPrice(f"{self.version} does not know '{model}' of '{provider}'"))
+
+
+def _flat(version: str, **prices: int | Fraction) -> Linear:
+    return Linear(version, (Bracket.of(-1, prices),))
+
+
+# Exact money
+
+
+def test_input_and_output_are_priced_separately_and_summed(book: PriceBook) -> None:
+    row = _priced(book, model="gpt-4-turbo", input_tokens=1_000, output_tokens=500)
+    assert _usd(row) == Decimal("0.025")
+    assert (row["cost_status"], row["cost_reason"]) == ("priced", "")
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "per_1k_in", "per_1k_out"),
+    [
+        ("openai", "gpt-4-turbo", "0.01", "0.03"),
+        ("openai", "gpt-4", "0.03", "0.06"),
+        ("openai", "gpt-3.5-turbo-0613", "0.0015", "0.002"),
+        ("anthropic", "claude-3-5-sonnet-20241022", "0.003", "0.015"),
+        ("anthropic", "claude-3-opus", "0.015", "0.075"),
+        # The requirement's sample is the launch price of these two (0.0015/0.002 and 0.0005/0.0015).
+        ("openai", "gpt-3.5-turbo", "0.0005", "0.0015"),
+        ("google", "gemini-pro", "0.000125", "0.000375"),
+    ],
+)
+def test_the_published_price_of_a_thousand_tokens_is_what_they_cost(
+    book: PriceBook, provider: str, model: str, per_1k_in: str, per_1k_out: str
+) -> None:
+    spent_in = _priced(book, provider=provider, model=model, input_tokens=1_000, output_tokens=0)
+    spent_out = _priced(book, provider=provider, model=model, input_tokens=0, output_tokens=1_000)
+    assert (_usd(spent_in), _usd(spent_out)) == (Decimal(per_1k_in), Decimal(per_1k_out))
+
+
+def test_ten_thousand_calls_of_a_millionth_of_a_dollar_sum_to_a_cent(book: PriceBook) -> None:
+    call = {"model": "text-embedding-3-small", "operation": "embedding", "input_tokens": 50}
+    costs = price(usage_frame([call] * 10_000), book)["cost_pico"]
+    assert Decimal(costs.sum()).scaleb(-12) == Decimal("0.01")
+
+
+def test_no_call_is_rounded_so_a_million_tiny_ones_keep_their_sum(book: PriceBook) -> None:
+    call = {"model": "text-embedding-3-small", "operation": "embedding", "input_tokens": 20}
+    frame = usage_frame([call] * 100_000)
+    total = sum(price(frame, book)["cost_pico"].sum() for _ in range(10))
+    assert Decimal(total).scaleb(-12) == Decimal("0.4")
+
+
+def test_no_float_stands_in_the_code_of_money() -> None:
+    for path in Path(stream.pricing.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.Constant) and isinstance(node.value, float)), (path, node.lineno)
+            assert not (isinstance(node, ast.Name) and node.id == "float"), (path, node.lineno)
+
+
+def test_cached_tokens_are_a_part_of_the_input_and_cost_their_own_rate(book: PriceBook) -> None:
+    row = _priced(
+        book,
+        provider="anthropic",
+        model="claude-3-5-sonnet-20241022",
+        input_tokens=1_000_000,
+        output_tokens=0,
+        cache_read_tokens=300_000,
+        cache_write_tokens=200_000,
+    )
+    assert _usd(row) == Decimal("3") / 2 + Decimal("0.3") * 3 / 10 + Decimal("3.75") * 2 / 10
+
+
+def test_reasoning_without_a_rate_of_its_own_costs_as_output(book: PriceBook) -> None:
+    plain = _priced(book, model="o3", input_tokens=10, output_tokens=500)
+    thinking = _priced(book, model="o3", input_tokens=10, output_tokens=500, reasoning_tokens=400)
+    assert thinking["cost_pico"] == plain["cost_pico"]
+    assert thinking["cost_status"] == "priced"
+
+
+@pytest.mark.parametrize(("tokens", "usd"), [(128_000, "0.16"), (128_001, "0.3200025")])
+def test_a_call_above_a_tier_pays_the_higher_rate_for_all_its_tokens(book: PriceBook, tokens: int, usd: str) -> None:
+    row = _priced(book, provider="google", model="gemini-1.5-pro", input_tokens=tokens, output_tokens=0)
+    assert _usd(row) == Decimal(usd)
+
+
+def test_a_rate_that_no_second_divides_is_rounded_once_half_to_even() -> None:
+    half = _flat("t@base", audio_seconds=Fraction(1, 2))
+    costs = [quote(half, Call("transcription", failed=False, amounts={"audio_seconds": n})) for n in (1, 3, 5)]
+    assert costs == [Priced(0), Priced(2), Priced(2)]
+
+
+# Which price
+
+
+@pytest.mark.parametrize(
+    ("moment", "usd", "version"),
+    [
+        (datetime(2025, 6, 9, 23, 59, 59, 999_000, tzinfo=UTC), "50", "base"),
+        (datetime(2025, 6, 10, tzinfo=UTC), "10", "2025-06-10"),
+    ],
+)
+def test_the_price_in_force_when_the_call_happened_applies(
+    book: PriceBook, moment: datetime, usd: str, version: str
+) -> None:
+    """However late it arrives: nothing but occurred_at is asked."""
+    row = _priced(book, model="o3", occurred_at=moment, input_tokens=1_000_000, output_tokens=1_000_000)
+    assert _usd(row) == Decimal(usd)
+    assert row["price_version"] == f"genai-prices/0.2.3@{version}"
+
+
+@pytest.mark.parametrize(
+    ("at", "usd", "effective"),
+    [
+        (time(0, 29, 59, 999_000), "0.135", "base"),
+        (time(0, 30), "0.27", "00:30-16:30Z"),
+        (time(16, 29, 59, 999_000), "0.27", "00:30-16:30Z"),
+        (time(16, 30), "0.135", "base"),
+    ],
+)
+def test_a_price_that_changes_within_the_day_follows_the_time_of_the_call(
+    book: PriceBook, at: time, usd: str, effective: str
+) -> None:
+    moment = datetime.combine(DAY, at, UTC)
+    row = _priced(
+        book,
+        provider="deepseek",
+        model="deepseek-chat",
+        occurred_at=moment,
+        input_tokens=1_000_000,
+        output_tokens=0,
+    )
+    assert _usd(row) == Decimal(usd)
+    assert row["price_version"] == f"genai-prices/0.2.3@{effective}"
+
+
+def test_a_period_may_run_past_midnight() -> None:
+    night, day = _flat("t@night", input_tokens=1), _flat("t@base", input_tokens=2)
+    price_of_day = TimeOfDay(((Period(time(22), time(6)), night),), otherwise=day)
+    moments = {21: day, 22: night, 0: night, 5: night, 6: day}
+    assert all(price_of_day.at(datetime(2026, 1, 1, hour, tzinfo=UTC)) is used for hour, used in moments.items())
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "same_as"),
+    [
+        ("aws.bedrock", "us.anthropic.claude-3-5-sonnet-20241022-v2:0", "aws"),
+        ("az.ai.openai", "gpt-4o", "azure"),
+        ("azure.ai.inference", "gpt-4o", "azure"),
+        ("gcp.gemini", "gemini-2.5-pro", "google"),
+        ("gcp.gen_ai", "gemini-2.5-pro", "google"),
+        ("gcp.vertex_ai", "claude-haiku-4-5", "google"),
+        ("mistral_ai", "mistral-large-latest", "mistral"),
+        ("moonshot_ai", "kimi-k2-0711-preview", "moonshotai"),
+        ("x_ai", "grok-3", "x-ai"),
+        ("OpenAI", "gpt-4o", "openai"),
+    ],
+)
+def test_the_names_of_the_conventions_mean_the_same_provider(
+    book: PriceBook, provider: str, model: str, same_as: str
+) -> None:
+    assert book.get_model_pricing(provider, model, DAY) is book.get_model_pricing(same_as, model, DAY)
+
+
+def test_a_name_that_only_contains_a_provider_is_not_that_provider(book: PriceBook) -> None:
+    assert book.resolve("my-openai-proxy", "gpt-4o", DAY) == NoPrice("no prices known for provider 'my-openai-proxy'")
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"), [("openai", "openai/gpt-4o-mini"), ("openai", "GPT-4o-mini"), ("azure", "azure/gpt-4o-mini")]
+)
+def test_a_model_may_be_written_with_its_provider_before_it(book: PriceBook, provider: str, model: str) -> None:
+    assert book.resolve(provider, model, DAY) is book.resolve("openai", "gpt-4o-mini", DAY)
+
+
+def test_another_providers_prefix_is_not_taken_off(book: PriceBook) -> None:
+    assert isinstance(book.resolve("anthropic", "openai/gpt-4o-mini", DAY), NoPrice)
+
+
+def test_a_fine_tuned_model_with_a_price_of_its_own_takes_it(book: PriceBook) -> None:
+    row = _priced(book, model="ft:gpt-4o-2024-08-06:acme::abc", input_tokens=1_000_000, output_tokens=0)
+    assert (_usd(row), row["cost_status"]) == (Decimal("3.75"), "priced")
+
+
+@pytest.mark.parametrize("model", ["ft:gpt-4o-mini:acme::abc", "openai/ft:gpt-4o-mini:acme::abc"])
+def test_another_fine_tuned_model_costs_at_least_its_base(book: PriceBook, model: str) -> None:
+    row = _priced(book, model=model, input_tokens=1_000_000, output_tokens=0)
+    assert (_usd(row), row["cost_status"]) == (Decimal("0.15"), "partial")
+    assert row["cost_reason"] == "fine-tuned model charged at the rate of its base 'gpt-4o-mini'"
+
+
+def test_a_free_model_costs_nothing_and_that_is_known(book: PriceBook) -> None:
+    row = _priced(book, provider="mistral", model="mistral-nemo:free", input_tokens=10, output_tokens=10)
+    assert (row["cost_pico"], row["cost_status"]) == (0, "priced")
+
+
+# Unknown is not zero
+
+
+def test_what_the_table_does_not_know_has_no_cost_but_a_reason_and_its_neighbours_keep_theirs(book: PriceBook) -> None:
+    usage = {"input_tokens": 1_000, "output_tokens": 1_000}
+    frame = usage_frame([usage, {"model": "gpt-17", **usage}, {"provider": "acme", **usage}, usage])
+    priced = price(frame, book)
+    assert priced["cost_pico"].to_list() == [750_000_000, None, None, 750_000_000]
+    assert priced["cost_status"].to_list() == ["priced", "unpriced", "unpriced", "priced"]
+    assert priced["cost_reason"].to_list()[1:3] == [
+        "no price known for model 'gpt-17' of provider 'openai'",
+        "no prices known for provider 'acme'",
+    ]
+    assert priced["price_version"].to_list() == ["genai-prices/0.2.3@base", "", "", "genai-prices/0.2.3@base"]
+
+
+def test_a_model_that_the_table_lists_without_a_rate_is_unknown_not_free(book: PriceBook) -> None:
+    row = _priced(book, provider="github-copilot", model="gpt-4o", input_tokens=10, output_tokens=10)
+    assert row["cost_pico"] is None
+    assert row["cost_reason"] == ("genai-prices/0.2.3 lists no rate for model 'gpt-4o' of provider 'github-copilot'")
+
+
+@pytest.mark.parametrize("status", ["ok", "error"])
+def test_a_call_without_usage_has_no_cost(book: PriceBook, status: str) -> None:
+    row = _priced(book, status=status, usage_status="missing")
+    assert (row["cost_pico"], row["cost_status"], row["cost_reason"]) == (None, "unpriced", "usage not reported")
+
+
+def test_a_price_per_call_alone_needs_no_usage() -> None:
+    per_call = _flat("t@base", requests=5)
+    assert quote(per_call, Call("api", failed=False, amounts={})) == Priced(5)
+
+
+@pytest.mark.parametrize(
+    ("operation", "usage", "missing"),
+    [
+        ("chat", {"input_tokens": 10}, "output_tokens"),
+        ("chat", {"output_tokens": 10}, "input_tokens"),
+        ("image", {"output_tokens": 10}, "input_tokens"),
+        ("transcription", {"input_tokens": 10}, "output_tokens"),
+        ("embedding", {"output_tokens": 10}, "input_tokens"),
+    ],
+)
+def test_a_needed_total_that_was_not_reported_leaves_the_cost_unknown(
+    book: PriceBook, operation: str, usage: dict[str, int], missing: str
+) -> None:
+    row = _priced(book, operation=operation, **usage)
+    assert (row["cost_pico"], row["cost_reason"]) == (None, f"{missing} not reported")
+
+
+def test_an_embedding_needs_no_output_and_no_total_is_needed_that_costs_nothing(book: PriceBook) -> None:
+    embedding = {"model": "text-embedding-3-small", "input_tokens": 1_000_000}
+    for operation in ("embedding", "chat"):
+        assert _usd(_priced(book, operation=operation, **embedding)) == Decimal("0.02")
+
+
+def test_a_failed_call_is_priced_from_what_was_reported(book: PriceBook) -> None:
+    row = _priced(book, status="error", input_tokens=1_000_000)
+    assert (_usd(row), row["cost_status"]) == (Decimal("0.15"), "priced")
+
+
+def test_reported_zeros_are_a_known_cost_of_zero(book: PriceBook) -> None:
+    row = _priced(book, input_tokens=0, output_tokens=0)
+    assert (row["cost_pico"], row["cost_status"]) == (0, "priced")
+
+
+# Partial
+
+
+def test_a_used_quantity_without_a_price_makes_the_cost_partial_and_is_named(book: PriceBook) -> None:
+    quantities = {"images": "2", "gpu_hours": "0.5", "web_searches": "3"}
+    row = _priced(book, input_tokens=1_000_000, output_tokens=0, quantities=quantities)
+    assert _usd(row) == Decimal("0.15") + 3 * Decimal("0.01")
+    assert (row["cost_status"], row["cost_reason"]) == ("partial", "no price for gpu_hours, images")
+    assert row["price_version"] == "genai-prices/0.2.3@base"
+
+
+def test_an_unused_quantity_without_a_price_changes_nothing(book: PriceBook) -> None:
+    row = _priced(book, input_tokens=1_000_000, output_tokens=0, quantities={"images": "0"})
+    assert (_usd(row), row["cost_status"]) == (Decimal("0.15"), "priced")
+
+
+def test_output_of_a_model_that_prices_only_input_makes_the_cost_partial(book: PriceBook) -> None:
+    row = _priced(book, model="text-embedding-3-small", input_tokens=1_000_000, output_tokens=5)
+    assert (_usd(row), row["cost_reason"]) == (Decimal("0.02"), "no price for output_tokens")
+
+
+def test_where_nothing_that_was_used_has_a_price_the_cost_is_unknown(book: PriceBook) -> None:
+    row = _priced(book, model="whisper-1", operation="transcription", input_tokens=100, output_tokens=20)
+    assert (row["cost_pico"], row["cost_reason"]) == (None, "no price for input_tokens, output_tokens")
+
+
+# Other quantities
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "operation", "quantities", "usd"),
+    [
+        ("openai", "whisper-1", "transcription", {"audio_seconds": "90"}, "0.009"),
+        ("openai", "whisper-1", "transcription", {"audio_seconds": "0.1"}, "0.00001"),
+        ("openai", "tts-1", "speech", {"characters": "1000"}, "0.015"),
+        ("openai", "tts-1", "speech", {"input_characters": "1000"}, "0.015"),
+        ("mistral", "mistral-ocr-latest", "image", {"pages": "3"}, "0.012"),
+        ("mistral", "mistral-ocr-latest", "image", {"pages": "3", "input_annotated_document_pages": "1"}, "0.013"),
+        ("groq", "whisper-large-v3", "transcription", {"audio_seconds": "3600"}, "0.111"),
+        ("groq", "whisper-large-v3", "transcription", {"audio_seconds": "1"}, "0.000308333333"),
+    ],
+)
+def test_quantities_cost_their_rate(
+    book: PriceBook, *, provider: str, model: str, operation: str, quantities: dict[str, str], usd: str
+) -> None:
+    row = _priced(book, provider=provider, model=model, operation=operation, quantities=quantities)
+    assert (_usd(row), row["cost_status"]) == (Decimal(usd), "priced")
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "reason"),
+    [
+        ("gpt-4o-mini", {"input_tokens": 5, "quantities": {"input_tokens": "5"}}, "input_tokens reported twice"),
+        ("tts-1", {"quantities": {"characters": "5", "input_characters": "5"}}, "input_characters reported twice"),
+        (
+            "whisper-1",
+            {"quantities": {"input_audio_seconds": "9"}},
+            "input_audio_seconds reported without audio_seconds",
+        ),
+        ("gpt-4o-mini", {"quantities": {"cache_read_tokens": "9"}}, "cache_read_tokens reported without input_tokens"),
+        (
+            "gpt-4o-transcribe",
+            {"input_tokens": 5, "output_tokens": 0, "quantities": {"input_audio_tokens": "6"}},
+            "the parts of input_tokens exceed it",
+        ),
+    ],
+)
+def test_usage_that_contradicts_itself_has_no_cost(
+    book: PriceBook, model: str, usage: dict[str, Any], reason: str
+) -> None:
+    row = _priced(
+        book, model=model, operation="api", **usage, **({} if "output_tokens" in usage else {"status": "error"})
+    )
+    assert (row["cost_pico"], row["cost_status"], row["cost_reason"]) == (None, "unpriced", reason)
+
+
+def test_an_absurd_quantity_costs_nothing_that_would_not_fit(book: PriceBook) -> None:
+    row = _priced(book, model="whisper-1", operation="transcription", quantities={"audio_seconds": "9" * 18})
+    assert row["cost_pico"] is None
+    assert row["cost_reason"] == "the cost is above 999,999 USD, more than one event can hold"
+
+
+@pytest.mark.parametrize(("rate", "cost"), [(COST_PICO_MAX // TOKENS_MAX, True), (10**10, False)])
+def test_a_rate_beyond_what_a_row_can_hold_never_wraps_around(rate: int, cost: bool) -> None:
+    dear = PriceBook([_Prices("t", {"dear": _flat("t@base", input_tokens=rate, output_tokens=rate)})])
+    small = _priced(dear, model="dear", input_tokens=1, output_tokens=1)
+    assert small["cost_pico"] == 2 * rate
+    row = _priced(dear, model="dear", input_tokens=TOKENS_MAX, output_tokens=0)
+    assert row["cost_pico"] == (rate * TOKENS_MAX if cost else None)
+
+
+# Batches
+
+EVENTS = st.fixed_dictionaries(
+    {
+        "provider": st.sampled_from(["openai", "anthropic", "deepseek", "google", "openrouter", "acme"]),
+        "model": st.sampled_from(
+            ["gpt-4o-mini", "o3", "claude-haiku-4-5", "deepseek-chat", "gemini-2.5-pro", "google/gemini-3.5-flash", "?"]
+        ),
+        "occurred_at": st.integers(0, 80_000).map(
+            lambda minutes: datetime.fromtimestamp(1_747_000_000 + minutes * 60, UTC)
+        ),
+        "operation": st.sampled_from(["chat", "embedding", "image"]),
+        "status": st.sampled_from(["ok", "error"]),
+        "input_tokens": st.none() | st.integers(0, 400_000),
+        "output_tokens": st.none() | st.integers(0, 400_000),
+        "quantities": st.sampled_from(["", '{"web_searches":"2"}', '{"images":"1"}', '{"audio_seconds":"1.5"}']),
+    }
+).map(lambda event: {**event, "cache_read_tokens": event["input_tokens"] and event["input_tokens"] // 3})
+
+ADDED = ["cost_pico", "cost_status", "cost_reason", "price_version", "price_rev"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(EVENTS, max_size=30), st.randoms(use_true_random=False), st.integers(1, 30))
+def test_neither_order_nor_chunks_change_a_cost(
+    book: PriceBook, events: list[dict[str, Any]], dice: Any, cut: int
+) -> None:
+    numbered = [{**event, "request_id": str(at)} for at, event in enumerate(events)]
+    whole = price(usage_frame(numbered), book)
+    shuffled = dice.sample(numbered, len(numbered))
+    parts = pl.concat([price(usage_frame(shuffled[:cut]), book), price(usage_frame(shuffled[cut:]), book)])
+    assert whole.sort("request_id").equals(parts.sort("request_id"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(EVENTS, min_size=1, max_size=30))
+def test_a_call_costs_the_same_in_a_batch_as_on_its_own(book: PriceBook, events: list[dict[str, Any]]) -> None:
+    for event, row in zip(events, price(usage_frame(events), book).iter_rows(named=True), strict=True):
+        used = book.at(event["provider"], event["model"], event["occurred_at"])
+        answer = Unpriced(used.reason) if isinstance(used, NoPrice) else quote(used, _call(event))
+        expected = {
+            Priced: lambda a: (a.cost_pico, "priced", ""),
+            Partial: lambda a: (a.cost_pico, "partial", a.reason),
+            Unpriced: lambda a: (None, "unpriced", a.reason),
+        }[type(answer)](answer)
+        assert (row["cost_pico"], row["cost_status"], row["cost_reason"]) == expected
+
+
+def _call(event: Mapping[str, Any]) -> Call:
+    tokens = {unit: event[unit] for unit in ("input_tokens", "output_tokens", "cache_read_tokens")}
+    amounts = {unit: amount for unit, amount in tokens.items() if amount is not None}
+    amounts |= {unit: Fraction(text) for unit, text in json.loads(event["quantities"] or "{}").items()}
+    return Call(event["operation"], failed=event["status"] == "error", amounts=amounts)
+
+
+def test_pricing_adds_its_columns_and_leaves_the_others(book: PriceBook) -> None:
+    frame = usage_frame([{"input_tokens": 1, "output_tokens": 1, "request_id": "a"}, {"request_id": "b"}])
+    for part in (frame, frame.head(0)):
+        priced = price(part, book)
+        assert priced.drop(ADDED).equals(part)
+        assert priced.select(ADDED).schema == {
+            "cost_pico": pl.Int64,
+            "cost_status": pl.String,
+            "cost_reason": pl.String,
+            "price_version": pl.String,
+            "price_rev": pl.Int64,
+        }
+
+
+def test_reasons_hold_no_number_of_one_event(book: PriceBook) -> None:
+    """They are LowCardinality columns: 1,000 different events give no more reasons than two do."""
+    events = [
+        {"input_tokens": n, "output_tokens": n if n % 2 else None, "quantities": f'{{"images":"{n}"}}'}
+        for n in range(1, 1_001)
+    ]
+    assert price(usage_frame(events), book)["cost_reason"].n_unique() == 2
+
+
+# The book
+
+
+def test_a_look_up_without_a_price_names_the_provider_and_the_model(book: PriceBook) -> None:
+    with pytest.raises(PriceUnknown, match=r"model 'gpt-17', provider 'acme'"):
+        book.get_model_pricing("acme", "gpt-17", DAY)
+    assert isinstance(book.get_model_pricing("openai", "gpt-4o", DAY), Linear)
+    assert isinstance(book.get_model_pricing("deepseek", "deepseek-chat", DAY), TimeOfDay)
+
+
+def test_a_stored_row_leads_back_to_the_price_it_was_given(book: PriceBook) -> None:
+    row = _priced(book, model="o3", occurred_at=datetime(2025, 1, 1, tzinfo=UTC), input_tokens=7, output_tokens=9)
+    used = book.lookup(row["price_version"], row["provider"], row["model"])
+    assert isinstance(used, Linear)
+    assert quote(used, Call("chat", failed=False, amounts={"input_tokens": 7, "output_tokens": 9})) == Priced(
+        row["cost_pico"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        (
+            "genai-prices/0.1.0@base",
+            "price version 'genai-prices/0.1.0@base' is not of this book, which holds genai-prices/0.2.3",
+        ),
+        (
+            "genai-prices/0.2.3@1999-01-01",
+            "genai-prices/0.2.3 has no price '1999-01-01' for model 'o3' of provider 'openai'",
+        ),
+    ],
+)
+def test_a_version_that_the_book_does_not_hold_is_said_so(book: PriceBook, version: str, reason: str) -> None:
+    assert book.lookup(version, "openai", "o3") == NoPrice(reason)
+
+
+def test_the_first_source_that_knows_a_price_decides() -> None:
+    ours, theirs = _flat("ours/1@base", input_tokens=1), _flat("theirs/1@base", input_tokens=2)
+    both = PriceBook([_Prices("ours/1", {"a": ours}), _Prices("theirs/1", {"a": theirs, "b": theirs})], price_rev=3)
+    assert both.version == "ours/1+theirs/1"
+    assert [both.resolve("p", model, DAY) for model in "ab"] == [ours, theirs]
+    assert both.resolve("p", "c", DAY) == NoPrice("theirs/1 does not know 'c' of 'p'")
+    assert [both.lookup(f"{version}/1@base", "p", "a") for version in ("ours", "theirs")] == [ours, theirs]
+    assert _priced(both, model="a", operation="embedding", input_tokens=1)["price_rev"] == 3
+
+
+def test_prices_are_resolved_once_for_all_batches_of_a_day() -> None:
+    asked: list[str] = []
+
+    class Counting(_Prices):
+        def resolve(self, provider: str, model: str, on: date) -> Resolution:
+            asked.append(model)
+            return super().resolve(provider, model, on)
+
+    counting = PriceBook([Counting("t", {"a": _flat("t@base", input_tokens=1)})])
+    for _ in range(3):
+        price(usage_frame([{"model": "a", "input_tokens": 1}, {"model": "unknown"}] * 5), counting)
+    assert sorted(asked) == ["a", "unknown"]
+
+
+def test_the_bundled_book_needs_no_network_and_leaves_the_package_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("pricing opened a socket")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    fresh = PriceBook.bundled()
+    assert _priced(fresh, input_tokens=1, output_tokens=1)["cost_status"] == "priced"
+    assert fresh.version == "genai-prices/0.2.3"
+    assert data_snapshot._custom_snapshot is None
