@@ -57,8 +57,9 @@ GROUP BY feature HAVING dearest > {least:Decimal(38, 12)}
 ORDER BY dearest DESC, feature LIMIT {features_max:UInt32}
 """
 
-_PARTS: Final = """
-SELECT {by:Identifier} AS name,
+# A column's name is no value: it is one of two written here (the guard of the embedded engine refuses bound names).
+_BY_MODEL: Final = """
+SELECT model AS name,
   sumIf(calls, hour = toDateTime({at:UInt32}, 'UTC')) AS calls_now,
   sumIf(calls, hour != toDateTime({at:UInt32}, 'UTC')) AS calls_usual,
   sumIf(input_tokens + output_tokens, hour = toDateTime({at:UInt32}, 'UTC')) AS tokens_now,
@@ -72,6 +73,8 @@ WHERE hour >= toDateTime({since:UInt32}, 'UTC') AND hour <= toDateTime({at:UInt3
 GROUP BY name
 ORDER BY cost_now DESC, name LIMIT {names_max:UInt32}
 """
+
+_BY_FEATURE: Final = _BY_MODEL.replace("SELECT model AS name", "SELECT feature AS name")
 
 # A re-inserted copy of an event must not count: FINAL. The hour leads the sorting key, so little else is read.
 _SPENDERS: Final = """
@@ -152,8 +155,8 @@ def evidence(reader: Reader, alert: Alert, *, usual: Sequence[datetime]) -> Evid
     whole = not alert.scope.startswith(FEATURE)
     return Evidence(
         usual_hours=len(usual),
-        models=_changes(reader, "model", alert, usual),
-        features=_changes(reader, "feature", alert, usual) if whole else {},
+        models=_changes(reader, _BY_MODEL, alert, usual),
+        features=_changes(reader, _BY_FEATURE, alert, usual) if whole else {},
         users=_spenders(reader, alert, days=_whole_days(alert, usual) if whole else ()),
     )
 
@@ -168,10 +171,9 @@ def latest_alerts(reader: Reader, *, standing_only: bool, limit: int) -> Sequenc
     return alerts_from_rows(reader.frame(_LATEST_ALERTS, every=int(not standing_only), limit=limit))
 
 
-def _changes(reader: Reader, by: str, alert: Alert, usual: Sequence[datetime]) -> dict[str, Change]:
+def _changes(reader: Reader, sql: str, alert: Alert, usual: Sequence[datetime]) -> dict[str, Change]:
     rows = reader.frame(
-        _PARTS,
-        by=by,
+        sql,
         at=_seconds(alert.window_start),
         since=_seconds(min(usual)),
         usual=[_seconds(hour) for hour in usual],

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -58,7 +59,8 @@ class FakeWarehouse:
             watch_queries._SYSTEM: self._hours,
             watch_queries._FEATURES: self._hours,
             watch_queries._DEAR_FEATURES: self._dear_features,
-            watch_queries._PARTS: self._parts,
+            watch_queries._BY_MODEL: partial(self._parts, by="model"),
+            watch_queries._BY_FEATURE: partial(self._parts, by="feature"),
             watch_queries._SPENDERS: self._spenders,
             watch_queries._USER_DAYS: self._user_days,
             watch_queries._ALERTS: self._alerts,
