@@ -1,0 +1,20 @@
+-- Views hold no rows: nothing is lost.
+DROP VIEW IF EXISTS dropped_events;
+DROP VIEW IF EXISTS partial_cost_calls;
+DROP VIEW IF EXISTS unknown_cost_calls;
+DROP VIEW IF EXISTS user_cost_summary;
+DROP VIEW IF EXISTS monthly_cost;
+DROP VIEW IF EXISTS weekly_cost;
+DROP VIEW IF EXISTS daily_cost;
+DROP VIEW IF EXISTS daily_cost_by_provider;
+DROP VIEW IF EXISTS daily_cost_by_model;
+DROP VIEW IF EXISTS hourly_calls_tokens_by_model;
+DROP VIEW IF EXISTS hourly_cost;
+DROP VIEW IF EXISTS realtime_cost_monitor;
+DROP VIEW IF EXISTS feature_performance_summary;
+DROP VIEW IF EXISTS model_performance_summary;
+DROP VIEW IF EXISTS task_type_cost_summary;
+DROP VIEW IF EXISTS provider_cost_summary;
+DROP VIEW IF EXISTS feature_cost_summary;
+DROP VIEW IF EXISTS user_daily;
+DROP VIEW IF EXISTS hourly;
