@@ -11,7 +11,8 @@ it is not, as measured with librdkafka 2.16 (tests/stream/test_broker_contract.p
 - One batch of a partition per fetch, found by walking a list: tens of thousands of small batches are slow.
 - No admin requests: topics are created here, by ``topics`` or ``create_topic``; any other name that a client asks for
   appears with 4 partitions. No added partitions, compaction, timed retention, broker timestamps or security.
-- One worker: a second aiokafka member that joins a group gets InvalidRequest from SyncGroup.
+- One worker: a second aiokafka member that joins a group gets InvalidRequest from SyncGroup. A member that comes after
+  another has left waits the session timeout less a second before it is let in.
 """
 
 from __future__ import annotations
