@@ -122,8 +122,9 @@ class Courier:
         self._client = dict(headers)["costream-client"].decode()
         self._complaints = Complaints(log, monotonic)
         # SimpleQueue.put is reentrant: a signal handler or a destructor may record an event at any point.
-        self._queue: SimpleQueue[Message | Flush | Stop | None] = SimpleQueue()
+        self._queue: SimpleQueue[Message | Flush | Stop] = SimpleQueue()
         self._lock = threading.RLock()
+        self._orders = 0  # flushes and stops in the queue
         self._given_up = GivenUp()
         self._thread: threading.Thread | None = None
 
@@ -142,6 +143,7 @@ class Courier:
         self._repaid: list[int] = []
         self._drops = Drops()
         self._report_at = 0.0
+        self._last_report = False
         self._adopt_at = 0.0
         self._expire_at = 0.0
         self._stop: Stop | None = None
@@ -160,7 +162,6 @@ class Courier:
     def refuse(self, reason: str) -> None:
         """An event that cannot be put into bytes is lost; that is counted, logged and reported like a dropped one."""
         self._give_up(GivenUp(refused=1, reason=reason))
-        self._queue.put(None)  # wakes the thread, which does the rest
         self.start()
 
     def _give_up(self, what: GivenUp) -> None:
@@ -191,7 +192,7 @@ class Courier:
     def flush(self, timeout: float) -> int:
         """Wait until all posted so far is acknowledged or on disk; returns how much of it is neither."""
         flush = Flush()
-        self._queue.put(flush)
+        self._put_order(flush)
         self.start()
         if flush.done.wait(timeout):
             return 0
@@ -199,14 +200,23 @@ class Courier:
             return self._in_memory()
         return sum(count for epoch, count in list(self._unsettled.items()) if epoch <= flush.epoch)
 
+    def _put_order(self, order: Flush | Stop) -> None:
+        with self._lock:
+            self._orders += 1
+            self._queue.put(order)
+
+    def _queued(self) -> int:
+        """Events in the queue; the orders among them are none."""
+        return max(0, self._queue.qsize() - self._orders)
+
     def _in_memory(self) -> int:
-        return self._queue.qsize() + sum(list(self._unsettled.values()))
+        return self._queued() + sum(list(self._unsettled.values()))
 
     def stats(self) -> ProducerStats:
         with self._lock:  # the background thread moves what was given up into the counts under it
             counts, given_up = self._counts, self._given_up
             return ProducerStats(
-                recorded=counts.taken + self._queue.qsize() + given_up.total(),
+                recorded=counts.taken + self._queued() + given_up.total(),
                 delivered=counts.delivered,
                 spooled=counts.spooled,
                 spool_rows=self._spool.rows,
@@ -217,7 +227,7 @@ class Courier:
 
     def close(self, timeout: float) -> None:
         """Deliver for at most ``timeout`` seconds, then spool the rest and end the thread."""
-        self._queue.put(Stop(self._monotonic() + timeout))
+        self._put_order(Stop(self._monotonic() + timeout))
         self.start()
         if self._thread is None:  # no thread can be started any more, so the work is done here
             self._run()
@@ -263,15 +273,18 @@ class Courier:
             pass
         return batch
 
-    def _sort_in(self, item: Message | Flush | Stop | None, batch: list[Parcel]) -> None:
+    def _sort_in(self, item: Message | Flush | Stop, batch: list[Parcel]) -> None:
         if isinstance(item, Message):
             self._counts.taken += 1
             batch.append(self._wrap(item))
-        elif isinstance(item, Flush):
+            return
+        with self._lock:
+            self._orders -= 1
+        if isinstance(item, Flush):
             item.epoch = self._epoch
             self._epoch += 1
             self._flushes.append(item)
-        elif isinstance(item, Stop):
+        else:
             self._stop = item
 
     def _wrap(self, message: Message) -> Parcel:
@@ -349,7 +362,7 @@ class Courier:
     def _refuse(self, parcel: Parcel, reason: str) -> None:
         lost = parcel.message.lost()
         self._counts.refused += lost.events
-        self._lament("refused", sum(lost), f"Kafka will never take a usage event, it is lost: {reason}")
+        self._lament("refused", lost, f"Kafka will never take a usage event, it is lost: {reason}")
         self._done_with(parcel)
 
     def _done_with(self, parcel: Parcel) -> None:
@@ -405,8 +418,9 @@ class Courier:
         self._count_given_up()
         self._tend_spool()
         now = self._monotonic()
-        if self._drops.events and (now >= self._report_at or self._stop):
+        if self._drops.events and (now >= self._report_at or (self._stop and not self._last_report)):
             self._report_at = now + INTERVAL_S
+            self._last_report = self._stop is not None
             self._send([self._wrap(self._report())])
         if not self._link.up and not self._spool.rows:
             self._link.assume_up()
@@ -432,20 +446,19 @@ class Courier:
             self._counts.taken += given_up.total()
             self._counts.refused += given_up.refused
             self._counts.dropped += given_up.dropped
-        if given_up.refused:
-            text = f"a usage event cannot be written as JSON, it is lost: {given_up.reason}"
-            self._lament("refused", given_up.refused, text)
-        if given_up.dropped:
-            self._lament("dropped", given_up.dropped, f"usage events are lost: {given_up.reason}")
+        text = f"a usage event cannot be written as JSON, it is lost: {given_up.reason}"
+        self._lament("refused", Lost(given_up.refused), text)
+        self._lament("dropped", Lost(given_up.dropped), f"usage events are lost: {given_up.reason}")
 
     def _drop(self, lost: Lost, reason: str) -> None:
-        if sum(lost):
-            self._counts.dropped += lost.events
-            self._lament("dropped", sum(lost), f"usage events are lost: {reason}")
+        self._counts.dropped += lost.events
+        self._lament("dropped", lost, f"usage events are lost: {reason}")
 
-    def _lament(self, kind: str, events: int, text: str) -> None:
-        self._drops.add(events, self._clock())
-        self._complaints.say(kind, text, times=events, level=logging.ERROR)
+    def _lament(self, kind: str, lost: Lost, text: str) -> None:
+        if sum(lost):
+            self._drops.add(sum(lost), self._clock())
+        if lost.events:  # what a lost report stood for was said when it was dropped
+            self._complaints.say(kind, text, times=lost.events, level=logging.ERROR)
 
     def _report(self) -> Message:
         dropped = self._drops.events
@@ -467,7 +480,7 @@ class Courier:
         """Whether to stop: asked to, and either nothing is left that Kafka takes, or the time is up."""
         if self._stop is None:
             return False
-        waiting = self._queue.qsize() or self._unsettled or self._given_up.total() or self._drops.events
+        waiting = self._queue.qsize() or self._unsettled or self._given_up.total()
         return self._stopped() or not (waiting or (self._link.up and self._spool.rows))
 
     def _wind_up(self) -> None:
