@@ -18,7 +18,7 @@ from sinks.errors import WarehouseUnavailable
 from stream.alerts import TABLE, Alert, alert_rows
 from stream.errors import PublishFailed
 from stream.settings import Settings
-from stream.watch_baseline import HOUR, Hour, Rules, Series
+from stream.watch_baseline import HOUR, Rules, Series
 from stream.watch_drivers import drivers
 from stream.watch_judge import FOLLOWED, explained, horizon, hour_of, judge, latest, usual_hours
 from stream.watch_queries import (
@@ -192,7 +192,7 @@ class _History:
     def __init__(self, reader: Reader, rules: Rules) -> None:
         self._reader, self._rules = reader, rules
         self._read_for: datetime | None = None
-        self._scopes: dict[str, dict[datetime, Hour]] = {}
+        self._scopes: dict[str, Series] = {}
 
     def forget(self) -> None:
         self._read_for = None
@@ -205,11 +205,11 @@ class _History:
         if self._read_for != until or len(changed) > DIRTY_HOURS_MAX:
             self._scopes = {}
         wanted = scopes | self._features(horizon(now)[0], until) | {SYSTEM}
-        self._scopes = {scope: hours for scope, hours in self._scopes.items() if scope in wanted}
+        self._scopes = {scope: series for scope, series in self._scopes.items() if scope in wanted}
         self._refresh(sorted(self._scopes), since, until, changed)
         self._refresh(sorted(wanted - self._scopes.keys()), since, until, None)
         self._read_for = until
-        return {scope: Series(hours) for scope, hours in self._scopes.items()}
+        return dict(self._scopes)
 
     def _features(self, since: datetime, until: datetime) -> set[str]:
         if not self._rules.anomaly_enabled:
@@ -225,5 +225,6 @@ class _History:
         if SYSTEM in scopes:
             fresh[SYSTEM] = system_hours(self._reader, since=since, until=until, only=only)
         for scope, hours in fresh.items():
-            kept = {hour: each for hour, each in self._scopes.get(scope, {}).items() if hour not in (only or ())}
-            self._scopes[scope] = kept | hours
+            series = self._scopes.get(scope, Series({}))
+            kept = {hour: each for hour, each in series.hours.items() if hour not in (only or ())}
+            self._scopes[scope] = series.with_hours(kept | hours)

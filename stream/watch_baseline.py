@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -47,9 +47,22 @@ NOTHING: Final = Hour(Decimal(0))
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The hours of one scope that had calls. From the first of them on, an hour without calls cost nothing."""
+    """The hours of one scope that had calls. From the first of them on, an hour without calls cost nothing.
+
+    ``known`` keeps baselines already worked out. They depend on earlier hours alone, so while an hour fills its own
+    stays true, and a thousand features can be judged every second.
+    """
 
     hours: Mapping[datetime, Hour]
+    known: dict[tuple[str, datetime, Rules], Baseline | None] = field(default_factory=dict, compare=False, repr=False)
+
+    def with_hours(self, hours: Mapping[datetime, Hour]) -> Series:
+        """The series with other figures. Baselines of hours up to the first that differs stay known."""
+        changed = min(
+            (hour for hour in self.hours.keys() | hours.keys() if self.hours.get(hour) != hours.get(hour)), default=None
+        )
+        known = {key: value for key, value in self.known.items() if changed is None or key[1] <= changed}
+        return Series(hours, known)
 
     def at(self, hour: datetime) -> Hour:
         return self.hours.get(hour, NOTHING)

@@ -74,7 +74,6 @@ class _Case:
 
     def __init__(self, rule: Rule, scope: str, series: Series, now: datetime, rules: Rules) -> None:
         self.rule, self.scope, self.series, self.now, self.rules = rule, scope, series, now, rules
-        self._baselines: dict[datetime, Baseline | None] = {}
 
     @cached_property
     def horizon(self) -> tuple[datetime, ...]:
@@ -91,9 +90,10 @@ class _Case:
             hour += HOUR
 
     def baseline(self, hour: datetime) -> Baseline | None:
-        if hour not in self._baselines:
-            self._baselines[hour] = self.rule.baseline(self.series, hour, self.rules)
-        return self._baselines[hour]
+        key, known = (self.rule.name, hour, self.rules), self.series.known
+        if key not in known:
+            known[key] = self.rule.baseline(self.series, hour, self.rules)
+        return known[key]
 
     def cost_usd(self, hour: datetime) -> Decimal:
         return self.series.at(hour).cost_usd

@@ -46,7 +46,8 @@ def alert(revision: int, **changes: Any) -> Alert:
 class Topic:
     def __init__(self, broker: EmbeddedBroker) -> None:
         self.settings = Settings(kafka_bootstrap_servers=broker.bootstrap_servers, topic_prefix="t.")
-        self._producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+        # It outlives the broker by a moment, and would say so.
+        self._producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
 
     def publish(self, *values: bytes) -> None:
         for value in values:

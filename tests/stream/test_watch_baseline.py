@@ -134,6 +134,16 @@ def test_a_correction_below_zero_is_no_logarithm_of_nothing() -> None:
     assert anomaly(168 * 4, lambda hour: "-3" if hour.hour == 5 else "2").expected == 2
 
 
+def test_what_is_known_of_an_hour_outlives_changes_of_itself_and_of_later_hours_only() -> None:
+    known = ("rule", NOON, RULES)
+    hours = {NOON - HOUR * 2: Hour(Decimal(1)), NOON - HOUR: Hour(Decimal(1)), NOON: Hour(Decimal(1))}
+    before = Series(hours, {known: None})
+    assert known in before.with_hours(hours | {NOON: Hour(Decimal(2)), NOON + HOUR: Hour(Decimal(3))}).known
+    assert known not in before.with_hours(hours | {NOON - HOUR: Hour(Decimal(2))}).known
+    assert known not in before.with_hours(hours | {NOON - HOUR * 3: Hour(Decimal(2))}).known
+    assert known not in before.with_hours({hour: each for hour, each in hours.items() if hour >= NOON - HOUR}).known
+
+
 def test_costs_beyond_all_bounds_stay_finite() -> None:
     baseline = anomaly(168 * 2, lambda hour: "9" * 25 if hour.day % 2 else "0.000000000001")
     assert baseline.clear_below <= baseline.open_above
