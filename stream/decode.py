@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -21,10 +22,15 @@ from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 from pydantic import ValidationError
 
-from costream.events import AMOUNT, METADATA_BYTES_MAX, UsageEvent
+from costream.events import AMOUNT, METADATA_BYTES_MAX, NAME_CHARS_MAX, UsageEvent
 
-EVENT_BYTES_MAX: Final = 65_536  # the longest valid event is half of it, written with every escape
+EVENT_BYTES_MAX: Final = 65_536  # an event with every field at its bound is a third of it
+# Past half its size or this deep, metadata is measured by the model: polars spells some numbers shorter than JSON does.
+METADATA_BYTES_SURE: Final = METADATA_BYTES_MAX // 2
+METADATA_NESTING_SURE: Final = 64
 REASON_INPUT_CHARS_MAX: Final = 80
+RULE_CHARS_MAX: Final = 240
+REASON_CHARS_MAX: Final = 2_048  # it travels in a header; what a hostile message puts into it must not fill one
 REASONS_MAX: Final = 5  # faults named of one message; a person mends them one by one
 
 RefusalKind = Literal["malformed", "invalid", "conflict", "too_early", "too_old"]
@@ -148,6 +154,8 @@ def _gate(values: Sequence[bytes]) -> list[int]:
     """The rows that pass."""
     rows = []
     for row, value in enumerate(values):
+        if len(value) > EVENT_BYTES_MAX:
+            continue
         try:
             _decode_one(value)
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors, as is bad UTF-8
@@ -194,7 +202,9 @@ _RULES: Final = [
     pl.col("reasoning_tokens").is_null() | (pl.col("reasoning_tokens") <= pl.col("output_tokens").fill_null(-1)),
     _holds(pl.col("usage_status") != "missing") | pl.all_horizontal(pl.col(name).is_null() for name in _USAGE),
     *(_holds(pl.col(name).str.contains(AMOUNT)) for name in _AMOUNTS),
-    _holds(pl.col("metadata").str.len_bytes() <= METADATA_BYTES_MAX),
+    _holds(pl.col("metadata").str.len_bytes() <= METADATA_BYTES_SURE),
+    _holds(pl.col("metadata").str.count_matches(r"[\[{]") <= METADATA_NESTING_SURE),
+    _holds(~pl.col("metadata").str.contains(r"[\x00-\x1f]")),  # polars writes them bare, which is not JSON
     pl.col("quantities").is_null() & pl.col("unit_prices").is_null(),  # rare, and full of rules
 ]
 
@@ -218,7 +228,8 @@ def _repeats_keys(columns: pl.DataFrame, values: Sequence[bytes]) -> pl.Series:
     columns explain, or an escape, is parsed again.
     """
     quotes, escapes = _count_bytes(values, b'"'), _count_bytes(values, b"\\")
-    suspect = (quotes != columns.select(_QUOTES_EXPLAINED).to_series().to_numpy()) | (escapes > 0)
+    explained = columns.select(_QUOTES_EXPLAINED).to_series().to_numpy() + _metadata_quotes(columns["metadata"])
+    suspect = (quotes != explained) | (escapes > 0)
     repeats = np.zeros(len(values), dtype=bool)
     for row in np.flatnonzero(suspect).tolist():
         repeats[row] = _repeats_a_key(values[row])
@@ -228,8 +239,17 @@ def _repeats_keys(columns: pl.DataFrame, values: Sequence[bytes]) -> pl.Series:
 _QUOTES_EXPLAINED: Final = pl.sum_horizontal(
     *(pl.col(name).is_not_null().cast(pl.Int64) * 2 for name in (*_INTEGERS, *_MAPS)),
     *(pl.col(name).is_not_null().cast(pl.Int64) * 4 for name in _TEXT_SCHEMA if name not in (*_INTEGERS, *_MAPS)),
-    *(pl.col(name).str.count_matches('"', literal=True).cast(pl.Int64) for name in _MAPS),
+    *(pl.col(name).str.count_matches('"', literal=True).cast(pl.Int64) for name in _MAPS if name != "metadata"),
 )
+
+
+def _metadata_quotes(texts: pl.Series) -> NDArray[np.int64]:
+    """The quotes in each metadata once every key stands in it once: polars repeats a repeated key, msgspec does not."""
+    quotes = np.zeros(len(texts), dtype=np.int64)
+    for row in texts.is_not_null().arg_true():
+        with suppress(ValueError, RecursionError):  # bare control characters: not explained, so parsed again
+            quotes[row] = msgspec.json.encode(msgspec.json.decode(texts[row])).count(b'"')
+    return quotes
 
 
 def _count_bytes(values: Sequence[bytes], wanted: bytes) -> NDArray[np.int64]:
@@ -314,15 +334,21 @@ def _out_of_time(
 def _examine_all(
     records: Sequence[Record], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], pl.DataFrame, list[Refusal]]:
-    accepted: dict[int, bytes] = {}
+    accepted: dict[int, UsageEvent] = {}
     refusals = []
     for row in rows.tolist():
         match examine(records[row]):
             case UsageEvent() as event:
-                accepted[row] = canonical(event)
+                accepted[row] = event
             case Refusal() as refusal:
                 refusals.append(refusal)
-    return np.fromiter(accepted, dtype=np.int64), _columns(list(accepted.values())), refusals
+    columns = _columns([canonical(event) for event in accepted.values()])
+    metadata = pl.Series("metadata", [_metadata_text(event) for event in accepted.values()], dtype=pl.String)
+    return np.fromiter(accepted, dtype=np.int64), columns.with_columns(metadata), refusals
+
+
+def _metadata_text(event: UsageEvent) -> str | None:
+    return json.dumps(event.metadata, ensure_ascii=False, separators=(",", ":")) if event.metadata else None
 
 
 def examine(record: Record) -> UsageEvent | Refusal:
@@ -339,7 +365,8 @@ def examine(record: Record) -> UsageEvent | Refusal:
         malformed = any(fault["type"] == "json_invalid" for fault in error.errors())
         return Refusal(record, "malformed" if malformed else "invalid", _reason(error), _request_id(value))
     except (ValueError, RecursionError) as error:
-        return Refusal(record, "malformed", f"the value is not one plain JSON object: {error}", _request_id(value))
+        reason = _told(f"the value is not one plain JSON object: {error}")
+        return Refusal(record, "malformed", reason, _request_id(value))
     return event
 
 
@@ -354,14 +381,22 @@ def _reason(error: ValidationError) -> str:
     faults = error.errors(include_url=False)
     told = [_fault(fault["loc"], fault["msg"], fault["input"]) for fault in faults[:REASONS_MAX]]
     more = [f"and {len(faults) - REASONS_MAX} more faults"] if len(faults) > REASONS_MAX else []
-    return "; ".join(told + more)
+    return _told("; ".join(told + more))
 
 
 def _fault(place: tuple[int | str, ...], rule: str, given: Any) -> str:
-    shown = repr(given)
-    if len(shown) > REASON_INPUT_CHARS_MAX:
-        shown = shown[:REASON_INPUT_CHARS_MAX] + "…"
-    return f"{'.'.join(str(part) for part in place) or 'event'}: {rule}, not {shown}"
+    where = ".".join(_shortened(str(part), NAME_CHARS_MAX) for part in place) or "event"
+    return f"{where}: {_shortened(rule, RULE_CHARS_MAX)}, not {_shortened(repr(given), REASON_INPUT_CHARS_MAX)}"
+
+
+def _shortened(text: str, chars_max: int) -> str:
+    return text if len(text) <= chars_max else text[:chars_max] + "…"
+
+
+def _told(reason: str) -> str:
+    """A reason quotes the message it refuses: shortened, and without what would forge a log line."""
+    printable = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in reason)
+    return _shortened(printable, REASON_CHARS_MAX)
 
 
 def _request_id(value: bytes) -> str:
