@@ -61,7 +61,7 @@ class Sorted:
     replayed: pl.DataFrame
     duplicates: pl.DataFrame
     conflicts: pl.DataFrame
-    away: pl.DataFrame  # with column "home"
+    away: pl.DataFrame
 
 
 class SeenIds:
@@ -112,12 +112,13 @@ class SeenIds:
         """Tell each event's kind, and remember the new ones."""
         kinds = np.empty(events.height, dtype=np.int8)
         homes = home_partitions(events["request_id"], self._partition_count)
+        at_home = homes == events["source_partition"].to_numpy()
         batch = _Batch.of(events)
         self._recall_old(events, batch)
         for partition in np.unique(batch.partitions).tolist():
             rows = np.flatnonzero(batch.partitions == partition)
-            kinds[rows] = self._sort_partition(self._tables[partition], batch.take(rows), homes[rows] == partition)
-        return _split(events.with_columns(home=homes), kinds)
+            kinds[rows] = self._sort_partition(self._tables[partition], batch.take(rows), at_home[rows])
+        return _split(events, kinds)
 
     def trim(self) -> bool:
         """Forget the oldest hours beyond ``ids_max``. Only when every event handed out is stored: a late event's id,
@@ -237,10 +238,10 @@ def _split(events: pl.DataFrame, kinds: NDArray[np.int8]) -> Sorted:
         return events.filter(pl.Series(kinds == kind))
 
     return Sorted(
-        new=of(NEW).drop("home"),
-        replayed=of(REPLAYED).drop("home"),
-        duplicates=of(DUPLICATE).drop("home"),
-        conflicts=of(CONFLICT).drop("home"),
+        new=of(NEW),
+        replayed=of(REPLAYED),
+        duplicates=of(DUPLICATE),
+        conflicts=of(CONFLICT),
         away=of(AWAY),
     )
 

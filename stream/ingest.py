@@ -27,7 +27,7 @@ from stream.home import home_partitions
 from stream.pricing import PriceBook, price
 from stream.rollup import HOURLY, LEDGER, PRICE_REV_SHIFT, USER_DAILY, Rollup
 
-FORWARDED_HEADER: Final = "costream-forwarded"  # the partition count by which its sender took this for its home
+FORWARDED_HEADER: Final = "costream-forwarded"  # for people: the partition count by which its sender sent it here
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Message:
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, str | bytes | None]]
+    partition: int | None = None  # None leaves it to the key
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,13 @@ class Ingest:
             rollup.trim()
 
     def process(self, records: Sequence[Record]) -> Flush:
-        """Sort out, price and roll up one batch, in the order of its partitions."""
+        """Sort out, price and roll up one batch, in the order of its partitions.
+
+        When ClickHouse cannot answer a question in the middle, call again with the same records: an id already taken
+        in is then a replay, and a row that has applied an offset does not apply it twice.
+        """
         decoded = decode(records, source=self._source, limits=self._limits)
-        found = self.seen.sort_out(decoded.frame, self._homes(decoded.frame, records))
+        found = self.seen.sort_out(decoded.frame)
         counted = price(pl.concat([found.new, found.replayed]), self._book)
         refusals = decoded.refusals + _conflicts(found.conflicts, records)
         spent = _effects(counted, found.duplicates)
@@ -122,19 +127,15 @@ class Ingest:
     def _rollups(self) -> tuple[Rollup, Rollup, Rollup]:
         return self._hourly, self._user_daily, self._ledger
 
-    def _homes(self, frame: pl.DataFrame, records: Sequence[Record]) -> pl.Series:
-        """The home of each event. What was forwarded by this partition count, or a later one, has arrived: a worker
-        that has not heard of new partitions must not send it back."""
-        homes = pl.Series(home_partitions(frame["request_id"], self._partition_count))
-        away = (homes != frame["source_partition"]).arg_true()
-        arrived = [at for at in away if _forwarded_by(records[frame["row"][at]]) >= self._partition_count]
-        return homes.scatter(arrived, frame["source_partition"].gather(arrived)) if arrived else homes
-
     def _forwards(self, away: pl.DataFrame, records: Sequence[Record]) -> list[Message]:
+        """Each to its home by this worker's partition count, which is the one its ids were read back by; left to the
+        producer, a count learned earlier or later would send it to where nobody knows its id. Once all workers know of
+        new partitions, what is forwarded has arrived, so nothing travels in circles."""
         mark = (FORWARDED_HEADER, str(self._partition_count).encode())
+        homes = home_partitions(away["request_id"], self._partition_count).tolist()
         return [
-            Message(request_id.encode(), records[row].value, [*_other_headers(records[row]), mark])
-            for row, request_id in away.select("row", "request_id").iter_rows()
+            Message(request_id.encode(), records[row].value, [*_other_headers(records[row]), mark], home)
+            for (row, request_id), home in zip(away.select("row", "request_id").iter_rows(), homes, strict=True)
         ]
 
     # --- rows as the tables have them ---
@@ -279,11 +280,3 @@ def _headers_json(record: Record) -> str:
 
 def _other_headers(record: Record) -> list[tuple[str, str | bytes | None]]:
     return [(name, value) for name, value in record.headers if name != FORWARDED_HEADER]
-
-
-def _forwarded_by(record: Record) -> int:
-    """The partition count by which a record was forwarded; 0 if it was not, or says nonsense."""
-    for name, value in record.headers:
-        if name == FORWARDED_HEADER and value.isdigit() and len(value) < 10:
-            return int(value)
-    return 0

@@ -11,6 +11,7 @@ from stream.errors import PublishFailed
 from stream.ingest import Message
 
 ACKNOWLEDGE_SECONDS_MAX: Final = 30.0  # then the batch is sent again; consumers know a repeat by its key and headers
+PARTITION_OF_KEY: Final = -1  # librdkafka's RD_KAFKA_PARTITION_UA
 MESSAGE_BYTES_MAX: Final = 12_000_000  # a refused record may be as large as its topic allows, and headers come on top
 
 
@@ -51,11 +52,17 @@ class Outbox:
         while True:
             try:
                 self._producer.produce(
-                    topic, value=message.value, key=message.key, headers=message.headers, on_delivery=on_delivery
+                    topic,
+                    value=message.value,
+                    key=message.key,
+                    headers=message.headers,
+                    on_delivery=on_delivery,
+                    partition=PARTITION_OF_KEY if message.partition is None else message.partition,
                 )
             except BufferError:
                 self._producer.poll(0.1)  # its queue is full: let it send
             except KafkaException as error:
+                self._start_anew()  # a producer that has not heard of a new partition refuses it for minutes
                 raise PublishFailed(topic=topic, unacknowledged=1, reason=str(error)) from error
             else:
                 return
