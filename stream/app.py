@@ -45,6 +45,7 @@ T = TypeVar("T")
 
 EXIT_BUG: Final = 70  # EX_SOFTWARE: an error nobody expected; the offsets replay after the restart
 WATCH_TICK_SECONDS: Final = 0.25  # how often the watch asks itself whether it is due
+METADATA_AGE_MS_MAX: Final = 10_000  # how soon added partitions are noticed; until then nobody reads them
 TRIM_SECONDS: Final = 600.0  # how often memory is brought back within its bounds
 
 log = structlog.get_logger(__name__)
@@ -102,8 +103,11 @@ class Worker:
         ):
             self.progress.fetched(batch.chunks)
             await self._take_over_partitions(batch)
-            flush = await self._in(self._working, partial(self._ingest.process, batch.records))
+            flush = await self._in(self._working, partial(self._process, batch))
             await self._flushes.put((batch, flush))
+
+    def _process(self, batch: Batch) -> Flush:
+        return self.patience.insist(lambda: self._ingest.process(batch.records), doing="looking up what is stored")
 
     async def store(self) -> None:
         """Store, then acknowledge, in the order of delivery. What cannot be stored now is tried until it can."""
@@ -216,6 +220,7 @@ class Worker:
             broker_credentials=faust_credentials(settings),
             ConsumerScheduler=ChunkScheduler,
             consumer_auto_offset_reset="earliest",
+            consumer_metadata_max_age_ms=METADATA_AGE_MS_MAX,
             consumer_max_fetch_size=1_048_576,  # a partition's share of a fetch; bounds what is fetched ahead
             stream_buffer_maxsize=16,  # chunks, not events
             stream_wait_empty=True,  # a rebalance waits for the flushes under way

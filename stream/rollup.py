@@ -155,6 +155,7 @@ class Rollup:
         before = self._rows.join(keyed.select(self.spec.by), on=self.spec.by, how="semi")
         after = self._merged(pl.concat([before, deltas]))
         self._rows = pl.concat([self._rows.join(after, on=self.spec.by, how="anti"), after])
+        self._raise_applied(after)
         return after
 
     def trim(self) -> None:
@@ -181,7 +182,8 @@ class Rollup:
         self._touched.update(dict.fromkeys(touched, self._turn))
 
     def _raise_applied(self, rows: pl.DataFrame) -> None:
-        """A worker that has lost the partition may have stored rows that are ahead of this one."""
+        """By what was just added, in case it comes again; and by rows read back, which a worker that has lost the
+        partition may have stored ahead of this one."""
         for partition, applied in rows.group_by("source_partition").agg(pl.col("applied").max()).iter_rows():
             self._applied[partition] = max(applied, self._applied.get(partition, NONE_APPLIED))
 
