@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal, localcontext
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import polars as pl
@@ -33,6 +35,7 @@ from costream.events import Moment
 SCHEMA_VERSION: Final = 1
 TOPIC: Final = "usage.alerts"
 TABLE: Final = "alerts"
+SCHEMA_FILE: Final = Path(__file__).parents[1] / "docs" / "schema" / "usage-alert.v1.schema.json"
 RATIO_MAX: Final = Decimal(1_000_000)  # beyond a million times the usual, the figure says nothing more
 DIGITS_EXACT: Final = 76  # two Decimal(38) values multiply without rounding
 SIGNED_AMOUNT: Final = r"^-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,12})?$"  # Decimal(38, 12); a correction may be below zero
@@ -176,6 +179,15 @@ def json_schema_text() -> str:
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Write the published schema anew (``--write``), or say whether the published one is current."""
+    if list(arguments) == ["--write"]:
+        SCHEMA_FILE.write_text(json_schema_text(), encoding="utf-8")
+    current = SCHEMA_FILE.exists() and SCHEMA_FILE.read_text(encoding="utf-8") == json_schema_text()
+    sys.stdout.write(f"{SCHEMA_FILE}: {'current' if current else 'not current: write it with --write'}\n")
+    return 0 if current else 1
+
+
 _MOMENT: Final = pl.Datetime("ms", "UTC")
 _MONEY: Final = pl.Decimal(38, 12)
 COLUMNS: Final[dict[str, Any]] = {
@@ -221,3 +233,7 @@ def alerts_from_rows(rows: pl.DataFrame) -> Sequence[Alert]:
 
 def _alert(row: dict[str, Any]) -> Alert:
     return Alert.model_validate(row | {name: json.loads(row[name]) for name in ("drivers", "metadata")})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
