@@ -31,6 +31,7 @@ DEADLETTER_BYTES_MAX: Final = 16 * 1024 * 1024
 
 REPLICAS_WANTED: Final = 3  # the usual: one broker may be down for maintenance and another one fail
 ANSWER_MAX_S: Final = 15.0
+_IN_TIME: Final = {"operation_timeout": ANSWER_MAX_S, "request_timeout": ANSWER_MAX_S}
 
 
 def _ms(age: timedelta) -> str:
@@ -187,14 +188,16 @@ def _admin(settings: Settings) -> AdminClient:
     return AdminClient(kafka_config(settings) | {"log_level": "0"})
 
 
+def _unavailable(settings: Settings, error: KafkaException) -> KafkaUnavailable:
+    return KafkaUnavailable(bootstrap_servers=settings.kafka_bootstrap_servers, reason=error.args[0].str())
+
+
 def _present(admin: AdminClient, settings: Settings) -> tuple[dict[str, int], int]:
     """Partitions by topic, and the number of brokers. Asking for all topics creates none, unlike asking for one."""
     try:
         metadata = admin.list_topics(timeout=ANSWER_MAX_S)
     except KafkaException as error:
-        raise KafkaUnavailable(
-            bootstrap_servers=settings.kafka_bootstrap_servers, reason=error.args[0].str()
-        ) from error
+        raise _unavailable(settings, error) from error
     return {name: len(topic.partitions) for name, topic in metadata.topics.items()}, len(metadata.brokers)
 
 
@@ -202,7 +205,7 @@ def _create(admin: AdminClient, name: str, spec: TopicSpec, partitions: int, rep
     config = dict(spec.config) | {"min.insync.replicas": str(_replicas_in_sync(replicas))}
     topic = NewTopic(name, num_partitions=partitions, replication_factor=replicas, config=config)
     try:
-        admin.create_topics([topic], operation_timeout=ANSWER_MAX_S)[name].result(2 * ANSWER_MAX_S)
+        admin.create_topics([topic], **_IN_TIME)[name].result(2 * ANSWER_MAX_S)
     except KafkaException as error:
         # Another set-up was faster; what it made is described like any other topic that exists.
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
@@ -218,9 +221,7 @@ def _grow(admin: AdminClient, name: str, now: int, wanted: int) -> None:
     if wanted < now:
         raise TopicRefused(topic=name, reason=f"Kafka cannot take partitions away; it has {now}, asked for: {wanted}")
     try:
-        admin.create_partitions([NewPartitions(name, wanted)], operation_timeout=ANSWER_MAX_S)[name].result(
-            2 * ANSWER_MAX_S
-        )
+        admin.create_partitions([NewPartitions(name, wanted)], **_IN_TIME)[name].result(2 * ANSWER_MAX_S)
     except KafkaException as error:
         raise TopicRefused(topic=name, reason=error.args[0].str()) from error
 
@@ -241,7 +242,7 @@ def _await_partitions(admin: AdminClient, settings: Settings, expected: Mapping[
 def _states(admin: AdminClient, settings: Settings, actions: Mapping[str, Action]) -> list[TopicState]:
     specs = {settings.topic(spec.name): spec for spec in TOPICS}
     found = _described(admin, settings, list(specs))
-    configs = _configs(admin, found)
+    configs = _configs(admin, settings, found)
     return [
         _state(name, spec, found[name], configs.get(name), actions.get(name, "none"))
         if name in found
@@ -293,13 +294,11 @@ def _described(admin: AdminClient, settings: Settings, names: list[str]) -> dict
             found[name] = answer.result(2 * ANSWER_MAX_S)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise KafkaUnavailable(
-                    bootstrap_servers=settings.kafka_bootstrap_servers, reason=error.args[0].str()
-                ) from error
+                raise _unavailable(settings, error) from error
     return found
 
 
-def _configs(admin: AdminClient, names: Iterable[str]) -> dict[str, dict[str, str] | None]:
+def _configs(admin: AdminClient, settings: Settings, names: Iterable[str]) -> dict[str, dict[str, str] | None]:
     """The settings in force; None where a broker does not tell (the embedded one), or does not tell us."""
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     if not resources:
@@ -310,7 +309,7 @@ def _configs(admin: AdminClient, names: Iterable[str]) -> dict[str, dict[str, st
             entries = answer.result(2 * ANSWER_MAX_S)
         except KafkaException as error:
             if error.args[0].code() not in _CONFIG_NOT_TOLD:
-                raise
+                raise _unavailable(settings, error) from error
             configs[resource.name] = None
         else:
             configs[resource.name] = {key: entry.value for key, entry in entries.items()}
