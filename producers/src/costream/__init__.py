@@ -6,6 +6,8 @@ from costream import UsageEvent
 costream.record(UsageEvent.create(provider="openai", model="gpt-5", feature="chatbot", input_tokens=812))
 """
 
+import logging
+
 from costream._courier import ProducerStats
 from costream.errors import CostreamError, InvalidSettings, NotAUsageEvent
 from costream.events import UsageEvent
@@ -21,3 +23,6 @@ __all__ = [
     "get_default_producer",
     "record",
 ]
+
+# The host decides where our lines go; without a word from it they go nowhere.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

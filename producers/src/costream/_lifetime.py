@@ -19,14 +19,11 @@ class Living(Protocol):
 
 
 _open: Final[list[Living]] = []
-_arranged_for: dict[str, int] = {}  # which kind of exit is arranged, in which process
+_workers_arranged: Final[set[int]] = set()
 
 
 def enroll(living: Living) -> None:
     _open.append(living)
-    if "atexit" not in _arranged_for:  # a forked child inherits it
-        _arranged_for["atexit"] = os.getpid()
-        atexit.register(_close_all)
 
 
 def dismiss(living: Living) -> None:
@@ -39,8 +36,8 @@ def arrange_worker_exit() -> None:
     multiprocessing = sys.modules.get("multiprocessing")
     if multiprocessing is None or multiprocessing.parent_process() is None:
         return
-    if _arranged_for.get("multiprocessing") != os.getpid():
-        _arranged_for["multiprocessing"] = os.getpid()
+    if os.getpid() not in _workers_arranged:
+        _workers_arranged.add(os.getpid())
         from multiprocessing.util import Finalize
 
         Finalize(None, _close_all, exitpriority=0)
@@ -58,5 +55,7 @@ def _in_child() -> None:
         living.start_over_in_child()
 
 
+# Registered at import, so that it runs after the handlers of a host that imports us first; those may still record.
+atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=GATE.before_fork, after_in_parent=GATE.after_fork_in_parent, after_in_child=_in_child)
