@@ -1,0 +1,389 @@
+"""Bytes to a frame: what is accepted, what it is read as, and both sides of every bound."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from polars.exceptions import ComputeError
+from pydantic import ValidationError
+
+from costream.events import METADATA_BYTES_MAX, TOKENS_MAX, UsageEvent
+from stream.decode import EVENT_BYTES_MAX, Gate, Refusal, decode
+from tests.support.records import LIMITS, NOW, FakeRecord, fields, log_of, rfc3339, wire
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def verdict(value: bytes) -> UsageEvent | None:
+    """What the contract says of these bytes: the model accepts them, and no object in them repeats a key."""
+    if len(value) > EVENT_BYTES_MAX:
+        return None
+    try:
+        event = UsageEvent.model_validate_json(value)
+    except ValidationError:
+        return None
+    try:
+        json.loads(value, object_pairs_hook=without_repeats)
+    except ValueError:
+        return None
+    return event
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
+def picodollars(amount: Decimal | None) -> int | None:
+    return None if amount is None else int(amount * 10**12)
+
+
+def expected_row(event: UsageEvent) -> dict[str, Any]:
+    row = event.model_dump(exclude={"schema_version", "reported_cost_usd", "revenue_usd"})
+    return row | {
+        "reported_cost_pico": picodollars(event.reported_cost_usd),
+        "revenue_pico": picodollars(event.revenue_usd),
+    }
+
+
+def read_row(frame: pl.DataFrame) -> dict[str, Any]:
+    (row,) = frame.drop("row", "source", "source_partition", "source_offset", "received_at").to_dicts()
+    row["metadata"] = json.loads(row["metadata"] or "{}")
+    for name in ("quantities", "unit_prices"):
+        amounts = json.loads(row[name] or "{}")
+        row[name] = {unit: Decimal(amount) for unit, amount in amounts.items()}
+    return row
+
+
+def check_agreement(values: list[bytes]) -> None:
+    """The batch accepts exactly what the contract accepts, reads the same values, and refuses each other one."""
+    decoded = decode(log_of(values), source="s", limits=LIMITS)
+    events = {row: event for row, value in enumerate(values) if (event := verdict(value)) is not None}
+    early_or_late = {refusal.record.offset for refusal in decoded.refusals if refusal.kind in ("too_early", "too_old")}
+    accepted = decoded.frame["source_offset"].to_list()
+    assert sorted([*accepted, *early_or_late]) == sorted(events)
+    assert accepted == sorted(accepted)
+    assert sorted([*accepted, *(refusal.record.offset for refusal in decoded.refusals)]) == list(range(len(values)))
+    for at, row in enumerate(accepted):
+        assert read_row(decoded.frame[at]) == expected_row(events[row])
+
+
+# --- struct and model accept the same bytes ---------------------------------------------------------------------------
+
+INTEGERS = st.sampled_from(
+    ["0", "7", "-0", "-1", "1.0", "1e3", "1E0", "0.5", "-0.0", "1e400", "007", "+1", "NaN", "Infinity", "true", '"7"']
+    + [str(bound + step) for bound in (TOKENS_MAX, 2_678_400_000, 2**53, 2**63, 2**64) for step in (-1, 0, 1)]
+)
+TIMES = st.sampled_from(
+    [
+        "2026-11-23T12:00:00Z",
+        "2026-11-23T12:00:00.1Z",
+        "2026-11-23T12:00:00.123456Z",
+        "2026-11-23T12:00:00.1234567Z",
+        "2026-11-23T12:00:00.999999999Z",
+        "2026-11-23t12:00:00z",
+        "2026-11-23 12:00:00Z",
+        "2026-11-23T12:00:00+00:00",
+        "2026-11-23T12:00:00-00:00",
+        "2026-11-23T21:00:00+09:00",
+        "2026-11-23T12:00:00+0000",
+        "2026-11-23T12:00:00+00",
+        "2026-11-23T12:00:00",
+        "2026-11-23T12:00Z",
+        "2026-11-23",
+        "2026-11-23T24:00:00Z",
+        "2026-11-23T12:60:00Z",
+        "2026-11-23T11:59:60Z",
+        "2026-11-31T12:00:00Z",
+        "2026-11-23T12:00:00+24:00",
+        "2026-11-23T12:00:00,5Z",
+        "2026-11-23T12:00:00Z ",
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59.999Z",
+        "9999-12-31T23:59:59-01:00",
+        "0000-01-01T00:00:00Z",
+        "\u0662\u0660\u0662\u0666-11-23T12:00:00Z",
+        "1795435200",
+        "",
+    ]
+).map(json.dumps)
+TEXTS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(
+        ["", "a" * 128, "a" * 129, "é" * 128, "😀" * 128, "\x00", "\n", "\x7f", "\x80", "\u2028", "{", '"']
+    ),
+).flatmap(lambda text: st.booleans().map(lambda escaped: json.dumps(text, ensure_ascii=escaped)))
+TEXTS |= st.sampled_from(['"\\ud800"', '"\\ud83d\\ude00"', '"\\u0061\\/b"', '"\\x"', '"\\u00"', '"a\tb"', "'a'"])
+AMOUNTS = st.sampled_from(
+    ['"0"', '"0.05"', '"0.000000000001"', '"0.0000000000001"', '"999999.999999999999"', '"1000000"', '"00.1"', '".5"']
+) | st.sampled_from(
+    ['"5."', '"-1"', '"1e3"', '"+1"', '" 1"', '"\u0661"', '""', "0", "0.1", "null", '"NaN"', '"Infinity"', '"1\\n"']
+)
+OPERATIONS = st.sampled_from(['"chat"', '"gpu"', '"Chat"', '""', '"c\\u0068at"', '"steal"', "1"])
+STATUSES = st.sampled_from(['"ok"', '"error"', '"missing"', '"reported"', '"estimated"', '"OK"'])
+VERSIONS = st.sampled_from(["1", "2", "1.0", "true", '"1"', "-1", "1e0"])
+
+
+def objects_of(members: st.SearchStrategy[tuple[str, str]]) -> st.SearchStrategy[str]:
+    return st.lists(members, max_size=3).map(
+        lambda pairs: "{" + ",".join(f"{name}:{value}" for name, value in pairs) + "}"
+    )
+
+
+JSON_KEYS = st.sampled_from(['"a"', '"b"', '"\\u0061"', '""', '"a b"', '"é"'])
+JSON_LEAVES = (
+    INTEGERS | TEXTS | st.sampled_from(["null", "true", "[]", "{}", "1e20", "1.5e-9", "123456789012345678901"])
+)
+JSON_VALUES = st.recursive(
+    JSON_LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: "[" + ",".join(items) + "]")
+        | objects_of(st.tuples(JSON_KEYS, inner))
+    ),
+    max_leaves=4,
+)
+METADATA = objects_of(st.tuples(JSON_KEYS, JSON_VALUES))
+UNITS = st.sampled_from(['"audio_seconds"', '"images"', '"Images"', '"1x"', '"\\u0069mages"'])
+QUANTITIES = objects_of(
+    st.tuples(UNITS, AMOUNTS | st.sampled_from(['"123456789012345678.5"', '"1234567890123456789"']))
+)
+
+VALUES: dict[str, st.SearchStrategy[str]] = {
+    "schema_version": VERSIONS,
+    "occurred_at": TIMES,
+    "operation": OPERATIONS,
+    "status": STATUSES,
+    "usage_status": STATUSES,
+    "metadata": METADATA,
+    "quantities": QUANTITIES,
+    "unit_prices": QUANTITIES,
+    "reported_cost_usd": AMOUNTS,
+    "revenue_usd": AMOUNTS,
+}
+COUNTS = [name for name in Gate.__struct_fields__ if name.endswith(("_tokens", "_ms"))]
+VALUES |= dict.fromkeys(COUNTS, INTEGERS | st.integers(0, 2000).map(str))
+VALUES |= {name: TEXTS for name in Gate.__struct_fields__ if name not in VALUES}
+WRONG = st.sampled_from(["null", "{}", "[]", "1", '"x"', "true", "[1]"])
+SPACES = st.sampled_from(["", "", "", " ", "\n", "\r\n", "\t", "\r", "\u00a0", "\x0b"])
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A good event with a few members changed, added, repeated, misspelt, shuffled or spaced out, or its bytes hurt."""
+    members = [(json.dumps(name), json.dumps(value)) for name, value in fields().items()]
+    for name in draw(st.lists(st.sampled_from(sorted(VALUES)), max_size=4)):
+        value = draw(st.one_of(VALUES[name], VALUES[name], VALUES[name], WRONG))
+        if not draw(st.sampled_from([False] * 5 + [True])):  # a member is replaced; now and then it stands twice
+            members = [member for member in members if member[0] != json.dumps(name)]
+        members.append((json.dumps(name), value))
+    if draw(st.sampled_from([False] * 9 + [True])):
+        members.append((draw(st.sampled_from(['"source_offset"', '"te\\u0061m"', '"Team"', '""'])), draw(TEXTS)))
+    members = draw(st.permutations(members)) if draw(st.booleans()) else members
+    space = draw(SPACES)
+    text = "{" + ",".join(f"{space}{name}{space}:{space}{value}{space}" for name, value in members) + "}"
+    value = f"{draw(SPACES)}{text}{draw(SPACES)}".encode()
+    if draw(st.sampled_from([False] * 9 + [True])):
+        at = draw(st.integers(0, len(value)))
+        value = value[:at] + draw(st.binary(max_size=2)) + value[at + draw(st.integers(0, 2)) :]
+    return value
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.lists(mutated(), min_size=1, max_size=12))
+def test_the_worker_accepts_exactly_what_the_contract_accepts_and_reads_the_same_values(values: list[bytes]) -> None:
+    check_agreement(values)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+@example(b"")
+@example(b"null")
+@example(b"[]")
+def test_no_bytes_whatever_are_more_than_refused(value: bytes) -> None:
+    check_agreement([wire("good-1"), value, wire("good-2")])
+
+
+METADATA_TRAPS = [
+    '{"a":1,"a":2}',
+    '{"a":{"b":1,"b":2}}',
+    '{"a":[{"b":1,"b":1}]}',
+    '{"a":1,"a":null}',
+    '{"a":"x\\u0001\\n"}',
+    '{"a":' + "[" * 199 + "]" * 199 + "}",
+    '{"a":' + "[" * 400 + "]" * 400 + "}",
+    '{"a":' + "[" * 20_000 + "]" * 20_000 + "}",
+    '{"a":[' + ",".join(["1.0"] * 1022) + "]}",
+    '{"a":[' + ",".join(["1.0"] * 1023) + "]}",
+    '{"a":[' + ",".join(["1e300"] * 400) + "]}",
+    '{"a":NaN}',
+    '{"a":1e400}',
+    '{"a":-1e-400}',
+    '{"a":18446744073709551616}',
+    '"{}"',
+    "{}",
+]
+
+
+@pytest.mark.parametrize("metadata", METADATA_TRAPS, ids=lambda text: text[:24])
+def test_metadata_is_judged_and_read_as_the_contract_says(metadata: str) -> None:
+    check_agreement([wire()[:-1] + f',"metadata":{metadata}}}'.encode()])
+
+
+@pytest.mark.parametrize("metadata", METADATA_TRAPS[4:], ids=lambda text: text[:24])
+def test_metadata_of_an_accepted_event_is_json_text_again(metadata: str) -> None:
+    decoded = decode(log_of([wire()[:-1] + f',"metadata":{metadata}}}'.encode()]), source="s", limits=LIMITS)
+    for text in decoded.frame["metadata"]:
+        assert text == "" or isinstance(json.loads(text), dict)
+
+
+@pytest.mark.parametrize("break_", ["\n", "\r", "\r\n", "\n\n", "\t", " "])
+def test_white_space_between_the_tokens_of_an_event_is_no_border_between_two(break_: str) -> None:
+    spaced = wire("b").replace(b",", f",{break_}".encode())
+    values = [wire("a"), spaced, break_.encode() + wire("c") + break_.encode()]
+    check_agreement(values)
+    assert decode(log_of(values), source="s", limits=LIMITS).frame["request_id"].to_list() == ["a", "b", "c"]
+
+
+def test_an_event_that_stops_the_reading_of_columns_does_not_cost_its_neighbours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original, calls = pl.read_ndjson, []
+
+    def read_ndjson(*args: Any, **named: Any) -> pl.DataFrame:
+        calls.append(args)
+        if len(calls) == 1:
+            raise ComputeError("a value that the gate took and the reader does not")
+        return original(*args, **named)
+
+    monkeypatch.setattr(pl, "read_ndjson", read_ndjson)
+    decoded = decode(log_of([wire("a"), b"junk", wire("b")]), source="s", limits=LIMITS)
+    assert decoded.frame["request_id"].to_list() == ["a", "b"]
+    assert [refusal.record.offset for refusal in decoded.refusals] == [1]
+
+
+# --- both sides of every bound ----------------------------------------------------------------------------------------
+
+
+def refusals_of(value: bytes | None, **named: Any) -> list[Refusal]:
+    return decode([FakeRecord(value, **named)], source="s", limits=LIMITS).refusals
+
+
+def kinds_of(value: bytes, **named: Any) -> list[str]:
+    return [refusal.kind for refusal in refusals_of(value, **named)]
+
+
+def test_an_event_may_be_ten_minutes_ahead_of_its_arrival_and_not_a_millisecond_more() -> None:
+    assert kinds_of(wire(occurred_at=rfc3339(NOW + timedelta(minutes=10)))) == []
+    assert kinds_of(wire(occurred_at=rfc3339(NOW + timedelta(minutes=10) + MILLISECOND))) == ["too_early"]
+
+
+def test_an_event_may_be_as_old_as_the_retention_and_not_a_millisecond_older() -> None:
+    assert kinds_of(wire(occurred_at=rfc3339(NOW - timedelta(days=90)))) == []
+    assert kinds_of(wire(occurred_at=rfc3339(NOW - timedelta(days=90) - MILLISECOND))) == ["too_old"]
+
+
+def test_the_broker_s_clock_judges_the_age_so_that_a_redelivery_is_judged_alike() -> None:
+    value = wire(occurred_at=rfc3339(NOW + timedelta(hours=1)))
+    assert kinds_of(value) == ["too_early"]
+    assert kinds_of(value, timestamp=round((NOW + timedelta(hours=1)).timestamp() * 1000)) == []
+
+
+@pytest.mark.parametrize(
+    ("occurred_at", "named"),
+    [
+        (NOW + timedelta(minutes=11), "2026-11-23T12:41:00+00:00 is 0:11:00 after it arrived"),
+        (NOW - timedelta(days=91), "2026-08-24T12:30:00+00:00 is 91 days, 0:00:00 before it arrived"),
+    ],
+)
+def test_a_reason_of_age_names_the_field_the_value_and_the_rule(occurred_at: datetime, named: str) -> None:
+    (refusal,) = refusals_of(wire("r-9", occurred_at=rfc3339(occurred_at)))
+    assert refusal.reason.startswith(f"occurred_at: {named}; at most ")
+    assert refusal.request_id == "r-9"
+
+
+def test_a_value_may_fill_the_bytes_of_an_event_and_not_one_more() -> None:
+    value = wire()
+    full = value + b" " * (EVENT_BYTES_MAX - len(value))
+    assert kinds_of(full) == []
+    (refusal,) = refusals_of(full + b" ")
+    assert refusal.reason == f"the value is {EVENT_BYTES_MAX + 1} bytes; an event has at most {EVENT_BYTES_MAX}"
+
+
+def test_metadata_may_fill_its_bytes_and_not_one_more() -> None:
+    frame = len(b'{"k":""}')
+    for sign in ("x", "é"):
+        size = len(sign.encode())
+        full = {"k": sign * ((METADATA_BYTES_MAX - frame) // size)}
+        assert kinds_of(wire(metadata=full)) == []
+        assert kinds_of(wire(metadata={"k": full["k"] + sign})) == ["invalid"]
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("input_tokens", TOKENS_MAX), ("output_tokens", TOKENS_MAX), ("duration_ms", 2_678_400_000)]
+)
+def test_a_count_reaches_from_zero_to_its_bound(name: str, most: int) -> None:
+    verdicts = {count: kinds_of(wire(**{name: count})) for count in (-1, 0, most, most + 1)}
+    assert verdicts == {-1: ["invalid"], 0: [], most: [], most + 1: ["invalid"]}
+
+
+@pytest.mark.parametrize(
+    ("details", "kinds"),
+    [
+        ({"input_tokens": 10, "cache_read_tokens": 4, "cache_write_tokens": 6}, []),
+        ({"input_tokens": 10, "cache_read_tokens": 5, "cache_write_tokens": 6}, ["invalid"]),
+        ({"input_tokens": 10, "cache_write_tokens": 11}, ["invalid"]),
+        ({"input_tokens": 0, "cache_read_tokens": 0}, []),
+        ({"output_tokens": 10, "reasoning_tokens": 10}, []),
+        ({"output_tokens": 10, "reasoning_tokens": 11}, ["invalid"]),
+    ],
+)
+def test_details_may_reach_their_total_and_not_exceed_it(details: dict[str, int], kinds: list[str]) -> None:
+    assert kinds_of(wire(**details)) == kinds
+
+
+# --- where a row comes from -------------------------------------------------------------------------------------------
+
+
+def test_rows_carry_their_place_in_the_log_and_stay_in_order() -> None:
+    canonical = wire("b", occurred_at="2026-11-23T21:00:00+09:00")  # goes by the model and comes back in its place
+    records = [FakeRecord(wire("a"), 3, 70), FakeRecord(canonical, 3, 71), FakeRecord(wire("c"), 1, 5)]
+    frame = decode(records, source="incarnation", limits=LIMITS).frame
+    assert frame.select("row", "request_id", "source", "source_partition", "source_offset").rows() == [
+        (0, "a", "incarnation", 3, 70),
+        (1, "b", "incarnation", 3, 71),
+        (2, "c", "incarnation", 1, 5),
+    ]
+    assert frame["received_at"].to_list() == [NOW] * 3
+
+
+def test_a_batch_of_nothing_good_is_an_empty_frame_of_the_same_columns() -> None:
+    good, bad = (decode(log_of([value]), source="s", limits=LIMITS).frame for value in (wire(), b""))
+    assert bad.is_empty()
+    assert bad.schema == good.schema
+
+
+def test_equal_events_are_equal_text_however_their_quantities_were_written() -> None:
+    one = wire(quantities={"images": "2", "audio_seconds": "1.5"})
+    other = one.replace(b'{"images":"2","audio_seconds":"1.5"}', b'{ "audio_seconds":"1.5" , "images":"2"}')
+    frame = decode(log_of([one, other]), source="s", limits=LIMITS).frame
+    assert frame["quantities"].n_unique() == 1
+
+
+def positions(refusals: Iterable[Refusal]) -> list[int]:
+    return [refusal.record.offset for refusal in refusals]
+
+
+def test_a_block_of_thousands_keeps_its_order_with_bad_ones_strewn_in() -> None:
+    values = [wire(f"r-{at}") if at % 7 else b'{"request_id": "broken' for at in range(5_000)]
+    decoded = decode(log_of(values), source="s", limits=LIMITS)
+    assert decoded.frame["request_id"].to_list() == [f"r-{at}" for at in range(5_000) if at % 7]
+    assert positions(decoded.refusals) == list(range(0, 5_000, 7))
