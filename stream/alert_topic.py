@@ -1,61 +1,117 @@
-"""The topic ``usage.alerts``: what was decided, for anyone to read, and for a restarted watch to go on from."""
+"""The topic ``usage.alerts``: what was decided, for anyone to read, and for a restarted watch to go on from.
+
+It is read from outside, as any subscriber may: no group, no commits, no trace left.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from pydantic import ValidationError
 
-from stream.alerts import Alert
-from stream.errors import PublishFailed
-from stream.ingest import Message
+from stream.alerts import TOPIC, Alert
+from stream.ingest import Message as Outgoing
 from stream.kafka import kafka_config
 from stream.outbox import Outbox
 from stream.settings import Settings
-from stream.store import ALERTS
+from stream.topics import KafkaUnavailable, TopicMissing
 
-TAIL_MAX: Final = 1_000  # revisions; only those of the last hours can be missing in the warehouse
-READ_SECONDS_MAX: Final = 10.0
+ANSWER_SECONDS_MAX: Final = 10.0  # an address where nobody answers is said soon
+POLL_SECONDS: Final = 0.5  # how long Ctrl-C may wait
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record on the topic that is no alert: somebody else's, or of a later schema version."""
+
+    partition: int
+    offset: int
+    reason: str
 
 
 def publish_alerts(outbox: Outbox, topic: str, alerts: Sequence[Alert]) -> None:
     """Publish revisions, keyed by alert so that they stay in order; returns once Kafka has them."""
-    outbox.publish(topic, (Message(alert.alert_id.encode(), alert.to_json(), []) for alert in alerts))
+    outbox.publish(topic, (Outgoing(alert.alert_id.encode(), alert.to_json(), []) for alert in alerts))
 
 
 def published_alerts(settings: Settings) -> list[Alert]:
-    """The last revisions on the topic, oldest first. A crash may have fallen between publishing one and storing it."""
-    consumer = Consumer(
-        {
-            **kafka_config(settings),
-            "group.id": f"{settings.consumer_group}-watch",
+    """Every revision on the topic, oldest first. A crash may have fallen between publishing one and storing it."""
+    feed = alert_feed(settings, from_beginning=True, follow=False)
+    return [alert for alert in feed if isinstance(alert, Alert)]
+
+
+def alert_feed(settings: Settings, *, from_beginning: bool, follow: bool) -> Iterator[Alert | Unreadable]:
+    """Every revision on the topic in order of arrival; ends where the topic ends, unless told to follow.
+
+    Raises ``KafkaUnavailable`` or ``TopicMissing`` if it cannot be read: an alert that nobody hears of must not look
+    like peace.
+    """
+    with closing(_consumer(settings)) as consumer:
+        topic = settings.topic(TOPIC)
+        unfinished = _partitions(consumer, topic, settings)
+        start = OFFSET_BEGINNING if from_beginning else OFFSET_END
+        consumer.assign([TopicPartition(topic, partition, start) for partition in sorted(unfinished)])
+        while follow or unfinished:
+            message = consumer.poll(POLL_SECONDS)
+            if message is None:
+                continue
+            if (error := message.error()) is not None:
+                _pass_over(error, settings)
+                if error.code() == KafkaError._PARTITION_EOF:
+                    unfinished.discard(message.partition())
+            elif (value := message.value()) is not None:  # a tombstone says nothing
+                yield _read(value, message)
+
+
+def _consumer(settings: Settings) -> Consumer:
+    return Consumer(
+        kafka_config(settings)
+        | {
+            "group.id": f"{settings.consumer_group}-alerts-tail",  # asked for by the client; nothing joins it
             "enable.auto.commit": False,
-            "log_level": 0,
+            "enable.partition.eof": True,
+            "log_level": 3,  # what it warns of while it reconnects by itself is no news to a reader
         }
     )
+
+
+def _partitions(consumer: Consumer, topic: str, settings: Settings) -> set[int]:
     try:
-        return [Alert.from_json(value) for value in _tail(consumer, settings.topic(ALERTS))]
+        metadata = consumer.list_topics(topic, timeout=ANSWER_SECONDS_MAX).topics[topic]
     except KafkaException as error:
-        raise PublishFailed(topic=settings.topic(ALERTS), unacknowledged=0, reason=str(error)) from error
-    finally:
-        consumer.close()
+        raise _no_answer(settings, error.args[0]) from error
+    if metadata.error is not None or not metadata.partitions:
+        raise TopicMissing(topic=topic, bootstrap_servers=settings.kafka_bootstrap_servers)
+    return set(metadata.partitions)
 
 
-def _tail(consumer: Consumer, topic: str) -> Iterable[bytes]:
-    partitions = consumer.list_topics(topic, timeout=READ_SECONDS_MAX).topics[topic].partitions
-    for partition in partitions:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=READ_SECONDS_MAX)
-        if high > low:
-            yield from _read(consumer, TopicPartition(topic, partition, max(low, high - TAIL_MAX)), high)
+def _pass_over(error: KafkaError, settings: Settings) -> None:
+    """librdkafka reconnects by itself; what it cannot mend ends the reading."""
+    lasting = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART}
+    if error.fatal() or error.code() in lasting:
+        raise _no_answer(settings, error)
 
 
-def _read(consumer: Consumer, start: TopicPartition, end: int) -> Iterable[bytes]:
-    consumer.assign([start])
-    position = start.offset
-    while position < end and (message := consumer.poll(READ_SECONDS_MAX)) is not None:
-        if (error := message.error()) is not None:
-            raise KafkaException(error)
-        position = (message.offset() or 0) + 1
-        if (value := message.value()) is not None:
-            yield value
+def _no_answer(settings: Settings, error: KafkaError) -> KafkaUnavailable:
+    return KafkaUnavailable(bootstrap_servers=settings.kafka_bootstrap_servers, reason=error.str())
+
+
+def _read(value: bytes, message: Message) -> Alert | Unreadable:
+    try:
+        return Alert.from_json(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        reason = f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"
+        return Unreadable(message.partition() or 0, message.offset() or 0, reason)

@@ -53,6 +53,7 @@ class Flush:
     forwards: list[Message]  # topic usage.events, to their home
     received: int
     duplicates: int
+    replayed: int  # of the stored: delivered again, and known at the same offset
     unpriced: Mapping[tuple[str, str], int]  # (provider, model) -> calls
 
     @property
@@ -75,8 +76,9 @@ class Ingest:
         self._ledger = Rollup(LEDGER, self._stored_blocks)
 
     def assign(self, partitions: Sequence[int], *, partition_count: int, source: str, since: datetime) -> None:
-        """Take over partitions of ``source``: read back what is stored of them since then."""
+        """Take over partitions of ``source``: read back what is stored of them since the hour of ``since``."""
         self.revoke()
+        since = since.replace(minute=0, second=0, microsecond=0)  # memory knows whole hours or none of them
         self._source, self._partition_count = source, partition_count
         for rollup in self._rollups():
             rollup.assign(
@@ -121,6 +123,7 @@ class Ingest:
             forwards=self._forwards(found.away, records),
             received=len(records),
             duplicates=found.duplicates.height,
+            replayed=found.replayed.height,
             unpriced=_unpriced(counted),
         )
 

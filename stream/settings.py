@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PositiveDuration = Annotated[timedelta, Field(gt=timedelta(0))]
@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     clickhouse_database: str = Field(default="costream", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")
     clickhouse_user: str = "default"
     clickhouse_password: SecretStr = SecretStr("")
+    clickhouse_read_password: SecretStr = Field(
+        default=SecretStr(""), description="`costream clickhouse` lets who gives this one read and nothing else."
+    )
 
     # Ingest
     batch_rows_max: int = Field(
@@ -75,7 +78,7 @@ class Settings(BaseSettings):
     anomaly_score: Decimal = Field(default=Decimal("3.5"), gt=0, description="Robust standard deviations to open at.")
     anomaly_score_clear: Decimal = Field(default=Decimal("2.0"), gt=0)
     alert_cost_usd_min: Decimal = Field(
-        default=Decimal("1"), ge=0, description="USD above the expected cost below which no hour is worth an alert."
+        default=Decimal("1"), ge=0, description="USD above the expected cost below which no anomaly is worth an alert."
     )
 
     # Health and metrics
@@ -86,6 +89,14 @@ class Settings(BaseSettings):
     )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.spike_history_hours_min > self.spike_history_hours_max:
+            raise ValueError("COSTREAM_SPIKE_HISTORY_HOURS_MIN is above ..._MAX: no hour would ever be judged")
+        if self.spike_clear > self.spike_threshold or self.anomaly_score_clear > self.anomaly_score:
+            raise ValueError("an alert must clear at or below the level it opens at: see COSTREAM_SPIKE_CLEAR")
+        return self
 
     def topic(self, name: str) -> str:
         return self.topic_prefix + name

@@ -18,10 +18,14 @@ app: Final = typer.Typer(
 
 # command -> module:function; the modules import heavy libraries only inside their functions
 COMMANDS: Final = {
+    "demo": "demo:demo",
     "worker": "worker:worker",
+    "replay": "replay:replay",
     "config": "config:config",
 }
-GROUPS: Final[dict[str, str]] = {}
+GROUPS: Final = {
+    "alerts": "alerts",
+}
 
 
 def _register() -> None:

@@ -32,7 +32,7 @@ def tail(
     Examples: costream alerts tail · costream alerts tail --no-follow --json | jq .title
     """
     settings = common.settings()
-    from stream.alert_feed import Unreadable, alert_feed
+    from stream.alert_topic import Unreadable, alert_feed
 
     with common.explained():
         for each in alert_feed(settings, from_beginning=from_beginning or not follow, follow=follow):
@@ -56,7 +56,7 @@ def list_alerts(
     settings = common.settings()
     address = common.address(settings)
     from sinks.clickhouse.reader import Reader
-    from stream.watch_queries import latest_alerts
+    from stream.watch.queries import latest_alerts
 
     with common.explained():
         alerts = latest_alerts(Reader(address), standing_only=not everything, limit=limit)

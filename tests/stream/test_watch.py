@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinks.errors import WarehouseUnavailable
-from stream import watch_queries
 from stream.alerts import COLUMNS, Alert, alerts_from_rows
 from stream.settings import Settings
-from stream.watch import DIRTY_HOURS_MAX, Watcher, is_due
-from stream.watch_baseline import HOUR
+from stream.watch import queries as watch_queries
+from stream.watch.baseline import HOUR
+from stream.watch.watcher import DIRTY_HOURS_MAX, Watcher, is_due
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HALF_PAST = NOON + HOUR / 2
@@ -128,7 +128,7 @@ class FakeWarehouse:
 
     def _alerts(self, *, since: int) -> pl.DataFrame:
         from stream.alerts import alert_rows
-        from stream.watch_judge import latest
+        from stream.watch.judge import latest
 
         kept = [
             alert for alert in latest(self.stored).values() if alert.standing or alert.window_end.timestamp() >= since

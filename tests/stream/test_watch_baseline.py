@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.watch_baseline import HOUR, Baseline, Hour, Rules, Series, anomaly_baseline, spike_baseline
+from stream.watch.baseline import HOUR, Baseline, Hour, Rules, Series, anomaly_baseline, spike_baseline
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RULES = Rules()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from stream.alerts import Driver
-from stream.watch_drivers import Change, Evidence, Part, Spender, drivers
+from stream.watch.drivers import Change, Evidence, Part, Spender, drivers
 
 
 def part(calls: int, tokens: int, cost: str) -> Part:

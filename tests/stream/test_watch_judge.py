@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.alerts import Alert, Driver, Level
-from stream.watch_baseline import HOUR, Hour, Rules, Series
-from stream.watch_judge import explained, horizon, judge, latest
+from stream.watch.baseline import HOUR, Hour, Rules, Series
+from stream.watch.judge import explained, horizon, judge, latest
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 RULES = Rules(anomaly_enabled=False)

@@ -16,8 +16,8 @@ from sinks.clickhouse.writer import Writer
 from stream.alerts import Alert
 from stream.settings import Settings
 from stream.watch import Watcher
-from stream.watch_baseline import HOUR, Hour
-from stream.watch_queries import dear_features, feature_hours, latest_alerts, system_hours
+from stream.watch.baseline import HOUR, Hour
+from stream.watch.queries import dear_features, feature_hours, latest_alerts, system_hours
 from tests.support.warehouse import Embedded, Endpoint, drop_database
 
 NOON = datetime(2099, 3, 2, 12, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from stream.alerts import Driver, Status, plain
-from stream.watch_drivers import CAUSES
+from stream.watch.drivers import CAUSES
 
 SYSTEM: Final = "system"
 FEATURE: Final = "feature="

@@ -16,9 +16,9 @@ from functools import cached_property
 from typing import Final
 
 from stream.alerts import RATIO_MAX, Alert, Driver, Level, Status, episode_id, rounded
-from stream.watch_baseline import HOUR, Baseline, Rules, Series, anomaly_baseline, spike_baseline
-from stream.watch_drivers import to_decimal
-from stream.watch_wording import FEATURE, SYSTEM, causes, message, title
+from stream.watch.baseline import HOUR, Baseline, Rules, Series, anomaly_baseline, spike_baseline
+from stream.watch.drivers import to_decimal
+from stream.watch.wording import FEATURE, SYSTEM, causes, message, title
 
 GRACE: Final = timedelta(hours=1)  # an hour is judged until this long after its end; then it is closed for good
 FOLLOWED: Final = timedelta(hours=24)  # how far back an open alert's own hours are looked at again

@@ -13,9 +13,9 @@ from typing import Any, Final, Protocol
 import polars as pl
 
 from stream.alerts import Alert, alerts_from_rows
-from stream.watch_baseline import Hour
-from stream.watch_drivers import Change, Evidence, Part, Spender
-from stream.watch_wording import FEATURE
+from stream.watch.baseline import Hour
+from stream.watch.drivers import Change, Evidence, Part, Spender
+from stream.watch.wording import FEATURE
 
 FEATURES_MAX: Final = 1_000  # the dearest; below them no hour of one feature is news to anybody
 NAMES_MAX: Final = 1_000  # models or features compared for one alert, the dearest first

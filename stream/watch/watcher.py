@@ -18,10 +18,10 @@ from sinks.errors import WarehouseUnavailable
 from stream.alerts import TABLE, Alert, alert_rows
 from stream.errors import PublishFailed
 from stream.settings import Settings
-from stream.watch_baseline import HOUR, Rules, Series
-from stream.watch_drivers import drivers
-from stream.watch_judge import FOLLOWED, explained, horizon, hour_of, judge, latest, usual_hours
-from stream.watch_queries import (
+from stream.watch.baseline import HOUR, Rules, Series
+from stream.watch.drivers import drivers
+from stream.watch.judge import FOLLOWED, explained, horizon, hour_of, judge, latest, usual_hours
+from stream.watch.queries import (
     RESTORED,
     Reader,
     dear_features,
@@ -30,7 +30,7 @@ from stream.watch_queries import (
     stored_alerts,
     system_hours,
 )
-from stream.watch_wording import FEATURE, SYSTEM
+from stream.watch.wording import FEATURE, SYSTEM
 
 log = structlog.get_logger(__name__)
 
