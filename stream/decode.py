@@ -390,7 +390,8 @@ def _fault(place: tuple[int | str, ...], rule: str, given: Any) -> str:
 
 
 def _shortened(text: str, chars_max: int) -> str:
-    return text if len(text) <= chars_max else text[:chars_max] + "…"
+    """Head and tail: a rule often stands behind the value it quotes."""
+    return text if len(text) <= chars_max else f"{text[: chars_max // 2]}…{text[-chars_max // 2 :]}"
 
 
 def _told(reason: str) -> str:

@@ -1,0 +1,59 @@
+"""What is malformed, hostile or contradictory is refused with a reason that helps; its good neighbours are counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from stream.decode import REASON_CHARS_MAX, decode
+from tests.support.hostile import HOSTILE, Hostile
+from tests.support.records import LIMITS, FakeRecord, log_of, wire
+
+
+def test_there_are_sixty_and_more_and_no_two_are_the_same() -> None:
+    assert len({hostile.value for hostile in HOSTILE}) == len({hostile.name for hostile in HOSTILE}) == len(HOSTILE)
+    assert len(HOSTILE) >= 60
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
+def test_it_is_refused_and_its_reason_says_which_field_value_and_rule(hostile: Hostile) -> None:
+    decoded = decode([FakeRecord(hostile.value)], source="s", limits=LIMITS)
+    assert decoded.frame.is_empty()
+    (refusal,) = decoded.refusals
+    assert refusal.kind == hostile.kind
+    assert [words for words in hostile.told if words not in refusal.reason] == [], refusal.reason
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
+def test_its_reason_is_one_printable_line_of_bounded_length(hostile: Hostile) -> None:
+    (refusal,) = decode([FakeRecord(hostile.value)], source="s", limits=LIMITS).refusals
+    assert refusal.reason.isprintable()
+    assert 10 < len(refusal.reason) <= REASON_CHARS_MAX + 1
+
+
+def test_good_neighbours_in_the_same_batch_are_read_as_if_alone() -> None:
+    values: list[bytes | None] = []
+    for at, hostile in enumerate(HOSTILE):
+        values += [wire(f"good-{at}", input_tokens=at), hostile.value]
+    decoded = decode(log_of(values), source="s", limits=LIMITS)
+    assert decoded.frame.select("request_id", "input_tokens", "source_offset").rows() == [
+        (f"good-{at}", at, 2 * at) for at in range(len(HOSTILE))
+    ]
+    assert sorted(refusal.record.offset for refusal in decoded.refusals) == list(range(1, 2 * len(HOSTILE), 2))
+
+
+def test_a_refused_message_is_found_again_by_its_id_where_that_can_be_read() -> None:
+    refused = [wire("wanted", input_tokens=-1), wire("two\nlines"), b"{}", wire("x" * 500, input_tokens=-1)]
+    refusals = decode(log_of(refused), source="s", limits=LIMITS).refusals
+    assert [refusal.request_id for refusal in refusals] == ["wanted", "two\\nlines", "", "x" * 128]
+
+
+def test_only_the_first_faults_of_a_message_are_told_and_the_others_counted() -> None:
+    value = wire(**{f"forged_{at}": at for at in range(9)})
+    (refusal,) = decode([FakeRecord(value)], source="s", limits=LIMITS).refusals
+    assert refusal.reason.count("Extra inputs") == 5
+    assert refusal.reason.endswith("; and 4 more faults")
+
+
+def test_a_field_name_of_sixty_thousand_letters_does_not_flood_the_reason() -> None:
+    (refusal,) = decode([FakeRecord(wire(**{"x" * 60_000: 1}))], source="s", limits=LIMITS).refusals
+    assert len(refusal.reason) < 400
