@@ -50,7 +50,7 @@ class ChunkScheduler:
                 yield tp, Chunk(tp, fetched)
 
 
-class ChunkSchema(Schema):  # type: ignore[misc]  # Faust publishes no types
+class ChunkSchema(Schema[Any, Any]):
     """Leaves key and value as they are: Faust acknowledges what it cannot decode, so it must not decode."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
@@ -60,7 +60,7 @@ class ChunkSchema(Schema):  # type: ignore[misc]  # Faust publishes no types
         return message.value
 
 
-class ChunkConsumer(Consumer):  # type: ignore[misc]  # Faust publishes no types
+class ChunkConsumer(Consumer):
     """Commits by chunk. A chunk carries its last offset, which Faust takes for a message with a gap before it."""
 
     def _to_message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
@@ -71,9 +71,9 @@ class ChunkConsumer(Consumer):  # type: ignore[misc]  # Faust publishes no types
             last.offset,
             last.timestamp / 1000.0,
             last.timestamp_type,
-            (),  # headers stay with their records
+            None,  # key and headers stay with their records
             None,
-            chunk,
+            chunk,  # type: ignore[arg-type]  # Faust expects bytes here and hands on whatever it is given
             None,
             0,
             0,
@@ -101,7 +101,7 @@ class ChunkConsumer(Consumer):  # type: ignore[misc]  # Faust publishes no types
         """The counterpart of on_buffer_full."""
 
 
-class ChunkTransport(Transport):  # type: ignore[misc]  # Faust publishes no types
+class ChunkTransport(Transport):
     """Faust's aiokafka transport with the consumer above."""
 
     Consumer = ChunkConsumer
@@ -109,7 +109,7 @@ class ChunkTransport(Transport):  # type: ignore[misc]  # Faust publishes no typ
 
 def require_compiled_streams() -> None:
     """Refuse Faust's pure Python stream iterator: it acknowledges events that it skips after a rebalance."""
-    if faust_streams._CStreamIterator is None:
+    if faust_streams._CStreamIterator is None:  # type: ignore[attr-defined]  # imported there, not exported
         raise RuntimeError(
             "faust-streaming runs without its compiled stream iterator, which would acknowledge skipped events; "
             "install the wheel of this platform or build it with Cython. Nothing was consumed."

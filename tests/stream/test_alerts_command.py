@@ -122,5 +122,5 @@ def test_a_broker_that_does_not_answer_is_one_line_and_a_failure(topic: Topic, m
     topic.settings = Settings(kafka_bootstrap_servers="127.0.0.1:1")
     result = topic.run("tail", "--no-follow")
     assert result.exit_code == 1
-    assert "COSTREAM_KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1" in result.stderr
+    assert "Kafka at 127.0.0.1:1 does not answer" in result.stderr
     assert "Traceback" not in result.output
