@@ -144,17 +144,17 @@ def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         bad = {str(fault["loc"][0]) for fault in error.errors()}
         if bad & chosen.keys():
-            raise InvalidSettings(list(_faults(error))) from error
-        for fault in _faults(error):
+            raise InvalidSettings(list(_faults(error, ambient | chosen))) from error
+        for fault in _faults(error, ambient):
             log.warning("%s; the default holds", fault)
         return Settings.model_validate({name: ambient[name] for name in ambient.keys() - bad} | chosen)
 
 
-def _faults(error: ValidationError) -> Iterator[str]:
+def _faults(error: ValidationError, values: Mapping[str, Any]) -> Iterator[str]:
     for fault in error.errors():
         name = str(fault["loc"][0])
         secret = "password" in name or name == "kafka"
-        value = "(hidden)" if secret else repr(fault["input"])
+        value = "(hidden)" if secret else repr(values[name])
         yield f"{FROM_ENVIRONMENT.get(name, name)} = {value}: {fault['msg']}"
 
 
