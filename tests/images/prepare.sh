@@ -4,7 +4,7 @@
 # a Debian base (debootstrap), a Java runtime (jlink), Kafka's jars (Maven), and the image's own way of taking its
 # configuration from KAFKA_* variables, which is a class in Kafka's jar. Running it again changes nothing.
 #
-# A daemon that this script started is named in .cache/images/dockerd.pid; tests/images/run.sh stops it afterwards.
+# A daemon that this script started is named in .cache/images/dockerd.pid; tests/images/run-container-tests stops it afterwards.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)

@@ -1,0 +1,203 @@
+"""docker-compose.yml, the Dockerfile and what they mount: pinned, checked, without a secret, and known to the app."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from stream.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+SECRETS = ("COSTREAM_CLICKHOUSE_PASSWORD", "GRAFANA_CLICKHOUSE_PASSWORD", "GRAFANA_ADMIN_PASSWORD")
+ONE_SHOT = {"setup"}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    read = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert isinstance(read, dict)
+    return read
+
+
+def environments(compose: dict[str, Any]) -> dict[str, dict[str, str]]:
+    return {name: service.get("environment", {}) for name, service in compose["services"].items()}
+
+
+def test_every_costream_variable_in_the_file_is_a_setting_the_application_knows(compose: dict[str, Any]) -> None:
+    given = {name for environment in environments(compose).values() for name in environment if "COSTREAM" in name}
+    known = {f"COSTREAM_{name.upper()}" for name in Settings.model_fields}
+    assert given
+    assert given - known == set()
+
+
+def test_the_workers_environment_makes_valid_settings(compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environments(compose)["worker"].items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.kafka_bootstrap_servers == "kafka:19092"
+    assert settings.clickhouse_url == "http://clickhouse:8123"
+
+
+def test_every_image_is_pinned_to_a_full_version(compose: dict[str, Any]) -> None:
+    images = {service["image"] for service in compose["services"].values()}
+    bases = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    for image in images | bases:
+        assert re.fullmatch(r"[a-z./-]+:\d+\.\d+\.\d+(\.\d+)?(-[a-z-]+)?", image), f"{image} is not pinned"
+
+
+def test_the_tests_run_the_kafka_that_the_file_runs(compose: dict[str, Any]) -> None:
+    from tests.support.kafka import IMAGE
+
+    pom = ElementTree.parse(ROOT / "tests/support/maven/pom.xml").getroot()
+    space = {"m": "http://maven.apache.org/POM/4.0.0"}
+    (version,) = [
+        dependency.findtext("m:version", namespaces=space)
+        for dependency in pom.iterfind("m:dependencies/m:dependency", space)
+        if dependency.findtext("m:groupId", namespaces=space) == "org.apache.kafka"
+    ]
+    assert compose["services"]["kafka"]["image"] == IMAGE == f"apache/kafka:{version}"
+    assert f"\nimage={IMAGE}\n" in (ROOT / "tests/images/prepare.sh").read_text()
+
+
+def test_every_service_has_a_health_check_unless_it_runs_once(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        if name in ONE_SHOT:
+            assert service["restart"] == "no"
+        else:
+            assert service["healthcheck"]["test"], name
+            assert service["restart"] == "unless-stopped", name
+
+
+def test_nothing_starts_before_what_it_needs_is_healthy(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    for name, service in services.items():
+        for needed, how in service.get("depends_on", {}).items():
+            wanted = "service_completed_successfully" if needed in ONE_SHOT else "service_healthy"
+            assert how["condition"] == wanted, f"{name} needs {needed}"
+    assert "setup" in services["worker"]["depends_on"]
+
+
+def test_every_named_volume_is_used_and_declared(compose: dict[str, Any]) -> None:
+    used = {
+        volume.split(":")[0]
+        for service in compose["services"].values()
+        for volume in service.get("volumes", [])
+        if not volume.startswith(".")
+    }
+    assert used == set(compose["volumes"])
+
+
+def test_mounted_files_exist(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        for volume in service.get("volumes", []):
+            if volume.startswith("."):
+                assert (ROOT / volume.split(":")[0]).exists(), volume
+                assert volume.endswith(":ro"), volume
+
+
+def test_ports_are_published_on_loopback_only(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), port
+
+
+def test_every_secret_comes_from_the_environment_and_a_missing_one_is_an_error(compose: dict[str, Any]) -> None:
+    for name, environment in environments(compose).items():
+        for variable, value in environment.items():
+            if re.search(r"PASSWORD|SECRET|TOKEN|KEY$", variable):
+                assert re.fullmatch(r"\$\{[A-Z_]+:\?[^}]+\}", value), f"{name}: {variable} is written in the file"
+
+
+def test_no_mounted_file_holds_a_password() -> None:
+    (source,) = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/costream.yaml").read_text())[
+        "datasources"
+    ]
+    assert source["secureJsonData"] == {"password": "$GRAFANA_CLICKHOUSE_PASSWORD"}
+    user = ElementTree.parse(ROOT / "deploy/clickhouse/grafana-user.xml").getroot().find("users/grafana")
+    assert user is not None
+    password = user.find("password")
+    assert password is not None
+    assert (password.text, password.attrib) == (None, {"from_env": "GRAFANA_CLICKHOUSE_PASSWORD"})
+
+
+def test_the_example_environment_names_every_secret_and_gives_no_value() -> None:
+    example = (ROOT / ".env.example").read_text()
+    lines = [line for line in example.splitlines() if line and not line.startswith("#")]
+    asked = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    assert asked == set(SECRETS)
+    assert sorted(lines) == sorted(f"{name}=" for name in SECRETS)
+
+
+def test_dashboards_read_the_database_the_worker_writes_and_may_only_select(compose: dict[str, Any]) -> None:
+    database = environments(compose)["worker"]["COSTREAM_CLICKHOUSE_DATABASE"]
+    (source,) = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/costream.yaml").read_text())[
+        "datasources"
+    ]
+    users = ElementTree.parse(ROOT / "deploy/clickhouse/grafana-user.xml").getroot()
+    assert source["jsonData"]["defaultDatabase"] == database
+    assert users.find(f"users/{source['jsonData']['username']}") is not None
+    assert [query.text for query in users.iterfind("users/grafana/grants/query")] == [f"GRANT SELECT ON {database}.*"]
+    assert users.findtext("profiles/dashboards/readonly") == "2"
+
+
+def test_grafana_gets_the_plugin_its_data_source_needs(compose: dict[str, Any]) -> None:
+    (source,) = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/costream.yaml").read_text())[
+        "datasources"
+    ]
+    plugin = environments(compose)["grafana"]["GF_PLUGINS_PREINSTALL_SYNC"]
+    assert re.fullmatch(re.escape(source["type"]) + r"@\d+\.\d+\.\d+", plugin)
+
+
+def test_the_image_installs_from_the_lock_with_the_uv_that_made_it_and_without_the_embedded_engine() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    development = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
+    (uv,) = [requirement for requirement in development if str(requirement).startswith("uv==")]
+    assert f"pip install --no-cache-dir {uv}\n" in dockerfile
+    assert "--constraints requirements.lock --build-constraints requirements.lock" in dockerfile
+    assert "embedded]" not in dockerfile
+    assert re.search(r"^USER \d+$", dockerfile, re.MULTILINE), "the worker must not run as root"
+
+
+def test_docker_compose_accepts_the_file_and_refuses_it_without_passwords(tmp_path: Path) -> None:
+    command = _docker_compose()
+    bare = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    given = bare | dict.fromkeys(SECRETS, "from-the-environment")
+
+    accepted = subprocess.run([*command, "config"], cwd=ROOT, env=given, capture_output=True, text=True, check=False)
+    assert accepted.returncode == 0, accepted.stderr
+    assert "from-the-environment" in accepted.stdout
+
+    nothing = tmp_path / "empty.env"  # in place of a developer's own .env, which would answer the question
+    nothing.touch()
+    refused = subprocess.run(
+        [*command, "--env-file", str(nothing), "config"],
+        cwd=ROOT,
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert "see .env.example" in refused.stderr
+
+
+def _docker_compose() -> list[str]:
+    if shutil.which("docker-compose"):
+        return ["docker-compose"]
+    if (
+        shutil.which("docker")
+        and not subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode
+    ):
+        return ["docker", "compose"]
+    if os.environ.get("CI"):
+        pytest.fail("CI must check docker-compose.yml: docker-compose is not installed", pytrace=False)
+    pytest.skip("docker-compose is not installed (Debian: apt-get install docker-compose)")
