@@ -4,7 +4,8 @@ WarehouseError
 ├── WarehouseUnavailable   nobody answers, or it is busy, starting or full: wait and do the same again
 ├── WarehouseRefused       the engine said no: a bug, a missing migration, a wrong password: do not retry
 ├── RowCountMismatch       it took another number of rows than it was given; nothing may be acknowledged on that
-└── DataWouldBeLost        a step down drops tables and nobody asked for that
+├── DataWouldBeLost        a step down drops tables and nobody asked for that
+└── EndpointNotStarted     the embedded engine cannot be served there: folder, port or address
 """
 
 from __future__ import annotations
@@ -51,6 +52,13 @@ class DataWouldBeLost(WarehouseError):
             "Ask for it with --drop-data"
         )
         self.versions = versions
+
+
+class EndpointNotStarted(WarehouseError):
+    """`costream clickhouse` cannot take its folder, port or address."""
+
+    def __init__(self, *, folder: str, host: str, port: int, reason: str) -> None:
+        super().__init__(f"the engine in {folder!r} is not served at {host}:{port}: {reason}; no data was touched")
 
 
 UNKNOWN_TABLE: Final = 60

@@ -195,14 +195,14 @@ def translated(address: ClickHouseAddress) -> Iterator[None]:
 def _translate(error: Exception, *, where: str) -> WarehouseError:
     code = error.code if isinstance(error, DriverError) else None
     reason = _one_line(error)
-    if "Cannot lock file" in reason or "already initialized with path" in reason:
+    if "EmbeddedServer" in reason:  # the engine says no more: it is open elsewhere, or the folder is not ours to write
         return WarehouseUnavailable(where=where, reason=f"{_LOCKED} ({reason})")
     if _passes(error, code, reason):
         return WarehouseUnavailable(where=where, reason=reason)
     return WarehouseRefused(where=where, reason=reason, code=code)
 
 
-_LOCKED: Final = "the embedded engine is open elsewhere; `costream clickhouse` lets several processes share it"
+_LOCKED: Final = "the folder is open elsewhere, or not writable; `costream clickhouse` lets several processes share one"
 
 
 def _passes(error: Exception, code: int | None, reason: str) -> bool:

@@ -30,6 +30,7 @@ from aiohttp import BodyPartReader, web
 
 from sinks.clickhouse.embedded import Answer, Engine, Request
 from sinks.clickhouse.guard import Refused, names
+from sinks.errors import EndpointNotStarted
 
 log = structlog.get_logger(__name__)
 
@@ -86,8 +87,13 @@ def serve(
     A SIGKILL loses no acknowledged insert and leaves no lock; the same folder and port can be taken up again at once.
     """
     if not _is_loopback(host):
-        raise ValueError(f"{host!r} is not a loopback address: this endpoint has no users, TLS or limits for a network")
-    asyncio.run(_serve(folder, host, port, tokens, on_ready))
+        reason = f"{host!r} is not a loopback address, and this endpoint has no users, TLS or limits for a network"
+        raise EndpointNotStarted(folder=folder, host=host, port=port, reason=reason)
+    try:
+        asyncio.run(_serve(folder, host, port, tokens, on_ready))
+    except (OSError, RuntimeError) as error:  # a port in use; a folder another process holds, in the engine's words
+        reason = " ".join(str(error).split())
+        raise EndpointNotStarted(folder=folder, host=host, port=port, reason=reason) from error
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,78 @@
+"""costream migrate: the warehouse's schema, up and down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from stream.cli import common
+
+app = typer.Typer(no_args_is_help=True, help="Bring the warehouse's tables and views up, down, or show where they are.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of text.")]
+
+
+@app.command()
+def up(
+    target: Annotated[int | None, typer.Option(min=1, help="The last version to apply; default all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create the database and apply what is pending. Safe to run again at any time.
+
+    Example: COSTREAM_CLICKHOUSE_URL=http://127.0.0.1:8123 costream migrate up
+    """
+    address = common.address(common.settings())
+    from sinks.clickhouse import migrate
+
+    with common.explained():
+        _report("applied", migrate.up(address, target), as_json=as_json)
+
+
+@app.command()
+def down(
+    steps: Annotated[int, typer.Option(min=1, help="How many migrations to undo, the latest first.")] = 1,
+    drop_data: Annotated[
+        bool, typer.Option("--drop-data", help="Also undo one that drops tables, with all their rows.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Undo the latest migration. Tables and their rows stay unless --drop-data asks for their end.
+
+    Example: costream migrate down --steps 1
+    """
+    address = common.address(common.settings())
+    from sinks.clickhouse import migrate
+
+    with common.explained():
+        _report("undone", migrate.down(address, steps, drop_data=drop_data), as_json=as_json)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show every migration and whether the warehouse has it. Changes nothing.
+
+    Example: costream migrate status --json
+    """
+    address = common.address(common.settings())
+    from sinks.clickhouse import migrate
+
+    with common.explained():
+        rows = migrate.status(address)
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], default=str))
+        return
+    table = Table("version", "name", "state", "applied at (UTC)", box=None)
+    for row in rows:
+        table.add_row(str(row.version), row.name, row.state, f"{row.applied_at:%F %T}" if row.applied_at else "")
+    common.console.print(table)
+
+
+def _report(verb: str, versions: list[int], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({verb: versions}))
+    else:
+        typer.echo(f"{verb}: {', '.join(map(str, versions)) or 'nothing to do'}")

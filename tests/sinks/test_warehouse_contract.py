@@ -1,0 +1,373 @@
+"""What the stream relies on, on the embedded engine and over HTTP alike."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sinks.clickhouse import state
+from sinks.clickhouse.connect import ClickHouseAddress, Clients, open_client
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import MONEY, Writer, to_decimal, to_map
+from sinks.errors import RowCountMismatch, WarehouseRefused, WarehouseUnavailable
+from tests.support.warehouse import free_port
+from tests.support.warehouse_rows import PICO, events, hourly, this_hour, user_daily
+
+INT64_MAX = 2**63 - 1
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_writer_returns_the_number_of_rows_that_are_then_there(writer: Writer, reader: Reader) -> None:
+    frame = events([{"request_id": f"r-{i}"} for i in range(1_000)])
+    assert writer.insert("usage_events", frame) == 1_000
+    assert reader.frame("SELECT count() AS n FROM usage_events")["n"].to_list() == [1_000]
+
+
+def test_an_empty_frame_writes_nothing(writer: Writer) -> None:
+    assert writer.insert("usage_events", events([{}]).clear()) == 0
+
+
+def test_rows_that_the_engine_merges_at_once_are_still_counted_as_written(writer: Writer, reader: Reader) -> None:
+    assert writer.insert("usage_events", events([{}, {}, {}])) == 3
+    assert reader.frame("SELECT count() AS n FROM usage_events FINAL")["n"].to_list() == [1]
+
+
+def test_another_number_of_rows_than_sent_is_an_error_that_names_both(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = writer._clients.get()
+    monkeypatch.setattr(client, "insert_arrow", lambda *_, **__: SimpleNamespace(written_rows=1))
+    with pytest.raises(RowCountMismatch, match="2 rows sent, 1 written"):
+        writer.insert("usage_events", events([{}, {"request_id": "r-2"}]))
+
+
+def test_a_batch_inserted_twice_leaves_every_view_unchanged(writer: Writer, reader: Reader) -> None:
+    frames = {
+        "usage_events": events([{"request_id": f"r-{i}", "cost_pico": i, "user_id": "u-1"} for i in range(50)]),
+        "usage_hourly": hourly([{"source_partition": i, "cost_pico": i, "calls": 3} for i in range(12)]),
+        "usage_user_daily": user_daily([{"source_partition": i, "cost_pico": i} for i in range(12)]),
+    }
+    for table, frame in frames.items():
+        writer.insert(table, frame)
+    before = every_view(reader)
+    for table, frame in frames.items():
+        writer.insert(table, frame)
+    assert every_view(reader) == before
+
+
+def every_view(reader: Reader) -> dict[str, list[tuple[object, ...]]]:
+    names = reader.frame(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View' ORDER BY name"
+    )["name"].to_list()
+    assert "hourly" in names
+    calls = {
+        name: f"{name}(user_id = 'u-1', period_hours = 24)" if name == "user_cost_summary" else name for name in names
+    }
+    return {name: sorted(map(str, reader.frame(f"SELECT * FROM {call}").rows())) for name, call in calls.items()}
+
+
+def test_a_later_state_of_a_row_wins_and_an_earlier_one_loses_in_any_order(writer: Writer, reader: Reader) -> None:
+    for version, calls in ((5, 50), (9, 90), (7, 70)):
+        writer.insert("usage_hourly", hourly([{"version": version, "calls": calls}]))
+    assert reader.frame("SELECT calls FROM hourly")["calls"].to_list() == [90]
+
+
+# --- exactness -------------------------------------------------------------------------------------------------------
+
+
+def test_the_smallest_amount_survives_and_unknown_stays_unknown(writer: Writer, reader: Reader) -> None:
+    writer.insert(
+        "usage_events", events([{"request_id": "small", "cost_pico": 1}, {"request_id": "x", "cost_pico": None}])
+    )
+    costs = reader.frame("SELECT request_id, cost_usd FROM usage_events ORDER BY request_id")
+    assert costs.rows() == [("small", PICO), ("x", None)]
+    assert costs.schema["cost_usd"] == pl.Decimal(18, 12)
+
+
+def test_a_reported_zero_is_not_unknown(writer: Writer, reader: Reader) -> None:
+    writer.insert("usage_events", events([{"input_tokens": 0, "output_tokens": None, "cost_pico": 0}]))
+    row = reader.frame("SELECT input_tokens, output_tokens, cost_usd, total_tokens FROM usage_events").row(0)
+    assert row == (0, None, Decimal(0), None)
+
+
+def test_sums_wider_than_an_int64_of_picodollars_are_exact(writer: Writer, reader: Reader) -> None:
+    writer.insert("usage_hourly", hourly([{"source_partition": p, "cost_pico": INT64_MAX} for p in range(40)]))
+    total = reader.frame("SELECT cost_usd FROM hourly")["cost_usd"][0]
+    assert total == 40 * INT64_MAX * PICO
+
+
+@given(amounts=st.lists(st.none() | st.integers(-INT64_MAX, INT64_MAX), max_size=20))
+def test_picodollars_become_decimals_digit_for_digit(amounts: list[int | None]) -> None:
+    series = pl.select(to_decimal(pl.lit(pl.Series(amounts, dtype=pl.Int64)))).to_series()
+    assert series.dtype == MONEY
+    assert series.to_list() == [None if amount is None else Decimal(amount).scaleb(-12) for amount in amounts]
+
+
+def test_quantities_travel_as_a_map_of_decimals_and_come_back_as_text(writer: Writer, reader: Reader) -> None:
+    texts = ['{"images":"2","audio_seconds":"0.000000000001"}', ""]
+    frame = hourly([{"model": "a"}, {"model": "b"}]).with_columns(to_map(pl.Series("quantities", texts)))
+    writer.insert("usage_hourly", frame)
+    seconds = reader.frame("SELECT quantities['audio_seconds'] AS s FROM usage_hourly ORDER BY model")["s"].to_list()
+    assert seconds == [PICO, Decimal(0)]
+    back = state.hourly_rows(reader, source="topic-1", partitions=[0], hours=[this_hour()]).sort("model")
+    assert back["quantities"].to_list() == ['{"audio_seconds":"0.000000000001","images":"2"}', ""]
+
+
+def test_a_list_of_price_versions_and_hostile_text_come_back_as_they_were(writer: Writer, reader: Reader) -> None:
+    hostile = "'; DROP TABLE usage_events; --\n\t\\ `é` 🤖"
+    writer.insert("usage_events", events([{"request_id": hostile, "user_id": hostile}]))
+    versions = pl.Series("price_versions", [["genai-prices 0.2.3", hostile]], dtype=pl.List(pl.String))
+    writer.insert("usage_hourly", hourly([{}]).with_columns(versions))
+    found = reader.frame("SELECT user_id FROM usage_events WHERE request_id = {id:String}", id=hostile)
+    assert found["user_id"].to_list() == [hostile]
+    assert reader.frame("SELECT price_versions FROM usage_hourly")["price_versions"].to_list() == [
+        versions[0].to_list()
+    ]
+
+
+def test_times_come_back_as_aware_utc_to_the_millisecond(writer: Writer, reader: Reader) -> None:
+    moment = this_hour() + timedelta(milliseconds=123)
+    writer.insert("usage_events", events([{"occurred_at": moment}]))
+    back = reader.frame("SELECT occurred_at, toStartOfHour(occurred_at) AS hour FROM usage_events").row(0)
+    assert back == (moment, this_hour())
+    assert back[0].utcoffset() == timedelta(0)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sql", "code"), [("SELECT * FROM nowhere", 60), ("SELEC 1", 62), ("SELECT {missing:String}", 456)]
+)
+def test_a_wrong_statement_is_refused_with_the_engines_code(reader: Reader, sql: str, code: int) -> None:
+    with pytest.raises(WarehouseRefused) as refused:
+        reader.frame(sql)
+    assert refused.value.code == code
+
+
+def test_a_frame_that_does_not_fit_the_table_is_refused_and_stores_nothing(writer: Writer, reader: Reader) -> None:
+    with pytest.raises(WarehouseRefused):
+        writer.insert("usage_events", events([{}]).with_columns(surprise=pl.lit(1)))
+    assert reader.frame("SELECT count() AS n FROM usage_events")["n"].to_list() == [0]
+
+
+def test_a_missing_database_is_refused_with_the_remedy(address: ClickHouseAddress) -> None:
+    with pytest.raises(WarehouseRefused, match="costream migrate up"):
+        open_client(address.with_database("never_created"))
+
+
+def test_nobody_listening_is_unavailable_and_the_next_attempt_connects_anew() -> None:
+    clients = Clients(ClickHouseAddress(f"http://127.0.0.1:{free_port()}"))
+    for _ in range(2):
+        with pytest.raises(WarehouseUnavailable, match="does not answer"), clients.use():
+            raise AssertionError("there is no client to use")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", WarehouseUnavailable),
+        ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", WarehouseRefused),
+        ("HTTP/1.1 500 Error\r\nX-ClickHouse-Exception-Code: 202\r\nContent-Length: 0\r\n\r\n", WarehouseUnavailable),
+        ("HTTP/1.1 500 Error\r\nX-ClickHouse-Exception-Code: 62\r\nContent-Length: 0\r\n\r\n", WarehouseRefused),
+        ("", WarehouseUnavailable),
+    ],
+)
+def test_what_answers_decides_whether_it_is_worth_repeating(answer: str, error: type[Exception]) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        threading.Thread(target=answer_every, args=(server, answer.encode()), daemon=True).start()
+        with pytest.raises(error):
+            open_client(ClickHouseAddress(f"http://127.0.0.1:{server.getsockname()[1]}"))
+
+
+def answer_every(server: socket.socket, answer: bytes) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(answer)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: ClickHouseAddress("localhost:8123"),
+        lambda: ClickHouseAddress("http://"),
+        lambda: ClickHouseAddress("chdb://"),
+        lambda: ClickHouseAddress("http://localhost:8123", database="default"),
+    ],
+)
+def test_an_address_that_names_no_place_is_refused_when_it_is_made(build: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"write|neither|name"):
+        build()
+
+
+def test_an_address_does_not_show_its_password() -> None:
+    assert "secret" not in repr(ClickHouseAddress("http://localhost:8123", password="secret"))
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+
+def test_threads_write_and_read_at_once_and_nothing_is_lost(writer: Writer, reader: Reader) -> None:
+    def insert(worker: int) -> int:
+        return sum(
+            writer.insert("usage_events", events([{"request_id": f"{worker}-{batch}-{i}"} for i in range(20)]))
+            for batch in range(5)
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(insert, range(4))) == 400
+        counts = list(pool.map(lambda _: reader.frame("SELECT count() AS n FROM usage_events FINAL")["n"][0], range(4)))
+    assert counts == [400] * 4
+
+
+# --- what is read back -----------------------------------------------------------------------------------------------
+
+IDS = [f"id-{i}" for i in range(200)] + ["é", "🤖🤖", "日本語", "with 'quotes' and \\", "\u00a0"]
+
+
+def home(request_id: str, partitions: int) -> int:
+    """Kafka's default partitioner: toPositive(murmur2(key)) % partitions, written down anew to compare with."""
+    return (murmur2(request_id.encode()) & 0x7FFFFFFF) % partitions
+
+
+def murmur2(key: bytes) -> int:
+    m, mask = 0x5BD1E995, 0xFFFFFFFF
+    h = 0x9747B28C ^ len(key)
+    for at in range(0, len(key) // 4 * 4, 4):
+        k = int.from_bytes(key[at : at + 4], "little") * m & mask
+        h = (h * m & mask) ^ ((k ^ k >> 24) * m & mask)
+    tail = key[len(key) // 4 * 4 :]
+    if tail:
+        h = (h ^ int.from_bytes(tail, "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15
+
+
+def test_the_engine_gives_every_key_the_home_that_kafka_gives_it(reader: Reader) -> None:
+    @settings(deadline=None, max_examples=60)
+    @given(keys=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128), max_size=30))
+    def check(keys: list[str]) -> None:
+        frame = reader.frame("SELECT kafkaMurmurHash(arrayJoin({keys:Array(String)})) AS hash", keys=keys)
+        assert frame["hash"].to_list() == [murmur2(key.encode()) & 0x7FFFFFFF for key in keys]
+
+    check()
+
+
+def test_recent_ids_are_those_at_home_in_the_partitions_and_those_read_from_them(
+    writer: Writer, reader: Reader
+) -> None:
+    rows = [{"request_id": name, "source": "old topic", "source_partition": 5} for name in IDS]
+    stray = next(name for name in (f"stray-{i}" for i in range(99)) if home(name, 6) not in (1, 2))
+    rows.append({"request_id": stray, "source": "topic-1", "source_partition": 2})
+    writer.insert("usage_events", events(rows))
+    found = pl.concat(
+        state.recent_ids(
+            reader, partitions=[1, 2], partition_count=6, source="topic-1", since=this_hour() - timedelta(days=7)
+        )
+    )
+    assert set(found["request_id"]) == {name for name in IDS if home(name, 6) in (1, 2)} | {stray}
+
+
+def test_recent_ids_come_once_each_in_blocks_of_whole_hours_from_the_moment_asked_for(
+    writer: Writer, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "BLOCK_ROWS_MAX", 5)
+    at = [this_hour() - timedelta(hours=i % 4, milliseconds=-i) for i in range(16)]
+    frame = events([{"request_id": f"r-{i}", "occurred_at": at[i]} for i in range(16)])
+    writer.insert("usage_events", frame)
+    writer.insert("usage_events", frame)
+    since = this_hour() - timedelta(hours=2)
+    blocks = list(state.recent_ids(reader, partitions=[0], partition_count=1, source="x", since=since))
+    assert len(blocks) > 1
+    found = pl.concat(blocks)
+    assert sorted(found["request_id"]) == sorted(f"r-{i}" for i in range(16) if at[i] >= since)
+    starts = [block["occurred_at"].dt.truncate("1h").min() for block in blocks]
+    assert starts == sorted(starts)
+
+
+def test_an_event_read_back_has_the_streams_own_types_and_values(writer: Writer, reader: Reader) -> None:
+    moment = this_hour() + timedelta(milliseconds=7)
+    row = {
+        "occurred_at": moment,
+        "reported_cost_pico": 1,
+        "revenue_pico": None,
+        "duration_ms": 12,
+        "cache_read_tokens": 3,
+        "quantities": '{"images":"1"}',
+        "source_offset": 2**40,
+    }
+    writer.insert("usage_events", events([row]))
+    frame = state.stored_ids(reader, request_ids=["r-1", "r-2"], hours=[moment])
+    assert frame.schema["occurred_at"] == pl.Datetime("ms", "UTC")
+    assert {frame.schema[name] for name in ("reported_cost_pico", "source_offset", "input_tokens")} == {pl.Int64()}
+    stored = frame.row(0, named=True)
+    assert {name: stored[name] for name in row} == row
+    assert (stored["input_tokens"], stored["reasoning_tokens"]) == (100, None)
+
+
+def test_stored_ids_looks_only_into_the_hours_asked_for_however_many_ids(writer: Writer, reader: Reader) -> None:
+    names = [f"{i:05d}" + "x" * 100 for i in range(2_000)]  # more than one question's worth of bytes
+    before = this_hour() - timedelta(hours=1)
+    writer.insert("usage_events", events([{"request_id": name} for name in names]))
+    writer.insert("usage_events", events([{"request_id": names[0], "occurred_at": before, "cost_pico": 5}]))
+    found = state.stored_ids(reader, request_ids=names, hours=[this_hour() + timedelta(minutes=59)])
+    assert sorted(found["request_id"]) == names
+    assert state.stored_ids(reader, request_ids=[names[0]], hours=[before])["request_id"].to_list() == [names[0]]
+    assert state.stored_ids(reader, request_ids=[], hours=[before]).is_empty()
+
+
+def test_rollup_rows_read_back_are_the_latest_of_these_partitions_and_hours_alone(
+    writer: Writer, reader: Reader
+) -> None:
+    now = this_hour()
+    rows = [
+        {"version": 3, "cost_pico": 30},
+        {"version": 4, "cost_pico": 2**70},
+        {"source_partition": 1, "cost_pico": 7},
+        {"source": "topic-2", "cost_pico": 7},
+        {"hour": now - timedelta(hours=1), "cost_pico": 7},
+    ]
+    writer.insert("usage_hourly", hourly(rows))
+    found = state.hourly_rows(reader, source="topic-1", partitions=[0], hours=[now])
+    assert found.select("hour", "source_partition", "version", "cost_pico").rows() == [(now, 0, 4, 2**70)]
+    assert found.schema["cost_pico"] == pl.Int128
+    assert state.hourly_rows(reader, source="topic-1", partitions=[0], hours=[]).is_empty()
+
+
+def test_user_rows_and_the_ledger_read_back_by_partition(writer: Writer, reader: Reader) -> None:
+    today = this_hour().date()
+    writer.insert("usage_user_daily", user_daily([{"version": 2, "cost_pico": 9}, {"source_partition": 1}]))
+    users = state.user_daily_rows(reader, source="topic-1", partitions=[0], days=[today])
+    assert users.select("day", "user_id", "cost_pico", "version").rows() == [(today, "u-1", 9, 2)]
+    blocks = {"source": "topic-1", "source_partition": 0, "offset_block": [4, 5], "received": [10, 20], "version": 1}
+    writer.insert("ingest_ledger", pl.DataFrame(blocks))
+    every = state.ledger_rows(reader, source="topic-1", partitions=[0])
+    assert every.select("offset_block", "received").rows() == [(4, 10), (5, 20)]
+    assert state.ledger_rows(reader, source="topic-1", partitions=[0], blocks=[5])["received"].to_list() == [20]
+    assert state.ledger_rows(reader, source="topic-1", partitions=[0], blocks=[]).is_empty()
+
+
+def test_original_bytes_of_a_dead_letter_survive(writer: Writer, reader: Reader) -> None:
+    value = bytes(range(256))
+    row = {"source": ["t"], "source_partition": [0], "source_offset": [1], "value": [value]}
+    at = pl.Series("received_at", [datetime.now(UTC)], dtype=pl.Datetime("ms", "UTC"))
+    writer.insert("dead_letters", pl.DataFrame(row).with_columns(at))
+    assert reader.frame("SELECT hex(value) AS value FROM dead_letters")["value"].to_list() == [value.hex().upper()]

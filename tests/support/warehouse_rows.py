@@ -1,0 +1,100 @@
+"""Rows for the warehouse's tests: whole frames with sensible values, of which a test names only what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import polars as pl
+
+from sinks.clickhouse.writer import QUANTITIES, to_decimal
+
+MOMENT: Final = pl.Datetime("ms", "UTC")
+PICO: Final = Decimal("0.000000000001")
+
+
+def this_hour() -> datetime:
+    """Rows date from now, because older ones expire in the background."""
+    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def events(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """``usage_events``; ``cost_pico`` and its like become the Decimal columns they are stored as."""
+    usual = {
+        "request_id": "r-1",
+        "occurred_at": this_hour(),
+        "provider": "openai",
+        "model": "gpt-4o-mini",
+        "operation": "chat",
+        "feature": "chatbot",
+        "status": "ok",
+        "usage_status": "reported",
+        "input_tokens": 100,
+        "output_tokens": 10,
+        "cost_pico": 1_000_000,
+        "cost_status": "priced",
+        "cost_reason": "",
+        "source": "topic-1",
+        "source_partition": 0,
+        "source_offset": 0,
+    }
+    whole = [usual | dict(row) for row in rows]
+    names = sorted({name for row in whole for name in row})
+    frame = pl.DataFrame({name: [row.get(name) for row in whole] for name in names}, strict=False)
+    return _stored(frame.with_columns(pl.col("occurred_at").cast(MOMENT)))
+
+
+def hourly(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """``usage_hourly``: one call priced at 1e-6 USD, unless a row says otherwise."""
+    usual = {
+        "hour": this_hour(),
+        "provider": "openai",
+        "model": "gpt-4o-mini",
+        "operation": "chat",
+        "feature": "chatbot",
+        "task_type": "",
+        "source": "topic-1",
+        "source_partition": 0,
+        "calls": 1,
+        "errors": 0,
+        "unpriced_calls": 0,
+        "partial_calls": 0,
+        "input_tokens": 100,
+        "output_tokens": 10,
+        "cost_pico": 1_000_000,
+        "duration_ms": 0,
+        "duration_calls": 0,
+        "version": 1,
+    }
+    whole = [usual | dict(row) for row in rows]
+    frame = pl.DataFrame(
+        {name: [row.get(name, usual.get(name)) for row in whole] for name in usual},
+        schema_overrides={"cost_pico": pl.Int128},
+    )
+    quantities = pl.Series("quantities", [row.get("quantities", {}) for row in whole], dtype=QUANTITIES)
+    return _stored(frame.with_columns(pl.col("hour").cast(MOMENT), quantities))
+
+
+def user_daily(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """``usage_user_daily``: one call priced at 1e-6 USD, unless a row says otherwise."""
+    usual = {
+        "day": this_hour().date(),
+        "user_id": "u-1",
+        "source": "topic-1",
+        "source_partition": 0,
+        "calls": 1,
+        "unpriced_calls": 0,
+        "cost_pico": 1_000_000,
+        "version": 1,
+    }
+    whole = [usual | dict(row) for row in rows]
+    frame = pl.DataFrame(whole, schema_overrides={"cost_pico": pl.Int128})
+    return _stored(frame)
+
+
+def _stored(frame: pl.DataFrame) -> pl.DataFrame:
+    money = [name for name in frame.columns if name.endswith("_pico")]
+    exact = [to_decimal(pl.col(name)).alias(name.replace("_pico", "_usd")) for name in money]
+    return frame.with_columns(exact).drop(money)
