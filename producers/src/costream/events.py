@@ -200,14 +200,20 @@ class UsageEvent(BaseModel):
     cache_write_tokens: Tokens | None = None
     reasoning_tokens: Tokens | None = None
     quantities: dict[Unit, Quantity] = Field(
-        default_factory=dict, max_length=UNITS_MAX, description="Unit to decimal text, such as audio_seconds: 90.5."
+        default_factory=dict,
+        max_length=UNITS_MAX,
+        description="Unit to decimal text, such as audio_seconds: 90.5.",
+        json_schema_extra={"additionalProperties": False},
     )
     usage_status: UsageStatus = "reported"
     reported_cost_usd: Amount | None = Field(
         default=None, description="What the provider or caller says it cost; kept apart, never used as the cost."
     )
     unit_prices: dict[Unit, Quantity] = Field(
-        default_factory=dict, max_length=UNITS_MAX, description="USD per unit, for an API outside every price table."
+        default_factory=dict,
+        max_length=UNITS_MAX,
+        description="USD per unit, for an API outside every price table.",
+        json_schema_extra={"additionalProperties": False},
     )
     revenue_usd: Amount | None = None
 
