@@ -33,6 +33,7 @@ daemon_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1
 
 start_daemon() {
   install_packages "dockerd docker iptables" docker.io iptables
+  if daemon_answers; then return; fi  # where a service manager runs, installing it has started it
   # dockerd speaks to the kernel through `iptables`; the legacy one works in more sandboxes than the nft one. It is
   # chosen for this daemon alone, by a folder in front of its PATH.
   mkdir -p "$work/bin"
