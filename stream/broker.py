@@ -7,7 +7,7 @@ it is not, as measured with librdkafka 2.16 (tests/stream/test_broker_contract.p
 - Memory only, one broker, gone with the object. Offsets start at 0 in the next one, and topic ids are new there.
 - It keeps at most ``PARTITION_BYTES_MAX`` bytes as sent (compressed) or ``PARTITION_BATCHES_MAX`` batches in a
   partition and silently drops the oldest above that; the bound is a constant of librdkafka. ``assert_complete`` raises
-  if it ever did. One batch above the bound is accepted and then not found by a reader that starts at the beginning.
+  if it ever did. Of our events that is about 12,000 uncompressed, 60,000 with lz4, 100,000 with zstd. One batch above the bound is accepted and then not found by a reader that starts at the beginning.
 - One batch of a partition per fetch, found by walking a list: tens of thousands of small batches are slow.
 - No admin requests: topics are created here, by ``topics`` or ``create_topic``; any other name that a client asks for
   appears with 4 partitions. No added partitions, compaction, timed retention, broker timestamps or security.
@@ -18,6 +18,7 @@ it is not, as measured with librdkafka 2.16 (tests/stream/test_broker_contract.p
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -46,6 +47,7 @@ class EmbeddedBroker:
     """One broker on a free port of 127.0.0.1; lives until ``close`` or the end of the ``with`` block."""
 
     def __init__(self, topics: Mapping[str, int] | None = None):
+        self._pid = os.getpid()
         self._rdkafka = _librdkafka()
         self._handle = self._new_handle()
         self._cluster = self._rdkafka.rd_kafka_handle_mock_cluster(self._handle)
@@ -84,7 +86,7 @@ class EmbeddedBroker:
     def close(self) -> None:
         """End the broker; clients still connected see it as gone. Closing twice is harmless."""
         cluster, self._cluster = self._cluster, None
-        if cluster:
+        if cluster and os.getpid() == self._pid:  # a forked child has the object, but not the threads it would wait for
             self._rdkafka.rd_kafka_destroy(self._handle)
 
     def __enter__(self) -> Self:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -389,3 +391,14 @@ def test_a_closed_embedded_broker_refuses_clients_and_closes_twice() -> None:
     stranger = AdminClient({"bootstrap.servers": embedded.bootstrap_servers, "log_level": 0})
     with pytest.raises(KafkaException, match="_TRANSPORT"):
         stranger.list_topics(timeout=0.5)
+
+
+def test_a_forked_child_that_drops_the_embedded_broker_leaves_it_running() -> None:
+    with EmbeddedBroker({"topic": 1}) as embedded:
+        done = multiprocessing.get_context("fork").Process(target=embedded.close)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of fork beside threads: our case
+            done.start()
+        done.join(WAIT_MAX_S)
+        assert done.exitcode == 0
+        assert topic_id(Settings(kafka_bootstrap_servers=embedded.bootstrap_servers), "topic")
