@@ -7,7 +7,8 @@ it is not, as measured with librdkafka 2.16 (tests/stream/test_broker_contract.p
 - Memory only, one broker, gone with the object. Offsets start at 0 in the next one, and topic ids are new there.
 - It keeps at most ``PARTITION_BYTES_MAX`` bytes as sent (compressed) or ``PARTITION_BATCHES_MAX`` batches in a
   partition and silently drops the oldest above that; the bound is a constant of librdkafka. ``assert_complete`` raises
-  if it ever did. Of our events that is about 12,000 uncompressed, 60,000 with lz4, 100,000 with zstd. One batch above the bound is accepted and then not found by a reader that starts at the beginning.
+  if it ever did. Of our events that is about 12,000 uncompressed, 60,000 with lz4, 100,000 with zstd. One batch above
+  the bound is accepted and then not found by a reader that starts at the beginning.
 - One batch of a partition per fetch, found by walking a list: tens of thousands of small batches are slow.
 - No admin requests: topics are created here, by ``topics`` or ``create_topic``; any other name that a client asks for
   appears with 4 partitions. No added partitions, compaction, timed retention, broker timestamps or security.
