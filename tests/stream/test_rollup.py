@@ -1,0 +1,388 @@
+"""Rollups: sums that no order, batch, replay or rival can change, and the offset each row has applied."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+from uuid import uuid4
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.decode import decode
+from stream.pricing import price
+from stream.rollup import HOURLY, LEDGER, USER_DAILY, Rollup, RollupSpec, sum_quantities
+from tests.support.ingest import BOOK, Warehouse, ingest_of, run
+from tests.support.records import LIMITS, log_of, wire
+
+COLUMNS = {
+    "source_partition": 0,
+    "source_offset": 0,
+    "occurred_at": datetime(2026, 11, 23, 12, tzinfo=UTC),
+    "provider": "openai",
+    "model": "m",
+    "operation": "chat",
+    "feature": "f",
+    "task_type": "",
+    "team": "",
+    "environment": "",
+    "user_id": "u",
+    "status": "ok",
+    "cost_status": "priced",
+    "price_version": "v1",
+    "quantities": "",
+    "counted": True,
+}
+NUMBERS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "cost_pico",
+    "revenue_pico",
+    "duration_ms",
+)
+
+
+def spent(*events: dict[str, Any]) -> pl.DataFrame:
+    """Priced events, with only what a test is about written down."""
+    rows = [COLUMNS | dict.fromkeys(NUMBERS) | {"cost_pico": 1} | event for event in events]
+    return pl.DataFrame(
+        rows,
+        schema_overrides=dict.fromkeys(NUMBERS, pl.Int64) | {"occurred_at": pl.Datetime("ms", "UTC")},
+        orient="row",
+    )
+
+
+def at(*offsets: int, **event: Any) -> pl.DataFrame:
+    return spent(*({"source_offset": offset} | event for offset in offsets))
+
+
+class Stored:
+    """The rows of a table as ClickHouse would keep them: of one key, the row that has applied most."""
+
+    def __init__(self, spec: RollupSpec) -> None:
+        self.spec, self.rows, self.asked = spec, pl.DataFrame(schema=spec.schema), list[tuple[Any, Any]]()
+
+    def insert(self, rows: pl.DataFrame) -> None:
+        all_rows = pl.concat([self.rows, rows.select(self.rows.columns)]).sort("applied", maintain_order=True)
+        self.rows = all_rows.unique(self.spec.by, keep="last", maintain_order=True)
+
+    def load(self, partitions: Sequence[int], buckets: Sequence[Any]) -> pl.DataFrame:
+        self.asked.append((list(partitions), list(buckets)))
+        wanted = pl.col("source_partition").is_in(list(partitions))
+        return self.rows.filter(wanted & pl.col(self.spec.bucket).is_in(list(buckets)))
+
+    def worker(self, *, rows_max: int = 1_000) -> Rollup:
+        """A rollup as after taking over."""
+        rollup = Rollup(self.spec, self.load, rows_max=rows_max)
+        applied = self.rows.group_by("source_partition").agg(pl.col("applied").max())
+        rollup.assign(dict(applied.iter_rows()))
+        return rollup
+
+
+def cells(rows: pl.DataFrame, *names: str) -> list[tuple[Any, ...]]:
+    return sorted(rows.select(*names).rows())
+
+
+# --- what is summed ---------------------------------------------------------------------------------------------------
+
+
+def test_both_sides_of_an_hour_fall_into_their_own_rows() -> None:
+    last, first = datetime(2026, 11, 23, 11, 59, 59, 999_000, tzinfo=UTC), datetime(2026, 11, 23, 12, tzinfo=UTC)
+    rows = (
+        Stored(HOURLY)
+        .worker()
+        .add(spent({"occurred_at": last}, {"occurred_at": first, "source_offset": 1}, {"source_offset": 2}))
+    )
+    assert cells(rows, "hour", "calls") == [(first.replace(hour=11), 1), (first, 2)]
+
+
+def test_both_sides_of_midnight_utc_fall_into_their_own_day() -> None:
+    last = datetime(2026, 11, 22, 23, 59, 59, 999_000, tzinfo=UTC)
+    rows = (
+        Stored(USER_DAILY)
+        .worker()
+        .add(spent({"occurred_at": last}, {"occurred_at": datetime(2026, 11, 23, tzinfo=UTC), "source_offset": 1}))
+    )
+    assert [day.isoformat() for day in rows["day"].sort()] == ["2026-11-22", "2026-11-23"]
+
+
+def test_both_sides_of_a_block_of_offsets_fall_into_their_own_ledger_row() -> None:
+    positions = pl.DataFrame(
+        {
+            "source_partition": [0, 0, 0],
+            "source_offset": [65_535, 65_536, 65_537],
+            "outcome": ["stored", "duplicates", "stored"],
+        }
+    )
+    rows = Stored(LEDGER).worker().add(positions)
+    assert cells(rows, "offset_block", "offset_first", "received", "stored", "duplicates") == [
+        (0, 65_535, 1, 1, 0),
+        (1, 65_536, 2, 1, 1),
+    ]
+
+
+def test_sums_beyond_sixty_four_bits_of_picodollars_are_exact() -> None:
+    most = 2**63 - 1  # 9.2 million USD, the last that Int64 holds
+    stored = Stored(HOURLY)
+    rows = stored.worker().add(spent(*({"source_offset": offset, "cost_pico": most} for offset in range(5))))
+    assert rows["cost_pico"].to_list() == [5 * most]
+    stored.insert(rows)
+    assert stored.worker().add(at(5, cost_pico=most))["cost_pico"].to_list() == [6 * most]
+
+
+def test_an_unknown_cost_adds_nothing_and_is_counted() -> None:
+    events = spent(
+        {"cost_pico": None, "cost_status": "unpriced"},
+        {"cost_pico": 3, "cost_status": "partial", "source_offset": 1},
+        {"status": "error", "source_offset": 2, "duration_ms": 0},
+    )
+    rows = Stored(HOURLY).worker().add(events)
+    names = ("calls", "errors", "unpriced_calls", "partial_calls", "cost_pico", "duration_calls")
+    assert cells(rows, *names) == [(3, 1, 1, 1, 4, 1)]
+
+
+def test_a_duplicate_stands_in_its_column_and_nowhere_else() -> None:
+    nothing = dict.fromkeys(("cost_pico", "status", "cost_status", "price_version", "quantities"))
+    rows = Stored(HOURLY).worker().add(spent({"input_tokens": 5}, {"counted": False, "source_offset": 1} | nothing))
+    assert cells(rows, "calls", "duplicates", "input_tokens", "cost_pico", "applied") == [(1, 1, 5, 1, 1)]
+
+
+def test_the_price_versions_of_a_row_are_the_union_of_those_met() -> None:
+    stored = Stored(HOURLY)
+    stored.insert(stored.worker().add(spent({"price_version": "b"}, {"price_version": "a", "source_offset": 1})))
+    rows = stored.worker().add(
+        spent({"price_version": "b", "source_offset": 2}, {"price_version": "c", "source_offset": 3})
+    )
+    assert rows["price_versions"].to_list() == [["a", "b", "c"]]
+
+
+def test_quantities_are_summed_unit_by_unit() -> None:
+    stored = Stored(HOURLY)
+    stored.insert(stored.worker().add(spent({"quantities": '{"images":"1"}'}, {"source_offset": 1})))
+    rows = stored.worker().add(spent({"quantities": '{"images":"0.000000000001","gpu_hours":"2"}', "source_offset": 2}))
+    assert json.loads(rows["quantities"][0]) == {"gpu_hours": "2", "images": "1.000000000001"}
+
+
+AMOUNTS = st.decimals(min_value=0, max_value=10**18 - 1, places=12, allow_nan=False)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(["images", "gpu_hours"]), AMOUNTS, max_size=2), max_size=20))
+def test_a_sum_of_quantities_is_exact_to_the_last_digit(maps: list[dict[str, Decimal]]) -> None:
+    texts = [json.dumps({unit: f"{amount:f}" for unit, amount in units.items()}) if units else "" for units in maps]
+    total = json.loads(sum_quantities(texts) or "{}")
+    for unit in ("images", "gpu_hours"):
+        assert Fraction(total.get(unit, "0")) == sum(Fraction(units[unit]) for units in maps if unit in units)
+
+
+# --- the offset a row has applied -------------------------------------------------------------------------------------
+
+
+def test_an_event_changes_a_row_only_if_its_offset_is_above_the_row_s() -> None:
+    stored = Stored(HOURLY)
+    stored.insert(stored.worker().add(at(3, 4, 5)))
+    rollup = stored.worker()
+    assert cells(rollup.add(at(3, 4, 5)), "calls", "applied") == [(3, 5)]
+    assert cells(rollup.add(at(5, 6)), "calls", "applied") == [(4, 6)]
+
+
+def test_the_same_batch_again_in_the_same_worker_changes_nothing() -> None:
+    rollup = Stored(HOURLY).worker()
+    first = rollup.add(at(0, 1, 2))
+    assert cells(rollup.add(at(0, 1, 2)), "calls", "applied") == cells(first, "calls", "applied") == [(3, 2)]
+
+
+def test_a_replay_hands_out_the_rows_it_belongs_to_though_they_do_not_change() -> None:
+    stored = Stored(HOURLY)
+    stored.insert(stored.worker().add(at(0, feature="a")))
+    stored.insert(stored.worker().add(at(1, feature="b")))
+    assert cells(stored.worker().add(at(0, feature="a")), "feature", "calls") == [("a", 1)]
+
+
+def test_in_a_replayed_stretch_each_row_takes_up_where_it_stood() -> None:
+    """A torn flush: of three rows one was stored at 8, one at 4, one not at all."""
+    events = pl.concat(
+        [at(*range(0, 9, 3), feature="a"), at(*range(1, 9, 3), feature="b"), at(*range(2, 9, 3), feature="c")]
+    )
+    events = events.sort("source_offset")
+    stored = Stored(HOURLY)
+    stored.insert(stored.worker().add(events.filter(pl.col("feature") == "a")))
+    stored.insert(stored.worker().add(events.filter((pl.col("feature") == "b") & (pl.col("source_offset") <= 4))))
+    rows = stored.worker().add(events)
+    assert cells(rows, "feature", "calls", "applied") == [("a", 3, 6), ("b", 3, 7), ("c", 3, 8)]
+
+
+def test_partitions_have_rows_of_their_own() -> None:
+    stored = Stored(HOURLY)
+    stored.insert(stored.worker().add(at(7, 8)))
+    rows = stored.worker().add(pl.concat([at(8), at(0, source_partition=1)]))
+    assert cells(rows, "source_partition", "calls", "applied") == [(0, 2, 8), (1, 1, 0)]
+
+
+def test_a_worker_that_lost_its_partition_cannot_take_away_what_another_has_counted() -> None:
+    stored = Stored(HOURLY)
+    stored.insert(stored.worker().add(at(0)))
+    zombie, heir = stored.worker(), stored.worker()
+    late = zombie.add(at(1))
+    stored.insert(heir.add(at(1, 2, 3)))
+    stored.insert(late)
+    assert cells(stored.rows, "calls", "applied") == [(4, 3)]
+
+
+def test_a_rival_ahead_of_this_worker_is_met_when_an_hour_is_read_back() -> None:
+    """The rival stored hour 11 after this worker took over: what it has applied is not applied a second time."""
+    eleven, twelve = (datetime(2026, 11, 23, hour, tzinfo=UTC) for hour in (11, 12))
+    stored = Stored(HOURLY)
+    stored.insert(stored.worker().add(at(0, occurred_at=twelve)))
+    late_starter = stored.worker()
+    stored.insert(stored.worker().add(at(1, 2, occurred_at=eleven)))
+    assert cells(late_starter.add(at(1, 2, occurred_at=eleven)), "calls", "applied") == [(2, 2)]
+    assert cells(late_starter.add(at(3, occurred_at=eleven)), "calls", "applied") == [(3, 3)]
+
+
+# --- reading back and letting go --------------------------------------------------------------------------------------
+
+HOURS = [datetime(2026, 11, 23, hour, tzinfo=UTC) for hour in range(12)]
+
+
+def test_an_hour_is_read_back_once_and_only_if_its_partition_has_rows() -> None:
+    stored = Stored(HOURLY)
+    rollup = stored.worker()
+    rollup.add(at(0))
+    assert stored.asked == []
+    stored.insert(rollup.add(at(1)))
+    rollup = stored.worker()
+    rollup.add(at(2))
+    rollup.add(at(3))
+    rollup.add(at(0, source_partition=1))
+    assert stored.asked == [([0], [COLUMNS["occurred_at"]])]
+
+
+def test_a_read_back_does_not_undo_what_is_newer_in_memory() -> None:
+    """One question covers a rectangle of partitions and hours, and memory is ahead in a corner of it."""
+    stored = Stored(HOURLY)
+    stored.insert(
+        stored.worker().add(pl.concat([at(0, occurred_at=HOURS[0]), at(0, occurred_at=HOURS[1], source_partition=1)]))
+    )
+    rollup = stored.worker()
+    rollup.add(at(1, occurred_at=HOURS[0]))
+    rollup.add(pl.concat([at(2, occurred_at=HOURS[1]), at(1, occurred_at=HOURS[0], source_partition=1)]))
+    assert cells(rollup.add(at(3, occurred_at=HOURS[0])), "calls", "applied") == [(3, 3)]
+
+
+def test_beyond_the_bound_the_hours_idle_for_longest_go_and_come_back_when_needed() -> None:
+    stored = Stored(HOURLY)
+    rollup = stored.worker(rows_max=5)
+    for offset, hour in enumerate(HOURS):
+        stored.insert(rollup.add(at(offset, occurred_at=hour)))
+    rollup.trim()
+    assert len(rollup) == 5
+    assert stored.asked == []
+    stored.insert(rollup.add(at(12, occurred_at=HOURS[0])))
+    assert stored.asked == [([0], [HOURS[0]])]
+    rollup.add(at(13, occurred_at=HOURS[11]))
+    assert len(stored.asked) == 1
+    assert cells(stored.rows, "hour", "calls") == [(hour, 2 if hour == HOURS[0] else 1) for hour in HOURS]
+
+
+def test_what_one_batch_needs_is_never_let_go() -> None:
+    rollup = Stored(HOURLY).worker(rows_max=2)
+    rollup.add(spent(*({"source_offset": offset, "occurred_at": hour} for offset, hour in enumerate(HOURS))))
+    rollup.trim()
+    assert len(rollup) == len(HOURS)
+
+
+# --- properties over events -------------------------------------------------------------------------------------------
+
+EVENTS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "model": st.sampled_from(["gpt-4o-mini", "gpt-4o", "claude-sonnet-4-5", "nobody-knows"]),
+            "provider": st.sampled_from(["openai", "anthropic"]),
+            "feature": st.sampled_from(["a", "b"]),
+            "user_id": st.sampled_from(["u", ""]),
+            "occurred_at": st.sampled_from(
+                ["2026-11-23T11:59:59.999Z", "2026-11-23T12:00:00Z", "2026-11-22T23:59:59.999Z", "2026-11-23T00:00:00Z"]
+            ),
+            "input_tokens": st.one_of(st.none(), st.integers(0, 1_000_000_000)),
+            "output_tokens": st.one_of(st.none(), st.integers(0, 1_000_000_000)),
+            "quantities": st.one_of(st.none(), st.just({"images": "0.000000000003"})),
+            "revenue_usd": st.one_of(st.none(), st.just("999999.999999999999")),
+        }
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+def priced(values: Sequence[bytes]) -> pl.DataFrame:
+    frame = decode(log_of(values), source="s", limits=LIMITS).frame
+    return price(frame, BOOK).with_columns(counted=True)
+
+
+def rolled_up(spec: RollupSpec, batches: Sequence[pl.DataFrame]) -> list[dict[str, Any]]:
+    """The rows that ClickHouse keeps of these batches, but for where they stood in the log."""
+    stored = Stored(spec)
+    rollup = stored.worker()
+    for batch in batches:
+        stored.insert(rollup.add(batch))
+    return sorted(stored.rows.drop("applied").to_dicts(), key=repr)
+
+
+@settings(max_examples=40, deadline=None)
+@given(EVENTS, st.data())
+def test_arrival_order_and_chunk_boundaries_never_change_a_rollup(
+    events: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    values = [wire(f"r-{number}", **event) for number, event in enumerate(events)]
+    shuffled = data.draw(st.permutations(values))
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(values)), max_size=5)))
+    borders = list(zip([0, *cuts], [*cuts, len(values)], strict=True))
+    frame = priced(shuffled)
+    for spec in (HOURLY, USER_DAILY):
+        in_pieces = rolled_up(spec, [frame[start:end] for start, end in borders if end > start])
+        assert in_pieces == rolled_up(spec, [priced(values)])
+
+
+@settings(max_examples=40, deadline=None)
+@given(EVENTS)
+def test_a_rollup_costs_exactly_what_its_events_cost(events: list[dict[str, Any]]) -> None:
+    frame = priced([wire(f"r-{number}", **event) for number, event in enumerate(events)])
+    costs = [pico for pico in frame["cost_pico"] if pico is not None]
+    for spec in (HOURLY, USER_DAILY):
+        rows = rolled_up(spec, [frame])
+        assert sum(row["cost_pico"] for row in rows) == sum(costs)
+        assert sum(row["calls"] - row["unpriced_calls"] for row in rows) == len(costs)
+
+
+@pytest.mark.parametrize("spec", [HOURLY, USER_DAILY, LEDGER], ids=lambda spec: spec.table)
+def test_a_row_comes_back_from_clickhouse_as_it_went(warehouse: Warehouse, spec: RollupSpec) -> None:
+    source = f"test-{uuid4()}"
+    values = [
+        wire(f"{source}-{number}", revenue_usd="999999.999999999999", quantities={"images": "123456789012345678.5"})
+        for number in range(20)
+    ]
+    records = log_of([*values, values[0], b"junk"])
+    run(warehouse, ingest_of(warehouse, source), records)
+    before = warehouse.rows(spec.table, source)
+    run(warehouse, ingest_of(warehouse, source), log_of([wire(f"{source}-more", input_tokens=1)], first=len(records)))
+    run(warehouse, ingest_of(warehouse, source), records, batch=5)
+    after = warehouse.rows(spec.table, source)
+    assert len(before) == len(after) == 1
+    changed = {name for name in before[0] if before[0][name] != after[0][name]}
+    grown = {
+        "usage_hourly": {"calls", "input_tokens", "output_tokens", "cost_usd", "version"},
+        "usage_user_daily": {"calls", "input_tokens", "output_tokens", "cost_usd", "version"},
+        "ingest_ledger": {"received", "stored", "version"},
+    }
+    assert changed == grown[spec.table]
+    assert before[0].get("revenue_usd", Decimal("19999999.99999999998")) == Decimal("19999999.99999999998")

@@ -1,0 +1,78 @@
+"""A worker's state without its worker: process a log, store all or some of each flush, begin again from ClickHouse."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import polars as pl
+
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
+from stream.ingest import Flush, Ingest
+from stream.pricing import PriceBook
+from tests.support.records import LIMITS, NOW, FakeRecord
+
+TABLES: Final = ("usage_events", "usage_hourly", "usage_user_daily", "dead_letters", "ingest_ledger")
+SINCE: Final = NOW - timedelta(days=7)
+BOOK: Final = PriceBook.bundled()
+
+
+@dataclass(frozen=True, slots=True)
+class Warehouse:
+    """The embedded engine's tables, shared by the tests of a run."""
+
+    reader: Reader
+    writer: Writer
+
+    def store(self, flush: Flush, tables: Collection[str] = TABLES) -> None:
+        """Write these tables of a flush, in the order the worker does; with fewer than all it is a torn flush."""
+        frames = (flush.events, flush.hourly, flush.user_daily, flush.dead_letters, flush.ledger)
+        for table, frame in zip(TABLES, frames, strict=True):
+            if table in tables:
+                self.writer.insert(table, frame)
+
+    def rows(self, table: str, source: str, *, without: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """The rows that count, in one order."""
+        frame = self.reader.frame(f"SELECT * FROM {table} FINAL WHERE source = {{source:String}}", source=source)
+        kept = frame.drop("stored_at", *without, strict=False)
+        return sorted(kept.to_dicts(), key=repr)
+
+    def cells(self, source: str) -> dict[str, list[dict[str, Any]]]:
+        """Everything that a redelivery must leave as it was."""
+        return {table: self.rows(table, source) for table in TABLES}
+
+
+def ingest_of(
+    warehouse: Warehouse,
+    source: str,
+    partitions: Sequence[int] = (0,),
+    *,
+    count: int = 1,
+    since: datetime = SINCE,
+    ids_max: int = 1_000_000,
+) -> Ingest:
+    """A worker's state as after a start: read back from ClickHouse."""
+    ingest = Ingest(reader=warehouse.reader, book=BOOK, limits=LIMITS, ids_max=ids_max)
+    ingest.assign(partitions, partition_count=count, source=source, since=since)
+    return ingest
+
+
+def run(warehouse: Warehouse, ingest: Ingest, records: Sequence[FakeRecord], *, batch: int = 1_000) -> list[Flush]:
+    """Process and store in batches."""
+    flushes = []
+    for some in cut(records, batch):
+        flushes.append(ingest.process(some))
+        warehouse.store(flushes[-1])
+    return flushes
+
+
+def cut(records: Sequence[FakeRecord], size: int) -> Iterator[Sequence[FakeRecord]]:
+    for at in range(0, len(records), size):
+        yield records[at : at + size]
+
+
+def total(frame: pl.DataFrame, column: str) -> Any:
+    return frame[column].sum()
