@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
@@ -82,8 +82,9 @@ class Decoded:
 def decode(records: Sequence[Record], *, source: str, limits: AgeLimits) -> Decoded:
     """Every record comes out once: as a row of the frame, in order, or as a refusal."""
     clean_rows, clean = _read_clean([record.value or b"" for record in records])
-    rest = np.setdiff1d(np.arange(len(records)), clean_rows)
-    other_rows, others, refusals = _examine_all(records, rest)
+    rest = np.ones(len(records), dtype=bool)
+    rest[clean_rows] = False
+    other_rows, others, refusals = _examine_all(records, np.flatnonzero(rest))
     columns = pl.concat([clean, others]).with_columns(row=np.concatenate([clean_rows, other_rows])).sort("row")
     frame = _with_position(_typed(columns), records, source)
     in_time, out_of_time = _by_age(frame, records, limits)
@@ -92,13 +93,13 @@ def decode(records: Sequence[Record], *, source: str, limits: AgeLimits) -> Deco
 
 def _read_clean(values: Sequence[bytes]) -> tuple[NDArray[np.int64], pl.DataFrame]:
     """The rows that need no second look, and their columns as text."""
-    rows = _gate(values)
+    rows, metadata = _gate(values)
     passed = [values[row] for row in rows]
     try:
         columns = _columns(passed)
     except PolarsError:  # one odd message fails the block; each then goes to the model on its own
         return np.empty(0, dtype=np.int64), _columns([])
-    clean = columns.select(pl.all_horizontal(_RULES)).to_series() & ~_repeats_keys(columns, passed)
+    clean = columns.select(pl.all_horizontal(_RULES)).to_series() & ~_repeats_keys(columns, passed, metadata)
     return np.asarray(rows, dtype=np.int64)[clean.to_numpy()], columns.filter(clean)
 
 
@@ -150,18 +151,17 @@ Gate: Final = _gate_type(_SCHEMA)
 _decode_one: Final = msgspec.json.Decoder(Gate).decode
 
 
-def _gate(values: Sequence[bytes]) -> list[int]:
-    """The rows that pass."""
-    rows = []
+def _gate(values: Sequence[bytes]) -> tuple[list[int], list[Any]]:
+    """The rows that pass, and the metadata that was read of each (None where there is none)."""
+    rows, metadata = [], []
     for row, value in enumerate(values):
-        if len(value) > EVENT_BYTES_MAX:
-            continue
         try:
-            _decode_one(value)
+            event: Any = _decode_one(value)
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors, as is bad UTF-8
             continue
         rows.append(row)
-    return rows
+        metadata.append(event.metadata)
+    return rows, metadata
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
@@ -221,19 +221,28 @@ def _columns(values: Sequence[bytes]) -> pl.DataFrame:
     return columns
 
 
-def _repeats_keys(columns: pl.DataFrame, values: Sequence[bytes]) -> pl.Series:
+def _repeats_keys(columns: pl.DataFrame, values: Sequence[bytes], metadata: Sequence[Any]) -> pl.Series:
     """The messages that name a key twice: gate and columns would each believe another one.
 
     Counting quotes finds nearly all innocent: each key and each string stands in two. What has more of them than its
-    columns explain, or an escape, is parsed again.
+    columns explain, or an escape, is parsed again. Of metadata it counts what the gate read, each key once: polars
+    hands a repeated key on.
     """
-    quotes, escapes = _count_bytes(values, b'"'), _count_bytes(values, b"\\")
-    explained = columns.select(_QUOTES_EXPLAINED).to_series().to_numpy() + _metadata_quotes(columns["metadata"])
-    suspect = (quotes != explained) | (escapes > 0)
+    quotes = _per_message(values, lambda value: value.count(b'"'))
+    explained = columns.select(_QUOTES_EXPLAINED).to_series().to_numpy() + _per_message(metadata, _quotes_of)
+    suspect = (quotes != explained) | (_per_message(values, lambda value: b"\\" in value) > 0)
     repeats = np.zeros(len(values), dtype=bool)
     for row in np.flatnonzero(suspect).tolist():
         repeats[row] = _repeats_a_key(values[row])
     return pl.Series(repeats)
+
+
+def _quotes_of(metadata: Any) -> int:
+    return msgspec.json.encode(metadata).count(b'"') if metadata else 0
+
+
+def _per_message(items: Sequence[Any], measure: Callable[[Any], int]) -> NDArray[np.int64]:
+    return np.fromiter(map(measure, items), dtype=np.int64, count=len(items))
 
 
 _QUOTES_EXPLAINED: Final = pl.sum_horizontal(
@@ -241,19 +250,6 @@ _QUOTES_EXPLAINED: Final = pl.sum_horizontal(
     *(pl.col(name).is_not_null().cast(pl.Int64) * 4 for name in _TEXT_SCHEMA if name not in (*_INTEGERS, *_MAPS)),
     *(pl.col(name).str.count_matches('"', literal=True).cast(pl.Int64) for name in _MAPS if name != "metadata"),
 )
-
-
-def _metadata_quotes(texts: pl.Series) -> NDArray[np.int64]:
-    """The quotes in each metadata once every key stands in it once: polars repeats a repeated key, msgspec does not."""
-    quotes = np.zeros(len(texts), dtype=np.int64)
-    for row in texts.is_not_null().arg_true():
-        with suppress(ValueError, RecursionError):  # bare control characters: not explained, so parsed again
-            quotes[row] = msgspec.json.encode(msgspec.json.decode(texts[row])).count(b'"')
-    return quotes
-
-
-def _count_bytes(values: Sequence[bytes], wanted: bytes) -> NDArray[np.int64]:
-    return np.fromiter((value.count(wanted) for value in values), dtype=np.int64, count=len(values))
 
 
 def _repeats_a_key(value: bytes) -> bool:
@@ -292,12 +288,16 @@ def _picodollars(amount: pl.Expr) -> pl.Expr:
 
 
 def _with_position(frame: pl.DataFrame, records: Sequence[Record], source: str) -> pl.DataFrame:
-    rows = frame["row"].to_list()
+    rows = frame["row"].to_numpy()
+
+    def of_each(name: str) -> pl.Series:
+        return pl.Series(_per_message(records, attrgetter(name))[rows])
+
     return frame.with_columns(
         source=pl.lit(source),
-        source_partition=pl.Series([records[row].partition for row in rows], dtype=pl.Int64),
-        source_offset=pl.Series([records[row].offset for row in rows], dtype=pl.Int64),
-        received_at=pl.Series([records[row].timestamp for row in rows], dtype=pl.Int64).cast(UTC_MILLISECONDS),
+        source_partition=of_each("partition"),
+        source_offset=of_each("offset"),
+        received_at=of_each("timestamp").cast(UTC_MILLISECONDS),
     )
 
 

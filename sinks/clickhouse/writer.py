@@ -22,7 +22,11 @@ def to_decimal(picodollars: pl.Expr) -> pl.Expr:
 
 def to_map(texts: pl.Series) -> pl.Series:
     """JSON text of unit to decimal text as ``Map(String, Decimal(38, 12))``; empty text is an empty map."""
-    return pl.Series(texts.name, [_quantities(text) for text in texts], dtype=QUANTITIES)
+    if texts.is_empty():
+        return pl.Series(texts.name, [], dtype=QUANTITIES)
+    different = texts.unique()  # few: most rows have none
+    maps = pl.Series(texts.name, [_quantities(text) for text in different], dtype=QUANTITIES)
+    return maps.gather(texts.replace_strict(different, range(len(different)), return_dtype=pl.UInt32))
 
 
 def _quantities(text: str | None) -> dict[str, Decimal]:
@@ -33,6 +37,7 @@ class Writer:
     """Inserts whole frames; safe to use from many threads. Every table is replacing, so a repeat changes nothing."""
 
     def __init__(self, address: ClickHouseAddress) -> None:
+        self.address = address
         self._clients = Clients(address)
 
     def insert(self, table: str, frame: pl.DataFrame) -> int:

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "config": "config:config",
 }
 GROUPS: Final = {
+    "topics": "topics",
     "alerts": "alerts",
 }
 
