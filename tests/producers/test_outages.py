@@ -18,7 +18,6 @@ from confluent_kafka import KafkaError, KafkaException
 from costream import UsageEvent, UsageProducer
 from costream._courier import Courier
 from costream._settings import Settings
-from costream._spool import Message
 from costream.events import DROPPED_MODEL, DROPPED_PROVIDER, DROPPED_UNIT
 from tests.support.kafka import KafkaBroker, KafkaMissing, create_topics
 
@@ -85,7 +84,7 @@ class Stand:
 
     def post(self, *events: UsageEvent) -> None:
         for event in events:
-            self.courier.post(Message(event.request_id.encode(), event.to_json()))
+            self.courier.post(event)
 
     def close(self) -> None:
         self.courier.close(WAIT_MAX_S)

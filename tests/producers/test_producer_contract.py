@@ -149,6 +149,7 @@ def test_anything_but_a_usage_event_is_the_callers_mistake(setup: Setup, wrong: 
 def test_an_event_that_cannot_be_written_is_counted_and_raises_nothing(setup: Setup, broken: UsageEvent) -> None:
     producer = setup.make()
     producer.record(broken)
+    assert producer.flush(CLOSE_MAX_S) == 0
     assert producer.stats().refused == 1
     assert producer.stats().recorded == 1
     producer.close(CLOSE_MAX_S)

@@ -20,7 +20,6 @@ from costream._courier import Courier, ProducerStats
 from costream._fork import leak
 from costream._lifetime import dismiss, enroll
 from costream._settings import KafkaValue, resolve
-from costream._spool import Message
 from costream.errors import NotAUsageEvent
 from costream.events import SCHEMA_VERSION, UsageEvent
 
@@ -31,8 +30,7 @@ class _Courier(Protocol):
     """What a producer hands its events to: ``Courier``, or the memory of ``costream.testing``."""
 
     def start(self) -> None: ...
-    def post(self, message: Message) -> None: ...
-    def refuse(self, reason: str) -> None: ...
+    def post(self, event: UsageEvent) -> None: ...
     def come_too_late(self) -> None: ...
     def flush(self, timeout: float) -> int: ...
     def close(self, timeout: float) -> None: ...
@@ -100,15 +98,10 @@ class UsageProducer:
             return
         if not isinstance(event, UsageEvent):
             raise NotAUsageEvent(event)
-        try:
-            message = Message(event.request_id.encode(), event.to_json())
-        except Exception as error:  # noqa: BLE001 - built without validation; the host's call goes on whatever it is
-            self._courier.refuse(f"{type(error).__name__}: {error}")
-            return
         if self._closed:
             self._courier.come_too_late()
         else:
-            self._courier.post(message)
+            self._courier.post(event)
 
     def flush(self, timeout: float = CLOSE_WAIT_MAX_S) -> int:
         """Wait until every event recorded so far is acknowledged by Kafka or on disk.

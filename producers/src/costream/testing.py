@@ -69,17 +69,16 @@ class _MemoryCourier:
     def start(self) -> None:
         """Nothing has to be started."""
 
-    def post(self, message: Message) -> None:
+    def post(self, event: UsageEvent) -> None:
         with self._lock:
             if len(self.messages) >= EVENTS_MAX:
                 self._dropped += 1
                 return
-            self.messages.append(message)
-            self._delivered += 1
-
-    def refuse(self, reason: str) -> None:
-        with self._lock:
-            self._refused += 1
+            try:
+                self.messages.append(Message(event.request_id.encode(), event.to_json()))
+                self._delivered += 1
+            except Exception:  # noqa: BLE001 - whatever an event is that was built without validation
+                self._refused += 1
 
     def come_too_late(self) -> None:
         with self._lock:
