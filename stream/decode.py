@@ -155,6 +155,8 @@ def _gate(values: Sequence[bytes]) -> tuple[list[int], list[Any]]:
     """The rows that pass, and the metadata that was read of each (None where there is none)."""
     rows, metadata = [], []
     for row, value in enumerate(values):
+        if len(value) > EVENT_BYTES_MAX:
+            continue
         try:
             event: Any = _decode_one(value)
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors, as is bad UTF-8
@@ -238,7 +240,10 @@ def _repeats_keys(columns: pl.DataFrame, values: Sequence[bytes], metadata: Sequ
 
 
 def _quotes_of(metadata: Any) -> int:
-    return msgspec.json.encode(metadata).count(b'"') if metadata else 0
+    try:
+        return msgspec.json.encode(metadata).count(b'"') if metadata else 0
+    except (ValueError, RecursionError):
+        return -1  # not explained, so parsed again
 
 
 def _per_message(items: Sequence[Any], measure: Callable[[Any], int]) -> NDArray[np.int64]:
