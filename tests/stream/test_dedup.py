@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from uuid import uuid4
 
 import polars as pl
@@ -12,8 +11,7 @@ import pytest
 
 from stream.decode import decode
 from stream.dedup import SeenIds, Sorted
-from stream.home import home_partitions
-from tests.support.ingest import SINCE, Warehouse, ingest_of, run
+from tests.support.ingest import SINCE, Warehouse, home_of, id_at_home_in, ids_at_home_in, ingest_of, run
 from tests.support.records import LIMITS, NOW, FakeRecord, log_of, rfc3339, wire
 
 PARTITIONS = 4
@@ -38,21 +36,6 @@ def told(found: Sorted) -> dict[str, list[int]]:
     """Kind to offsets, the empty kinds left out."""
     kinds = {name: getattr(found, name)["source_offset"].to_list() for name in Sorted.__dataclass_fields__}
     return {kind: offsets for kind, offsets in kinds.items() if offsets}
-
-
-def home_of(request_id: str, total: int = PARTITIONS) -> int:
-    return int(home_partitions(pl.Series([request_id]), total)[0])
-
-
-def id_at_home_in(partition: int, *, total: int = PARTITIONS, but_not: tuple[int, int] | None = None) -> str:
-    """A new id with its home in ``partition`` of ``total``, and with its home elsewhere by another count."""
-    for _ in count():
-        request_id = f"r-{uuid4()}"
-        if home_of(request_id, total) == partition and (
-            but_not is None or home_of(request_id, but_not[1]) != but_not[0]
-        ):
-            return request_id
-    raise AssertionError
 
 
 # --- in memory --------------------------------------------------------------------------------------------------------
@@ -133,14 +116,14 @@ def test_a_report_that_differs_in_what_only_describes_it_is_a_duplicate(changed:
 
 def test_an_event_that_is_not_at_home_is_sent_there_and_not_remembered() -> None:
     seen = seen_ids(partitions=[0, 1], total=PARTITIONS)
-    stray = id_at_home_in(3)
+    stray = id_at_home_in(3, total=PARTITIONS)
     assert told(seen.sort_out(frame_of(log_of([wire(stray), wire(stray)], partition=1)))) == {"away": [0, 1]}
     assert len(seen) == 0
 
 
 def test_partitions_do_not_share_offsets() -> None:
     seen = seen_ids(partitions=[0, 1], total=PARTITIONS)
-    here, there = id_at_home_in(0), id_at_home_in(1)
+    here, there = (id_at_home_in(home, total=PARTITIONS) for home in (0, 1))
     records = [FakeRecord(wire(here), 0, 5), FakeRecord(wire(there), 1, 5)]
     assert told(seen.sort_out(frame_of(records))) == {"new": [5, 5]}
     crossed = [FakeRecord(wire(here), 0, 6), FakeRecord(wire(there), 1, 5)]
@@ -253,8 +236,8 @@ def test_an_id_stored_from_another_incarnation_of_the_topic_is_known(warehouse: 
 
 
 def test_an_id_is_known_at_its_new_home_after_partitions_were_added(warehouse: Warehouse, source: str) -> None:
-    moved = id_at_home_in(5, total=6, but_not=(5, 4))
-    before = home_of(moved, 4)
+    moved = id_at_home_in(5, total=6)
+    before = home_of(moved, total=4)
     run(warehouse, ingest_of(warehouse, source, [before], count=4), log_of([wire(moved)], partition=before))
     copy = log_of([wire(moved)], partition=5)
     assert kinds_after_restart(warehouse, source, copy, partition=5, total=6) == {"duplicates": 1}
@@ -291,7 +274,7 @@ FORGED = [b"", b"99999999999999999999", b"1000000", b"-1", b"\xff", None]
 
 @pytest.mark.parametrize("mark", FORGED, ids=repr)
 def test_no_header_makes_a_stray_count_where_it_is(warehouse: Warehouse, source: str, mark: bytes | None) -> None:
-    stray = id_at_home_in(2)
+    stray = id_at_home_in(2, total=PARTITIONS)
     headers = [("costream-forwarded", mark), ("trace", b"t-1")]
     record = FakeRecord(wire(stray), 1, 0, key=b"wrong", headers=headers)  # type: ignore[arg-type]  # Kafka has null values
     flush = ingest_of(warehouse, source, [1], count=PARTITIONS).process([record])
@@ -302,7 +285,7 @@ def test_no_header_makes_a_stray_count_where_it_is(warehouse: Warehouse, source:
 
 
 def test_a_forwarded_event_that_has_arrived_is_counted_and_never_sent_again(warehouse: Warehouse, source: str) -> None:
-    stray = id_at_home_in(2)
+    stray = id_at_home_in(2, total=PARTITIONS)
     ingest = ingest_of(warehouse, source, range(PARTITIONS), count=PARTITIONS)
     waiting = [FakeRecord(wire(stray), 1, 0), FakeRecord(wire(stray), 3, 0)]
     hops, stored = 0, 0
@@ -321,10 +304,10 @@ def test_workers_that_disagree_on_the_partition_count_end_at_one_home_once_both_
     warehouse: Warehouse, source: str
 ) -> None:
     """Until the one that is behind hears of the new partitions, the event travels and is counted nowhere."""
-    moved = next(r for r in iter(lambda: id_at_home_in(2, total=6), "") if home_of(r, 4) != 2)
+    moved = next(found for found in ids_at_home_in(2, total=6) if home_of(found, total=4) != 2)
     behind = ingest_of(warehouse, source, [2], count=4)
     (message,) = behind.process(log_of([wire(moved)], partition=2)).forwards
-    back_home = home_of(moved, 4)
+    back_home = home_of(moved, total=4)
     assert message.partition == back_home
     ahead = ingest_of(warehouse, source, [back_home], count=6)
     (message,) = ahead.process(log_of([message.value], partition=back_home)).forwards

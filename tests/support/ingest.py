@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any, Final
+from uuid import uuid4
 
 import polars as pl
 
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
+from stream.home import home_partitions
 from stream.ingest import Flush, Ingest
 from stream.pricing import PriceBook
 from tests.support.records import LIMITS, NOW, FakeRecord
@@ -76,3 +79,17 @@ def cut(records: Sequence[FakeRecord], size: int) -> Iterator[Sequence[FakeRecor
 
 def total(frame: pl.DataFrame, column: str) -> Any:
     return frame[column].sum()
+
+
+def home_of(request_id: str, *, total: int) -> int:
+    return int(home_partitions(pl.Series([request_id]), total)[0])
+
+
+def ids_at_home_in(partition: int, *, total: int) -> Iterator[str]:
+    """New ids without end."""
+    made = (f"r-{uuid4()}" for _ in count())
+    return (request_id for request_id in made if home_of(request_id, total=total) == partition)
+
+
+def id_at_home_in(partition: int, *, total: int) -> str:
+    return next(ids_at_home_in(partition, total=total))

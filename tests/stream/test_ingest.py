@@ -1,0 +1,261 @@
+"""From records to everything that is written of them, and that a redelivery of any of it changes nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from datetime import timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sinks.clickhouse.reader import Reader
+from sinks.errors import WarehouseUnavailable
+from stream.ingest import Flush, dead_letter_message
+from stream.store import rollup_messages
+from tests.support.ingest import TABLES, Warehouse, cut, home_of, id_at_home_in, ingest_of, run, total
+from tests.support.records import NOW, FakeRecord, log_of, rfc3339, wire
+
+FRESH = (f"test-{number}-{uuid4()}" for number in count())
+
+
+@pytest.fixture
+def source() -> str:
+    return next(FRESH)
+
+
+# --- any prefix redelivered changes nothing ---------------------------------------------------------------------------
+
+SLOTS = ["2026-11-23T12:00:00Z", "2026-11-23T11:59:59.999Z", "2026-11-22T23:59:59.999Z", "2026-10-23T12:00:00Z"]
+VALUES = st.fixed_dictionaries(
+    {
+        "id": st.integers(0, 7),
+        "occurred_at": st.sampled_from(SLOTS),
+        "model": st.sampled_from(["gpt-4o-mini", "nobody-knows"]),
+        "input_tokens": st.sampled_from([None, 0, 7]),
+        "quantities": st.sampled_from([None, {"images": "0.1"}]),
+    }
+)
+LOGS = st.lists(st.one_of(VALUES, VALUES, VALUES, VALUES, st.sampled_from([None, b"junk"])), min_size=1, max_size=30)
+
+
+def as_value(drawn: Any, source: str) -> bytes | None:
+    if not isinstance(drawn, dict):
+        return drawn
+    # An id sent again with a new time after the window is another story: the audit finds it.
+    age = "old" if drawn["occurred_at"] == SLOTS[-1] else "recent"
+    return wire(f"{source}-{age}-{drawn['id']}", **{name: value for name, value in drawn.items() if name != "id"})
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=LOGS, data=st.data())
+def test_any_stretch_redelivered_after_any_torn_flush_changes_nothing(
+    warehouse: Warehouse, drawn: list[Any], data: st.DataObject
+) -> None:
+    """One worker runs undisturbed. Another is killed again and again in the middle of a flush, takes up at any earlier
+    offset with other batches, and ends with the same rows: the same cells, not only the same sums."""
+    calm, shaken = next(FRESH), next(FRESH)
+    calm_log, log = (log_of([as_value(one, source) for one in drawn]) for source in (calm, shaken))
+    run(warehouse, ingest_of(warehouse, calm), calm_log, batch=4)
+
+    stored = 0  # the offset that Kafka would be told
+    for _ in range(data.draw(st.integers(0, 3), label="kills")):
+        ingest = ingest_of(warehouse, shaken)
+        start = data.draw(st.integers(0, stored), label="taken up at")
+        end = data.draw(st.integers(start, len(log)), label="killed at")
+        flushes = [ingest.process(some) for some in cut(log[start:end], data.draw(st.integers(1, 9), label="batch"))]
+        for flush in flushes[:-1]:
+            warehouse.store(flush)
+        if flushes:
+            warehouse.store(flushes[-1], data.draw(st.sampled_from(TORN), label="tables that the last flush reached"))
+            stored = max(stored, end - flushes[-1].received)
+    start = data.draw(st.integers(0, stored), label="taken up at last")
+    run(warehouse, ingest_of(warehouse, shaken), log[start:], batch=data.draw(st.integers(1, 9), label="batch"))
+
+    assert renamed(warehouse.cells(shaken), shaken, calm) == warehouse.cells(calm)
+
+
+# In order, as the worker writes; and one that no order gives, since a server may lose what it did not sync.
+TORN = [TABLES[:number] for number in range(len(TABLES) + 1)] + [
+    ("usage_hourly", "ingest_ledger"),
+    ("usage_user_daily",),
+]
+
+
+def renamed(cells: Any, source: str, into: str) -> Any:
+    if isinstance(cells, dict):
+        return {key: renamed(value, source, into) for key, value in cells.items()}
+    if isinstance(cells, list):
+        return [renamed(value, source, into) for value in cells]
+    if isinstance(cells, bytes):
+        return cells.replace(source.encode(), into.encode())
+    return cells.replace(source, into) if isinstance(cells, str) else cells
+
+
+def test_an_id_repeated_inside_the_replayed_stretch_stays_one_call_and_its_repeats(
+    warehouse: Warehouse, source: str
+) -> None:
+    a, b = wire(f"{source}-a"), wire(f"{source}-b")
+    log = log_of([a, a, b, a, wire(f"{source}-a", model="gpt-4o"), b])
+    warehouse.store(ingest_of(warehouse, source).process(log[:3]), ("usage_events", "usage_hourly"))
+    run(warehouse, ingest_of(warehouse, source), log, batch=2)
+    (row,) = warehouse.rows("usage_hourly", source)
+    assert (row["calls"], row["duplicates"], row["input_tokens"]) == (2, 3, 2000)
+    assert len(warehouse.rows("usage_events", source)) == 2
+    (ledger,) = warehouse.rows("ingest_ledger", source)
+    assert (ledger["received"], ledger["stored"], ledger["duplicates"], ledger["dead_lettered"]) == (6, 2, 3, 1)
+
+
+class Fails:
+    """A reader that cannot answer its n-th question."""
+
+    def __init__(self, reader: Reader, *, at: int) -> None:
+        self.reader, self.left = reader, at
+
+    def frame(self, sql: str, **parameters: Any) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            raise WarehouseUnavailable(where="here", reason="down")
+        return self.reader.frame(sql, **parameters)
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+def test_a_batch_whose_look_up_failed_is_worked_out_again_to_the_same_rows(
+    warehouse: Warehouse, source: str, at: int
+) -> None:
+    old = rfc3339(NOW - timedelta(days=20))
+    run(warehouse, ingest_of(warehouse, source), log_of([wire(f"{source}-{n}", occurred_at=old) for n in range(3)]))
+    batch = log_of([wire(f"{source}-{n}", occurred_at=old) for n in range(2, 6)] + [wire(f"{source}-new")] * 2, first=3)
+    ingest = ingest_of(warehouse, source)
+    failing = Fails(warehouse.reader, at=at)
+    ingest._reader = failing  # type: ignore[assignment]  # the edge is faked, as it would fail
+    with pytest.raises(WarehouseUnavailable):
+        ingest.process(batch)
+    warehouse.store(ingest.process(batch))
+    rows = warehouse.rows("usage_hourly", source)
+    assert sorted((row["calls"], row["duplicates"]) for row in rows) == [(1, 1), (6, 1)]
+    assert sum(row["calls"] for row in warehouse.rows("usage_user_daily", source)) == 7
+    (ledger,) = warehouse.rows("ingest_ledger", source)
+    assert (ledger["received"], ledger["stored"], ledger["duplicates"]) == (9, 7, 2)
+
+
+# --- what a flush holds -----------------------------------------------------------------------------------------------
+
+
+def test_every_record_ends_in_exactly_one_place(warehouse: Warehouse, source: str) -> None:
+    here, stray = id_at_home_in(0, total=3), id_at_home_in(1, total=3)
+    values = [wire(here), wire(stray), b"junk", None, wire(here)]
+    flush = ingest_of(warehouse, source, [0], count=3).process(log_of(values))
+    assert (flush.received, flush.stored, flush.duplicates, len(flush.refusals), len(flush.forwards)) == (5, 1, 1, 2, 1)
+    assert flush.ledger.select("received", "stored", "duplicates", "dead_lettered", "forwarded").rows() == [
+        (5, 1, 1, 2, 1)
+    ]
+
+
+def test_money_is_exact_from_the_event_to_the_three_tables(warehouse: Warehouse, source: str) -> None:
+    values = [
+        wire(f"{source}-{n}", input_tokens=n, output_tokens=1, reported_cost_usd="0.000000000001", revenue_usd="0.1")
+        for n in range(1_000)
+    ]
+    run(warehouse, ingest_of(warehouse, source), log_of(values), batch=137)
+    expected = sum(Decimal(n) * Decimal("0.00000015") + Decimal("0.0000006") for n in range(1_000))  # gpt-4o-mini
+    sums = {
+        table: sum(row["cost_usd"] for row in warehouse.rows(table, source))
+        for table in ("usage_events", "usage_hourly", "usage_user_daily")
+    }
+    assert sums == dict.fromkeys(sums, expected)
+    assert warehouse.rows("usage_hourly", source)[0]["revenue_usd"] == Decimal(100)
+    events = warehouse.rows("usage_events", source)
+    assert {row["reported_cost_usd"] for row in events} == {Decimal("0.000000000001")}
+
+
+def test_an_unknown_model_has_no_cost_and_is_counted_apart(warehouse: Warehouse, source: str) -> None:
+    (flush,) = run(warehouse, ingest_of(warehouse, source), log_of([wire(f"{source}-a", model="nobody-knows")]))
+    assert flush.unpriced == {("openai", "nobody-knows"): 1}
+    (event,) = warehouse.rows("usage_events", source)
+    assert (event["cost_usd"], event["cost_status"]) == (None, "unpriced")
+    assert event["cost_reason"]
+    (hour,) = warehouse.rows("usage_hourly", source)
+    assert (hour["calls"], hour["unpriced_calls"], hour["cost_usd"]) == (1, 1, 0)
+
+
+def test_a_conflict_goes_to_the_dead_letters_and_the_first_stays_counted(warehouse: Warehouse, source: str) -> None:
+    values = [wire(f"{source}-a", input_tokens=1), wire(f"{source}-a", input_tokens=2)]
+    run(warehouse, ingest_of(warehouse, source), log_of(values))
+    (letter,) = warehouse.rows("dead_letters", source)
+    assert (letter["kind"], letter["request_id"], letter["source_offset"]) == ("conflict", f"{source}-a", 1)
+    assert letter["reason"].startswith(f"request_id: '{source}-a' was counted before with other content")
+    assert [row["input_tokens"] for row in warehouse.rows("usage_hourly", source)] == [1]
+
+
+def test_a_dead_letter_keeps_the_record_byte_for_byte(warehouse: Warehouse, source: str) -> None:
+    value, key = bytes(range(256)), b"\xff\x00key"
+    headers = [("trace", b"\x00\xff"), ("trace", b"twice"), ("nothing", None)]
+    record = FakeRecord(value, 0, 41, key=key, headers=headers)  # type: ignore[arg-type]  # Kafka has null values
+    (flush,) = run(warehouse, ingest_of(warehouse, source), [record])
+    row = warehouse.reader.frame(
+        "SELECT hex(value) AS value, hex(key) AS key, headers, source_partition, source_offset, received_at "
+        "FROM dead_letters FINAL WHERE source = {source:String}",
+        source=source,
+    ).row(0, named=True)
+    assert (bytes.fromhex(row["value"]), bytes.fromhex(row["key"])) == (value, key)
+    assert (row["source_partition"], row["source_offset"], row["received_at"]) == (0, 41, NOW)
+    kept = [(name, base64.b64decode(text)) for name, text in json.loads(row["headers"])]
+    assert kept == [("trace", b"\x00\xff"), ("trace", b"twice"), ("nothing", b"")]
+    message = dead_letter_message(flush.refusals[0], source=source)
+    assert (message.key, message.value, message.headers[:3]) == (key, value, headers)
+    assert dict(message.headers[3:]) == {
+        "costream-kind": b"malformed",
+        "costream-reason": flush.refusals[0].reason.encode(),
+        "costream-source": source.encode(),
+        "costream-partition": b"0",
+        "costream-offset": b"41",
+    }
+
+
+def test_changed_rows_are_published_whole_under_one_key_each(warehouse: Warehouse, source: str) -> None:
+    ingest = ingest_of(warehouse, source)
+    first, second = (
+        ingest.process(log_of([wire(f"{source}-{n}", feature='a"b\n'.strip(), revenue_usd="0.1")], first=n))
+        for n in (0, 1)
+    )
+    one, two = (published(flush) for flush in (first, second))
+    assert one.keys() == two.keys()
+    hours = [row for row in two.values() if row["table"] == "usage_hourly"]
+    assert [(row["calls"], Decimal(row["revenue_usd"]), row["feature"]) for row in hours] == [
+        (2, Decimal("0.2"), 'a"b')
+    ]
+    assert {row["version"] for row in two.values()} == {1 + total(first.hourly, "version")}
+
+
+def published(flush: Flush) -> dict[bytes | None, dict[str, Any]]:
+    return {message.key: json.loads(message.value or b"") for message in rollup_messages(flush)}
+
+
+def test_a_replay_publishes_its_rows_again_since_the_crash_may_have_come_before_that(
+    warehouse: Warehouse, source: str
+) -> None:
+    log = log_of([wire(f"{source}-a"), b"junk"])
+    (before,) = run(warehouse, ingest_of(warehouse, source), log)
+    again = ingest_of(warehouse, source).process(log)
+    assert published(again) == published(before)
+    assert len(again.refusals) == 1
+
+
+def test_a_batch_of_every_partition_is_sorted_out_partition_by_partition(warehouse: Warehouse, source: str) -> None:
+    ids = [f"{source}-{n}" for n in range(60)]
+    homes = [home_of(request_id, total=3) for request_id in ids]
+    offsets: Counter[int] = Counter()
+    records: list[FakeRecord] = []
+    for request_id, home in zip(ids, homes, strict=True):
+        records.append(FakeRecord(wire(request_id), home, offsets[home]))
+        offsets[home] += 1
+    run(warehouse, ingest_of(warehouse, source, range(3), count=3), records, batch=7)
+    calls = {row["source_partition"]: row["calls"] for row in warehouse.rows("usage_hourly", source)}
+    assert calls == dict(offsets)
