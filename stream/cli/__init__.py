@@ -21,10 +21,13 @@ COMMANDS: Final = {
     "demo": "demo:demo",
     "worker": "worker:worker",
     "replay": "replay:replay",
+    "query": "query:query",
+    "clickhouse": "clickhouse:clickhouse",
     "config": "config:config",
 }
 GROUPS: Final = {
     "topics": "topics",
+    "migrate": "migrate",
     "alerts": "alerts",
 }
 

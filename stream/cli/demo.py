@@ -83,7 +83,7 @@ def _hours(hours: pl.DataFrame) -> Table:
     table = Table.grid(padding=(0, 1))
     dearest = hours["cost_usd"].max() if hours.height else None
     for hour, cost in hours.tail(HOURS_SHOWN).iter_rows():
-        length = int(BAR_WIDTH * cost / dearest) if dearest else 0  # type: ignore[operator]  # a Decimal, as is cost
+        length = int(BAR_WIDTH * cost / dearest) if dearest else 0
         table.add_row(f"{hour:%Y-%m-%d %H:%M} UTC", f"{cost:>12,.6f} USD", Text("█" * length, style="green"))
     return table
 
