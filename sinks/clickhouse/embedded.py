@@ -53,7 +53,7 @@ class Engine:
     def __init__(self, folder: str) -> None:
         import chdb
 
-        self._open: Callable[[], Any] = partial(chdb.connect, folder)
+        self._connect: Callable[[], Any] = partial(chdb.connect, folder)
         self._keeper = self._open()  # keeps the engine alive between requests
         self._sessions: OrderedDict[str, tuple[Any, threading.Lock]] = OrderedDict()
         self._lock = threading.Lock()
@@ -81,6 +81,12 @@ class Engine:
                 handle.close()
             self._sessions.clear()
             self._keeper.close()
+
+    def _open(self) -> Any:
+        """A handle that understands what a server does: chDB by itself takes a bare expression for a SELECT."""
+        handle = self._connect()
+        handle.query("SET implicit_select = 0")
+        return handle
 
     def _value(self, sql: str) -> str:
         return bytes(self._keeper.query(sql, "TabSeparatedRaw").bytes()).decode().strip()
@@ -162,10 +168,11 @@ def _query(handle: Any, request: Request, canonical: str) -> Answer:
         if inserts and not request.read_only:
             handle.query("SET input_format_values_interpret_expressions = DEFAULT")
     if inserts:
-        return Answer(b"", "", {"written_rows": str(result.rows_read())})
+        written = {"written_rows": str(result.rows_written()), "written_bytes": str(result.bytes_written())}
+        return Answer(b"", "", written)
     named = LAST_FORMAT.search(canonical)
     shape = (named[1] if named else request.format) if HAS_RESULT.match(canonical) else ""
-    summary = {"read_rows": str(result.rows_read()), "read_bytes": str(result.bytes_read())}
+    summary = {"read_rows": str(result.storage_rows_read()), "read_bytes": str(result.storage_bytes_read())}
     return Answer(bytes(result.bytes() or b""), shape, summary)
 
 

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX: Final = 512 * 1024 * 1024  # a batch of 60,000 events is about 30 MB; this bounds a mistake or a bomb
 THREADS: Final = 4  # queries at once; the engine uses threads of its own in each
-STOP_SECONDS_MAX: Final = 5  # what a running query gets to finish after SIGTERM
+STOP_SECONDS_MAX: Final = 3  # what a running query gets to finish after SIGTERM, and its thread after that
 COMPRESS_BYTES_MIN: Final = 1_024  # below this, compressing costs more than it saves
 
 # Parameters of the protocol; every other one, param_* aside, is a setting.
@@ -112,22 +112,24 @@ async def _serve(folder: str, host: str, port: int, tokens: Tokens, on_ready: Ca
         access_log=None,  # queries carry data and passwords
         shutdown_timeout=STOP_SECONDS_MAX,
     )
-    await runner.setup()
-    site = web.TCPSite(runner, host, port)
-    await site.start()
-    address = f"http://{host}:{runner.addresses[0][1]}"
-    log.info("clickhouse_endpoint_ready", address=address, folder=folder)
-    on_ready(address)
-    await _until_told_to_stop()
-    await runner.cleanup()
-    await _close(engine, pool)
+    stop = _stop_signal()
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, host, port).start()
+        address = f"http://{host}:{runner.addresses[0][1]}"
+        log.info("clickhouse_endpoint_ready", address=address, folder=folder)
+        on_ready(address)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        await _close(engine, pool)
 
 
-async def _until_told_to_stop() -> None:
+def _stop_signal() -> asyncio.Event:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop
 
 
 async def _close(engine: Engine, pool: ThreadPoolExecutor) -> None:

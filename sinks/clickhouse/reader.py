@@ -26,6 +26,7 @@ class Reader:
     """Runs SELECT statements; safe to use from many threads. It sends no settings, so a read-only user will do."""
 
     def __init__(self, address: ClickHouseAddress) -> None:
+        self.address = address
         self._clients = Clients(address, settings=READ_SETTINGS)
 
     def frame(self, sql: str, **parameters: Any) -> pl.DataFrame:

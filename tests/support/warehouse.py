@@ -44,8 +44,9 @@ serve(sys.argv[1], port=int(sys.argv[2]), tokens=tokens, on_ready=lambda address
 class Endpoint:
     """`costream clickhouse` as a child process. ``start`` returns once it answers; the port never changes."""
 
-    def __init__(self, folder: Path, *, write_token: str = "", read_token: str = "") -> None:
+    def __init__(self, folder: Path, *, write_token: str = "", read_token: str = "", errors: int | None = None) -> None:
         self.folder, self.write_token, self.read_token = folder, write_token, read_token
+        self.errors = errors  # where its standard error goes, as subprocess takes it; None is ours
         self.port = free_port()
         self.process: subprocess.Popen[str] | None = None
 
@@ -63,9 +64,13 @@ class Endpoint:
             self.url, database=database, password=self.write_token if password is None else password
         )
 
+    def unmade(self) -> ClickHouseAddress:
+        """The address of a database that does not exist yet."""
+        return self.address(f"test_{uuid4().hex[:12]}")
+
     def fresh(self) -> ClickHouseAddress:
         """The address of a new database with every table and view."""
-        return migrated(self.address(f"test_{uuid4().hex[:12]}"))
+        return migrated(self.unmade())
 
     def start(self) -> Self:
         environment = os.environ | {"WRITE_TOKEN": self.write_token, "READ_TOKEN": self.read_token}
@@ -73,11 +78,16 @@ class Endpoint:
             [sys.executable, "-c", SERVE, str(self.folder), str(self.port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self.errors,
             text=True,
             env=environment,
             cwd=ROOT,
         )
-        self._wait_until_ready(self.process)
+        try:
+            self._wait_until_ready(self.process)
+        except AssertionError:
+            self.process = None
+            raise
         return self
 
     def stop(self) -> int:
@@ -130,7 +140,7 @@ class Endpoint:
                 if line.startswith("ready"):
                     return
         process.kill()
-        raise AssertionError(f"the ClickHouse endpoint did not start: exit status {process.wait(STOP_MAX_S)}")
+        raise AssertionError(f"the ClickHouse endpoint did not start: exit status {Endpoint._ended(process)}")
 
 
 class Embedded:
@@ -139,9 +149,13 @@ class Embedded:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    def unmade(self) -> ClickHouseAddress:
+        """The address of a database that does not exist yet."""
+        return ClickHouseAddress(f"chdb://{self.folder}", database=f"test_{uuid4().hex[:12]}")
+
     def fresh(self) -> ClickHouseAddress:
         """The address of a new database with every table and view."""
-        return migrated(ClickHouseAddress(f"chdb://{self.folder}", database=f"test_{uuid4().hex[:12]}"))
+        return migrated(self.unmade())
 
 
 def migrated(address: ClickHouseAddress) -> ClickHouseAddress:

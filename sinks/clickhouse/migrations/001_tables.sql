@@ -1,6 +1,7 @@
 -- One row per request_id: ReplacingMergeTree keeps one of identical copies, and a re-pricing (higher price_rev) beats a
 -- redelivery. Everything in ORDER BY and PARTITION BY comes from the event itself and never changes.
--- Weekly partitions: one insert may touch at most 100, and whole parts drop when they expire.
+-- Weekly partitions: one insert may touch at most 100. A row goes within a day of its 90th: the one week that is expiring
+-- is rewritten twice a day; dropping only whole parts would keep personal data up to a week longer.
 CREATE TABLE IF NOT EXISTS usage_events (
   occurred_at DateTime64(3, 'UTC') CODEC(T64, ZSTD(1)),
   request_id String CODEC(ZSTD(1)),
@@ -43,7 +44,7 @@ CREATE TABLE IF NOT EXISTS usage_events (
 PARTITION BY toMonday(occurred_at)
 ORDER BY (toStartOfHour(occurred_at), model, feature, request_id)
 TTL toDateTime(occurred_at) + INTERVAL 90 DAY
-SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS ttl_only_drop_parts = 0, merge_with_ttl_timeout = 43200, fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- Full state per (hour, dimensions, source, partition). version = price_rev << 48 | last applied offset: an event at or
 -- below a row's version has been applied to it, so any replay is a no-op, row by row. Sums are signed because a
@@ -135,7 +136,7 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 PARTITION BY toMonday(received_at)
 ORDER BY (source, source_partition, source_offset)
 TTL toDateTime(received_at) + INTERVAL 90 DAY
-SETTINGS ttl_only_drop_parts = 1, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS ttl_only_drop_parts = 0, merge_with_ttl_timeout = 43200, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS alerts (
   alert_id String,

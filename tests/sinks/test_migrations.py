@@ -1,0 +1,162 @@
+"""The schema's way up and down, from nothing and from every version in between, with rows in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sinks.clickhouse import migrate
+from sinks.clickhouse.connect import ClickHouseAddress, create_database, open_client
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
+from sinks.errors import DataWouldBeLost, WarehouseRefused
+from tests.support.warehouse import drop_database
+from tests.support.warehouse_rows import PICO, events, hourly, this_hour
+
+VERSIONS = [1, 2]
+
+
+@pytest.fixture(params=["embedded", "http"])
+def empty(request: pytest.FixtureRequest) -> Iterator[ClickHouseAddress]:
+    """A database that does not exist yet."""
+    name = "clickhouse_embedded" if request.param == "embedded" else "clickhouse_endpoint"
+    address: ClickHouseAddress = request.getfixturevalue(name).unmade()
+    yield address
+    drop_database(address)
+
+
+def states(address: ClickHouseAddress) -> list[str]:
+    return [row.state for row in migrate.status(address)]
+
+
+def stored(address: ClickHouseAddress) -> int:
+    reader = Reader(address)
+    count = reader.frame("SELECT count() AS n FROM usage_events")["n"][0]
+    reader.close()
+    return int(count)
+
+
+def store_an_event(address: ClickHouseAddress) -> None:
+    writer = Writer(address)
+    writer.insert("usage_events", events([{}]))
+    writer.insert("usage_hourly", hourly([{}]))
+    writer.close()
+
+
+def test_up_from_nothing_makes_everything_and_again_changes_nothing(empty: ClickHouseAddress) -> None:
+    assert states(empty) == ["pending", "pending"]
+    assert migrate.up(empty) == VERSIONS
+    assert migrate.up(empty) == []
+    assert states(empty) == ["applied", "applied"]
+    assert all(row.applied_at is not None for row in migrate.status(empty))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_up_from_every_earlier_version_keeps_its_rows(empty: ClickHouseAddress, version: int) -> None:
+    migrate.up(empty, target=version)
+    store_an_event(empty)
+    assert migrate.up(empty) == [later for later in VERSIONS if later > version]
+    assert stored(empty) == 1
+
+
+def test_down_undoes_the_last_and_keeps_the_rows(empty: ClickHouseAddress) -> None:
+    migrate.up(empty)
+    store_an_event(empty)
+    assert migrate.down(empty) == [2]
+    assert states(empty) == ["applied", "pending"]
+    assert stored(empty) == 1
+    assert migrate.up(empty) == [2]
+    assert stored(empty) == 1
+
+
+def test_tables_go_only_when_that_is_asked_for(empty: ClickHouseAddress) -> None:
+    migrate.up(empty)
+    store_an_event(empty)
+    with pytest.raises(DataWouldBeLost, match="nothing was changed"):
+        migrate.down(empty, steps=2)
+    assert states(empty) == ["applied", "applied"]
+    assert stored(empty) == 1
+    assert migrate.down(empty, steps=2, drop_data=True) == [2, 1]
+    left = open_client(empty).query("SELECT name FROM system.tables WHERE database = currentDatabase()").result_rows
+    assert left == [("schema_versions",)]
+
+
+def test_down_of_nothing_does_nothing(empty: ClickHouseAddress) -> None:
+    assert migrate.down(empty) == []
+
+
+def test_a_run_that_broke_off_is_completed_by_the_next(empty: ClickHouseAddress) -> None:
+    create_database(empty)
+    client = open_client(empty)
+    first = re.sub(r"--[^\n]*", "", (migrate.FOLDER / "001_tables.sql").read_text()).split(";")[0]
+    client.command(first)  # then the power went, before the version was recorded
+    client.close()
+    assert migrate.up(empty) == VERSIONS
+
+
+def test_a_migration_changed_after_it_ran_is_refused(
+    empty: ClickHouseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate.up(empty)
+    for file in migrate.FOLDER.glob("*.sql"):
+        (tmp_path / file.name).write_text(file.read_text() + "-- changed\n")
+    monkeypatch.setattr(migrate, "FOLDER", tmp_path)
+    assert states(empty) == ["md5-mismatch", "md5-mismatch"]
+    with pytest.raises(WarehouseRefused, match="md5 is not equal"):
+        migrate.up(empty)
+
+
+def test_an_unknown_target_is_refused(empty: ClickHouseAddress) -> None:
+    with pytest.raises(WarehouseRefused, match="99"):
+        migrate.up(empty, target=99)
+
+
+def test_every_migration_has_its_way_down() -> None:
+    ups = {file.name.split("_")[0] for file in migrate.FOLDER.glob("*.sql") if not file.name.endswith(".down.sql")}
+    downs = {file.name.split("_")[0] for file in migrate.FOLDER.glob("*.down.sql")}
+    assert ups == downs
+
+
+@pytest.mark.parametrize(
+    ("table", "expires"),
+    [
+        ("usage_events", "TTL toDateTime(occurred_at) + toIntervalDay(90)"),
+        ("dead_letters", "TTL toDateTime(received_at) + toIntervalDay(90)"),
+        ("usage_hourly", "TTL hour + toIntervalYear(1)"),
+        ("usage_user_daily", "TTL day + toIntervalYear(1)"),
+        ("alerts", "TTL window_start + toIntervalYear(1)"),
+    ],
+)
+def test_raw_rows_are_kept_90_days_and_aggregates_a_year(empty: ClickHouseAddress, table: str, expires: str) -> None:
+    migrate.up(empty)
+    ddl = str(open_client(empty).query(f"SHOW CREATE TABLE {table}").result_rows[0][0])
+    assert expires in ddl
+
+
+def test_a_raw_row_goes_after_90_days_and_its_hour_stays(writer: Writer, reader: Reader) -> None:
+    ages = {"old": 91, "young": 89}
+    at = {name: this_hour() - timedelta(days=days) for name, days in ages.items()}
+    writer.insert("usage_events", events([{"request_id": name, "occurred_at": at[name]} for name in ages]))
+    writer.insert("usage_hourly", hourly([{"hour": this_hour() - timedelta(days=100), "cost_pico": 7}]))
+    client = open_client(reader.address)
+    client.command("OPTIMIZE TABLE usage_events FINAL")
+    client.command("OPTIMIZE TABLE usage_hourly FINAL")
+    client.close()
+    assert reader.frame("SELECT request_id FROM usage_events")["request_id"].to_list() == ["young"]
+    assert reader.frame("SELECT cost_usd FROM daily_cost")["cost_usd"].to_list() == [7 * PICO]
+
+
+def test_every_table_survives_a_power_cut_and_repeated_rows(empty: ClickHouseAddress) -> None:
+    migrate.up(empty)
+    tables = open_client(empty).query(
+        "SELECT name, engine, create_table_query FROM system.tables WHERE database = currentDatabase() "
+        "AND engine LIKE '%MergeTree' AND name != 'schema_versions'"
+    )
+    assert len(tables.result_rows) == 7
+    for name, engine, ddl in tables.result_rows:
+        assert engine == "ReplacingMergeTree", name
+        assert "fsync_after_insert = 1, fsync_part_directory = 1" in ddl, name

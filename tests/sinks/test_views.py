@@ -1,0 +1,250 @@
+"""The views' figures against sums made by hand."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+
+from sinks.clickhouse.connect import ClickHouseAddress, open_client
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
+from tests.support.warehouse_rows import events, hourly, this_hour, user_daily
+
+CENT = 10_000_000_000  # in 1e-12 USD
+
+
+def rows(reader: Reader, sql: str) -> list[dict[str, Any]]:
+    return reader.frame(sql).to_dicts()
+
+
+def test_sources_and_partitions_sum_into_one_row_per_hour_and_dimensions(writer: Writer, reader: Reader) -> None:
+    state = [
+        {"source_partition": 0, "calls": 5, "cost_pico": 5, "version": 9, "quantities": {"images": Decimal(1)}},
+        {"source_partition": 0, "calls": 4, "cost_pico": 4, "version": 8},  # an earlier state of the row above
+        {"source_partition": 1, "calls": 2, "cost_pico": 2, "quantities": {"images": Decimal("0.5")}},
+        {"source": "topic-2", "calls": 1, "cost_pico": 1},
+        {"source": "correction", "calls": -1, "cost_pico": -1},
+    ]
+    writer.insert("usage_hourly", hourly(state))
+    (row,) = rows(reader, "SELECT calls, cost_usd, quantities, input_tokens FROM hourly")
+    assert row["calls"] == 5 + 2 + 1 - 1
+    assert row["cost_usd"] == Decimal("0.000000000007")
+    assert row["quantities"] == {"images": Decimal("1.5")}
+    assert row["input_tokens"] == 400
+
+
+def test_user_daily_sums_partitions(writer: Writer, reader: Reader) -> None:
+    writer.insert("usage_user_daily", user_daily([{"cost_pico": 3}, {"source_partition": 1, "unpriced_calls": 1}]))
+    (row,) = rows(reader, "SELECT user_id, calls, unpriced_calls, cost_usd FROM user_daily")
+    assert row == {"user_id": "u-1", "calls": 2, "unpriced_calls": 1, "cost_usd": Decimal("0.000001000003")}
+
+
+def test_an_average_divides_by_the_priced_calls_alone_and_shows_the_others(writer: Writer, reader: Reader) -> None:
+    known = {"feature": "chatbot", "calls": 3, "unpriced_calls": 1, "cost_pico": 4 * CENT}  # 0.01, 0.03, unknown
+    unknown = {"feature": "search", "calls": 2, "unpriced_calls": 2, "cost_pico": 0}
+    writer.insert("usage_hourly", hourly([known, unknown]))
+    first, second = rows(reader, "SELECT * FROM feature_cost_summary")
+    assert (first["feature"], first["call_count"], first["unpriced_calls"]) == ("chatbot", 3, 1)
+    assert (first["total_cost"], first["avg_cost_per_call"]) == (Decimal("0.04"), Decimal("0.02"))
+    assert first["cost_share"] == 1
+    assert (second["feature"], second["avg_cost_per_call"], second["unpriced_calls"]) == ("search", None, 2)
+
+
+def test_shares_are_of_the_whole_and_the_dearest_comes_first(writer: Writer, reader: Reader) -> None:
+    costs = {"a": 1, "b": 6, "c": 1}
+    state = [{"provider": name, "task_type": name, "feature": name, "cost_pico": n * CENT} for name, n in costs.items()]
+    writer.insert("usage_hourly", hourly(state))
+    for view, column in {"provider_cost_summary": "provider", "task_type_cost_summary": "task_type"}.items():
+        found = rows(reader, f"SELECT * FROM {view}")
+        assert [row[column] for row in found] == ["b", "a", "c"]
+        assert [row["cost_share"] for row in found] == [Decimal("0.75"), Decimal("0.125"), Decimal("0.125")]
+        assert [row["total_cost"] for row in found] == [Decimal("0.06"), Decimal("0.01"), Decimal("0.01")]
+        assert {row["call_count"] for row in found} == {1}
+
+
+def test_a_summary_without_any_cost_has_no_share_rather_than_an_error(writer: Writer, reader: Reader) -> None:
+    writer.insert("usage_hourly", hourly([{"cost_pico": 0, "unpriced_calls": 1}]))
+    (row,) = rows(reader, "SELECT * FROM feature_cost_summary")
+    assert (row["cost_share"], row["avg_cost_per_call"]) == (None, None)
+
+
+def test_summaries_hold_the_last_30_days_and_nothing_before(writer: Writer, reader: Reader) -> None:
+    edge = this_hour() - timedelta(days=30)
+    state = [{"hour": edge + timedelta(hours=1), "calls": 1}, {"hour": edge - timedelta(hours=1), "calls": 10}]
+    writer.insert("usage_hourly", hourly(state))
+    assert [row["call_count"] for row in rows(reader, "SELECT * FROM feature_cost_summary")] == [1]
+
+
+def test_the_monitor_shows_this_hour_first_and_nothing_older_than_24_hours(writer: Writer, reader: Reader) -> None:
+    hours = [this_hour() - timedelta(hours=back) for back in range(30)]
+    writer.insert("usage_hourly", hourly([{"hour": hour, "cost_pico": 1, "unpriced_calls": 1} for hour in hours]))
+    found = rows(reader, "SELECT * FROM realtime_cost_monitor")
+    # Between writing and reading the clock may strike: then a new hour has begun and one has fallen out.
+    assert [row["hour"] for row in found] in (hours[:24], hours[:23])
+    assert found[0]["cumulative_cost_usd"] == sum((row["cost_usd"] for row in found), Decimal())
+    assert {row["unpriced_calls"] for row in found} == {1}
+
+
+def test_the_cost_by_hour_is_newest_first(writer: Writer, reader: Reader) -> None:
+    hours = [this_hour() - timedelta(hours=back) for back in range(3)]
+    state = [{"hour": hour, "feature": name, "cost_pico": 1} for hour in hours for name in "ab"]
+    writer.insert("usage_hourly", hourly(state))
+    found = rows(reader, "SELECT * FROM hourly_cost")
+    assert [row["hour"] for row in found] == hours
+    assert {(row["call_count"], row["hourly_cost"]) for row in found} == {(2, Decimal("0.000000000002"))}
+
+
+def test_failure_rates_and_durations_divide_by_what_they_are_about(writer: Writer, reader: Reader) -> None:
+    spread = [{"source_partition": p, "calls": 50, "errors": e} for p, e in ((0, 2), (1, 3))]
+    timed = {"duration_ms": 100, "duration_calls": 8}  # the other calls said nothing about their duration
+    writer.insert("usage_hourly", hourly([spread[0] | timed, spread[1]]))
+    for view in ("model_performance_summary", "feature_performance_summary"):
+        (row,) = rows(reader, f"SELECT * FROM {view}")
+        assert (row["call_count"], row["failures"], row["failure_rate"]) == (100, 5, Decimal("0.05"))
+        assert row["avg_duration_ms"] == Decimal("12.5")
+
+
+def test_per_model_calls_and_tokens_by_hour_and_cost_by_day_are_exact_sums(writer: Writer, reader: Reader) -> None:
+    start = this_hour().replace(hour=0) - timedelta(days=1)
+    state = [
+        {"hour": start + timedelta(hours=h), "model": model, "feature": feature, "cost_pico": h * 7 + 1}
+        for h in range(24)
+        for model in ("m1", "m2")
+        for feature in ("f1", "f2")
+    ]
+    writer.insert("usage_hourly", hourly(state))
+    tokens = rows(reader, "SELECT * FROM hourly_calls_tokens_by_model")
+    assert len(tokens) == 48
+    assert {(row["calls"], row["input_tokens"], row["output_tokens"]) for row in tokens} == {(2, 200, 20)}
+    day_cost = Decimal(2 * sum(h * 7 + 1 for h in range(24))).scaleb(-12)
+    for view in ("daily_cost_by_model", "daily_cost_by_provider"):
+        assert {row["cost_usd"] for row in rows(reader, f"SELECT * FROM {view}")} <= {day_cost, 2 * day_cost}
+    assert [row["model"] for row in rows(reader, "SELECT * FROM daily_cost_by_model")] == ["m1", "m2"]
+    by_hour = sum((row["cost_usd"] for row in tokens if row["model"] == "m1"), Decimal())
+    assert by_hour == day_cost
+
+
+def test_a_month_is_the_sum_of_its_days_and_a_day_of_its_hours(writer: Writer, reader: Reader) -> None:
+    hours = [this_hour() - timedelta(hours=7 * back) for back in range(250)]  # ten weeks and more
+    amounts = {hour: 10**15 + 3**index % 1_000_003 for index, hour in enumerate(hours)}
+    writer.insert("usage_hourly", hourly([{"hour": hour, "cost_pico": pico} for hour, pico in amounts.items()]))
+    for view, column, period in (
+        ("daily_cost", "day", lambda hour: hour.date()),
+        ("weekly_cost", "week", lambda hour: hour.date() - timedelta(days=hour.weekday())),
+        ("monthly_cost", "month", lambda hour: hour.date().replace(day=1)),
+    ):
+        found = {row[column]: row["cost_usd"] for row in rows(reader, f"SELECT * FROM {view}")}
+        expected: dict[Any, int] = {}
+        for hour, pico in amounts.items():
+            expected[period(hour)] = expected.get(period(hour), 0) + pico
+        assert found == {key: Decimal(pico).scaleb(-12) for key, pico in expected.items()}
+
+
+def test_one_users_spending_is_a_row_per_model_dearest_first_within_the_period(writer: Writer, reader: Reader) -> None:
+    mine = [{"request_id": f"r-{i}", "user_id": "u-1", "model": f"m{i % 3}", "cost_pico": i} for i in range(9)]
+    other = [
+        {"request_id": "unknown", "user_id": "u-1", "model": "m2", "cost_pico": None, "cost_status": "unpriced"},
+        {"request_id": "theirs", "user_id": "u-2", "cost_pico": 99},
+        {"request_id": "old", "user_id": "u-1", "occurred_at": this_hour() - timedelta(hours=26)},
+    ]
+    writer.insert("usage_events", events(mine + other))
+    found = rows(reader, "SELECT * FROM user_cost_summary(user_id = 'u-1', period_hours = 24)")
+    assert [row["model"] for row in found] == ["m2", "m1", "m0"]
+    assert (found[0]["total_calls"], found[0]["unpriced_calls"]) == (4, 1)
+    assert found[0]["total_cost"] == Decimal(2 + 5 + 8).scaleb(-12)
+    assert (found[0]["total_input_tokens"], found[0]["total_output_tokens"]) == (400, 40)
+    assert rows(reader, "SELECT * FROM user_cost_summary(user_id = 'nobody', period_hours = 24)") == []
+
+
+def test_calls_without_a_price_and_with_a_part_of_one_are_listed_with_the_reason(
+    writer: Writer, reader: Reader
+) -> None:
+    unknown = {"cost_pico": None, "cost_status": "unpriced", "cost_reason": "no price for model 'x'", "model": "x"}
+    partial = {"cost_pico": 5, "cost_status": "partial", "cost_reason": "no price for images"}
+    known = {"request_id": "known"}
+    writer.insert("usage_events", events([unknown | {"request_id": f"r-{i}"} for i in range(3)] + [partial, known]))
+    (row,) = rows(reader, "SELECT * FROM unknown_cost_calls")
+    assert (row["model"], row["cost_reason"], row["calls"], row["tokens"]) == ("x", "no price for model 'x'", 3, 330)
+    (row,) = rows(reader, "SELECT * FROM partial_cost_calls")
+    assert (row["cost_reason"], row["calls"], row["cost_usd"]) == ("no price for images", 1, Decimal("0.000000000005"))
+
+
+def test_events_that_clients_dropped_are_summed_from_their_own_reports(writer: Writer, reader: Reader) -> None:
+    report = {"provider": "costream", "model": "dropped-events", "feature": "checkout", "unpriced_calls": 1}
+    state = [
+        report | {"source_partition": p, "quantities": {"dropped_events": Decimal(n)}} for p, n in ((0, 40), (1, 2))
+    ]
+    writer.insert("usage_hourly", hourly([*state, {}]))
+    (row,) = rows(reader, "SELECT * FROM dropped_events")
+    assert (row["feature"], row["reports"], row["dropped_events"]) == ("checkout", 2, 42)
+
+
+def test_no_view_holds_money_or_anything_else_as_a_float(reader: Reader) -> None:
+    floats = reader.frame(
+        "SELECT table, name, type FROM system.columns WHERE database = currentDatabase() AND type LIKE '%Float%'"
+    )
+    assert floats.rows() == []
+
+
+def test_every_view_with_a_cost_shows_the_unpriced_calls_beside_it(reader: Reader) -> None:
+    columns = reader.frame(
+        "SELECT table, groupArray(name) AS names FROM system.columns WHERE database = currentDatabase() AND table IN "
+        "(SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View') GROUP BY table"
+    )
+    about_single_calls = {"partial_cost_calls"}  # its calls are priced in part by definition
+    bare = [
+        table
+        for table, names in columns.rows()
+        if any(name in ("cost_usd", "total_cost", "hourly_cost") for name in names) and "unpriced_calls" not in names
+    ]
+    assert columns.height > 10
+    assert set(bare) == about_single_calls
+
+
+# --- reading a small part --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ninety_days(writer: Writer) -> None:
+    hours = [this_hour() - timedelta(hours=back) for back in range(89 * 24)]
+    names = [f"r-{back}-{i}" for back in range(len(hours)) for i in range(20)]
+    frame = events([{}]).drop("request_id", "occurred_at")
+    many = pl.DataFrame({"request_id": names, "occurred_at": [hour for hour in hours for _ in range(20)]})
+    moment = pl.col("occurred_at").cast(pl.Datetime("ms", "UTC"))
+    writer.insert("usage_events", many.with_columns(moment).join(frame, how="cross"))
+    writer.insert("usage_hourly", hourly([{"hour": hour} for hour in hours]))
+
+
+@pytest.mark.usefixtures("ninety_days")
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT sum(cost_usd) FROM usage_events FINAL WHERE occurred_at >= now('UTC') - INTERVAL 24 HOUR",
+        "SELECT * FROM user_cost_summary(user_id = 'u-1', period_hours = 24)",
+        "SELECT * FROM realtime_cost_monitor",
+        "SELECT sum(cost_usd) FROM hourly WHERE hour >= now('UTC') - INTERVAL 24 HOUR",
+    ],
+)
+def test_the_last_24_hours_of_90_days_read_a_small_part_by_the_sort_key(reader: Reader, sql: str) -> None:
+    plan = reader.frame(f"EXPLAIN indexes = 1 {sql}")["explain"].to_list()
+    assert any("PrimaryKey" in line for line in plan)
+    read, total = parts(plan)
+    assert read * 4 <= total, "\n".join(plan)
+
+
+def parts(plan: list[str]) -> tuple[int, int]:
+    """Parts left after the last index, and parts before the first."""
+    counts = [line.split("Parts:")[1].split("/") for line in plan if "Parts:" in line and "/" in line]
+    return int(counts[-1][0]), int(counts[0][1])
+
+
+def test_the_newest_hour_includes_what_was_stored_a_moment_ago(address: ClickHouseAddress, writer: Writer) -> None:
+    writer.insert("usage_hourly", hourly([{"calls": 7}]))
+    client = open_client(address)
+    newest: datetime = client.query("SELECT max(hour) FROM realtime_cost_monitor").result_rows[0][0]
+    client.close()
+    assert newest.replace(tzinfo=this_hour().tzinfo) == this_hour()
