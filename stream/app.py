@@ -70,7 +70,8 @@ class Worker:
         self.patience = Patience(self.telemetry.stalled)
         address = warehouse_address(settings)
         self._reader, self._writer = Reader(address), Writer(address)
-        self._outbox = Outbox(kafka_config(settings))
+        # Two, since a flush waits for all that a producer has: the stages must not wait for one another.
+        self._outbox, self._alert_outbox = (Outbox(kafka_config(settings)) for _ in range(2))
         self._ingest = Ingest(
             reader=self._reader,
             book=PriceBook.bundled(),
@@ -167,6 +168,9 @@ class Worker:
         }
         for outcome, records in outcomes.items():
             self.telemetry.records.labels(outcome).inc(records)
+        if flush.replayed:
+            self.telemetry.replayed.inc(flush.replayed)
+            log.info("delivered again", records=flush.replayed, next="applied only where they were not yet")
         for (provider, model), calls in flush.unpriced.items():
             self.telemetry.unpriced_calls(provider, model, calls)
         self._measure_memory()
@@ -208,7 +212,7 @@ class Worker:
         )
 
     def _publish_alerts(self, alerts: Any) -> None:
-        publish_alerts(self._outbox, self._settings.topic(ALERTS), alerts)
+        publish_alerts(self._alert_outbox, self._settings.topic(ALERTS), alerts)
 
     # --- Faust ---
 

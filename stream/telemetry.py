@@ -26,6 +26,12 @@ class Telemetry:
             ["outcome"],
             registry=self.registry,
         )
+        self.replayed = Counter(
+            "costream_replayed_records",
+            "Records delivered again after they had been stored; they change nothing. Some after a restart or a "
+            "rebalance are normal; rising steadily: offsets are not being committed.",
+            registry=self.registry,
+        )
         self.unpriced = Counter(
             "costream_unpriced_calls",
             "Calls stored without a known cost. Rising: a model or provider that the price table does not have.",
