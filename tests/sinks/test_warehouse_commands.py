@@ -1,0 +1,151 @@
+"""The commands around the warehouse, as a person runs them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.writer import Writer
+from stream.cli import clickhouse, migrate, query
+from tests.support.warehouse import Endpoint, drop_database
+from tests.support.warehouse_rows import events, hourly
+
+app = typer.Typer()
+app.add_typer(migrate.app, name="migrate")
+app.command("query")(query.query)
+app.command("clickhouse")(clickhouse.clickhouse)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture
+def configured(clickhouse_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> ClickHouseAddress:
+    """The commands' settings name a database that does not exist yet."""
+    address = clickhouse_endpoint.unmade()
+    monkeypatch.setenv("COSTREAM_CLICKHOUSE_URL", address.url)
+    monkeypatch.setenv("COSTREAM_CLICKHOUSE_DATABASE", address.database)
+    return address
+
+
+@pytest.fixture
+def filled(configured: ClickHouseAddress) -> ClickHouseAddress:
+    assert run("migrate", "up").exit_code == 0
+    writer = Writer(configured)
+    writer.insert(
+        "usage_events", events([{"request_id": "r-1", "cost_pico": 1}, {"request_id": "x", "cost_pico": None}])
+    )
+    writer.insert("usage_hourly", hourly([{"cost_pico": 1}]))
+    writer.close()
+    return configured
+
+
+def test_migrate_up_status_down_and_up_again(configured: ClickHouseAddress) -> None:
+    assert run("migrate", "up").output == "applied: 1, 2\n"
+    assert run("migrate", "up").output == "applied: nothing to do\n"
+    rows = json.loads(run("migrate", "status", "--json").output)
+    assert [(row["version"], row["state"]) for row in rows] == [(1, "applied"), (2, "applied")]
+    assert "002_views" in run("migrate", "status").output
+    assert json.loads(run("migrate", "down", "--json").output) == {"undone": [2]}
+    kept = run("migrate", "down")
+    assert kept.exit_code == 1
+    assert "--drop-data" in kept.stderr
+    assert run("migrate", "down", "--drop-data").output == "undone: 1\n"
+    drop_database(configured)
+
+
+@pytest.mark.usefixtures("filled")
+def test_query_prints_exact_amounts_in_every_form() -> None:
+    sql = "SELECT request_id, cost_usd, occurred_at > '2020-01-01' AS recent FROM usage_events ORDER BY request_id"
+    rows = json.loads(run("query", sql, "--json").output)
+    assert [(row["request_id"], row["cost_usd"]) for row in rows] == [("r-1", "0.000000000001"), ("x", None)]
+    table = list(csv.DictReader(io.StringIO(run("query", sql, "--csv").output)))
+    assert [row["cost_usd"] for row in table] == ["0.000000000001", "\\N"]
+    assert "0.000000000001" in run("query", sql).output
+    assert run("query", "SELECT 1 WHERE 0").output == "no rows\n"
+    assert json.loads(run("query", "SELECT 1 WHERE 0", "--json").output) == []
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    ("arguments", "says", "status"),
+    [
+        (("TRUNCATE TABLE usage_events",), "readonly", 1),
+        (("SELECT * FROM nowhere",), "nowhere", 1),
+        (("SELEC 1",), "Syntax error", 1),
+        (("SELECT 1", "--json", "--csv"), "exclude each other", 2),
+    ],
+)
+def test_a_mistake_in_a_question_is_said_without_a_traceback(
+    arguments: tuple[str, ...], says: str, status: int
+) -> None:
+    result = run("query", *arguments)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_question_before_the_first_migration_names_the_remedy() -> None:
+    assert "costream migrate up" in run("query", "SELECT 1").stderr
+
+
+def test_a_warehouse_that_is_down_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSTREAM_CLICKHOUSE_URL", "http://127.0.0.1:1")
+    for command in (("query", "SELECT 1"), ("migrate", "up"), ("migrate", "status")):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert "does not answer" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_an_address_that_is_none_is_a_wrong_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSTREAM_CLICKHOUSE_URL", "localhost")
+    result = run("query", "SELECT 1")
+    assert (result.exit_code, "COSTREAM_CLICKHOUSE_URL" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "command", [["query"], ["clickhouse"], ["migrate", "up"], ["migrate", "down"], ["migrate", "status"]]
+)
+def test_every_command_explains_itself_with_an_example(command: list[str]) -> None:
+    assert "Example: " in run(*command, "--help").output
+
+
+def test_the_engine_is_not_served_beyond_this_machine(tmp_path: Path) -> None:
+    result = run("clickhouse", "--data-dir", str(tmp_path), "--bind", "0.0.0.0", "--port", "0")
+    assert result.exit_code == 1
+    assert "not a loopback address" in result.stderr
+
+
+def test_clickhouse_says_where_it_is_and_ends_with_the_signal(tmp_path: Path) -> None:
+    program = "import typer; from stream.cli.clickhouse import clickhouse; typer.run(clickhouse)"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "--data-dir", str(tmp_path / "new"), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"COSTREAM_CLICKHOUSE_PASSWORD": "w"},
+    ) as process:
+        assert process.stdout is not None
+        said = next(line for line in process.stdout if "COSTREAM_CLICKHOUSE_URL=" in line)
+        assert "development and tests only" in said
+        url = said.rpartition("=")[2].strip()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert url.startswith("http://127.0.0.1:")
