@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-PositiveDuration = Annotated[timedelta, Field(gt=timedelta(0))]
+
+def _from_seconds(value: Any) -> Any:
+    """pydantic takes a bare number for seconds, but not in text, and a variable of the environment is text."""
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else value
+
+
+PositiveDuration = Annotated[timedelta, Field(gt=timedelta(0)), BeforeValidator(_from_seconds)]
 
 
 class Settings(BaseSettings):
