@@ -1,0 +1,242 @@
+"""Dead letters come back as they were, and only what passes the contract goes out again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from costream.events import UsageEvent
+from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
+from stream import deadletter
+from stream.deadletter import BadCorrection, DeadLetter, Refused, Replay
+from stream.decode import AgeLimits, Refusal
+from stream.ingest import Message, dead_letter_rows
+from tests.support.warehouse import Embedded, Endpoint, drop_database
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+LIMITS = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90))
+ANY_BYTES = bytes(range(256))
+
+
+@dataclass
+class Log:
+    """A record as the consumer hands it over."""
+
+    offset: int
+    value: bytes | None
+    partition: int = 3
+    timestamp: int = round(NOW.timestamp() * 1000)
+    key: bytes | None = b"k\xff"
+    headers: list[tuple[str, bytes]] = field(default_factory=lambda: [("trace", b"\x00\xff"), ("trace", b"2")])
+
+
+@pytest.fixture(scope="module", params=["clickhouse_embedded", "clickhouse_endpoint"])
+def address(request: pytest.FixtureRequest) -> Iterator[ClickHouseAddress]:
+    """450 letters in two kinds: more than two pages."""
+    warehouse: Embedded | Endpoint = request.getfixturevalue(request.param)
+    address = warehouse.fresh()
+    writer = Writer(address)
+    refusals = [
+        Refusal(
+            Log(offset, ANY_BYTES if offset % 2 else event(provider="")),
+            kind(offset),
+            f"reason {offset}",
+            f"r-{offset}",
+        )
+        for offset in range(450)
+    ]
+    writer.insert("dead_letters", dead_letter_rows(refusals, source="topic-1"))
+    writer.close()
+    yield address
+    drop_database(address)
+
+
+def kind(offset: int) -> Any:
+    return "malformed" if offset % 2 else "invalid"
+
+
+def event(**fields: Any) -> bytes:
+    usual = {"request_id": "r-1", "occurred_at": NOW.isoformat(), "provider": "openai", "model": "m"}
+    return json.dumps(usual | fields).encode()
+
+
+def letter(value: bytes, **fields: Any) -> DeadLetter:
+    usual: dict[str, Any] = {
+        "source": "topic-1",
+        "partition": 3,
+        "offset": 17,
+        "received_at": NOW,
+        "kind": "invalid",
+        "reason": "why",
+        "request_id": "r-1",
+        "key": None,
+        "value": value,
+    }
+    return DeadLetter(**usual | fields)
+
+
+def plan(found: DeadLetter, **options: Any) -> Replay | Refused:
+    return deadletter.plan(found, now=NOW, limits=LIMITS, **options)
+
+
+def sent(outcome: Replay | Refused) -> Message:
+    assert isinstance(outcome, Replay), outcome
+    return outcome.message
+
+
+def reason(outcome: Replay | Refused) -> str:
+    assert isinstance(outcome, Refused), outcome
+    return outcome.reason
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_letter_comes_back_once_with_its_own_bytes(address: ClickHouseAddress) -> None:
+    reader = Reader(address)
+    found = list(deadletter.letters(reader))
+    reader.close()
+    assert [each.offset for each in found] == list(range(450))
+    assert found[1].value == ANY_BYTES
+    assert (found[1].key, found[1].headers) == (b"k\xff", [("trace", b"\x00\xff"), ("trace", b"2")])
+    assert found[1].received_at == NOW
+
+
+def test_letters_are_chosen_by_kind_and_arrival(address: ClickHouseAddress) -> None:
+    reader = Reader(address)
+    assert {each.kind for each in deadletter.letters(reader, kinds=["malformed"])} == {"malformed"}
+    assert len(list(deadletter.letters(reader, since=NOW))) == 450
+    assert not list(deadletter.letters(reader, since=NOW + timedelta(milliseconds=1)))
+    assert len(deadletter.latest(reader, kinds=["invalid"], limit=7)) == 7
+    reader.close()
+
+
+# --- replaying -------------------------------------------------------------------------------------------------------
+
+
+def test_a_letter_that_passes_is_sent_with_its_original_bytes_and_where_it_came_from() -> None:
+    spaced = b"  " + event()
+    found = letter(spaced, kind="too_early", headers=[("trace", b"1"), ("costream-forwarded", b"4")])
+    message = sent(plan(found))
+    assert message.value == spaced
+    assert message.key == b"r-1"
+    assert message.headers == [("trace", b"1"), ("costream-replayed", b"topic-1/3/17")]
+
+
+def test_a_letter_that_is_still_bad_is_refused_with_the_reason() -> None:
+    assert "provider" in reason(plan(letter(event(provider=""))))
+    assert "tombstone" not in reason(plan(letter(b"{")))
+
+
+def test_a_field_set_by_hand_makes_it_pass() -> None:
+    outcome = plan(letter(event(provider="")), fields={"provider": "openai"})
+    assert isinstance(outcome, Replay)
+    assert outcome.corrected
+    assert UsageEvent.model_validate_json(outcome.message.value or b"").provider == "openai"
+
+
+def test_a_field_cannot_be_set_in_what_is_no_object() -> None:
+    assert "no JSON object" in reason(plan(letter(ANY_BYTES), fields={"provider": "openai"}))
+    twice = event().replace(b'"provider"', b'"model": "n", "provider"')
+    assert "no JSON object" in reason(plan(letter(twice), fields={"provider": "openai"}))
+
+
+def test_a_conflict_is_sent_only_under_an_id_of_its_own() -> None:
+    found = letter(event(), kind="conflict")
+    assert "id of its own" in reason(plan(found))
+    assert sent(plan(found, fields={"request_id": "r-2"})).key == b"r-2"
+
+
+@pytest.mark.parametrize(
+    ("moment", "passes"),
+    [
+        (NOW + LIMITS.future_max, True),
+        (NOW + LIMITS.future_max + timedelta(milliseconds=1), False),
+        (NOW - LIMITS.past_max, True),
+        (NOW - LIMITS.past_max - timedelta(milliseconds=1), False),
+    ],
+)
+def test_what_would_be_refused_for_its_age_again_is_not_sent(moment: datetime, passes: bool) -> None:
+    assert isinstance(plan(letter(event(occurred_at=moment.isoformat()))), Replay if passes else Refused)
+
+
+# --- an edited file --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [event(), b"plain text", ANY_BYTES, b'{"a": 1, "a": 2}', b"[1]", b'{"a": NaN}', b""])
+def test_an_exported_line_left_as_it_is_changes_no_byte(value: bytes) -> None:
+    found = letter(value)
+    edited = deadletter.corrections(iter([found.to_json()]))
+    assert set(edited) == {("topic-1", 3, 17)}
+    assert deadletter.same_json(edited["topic-1", 3, 17], value)
+
+
+def test_an_edited_event_is_sent_and_others_are_left_alone() -> None:
+    bad, other = letter(event(provider="")), letter(event(), offset=18)
+    line = json.loads(bad.to_json())
+    line["event"]["provider"] = "openai"
+    edited = deadletter.corrections(iter([json.dumps(line), ""]))
+    outcomes = list(deadletter.replays([bad, other], edited=edited, now=NOW, limits=LIMITS))
+    assert [outcome.letter.offset for outcome in outcomes] == [17]
+    assert json.loads(sent(outcomes[0]).value or b"")["provider"] == "openai"
+
+
+def test_an_empty_edited_file_sends_nothing() -> None:
+    assert list(deadletter.replays([letter(event())], edited={}, now=NOW, limits=LIMITS)) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{", "[]", '{"source": "s", "partition": 1}', '{"source": "s", "partition": 1, "offset": 2}',
+     '{"source": "s", "partition": 1, "offset": 2, "event": {}, "value": "x"}',
+     '{"source": "s", "partition": 1, "offset": 2, "value_base64": "*"}'],
+)  # fmt: skip
+def test_a_line_that_cannot_be_used_is_named_by_its_number(line: str) -> None:
+    with pytest.raises(BadCorrection, match=r"^line 1: .*nothing was sent"):
+        deadletter.corrections(iter([line]))
+
+
+def test_a_letter_that_stands_twice_in_the_file_is_refused() -> None:
+    line = letter(event()).to_json()
+    with pytest.raises(BadCorrection, match="stands twice"):
+        deadletter.corrections(iter([line, line]))
+
+
+def test_set_takes_json_or_text_and_only_fields_of_the_event() -> None:
+    assert deadletter.assignments(["model=gpt=4", "input_tokens=5", "user_id="]) == {
+        "model": "gpt=4",
+        "input_tokens": 5,
+        "user_id": "",
+    }
+    for bad in ("modle=x", "model"):
+        with pytest.raises(BadCorrection, match="FIELD=VALUE"):
+            deadletter.assignments([bad])
+
+
+# --- publishing ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_told_as_sent_before_it_is_acknowledged() -> None:
+    acknowledged: list[bytes] = []
+
+    class Outbox:
+        def publish(self, topic: str, messages: Iterable[Message]) -> int:
+            assert topic == "usage.events"
+            new = [message.key or b"" for message in messages]
+            acknowledged.extend(new)
+            return len(new)
+
+    outcomes = (plan(letter(event(request_id=f"r-{number}" if number % 3 else ""))) for number in range(450))
+    told = 0
+    for outcome in deadletter.publish(Outbox(), "usage.events", outcomes):
+        told += 1
+        if isinstance(outcome, Replay):
+            assert outcome.message.key in acknowledged
+    assert (told, len(acknowledged)) == (450, 300)
