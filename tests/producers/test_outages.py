@@ -50,6 +50,9 @@ class ScriptedKafka:
             raise BufferError("Local: Queue full")
         self._waiting.append((UsageEvent.model_validate_json(value), on_delivery))
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def poll(self, timeout: float) -> int:
         waiting, self._waiting = (self._waiting, []) if self.answering else ([], self._waiting)
         for event, on_delivery in waiting:
@@ -190,6 +193,20 @@ def test_more_than_fits_in_memory_is_dropped_counted_and_reported_as_an_event(
     stats = stalled.courier.stats()
     assert (stats.recorded, stats.dropped, stats.delivered) == (1_000, dropped, 1_000 - dropped)
     assert sum(stalled.reports()) == dropped
+
+
+def test_events_behind_one_that_cannot_be_written_are_not_lost_at_the_end(
+    stand: Callable[..., Stand], usage_event: MakeEvent
+) -> None:
+    ending = stand()
+    ending.kafka.answering = False
+    for number in range(1_200):
+        ending.courier.post(UsageEvent.model_construct() if number < 1_100 else usage_event(number))
+    ending.now_s += 3_600
+    ending.courier.close(0)  # the time is up before it begins
+    until(lambda: ending.courier.stats().spool_rows == 100 + 1)  # and the report of the lost ones
+    stats = ending.courier.stats()
+    assert (stats.recorded, stats.refused, stats.queued) == (1_200, 1_100, 0)
 
 
 def test_the_report_of_dropped_events_is_a_usage_event_that_says_when(

@@ -8,7 +8,7 @@ costream.record(UsageEvent.create(provider="openai", model="gpt-5", feature="cha
 
 import logging
 
-from costream._courier import ProducerStats
+from costream._parcel import ProducerStats
 from costream.errors import CostreamError, InvalidSettings, NotAUsageEvent
 from costream.events import UsageEvent
 from costream.producer import UsageProducer, get_default_producer, record

@@ -19,7 +19,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -32,6 +31,7 @@ from costream._complaints import INTERVAL_S, Complaints
 from costream._drops import Drops
 from costream._lifetime import arrange_worker_exit
 from costream._link import HOPELESS, Connect, Link, Offer
+from costream._parcel import Counts, Flush, Parcel, ProducerStats, Stop
 from costream._settings import Settings
 from costream._spool import Lost, Message, Spool
 from costream.events import UsageEvent
@@ -48,52 +48,6 @@ WAIT_DOWN_S: Final = 0.1  # and while they are due from a Kafka that is away
 WAIT_IDLE_S: Final = 1.0
 ORPHANS_EVERY_S: Final = 30.0
 JOIN_EXTRA_S: Final = 1.0  # for the spool, which is written after the deadline; a stalled disk is not waited for
-
-
-@dataclass(frozen=True, slots=True)
-class ProducerStats:
-    """What became of the events since this producer was made, or since the fork that copied it."""
-
-    recorded: int = 0  # handed to record()
-    delivered: int = 0  # acknowledged by Kafka, those an earlier process had left in the spool included
-    spooled: int = 0  # written to disk because Kafka did not take them
-    spool_rows: int = 0  # on disk now
-    queued: int = 0  # in memory only, not acknowledged yet
-    dropped: int = 0  # given up because a bound was reached; reported as a usage event
-    refused: int = 0  # could not be written as JSON, or Kafka will never take them; reported as well
-
-
-@dataclass(slots=True)
-class Counts:
-    """What became of the events. Written by the background thread alone."""
-
-    taken: int = 0
-    delivered: int = 0
-    spooled: int = 0
-    dropped: int = 0
-    refused: int = 0
-
-
-@dataclass(slots=True)
-class Parcel:
-    """A message on its way: from memory, where ``epoch`` says which flushes wait for it, or from a row of the spool."""
-
-    message: Message
-    epoch: int = 0
-    row: int | None = None
-
-
-@dataclass(slots=True)
-class Flush:
-    """Stands in the queue behind the events it waits for."""
-
-    epoch: int | None = None
-    done: threading.Event = field(default_factory=threading.Event)
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    deadline: float
 
 
 class _Unwritable(Exception):
@@ -492,16 +446,20 @@ class Courier:
         return self._stopped() or not (waiting or (self._link.up and self._spool.rows))
 
     def _wind_up(self) -> None:
-        """Everything that is still in memory goes to disk."""
+        """Everything that is still in memory goes to disk; a step that fails does not take the others with it."""
         self._stop = Stop(self._monotonic())
-        self._link.take_back()
-        self._hear_kafka()
-        self._repay()
-        while batch := self._take(0):
-            self._store(batch)
+        for step in (self._link.take_back, self._hear_kafka, self._repay, self._store_queue, self._store_report):
+            self._safely(step)
+        self._answer_flushes()
+        self._complaints.say_what_is_due(everything=True)
+        self._safely(self._spool.close)
+
+    def _store_queue(self) -> None:
+        while self._queue.qsize():
+            if batch := self._take(0):
+                self._store(batch)
+
+    def _store_report(self) -> None:
         self._count_overflow()
         if self._drops.events:
             self._store([self._wrap(self._report())])
-        self._answer_flushes()
-        self._complaints.say_what_is_due(everything=True)
-        self._spool.close()

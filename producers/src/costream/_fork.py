@@ -17,7 +17,7 @@ GATE_WAIT_MAX_S: Final = 1.0  # a transaction takes milliseconds; a stalled disk
 class Gate:
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held_for_fork = False
+        self._forking: int | None = None  # the thread that holds it for its fork
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -28,16 +28,17 @@ class Gate:
         self._lock.release()
 
     def before_fork(self) -> None:
-        self._held_for_fork = self._lock.acquire(timeout=GATE_WAIT_MAX_S)
+        if self._lock.acquire(timeout=GATE_WAIT_MAX_S):
+            self._forking = threading.get_ident()
 
     def after_fork_in_parent(self) -> None:
-        if self._held_for_fork:
-            self._held_for_fork = False
+        if self._forking == threading.get_ident():
+            self._forking = None
             self._lock.release()
 
     def after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
-        self._held_for_fork = False
+        self._forking = None
 
 
 GATE: Final = Gate()

@@ -16,6 +16,10 @@ from costream._spool import Message
 # After failures that come at once, such as a refused login; a message that timed out has waited already.
 RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 
+# A purge answers at once; the bound is for one that does not, since a dropped handle takes its messages with it.
+ANSWERS_WAIT_S: Final = 0.1
+ANSWERS_POLLS_MAX: Final = 20
+
 # Kafka will say the same of these messages for ever.
 HOPELESS: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD})
 # These say nothing about Kafka: we took the message back ourselves.
@@ -30,6 +34,7 @@ class Kafka(Protocol):
     def produce(self, topic: str, *, key: bytes, value: bytes, headers: Any, on_delivery: Any) -> None: ...
     def poll(self, timeout: float) -> int: ...
     def purge(self, *, in_queue: bool, in_flight: bool, blocking: bool) -> None: ...
+    def __len__(self) -> int: ...
 
 
 Connect = Callable[[Mapping[str, Any]], Kafka]
@@ -136,7 +141,10 @@ class Link:
         kafka, self._kafka, self._broken = self._kafka, None, False
         if kafka is not None:
             kafka.purge(in_queue=True, in_flight=True, blocking=True)
-            kafka.poll(0)
+            for _ in range(ANSWERS_POLLS_MAX):
+                kafka.poll(ANSWERS_WAIT_S if len(kafka) else 0)
+                if not len(kafka):
+                    break
 
     def acknowledged(self) -> None:
         self._failures, self._retry_at = 0, 0.0

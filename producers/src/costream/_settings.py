@@ -77,7 +77,7 @@ class Settings(BaseModel):
     )
     spool_age_max: Duration = Field(default=timedelta(days=7), description="Kafka that long away is not an outage.")
     queue_events_max: int = Field(
-        default=20_000, ge=1, le=1_000_000, description="Waiting in memory: 20 s of a stalled disk at 1,000 a second."
+        default=20_000, ge=1, le=1_000_000, description="In memory, 2 KB each: 20 s of a stalled disk at 1,000/s."
     )
     ack_wait_max: Duration = Field(
         default=timedelta(seconds=30), ge=timedelta(seconds=1), description="Unacknowledged that long: to the spool."

@@ -16,9 +16,10 @@ from typing import Any, Final, Protocol, Self
 
 from confluent_kafka import Producer
 
-from costream._courier import Courier, ProducerStats
+from costream._courier import Courier
 from costream._fork import leak
 from costream._lifetime import dismiss, enroll
+from costream._parcel import ProducerStats
 from costream._settings import KafkaValue, resolve
 from costream.errors import NotAUsageEvent
 from costream.events import SCHEMA_VERSION, UsageEvent
@@ -164,6 +165,16 @@ _default: UsageProducer | None = None
 _default_lock = threading.RLock()
 
 
+def _renew_default_lock() -> None:
+    """In a forked child: the thread that may have held it does not exist here."""
+    global _default_lock  # noqa: PLW0603 - one per process is what a default is
+    _default_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_default_lock)
+
+
 def get_default_producer() -> UsageProducer:
     """The producer behind ``costream.record``, made from ``COSTREAM_*`` when it is first asked for."""
     global _default  # noqa: PLW0603 - one per process is what a default is
@@ -177,7 +188,7 @@ def get_default_producer() -> UsageProducer:
 @contextmanager
 def use_as_default(producer: UsageProducer) -> Iterator[None]:
     """Put another producer behind ``costream.record`` for a while; for tests."""
-    global _default  # noqa: PLW0603 - as above
+    global _default  # noqa: PLW0603 - one per process is what a default is
     before, _default = _default, producer
     try:
         yield

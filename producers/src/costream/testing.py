@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from costream import producer
-from costream._courier import ProducerStats
+from costream._parcel import ProducerStats
 from costream._spool import Message
 from costream.events import UsageEvent
 
