@@ -1,0 +1,22 @@
+"""The audit: proof of guarantee 4, and the repair of what it finds (docs/audit.md).
+
+``checks`` asks, ``queries`` is how, ``ledger`` and ``kafka`` judge the offsets, ``report`` is the answer, ``repair``
+sets right what can be.
+"""
+
+from stream.audit.checks import audit
+from stream.audit.kafka import KafkaFacts, kafka_facts
+from stream.audit.repair import Repairs, repair
+from stream.audit.report import AuditReport, Check, Finding, PartitionTotals
+
+__all__ = [
+    "AuditReport",
+    "Check",
+    "Finding",
+    "KafkaFacts",
+    "PartitionTotals",
+    "Repairs",
+    "audit",
+    "kafka_facts",
+    "repair",
+]

@@ -1,0 +1,229 @@
+"""The audit: proof that every record went to exactly one place and that every rollup equals its raw rows.
+
+``audit`` only reads; what a difference means and what can be repaired is in docs/audit.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import polars as pl
+
+from sinks.clickhouse.reader import Reader
+from stream.audit import queries
+from stream.audit.kafka import KafkaFacts, with_kafka
+from stream.audit.ledger import Conservation, conservation
+from stream.audit.queries import HOURLY, USER_DAILY, RollupTable, Stored
+from stream.audit.report import FINDINGS_MAX, AuditReport, Check, Finding, Value
+
+RAW_KEPT: Final = timedelta(days=90)  # the TTL of usage_events
+SPAN_ROWS_MAX: Final = 5_000_000  # raw rows compared by one statement: about 1 GB and some seconds
+SHARD_ROWS_MAX: Final = 5_000_000  # ids compared by one statement, for the same reason
+CELLS_MAX: Final = 10_000  # differing cells looked at one by one in a span; beyond it there is one cause, not many
+ATTEMPTS_MAX: Final = 6  # a flush that ends between two reads is over a moment later
+PAUSE_SECONDS: Final = 0.5
+
+Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
+
+
+def silent(_doing: str, _done: int, _steps: int) -> None:
+    """The default: nobody watches."""
+
+
+def rest() -> None:
+    """Wait for a moment in which a flush that was under way comes to its end."""
+    time.sleep(PAUSE_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is compared: whole days from ``start`` on, and of each partition the offsets that the ledger has."""
+
+    start: date
+    horizon: datetime  # events before it may have expired
+    ledger: pl.DataFrame
+    stored: Stored
+
+
+def ground(reader: Reader, *, now: datetime, since: datetime | None = None, retention: timedelta = RAW_KEPT) -> Ground:
+    """Read the ledger. Do it before anything else: what it has applied was stored before, so it can be counted."""
+    # Parts expire a little before or after their minute; the first whole day after the horizon is safe.
+    horizon = _midnight(now - min(retention, RAW_KEPT)) + timedelta(days=2)
+    start = max(horizon, _midnight(since)) if since else horizon
+    rows = queries.ledger(reader)
+    return Ground(start.date(), horizon, rows, queries.stored_to(rows))
+
+
+def audit(
+    reader: Reader,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    kafka: KafkaFacts | None = None,
+    since: datetime | None = None,
+    retention: timedelta = RAW_KEPT,
+    pause: Callable[[], None] = rest,
+    progress: Progress = silent,
+) -> AuditReport:
+    """Prove guarantee 4 on all that is stored, or say where it does not hold.
+
+    ``since`` narrows the comparison of rollups and the search for repeated ids to whole days; the ledger, which knows
+    no time, is always checked whole. Give ``kafka`` as it was before the call. Workers may go on meanwhile.
+    """
+    now = clock()
+    on = ground(reader, now=now, since=since, retention=retention)
+    progress("records and offsets", 0, 1)
+    kept = ledger_checks(reader, on, now=now)
+    totals, logs = with_kafka(kept.partitions, kafka) if kafka else (kept.partitions, None)
+    checks = [
+        kept.records,
+        kept.raw_rows,
+        kept.dead_letters,
+        *([logs] if logs else []),
+        _rollup_check(reader, HOURLY, on, pause, progress),
+        _rollup_check(reader, USER_DAILY, on, pause, progress),
+        _ids_check(reader, on, progress),
+        _removals_check(reader),
+    ]
+    return AuditReport(at=now, since=on.start, checks=tuple(checks), partitions=totals)
+
+
+def ledger_checks(reader: Reader, on: Ground, *, now: datetime) -> Conservation:
+    """Where the records of each block of offsets went, and whether the rows are there."""
+    return conservation(
+        on.ledger,
+        queries.blocks(reader, stored=on.stored, horizon=on.horizon),
+        queries.expired(reader, horizon=on.horizon),
+        now=now,
+        horizon=on.horizon,
+    )
+
+
+# --- rollups ---------------------------------------------------------------------------------------------------------
+
+
+def _rollup_check(
+    reader: Reader, spec: RollupTable, on: Ground, pause: Callable[[], None], progress: Progress
+) -> Check:
+    differing, findings = 0, list[Finding]()
+    for cells in differing_cells(reader, spec, on, pause=pause, progress=progress):
+        differing += _count(cells)
+        findings += [_cell_finding(spec, cell) for cell in cells.head(FINDINGS_MAX - len(findings)).to_dicts()]
+    return Check(
+        name=spec.table,
+        question=f"sum(usage_events) = sum({spec.table}) by {spec.bucket}, {', '.join(spec.labels)} and partition",
+        compared=queries.cells(reader, spec, start=on.start),
+        differing=differing,
+        findings=tuple(findings),
+    )
+
+
+def differing_cells(
+    reader: Reader, spec: RollupTable, on: Ground, *, pause: Callable[[], None], progress: Progress = silent
+) -> Iterator[pl.DataFrame]:
+    """The cells that differ, and go on differing, a frame a span of days; at most CELLS_MAX of each."""
+    spans = queries.spans(reader, start=on.start, rows_max=SPAN_ROWS_MAX)
+    for done, (start, end) in enumerate(spans):
+        progress(spec.table, done, len(spans))
+        yield _persisting(reader, spec, on, days=(start, end), pause=pause)
+
+
+def _persisting(
+    reader: Reader, spec: RollupTable, on: Ground, *, days: tuple[date, date], pause: Callable[[], None]
+) -> pl.DataFrame:
+    """The cells that differ each time they are asked for; the numbers are the last ones."""
+    start, end = days
+    cells = queries.differing(reader, spec, stored=on.stored, start=start, end=end, limit=CELLS_MAX)
+    for _ in range(ATTEMPTS_MAX - 1):
+        if cells.is_empty():
+            break
+        pause()
+        first, last = (_day(value) for value in (cells[spec.bucket].min(), cells[spec.bucket].max()))
+        again = queries.differing(
+            reader, spec, stored=on.stored, start=first, end=min(end, last + timedelta(days=1)), limit=CELLS_MAX
+        )
+        # Beyond the limit cells cannot be compared one by one; so many differ for no passing reason.
+        if _count(cells) <= CELLS_MAX:
+            cells = again.join(cells, on=[*spec.keys, "source", "source_partition"], how="semi")
+    return cells
+
+
+def _count(cells: pl.DataFrame) -> int:
+    """How many cells differ: ClickHouse's count where it was cut off, the rows otherwise."""
+    if cells.height < CELLS_MAX:
+        return cells.height
+    return int(cells["differing"][0])
+
+
+def _cell_finding(spec: RollupTable, cell: dict[str, Any]) -> Finding:
+    differing = [name for name in spec.columns if _told(cell[f"{name}_raw"]) != _told(cell[f"{name}_rolled"])]
+    return Finding(
+        where={name: cell[name] for name in (*spec.keys, "source", "source_partition")},
+        rule=f"{spec.table} is the sum of its raw rows",
+        numbers={f"{name}_{side}": _told(cell[f"{name}_{side}"]) for name in differing for side in ("raw", "rolled")},
+    )
+
+
+def _told(value: Any) -> Value:
+    """A map of amounts without those that are zero; anything else as it is."""
+    return nonzero(value) if isinstance(value, dict | list) else value
+
+
+def nonzero(amounts: Any) -> dict[str, Decimal]:
+    """A unit that adds up to zero is as good as none. A frame gives a map as a dict, or as key-value pairs."""
+    pairs = amounts.items() if isinstance(amounts, dict) else ((each["key"], each["value"]) for each in amounts)
+    return {unit: amount for unit, amount in sorted(pairs) if amount}
+
+
+# --- ids -------------------------------------------------------------------------------------------------------------
+
+REPEATED_COLUMNS: Final = ("source", "source_partition", "source_offset", "kept_occurred_at", "received_at", "cost_usd")
+
+
+def _ids_check(reader: Reader, on: Ground, progress: Progress) -> Check:
+    repeats, findings = 0, list[Finding]()
+    shards = queries.shards(reader, rows_max=SHARD_ROWS_MAX)
+    for shard in range(shards):
+        progress("repeated ids", shard, shards)
+        rows = queries.repeated(
+            reader, stored=on.stored, start=on.start, shard=shard, shards=shards, limit=FINDINGS_MAX
+        )
+        repeats += int(rows["repeats"][0]) if rows.height else 0
+        findings += [_repeat_finding(row) for row in rows.head(FINDINGS_MAX - len(findings)).to_dicts()]
+    question = "each request_id is counted once"
+    return Check("ids", question, queries.rows(reader), repeats, tuple(findings))
+
+
+def _repeat_finding(row: dict[str, Value]) -> Finding:
+    return Finding(
+        where={"request_id": row["request_id"], "occurred_at": row["occurred_at"]},
+        rule="an id counts once; the later one to arrive is the repeat",
+        numbers={name: row[name] for name in REPEATED_COLUMNS},
+    )
+
+
+def _removals_check(reader: Reader) -> Check:
+    rows = queries.pending(reader, limit=FINDINGS_MAX)
+    findings = tuple(
+        Finding(
+            where={name: row[name] for name in ("request_id", "occurred_at", "source", "source_partition")},
+            rule="what was removed is gone; `--repair` finishes what broke off",
+            numbers={"source_offset": row["source_offset"]},
+        )
+        for row in rows.to_dicts()
+    )
+    pending = int(rows["pending"][0]) if rows.height else 0
+    return Check("removals", "no removed event is in usage_events", queries.removals(reader), pending, findings)
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _day(value: object) -> date:
+    assert isinstance(value, date), "a bucket is an hour or a day"
+    return value.date() if isinstance(value, datetime) else value

@@ -1,0 +1,92 @@
+"""What Kafka knows of the topic: how far the log reaches, and how far the consumer group says it has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from stream import topics
+from stream.audit.report import FINDINGS_MAX, Check, Finding, PartitionTotals, Value
+from stream.kafka import kafka_config
+from stream.settings import Settings
+
+ANSWER_SECONDS_MAX: Final = 15.0
+EVENTS: Final = "usage.events"
+
+
+@dataclass(frozen=True, slots=True)
+class LogFacts:
+    """One partition: offsets from ``begin`` until before ``end`` can be read; ``committed`` is the next to be read."""
+
+    partition: int
+    begin: int
+    end: int
+    committed: int | None  # None: the group has never committed here
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaFacts:
+    """The topic's incarnation and its partitions. Take them before the audit: the ledger must not be the older one."""
+
+    source: str
+    partitions: tuple[LogFacts, ...]
+
+
+def kafka_facts(settings: Settings) -> KafkaFacts:
+    """Ask the brokers; joins no group and commits nothing. Raises KafkaUnavailable or TopicMissing."""
+    topic = settings.topic(EVENTS)
+    count = topics.partition_count(settings, topic)
+    source = settings.source or topics.topic_id(settings, topic) or ""
+    consumer = Consumer(
+        kafka_config(settings) | {"group.id": settings.consumer_group, "enable.auto.commit": False, "log_level": 0}
+    )
+    try:
+        asked = [TopicPartition(topic, partition) for partition in range(count)]
+        committed = consumer.committed(asked, timeout=ANSWER_SECONDS_MAX)
+        return KafkaFacts(source, tuple(_facts(consumer, place) for place in committed))
+    except KafkaException as error:
+        raise topics.KafkaUnavailable(
+            bootstrap_servers=settings.kafka_bootstrap_servers, reason=error.args[0].str()
+        ) from error
+    finally:
+        consumer.close()
+
+
+def _facts(consumer: Consumer, place: TopicPartition) -> LogFacts:
+    begin, end = consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS_MAX)
+    return LogFacts(place.partition, begin, end, place.offset if place.offset >= 0 else None)
+
+
+def with_kafka(totals: tuple[PartitionTotals, ...], facts: KafkaFacts) -> tuple[tuple[PartitionTotals, ...], Check]:
+    """Add what Kafka says to the partitions of its incarnation, and compare it with the ledger."""
+    stored_next = {each.partition: each.offset_last + 1 for each in totals if each.source == facts.source}
+    findings = tuple(
+        finding for log in facts.partitions for finding in _faults(facts.source, log, stored_next.get(log.partition))
+    )
+    logs = {log.partition: log for log in facts.partitions}
+    told = tuple(_told(each, logs.get(each.partition)) if each.source == facts.source else each for each in totals)
+    question = "committed offsets are in the ledger, and nothing expired in the log unread"
+    return told, Check("kafka", question, len(facts.partitions), len(findings), findings[:FINDINGS_MAX])
+
+
+def _faults(source: str, log: LogFacts, stored_next: int | None) -> list[Finding]:
+    where: dict[str, Value] = {"source": source, "source_partition": log.partition}
+    after = stored_next or 0
+    findings: list[Finding] = []
+    if log.committed is not None and log.committed > after:
+        numbers = {"committed": log.committed, "ledger_next": after, "records": log.committed - after}
+        findings.append(Finding(where, "what is committed is in the ledger", numbers))
+    # A partition that nobody has read yet may have begun anywhere: what expired before is not this group's.
+    if stored_next is not None and log.begin > stored_next:
+        numbers = {"log_begin": log.begin, "ledger_next": stored_next, "records": log.begin - stored_next}
+        findings.append(Finding(where, "no record expires in the log before it is read", numbers))
+    return findings
+
+
+def _told(totals: PartitionTotals, log: LogFacts | None) -> PartitionTotals:
+    if log is None:
+        return totals
+    lag = max(0, log.end - totals.offset_last - 1)
+    return replace(totals, committed=log.committed, log_begin=log.begin, log_end=log.end, lag=lag)

@@ -1,0 +1,178 @@
+"""Repairing what the audit found, without touching a row that a worker owns.
+
+1. Ids counted twice: the later row goes, whole, to ``removed_events`` and then out of ``usage_events``.
+2. Rollups that differ from their raw rows: a *correction row* with the difference, ``source = 'correction:' || source``
+   under the same key and partition, is the row's full state. Views and sums take it in like any other.
+
+The steps may break off anywhere. A row in ``removed_events`` counts as removed from the moment it stands there; what is
+left to do follows from what is stored (rows still there, cells that differ), so that a second run does the rest, and a
+third finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import polars as pl
+
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.remover import Remover
+from sinks.clickhouse.writer import QUANTITIES as QUANTITIES_TYPE
+from sinks.clickhouse.writer import Writer
+from stream.audit import queries
+from stream.audit.checks import (
+    CELLS_MAX,
+    RAW_KEPT,
+    SHARD_ROWS_MAX,
+    Ground,
+    Progress,
+    differing_cells,
+    ground,
+    ledger_checks,
+    nonzero,
+    rest,
+    silent,
+)
+from stream.audit.queries import CORRECTION, HOURLY, QUANTITIES, USER_DAILY, RollupTable
+from stream.audit.report import plain
+
+REMOVED_AT_ONCE: Final = 2_000  # positions in one statement; a server takes 128 KiB as one parameter
+ROUNDS_MAX: Final = 1_000  # two million repeats, or ten million cells, are no accident; then run it again
+
+
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """What was done. ``left`` are differing cells of partitions whose raw rows are missing: their rollups know more
+    than the raw rows, so rebuilding would lose usage."""
+
+    removed: int
+    corrected: int
+    left: int
+
+
+def repair(
+    reader: Reader,
+    writer: Writer,
+    remover: Remover,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    since: datetime | None = None,
+    retention: timedelta = RAW_KEPT,
+    pause: Callable[[], None] = rest,
+    progress: Progress = silent,
+) -> Repairs:
+    """Remove repeats of counted ids and set right the rollups that differ. Workers may go on meanwhile."""
+    now = clock()
+    on = ground(reader, now=now, since=since, retention=retention)
+    removed = _remove_repeats(reader, writer, remover, on, now=now, progress=progress)
+    removed += _finish_removals(reader, remover)
+    short = ledger_checks(reader, on, now=now).short
+    corrected = left = 0
+    for spec in (HOURLY, USER_DAILY):
+        for _ in range(ROUNDS_MAX):
+            cells = pl.concat(differing_cells(reader, spec, on, pause=pause, progress=progress))
+            mended = cells.filter(~_of_partitions(short))
+            writer.insert(spec.table, corrections(spec, mended, queries.taken_out(reader), now=now))
+            corrected += mended.height
+            if cells.height < CELLS_MAX or mended.is_empty():
+                break
+        left += cells.height - mended.height
+    return Repairs(removed, corrected, left)
+
+
+# --- ids counted twice -----------------------------------------------------------------------------------------------
+
+
+def _remove_repeats(
+    reader: Reader, writer: Writer, remover: Remover, on: Ground, *, now: datetime, progress: Progress
+) -> int:
+    """First the copy, then the deletion: between the two the row counts as removed already."""
+    removed = 0
+    shards = queries.shards(reader, rows_max=SHARD_ROWS_MAX)
+    for shard in range(shards):
+        for _ in range(ROUNDS_MAX):
+            progress("removing repeated ids", shard, shards)
+            repeats = queries.repeated(
+                reader, stored=on.stored, start=on.start, shard=shard, shards=shards, limit=REMOVED_AT_ONCE
+            )
+            if repeats.is_empty():
+                break
+            writer.insert("removed_events", removed_rows(reader, repeats, now=now))
+            remover.remove_events(_positions(repeats))
+            removed += repeats.height
+    return removed
+
+
+def _finish_removals(reader: Reader, remover: Remover) -> int:
+    """Rows whose copy was written and whose deletion never came, or that a worker stored again from the log."""
+    finished = 0
+    while not (rows := queries.pending(reader, limit=REMOVED_AT_ONCE)).is_empty():
+        remover.remove_events(_positions(rows))
+        finished += rows.height
+    return finished
+
+
+def _positions(rows: pl.DataFrame) -> list[tuple[str, int, int]]:
+    return rows.select("source", "source_partition", "source_offset").rows()
+
+
+def removed_rows(reader: Reader, repeats: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
+    """Rows of table removed_events: each raw row whole, as JSON text, with the reason."""
+    kept = {(row["source"], row["source_partition"], row["source_offset"]): row for row in repeats.to_dicts()}
+    rows = queries.whole_rows(reader, list(kept)).to_dicts()
+    reasons = [_reason(kept[row["source"], row["source_partition"], row["source_offset"]]) for row in rows]
+    columns = ("occurred_at", "request_id", "source", "source_partition", "source_offset")
+    return pl.DataFrame(
+        [
+            {
+                **{name: row[name] for name in columns},
+                "event": json.dumps({name: plain(value) for name, value in row.items()}),
+                "reason": reason,
+                "removed_at": now,
+            }
+            for row, reason in zip(rows, reasons, strict=True)
+        ],
+        schema_overrides=dict.fromkeys(("occurred_at", "removed_at"), pl.Datetime("ms", "UTC")),
+    )
+
+
+def _reason(repeat: dict[str, Any]) -> str:
+    return f"request_id was counted before, with occurred_at {plain(repeat['kept_occurred_at'])}"
+
+
+# --- rollups ---------------------------------------------------------------------------------------------------------
+
+
+def _of_partitions(short: frozenset[tuple[str, int]]) -> pl.Expr:
+    return pl.any_horizontal(
+        pl.lit(False),  # no partition is short of rows
+        *((pl.col("source") == source) & (pl.col("source_partition") == partition) for source, partition in short),
+    )
+
+
+def corrections(spec: RollupTable, cells: pl.DataFrame, taken_out: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
+    """Rows of the rollup's own table: what must be added to the worker's row of each cell so that it equals raw."""
+    place = [*spec.keys, "source", "source_partition"]
+    sums = [name for name in spec.columns if name != QUANTITIES]
+    rows = cells.select(*place, *((pl.col(f"{name}_raw") - pl.col(f"{name}_worker")).alias(name) for name in sums))
+    if QUANTITIES in spec.columns:
+        repeats = taken_out.select(*place, "duplicates")
+        missing = [_missing(cell) for cell in cells.select("quantities_raw", "quantities_worker").to_dicts()]
+        rows = rows.join(repeats, on=place, how="left", maintain_order="left").with_columns(
+            pl.col("duplicates").fill_null(0), pl.Series(QUANTITIES, missing, dtype=QUANTITIES_TYPE)
+        )
+    return rows.with_columns(
+        source=CORRECTION + pl.col("source"),
+        version=pl.lit(round(now.timestamp() * 1000), dtype=pl.Int64),  # the latest correction of a key wins
+    )
+
+
+def _missing(cell: dict[str, Any]) -> dict[str, Decimal]:
+    raw, worker = nonzero(cell["quantities_raw"]), nonzero(cell["quantities_worker"])
+    units = sorted({*raw, *worker})
+    return {unit: raw.get(unit, Decimal(0)) - worker.get(unit, Decimal(0)) for unit in units}
