@@ -23,12 +23,14 @@ COMMANDS: Final = {
     "replay": "replay:replay",
     "query": "query:query",
     "clickhouse": "clickhouse:clickhouse",
+    "audit": "audit:audit",
     "config": "config:config",
 }
 GROUPS: Final = {
     "topics": "topics",
     "migrate": "migrate",
     "alerts": "alerts",
+    "deadletter": "deadletter",
 }
 
 
