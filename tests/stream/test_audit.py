@@ -27,6 +27,7 @@ from stream.settings import Settings
 from stream.store import Store
 from tests.support.warehouse import Embedded, Endpoint, drop_database
 
+BOOK = PriceBook.bundled()
 PARTITIONS = 4
 SOURCE = "topic-1"
 NOW = datetime.now(UTC).replace(minute=30, second=0, microsecond=0)  # the engine drops what its own clock calls expired
@@ -92,7 +93,7 @@ class Stream:
         self.ingest = self.started(since=NOW - timedelta(days=7))
 
     def started(self, *, since: datetime) -> Ingest:
-        ingest = Ingest(reader=self.reader, book=PriceBook.bundled(), limits=LIMITS, ids_max=100_000)
+        ingest = Ingest(reader=self.reader, book=BOOK, limits=LIMITS, ids_max=100_000)
         ingest.assign(range(PARTITIONS), partition_count=PARTITIONS, source=SOURCE, since=since)
         return ingest
 

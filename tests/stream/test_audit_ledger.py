@@ -1,0 +1,105 @@
+"""What retention excuses, and what it does not: the ledger remembers longer than the rows it counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from stream.audit.ledger import Conservation, conservation
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HORIZON = datetime(2026, 8, 27, tzinfo=UTC)
+MOMENT = pl.Datetime("ms", "UTC")
+LEDGER = (
+    "offset_block",
+    "offset_first",
+    "offset_last",
+    "received",
+    "stored",
+    "duplicates",
+    "dead_lettered",
+    "forwarded",
+)
+COUNTED = ("offset_block", "events", "events_expiring", "removed", "dead_letters", "in_flight")
+
+
+def entry(block: int, *, stored: int, dead_lettered: int = 0) -> dict[str, int]:
+    first = block << 16
+    received = stored + dead_lettered
+    return dict(zip(LEDGER, (block, first, first + received - 1, received, stored, 0, dead_lettered, 0), strict=True))
+
+
+def counted(block: int, received_first: datetime | None, **rows: int) -> dict[str, Any]:
+    return dict.fromkeys(COUNTED, 0) | {"offset_block": block, "received_first": received_first} | rows
+
+
+def judged(
+    ledger: list[dict[str, int]],
+    rows: list[dict[str, Any]],
+    *,
+    calls_expired: int = 0,
+    applied_first: int = 0,
+    hour_first: datetime = HORIZON,
+) -> Conservation:
+    place = {"source": pl.lit("s"), "source_partition": pl.lit(0, dtype=pl.Int64)}
+    schema = dict.fromkeys(COUNTED, pl.Int64()) | {"received_first": MOMENT}
+    expired = pl.DataFrame({"calls": [calls_expired], "applied_first": [applied_first], "hour_first": [hour_first]})
+    return conservation(
+        pl.DataFrame(ledger).with_columns(**place),
+        pl.DataFrame(rows, schema=schema).with_columns(**place),
+        expired.select(pl.lit("s").alias("origin"), place["source_partition"].alias("source_partition"), pl.all()),
+        now=NOW,
+        horizon=HORIZON,
+    )
+
+
+def test_missing_rows_are_excused_up_to_the_calls_that_only_rollups_remember() -> None:
+    ledger, rows = [entry(0, stored=100), entry(1, stored=50)], [counted(1, NOW, events=50)]
+    exact = judged(ledger, rows, calls_expired=100)
+    assert exact.raw_rows.holds
+    assert exact.partitions[0].beyond_retention == 100
+    short = judged(ledger, rows, calls_expired=99)
+    assert short.raw_rows.differing == 1
+    assert short.raw_rows.findings[0].numbers["beyond_retention"] == 99
+    assert short.short == {("s", 0)}
+
+
+def test_expiring_rows_that_are_still_there_excuse_nothing() -> None:
+    rows = [counted(0, HORIZON, events=40, events_expiring=40)]
+    assert judged([entry(0, stored=100)], rows, calls_expired=100).raw_rows.holds
+    assert not judged([entry(0, stored=101)], rows, calls_expired=100).raw_rows.holds
+
+
+def test_in_a_young_warehouse_nothing_is_excused() -> None:
+    found = judged([entry(0, stored=100, dead_lettered=2)], [])
+    assert (found.raw_rows.differing, found.dead_letters.differing) == (1, 1)
+
+
+def test_blocks_from_before_all_rollups_are_excused_once_rollups_expire() -> None:
+    ledger, rows = [entry(0, stored=100), entry(1, stored=50)], [counted(1, NOW, events=50)]
+    a_year_ago = NOW - timedelta(days=334)
+    assert judged(ledger, rows, applied_first=1 << 16, hour_first=a_year_ago).raw_rows.holds
+    assert not judged(ledger, rows, applied_first=1 << 16, hour_first=a_year_ago + timedelta(hours=1)).raw_rows.holds
+    assert not judged(ledger, rows, applied_first=99, hour_first=a_year_ago).raw_rows.holds
+
+
+def test_a_dead_letter_is_excused_only_where_its_arrival_may_lie_beyond_retention() -> None:
+    ledger = [entry(0, stored=1, dead_lettered=1), entry(1, stored=1, dead_lettered=1)]
+    young = HORIZON + timedelta(days=8)
+    old = [counted(0, young - timedelta(seconds=1), events=1), counted(1, NOW, events=1, dead_letters=1)]
+    assert judged(ledger, old, calls_expired=1).dead_letters.holds
+    lost = [counted(0, young, events=1), counted(1, NOW, events=1, dead_letters=1)]
+    assert judged(ledger, lost, calls_expired=1).dead_letters.differing == 1
+
+
+def test_a_row_whose_block_no_ledger_knows_is_a_finding() -> None:
+    found = judged([entry(1, stored=1)], [counted(0, NOW, events=1), counted(1, NOW, events=1)])
+    assert found.raw_rows.findings[0].rule == "every row is in the ledger as stored"
+
+
+def test_offsets_between_blocks_that_hold_no_record_are_told() -> None:
+    found = judged([entry(0, stored=10), entry(2, stored=10)], [counted(0, NOW, events=10), counted(2, NOW, events=10)])
+    assert found.records.holds
+    assert found.partitions[0].offsets_without_record == (2 << 16) - 10
