@@ -1,0 +1,104 @@
+"""Chunks to batches: filled while the taker is busy, quick when nothing more comes, acknowledged in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from stream.batches import CHUNKS_WAITING_MAX, Batch, batches
+from stream.delivery import Chunk
+from tests.support.records import log_of
+
+AGES = timedelta(hours=1)  # a wait that ends a test only by failing it
+AT_ONCE = timedelta(microseconds=1)
+
+
+class FakeEvent:
+    """A Faust event with a chunk; it notes when it was acknowledged."""
+
+    def __init__(self, rows: int, acknowledged: list[FakeEvent] | None = None) -> None:
+        self.value = Chunk(TP("t", 0), log_of([b"x"] * rows))  # type: ignore[arg-type]  # records as the stream reads them
+        self._acknowledged = acknowledged if acknowledged is not None else []
+
+    def ack(self) -> None:
+        self._acknowledged.append(self)
+
+
+async def stream_of(*events: FakeEvent, then: asyncio.Event | None = None) -> AsyncIterator[Any]:
+    for event in events:
+        yield event
+    if then is not None:
+        await then.wait()
+
+
+async def sizes(events: AsyncIterator[Any], **named: Any) -> list[list[int]]:
+    return [[len(chunk) for chunk in batch.chunks] async for batch in batches(events, **named)]
+
+
+async def test_a_batch_is_full_with_the_chunk_that_reaches_its_rows() -> None:
+    events = [FakeEvent(rows) for rows in (4, 5, 1, 9, 30, 1)]
+    async with asyncio.timeout(10):
+        taken = []
+        open_end = asyncio.Event()
+        async for batch in batches(stream_of(*events, then=open_end), rows_max=10, wait_max=AGES):
+            taken.append([len(chunk) for chunk in batch.chunks])
+            if len(taken) == 2:
+                break
+    assert taken == [[4, 5, 1], [9, 30]]
+
+
+async def test_a_batch_that_does_not_fill_is_handed_on_after_its_wait() -> None:
+    async with asyncio.timeout(10):
+        open_end = asyncio.Event()
+        async for batch in batches(stream_of(FakeEvent(3), then=open_end), rows_max=10, wait_max=AT_ONCE):
+            assert [record.offset for record in batch.records] == [0, 1, 2]
+            break
+
+
+async def test_the_end_of_the_stream_ends_the_batches_and_leaves_no_chunk_behind() -> None:
+    async with asyncio.timeout(10):
+        taken = await sizes(stream_of(*(FakeEvent(1) for _ in range(5))), rows_max=2, wait_max=AT_ONCE)
+    assert sum(len(batch) for batch in taken) == 5
+
+
+async def test_while_the_taker_is_busy_the_next_batch_fills_up_to_a_bound() -> None:
+    fetched = 0
+
+    async def endless() -> AsyncIterator[Any]:
+        nonlocal fetched
+        while True:
+            fetched += 1
+            yield FakeEvent(1)
+
+    async with asyncio.timeout(10):
+        running = batches(endless(), rows_max=10, wait_max=AGES)
+        await anext(running)
+        for _ in range(1_000):
+            await asyncio.sleep(0)
+        waiting = fetched - 10
+        second = await anext(running)
+        await running.aclose()
+    assert CHUNKS_WAITING_MAX <= waiting <= CHUNKS_WAITING_MAX + 2
+    assert len(second.records) == 10
+
+
+async def test_an_error_of_the_stream_reaches_the_taker() -> None:
+    async def broken() -> AsyncIterator[Any]:
+        yield FakeEvent(1)
+        raise ConnectionError("the fetch failed")
+
+    with pytest.raises(ConnectionError):
+        async with asyncio.timeout(10):
+            await sizes(broken(), rows_max=1, wait_max=AGES)
+
+
+def test_a_batch_is_acknowledged_in_the_order_of_delivery() -> None:
+    acknowledged: list[FakeEvent] = []
+    events = [FakeEvent(1, acknowledged) for _ in range(3)]
+    Batch(tuple(events)).ack()
+    assert acknowledged == events
