@@ -138,14 +138,16 @@ class SeenIds:
     def _sort_partition(self, table: IdTable, batch: _Batch, at_home: NDArray[np.bool_]) -> NDArray[np.int8]:
         kinds = np.full(len(batch.offsets), AWAY, dtype=np.int8)
         slots = table.find(batch.keys)
+        known = np.flatnonzero(slots >= 0)
+        # Read before the insert below: it may have to enlarge the table, and then every id has another slot.
+        kinds[known] = _kinds_of_known(table.sightings(slots[known]), batch.take(known), at_home[known])
         unknown = np.flatnonzero((slots < 0) & at_home)
         first = unknown[_is_first(batch.keys.take(unknown))]
         table.insert(batch.keys.take(first), batch.sightings.take(first))
         kinds[first] = NEW
         again = np.setdiff1d(unknown, first)
-        slots[again] = table.find(batch.keys.take(again))
-        known = np.flatnonzero(slots >= 0)
-        kinds[known] = _kinds_of_known(table.sightings(slots[known]), batch.take(known), at_home[known])
+        seen = table.sightings(table.find(batch.keys.take(again)))
+        kinds[again] = _kinds_of_known(seen, batch.take(again), at_home[again])
         return kinds
 
     def _recall_old(self, events: pl.DataFrame, batch: _Batch) -> None:

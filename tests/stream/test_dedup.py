@@ -72,6 +72,18 @@ def test_the_first_stays_first_after_a_conflict() -> None:
     assert told(seen.sort_out(after)) == {"duplicates": [2], "conflicts": [3]}
 
 
+def test_what_was_seen_is_told_right_in_the_batch_that_makes_the_table_grow() -> None:
+    seen, few = seen_ids(), [wire(f"few-{number}") for number in range(100)]
+    seen.sort_out(frame_of(log_of(few)))
+    many = [wire(f"many-{number}") for number in range(5_000)]
+    replayed, more = log_of(few), log_of([*few, *many], first=100)
+    assert told(seen.sort_out(frame_of([*replayed, *more]))) == {
+        "replayed": list(range(100)),
+        "duplicates": list(range(100, 200)),
+        "new": list(range(200, 5_200)),
+    }
+
+
 @pytest.mark.parametrize(
     "changed",
     [
