@@ -7,15 +7,6 @@ from typing import Final
 
 import typer
 
-app: Final = typer.Typer(
-    name="costream",
-    help="What every paid API call costs, exactly and now.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,  # its tracebacks show local variables, and those hold secrets
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 # command -> module:function; the modules import heavy libraries only inside their functions
 COMMANDS: Final = {
     "demo": "demo:demo",
@@ -34,14 +25,23 @@ GROUPS: Final = {
 }
 
 
-def _register() -> None:
+def application() -> typer.Typer:
+    """All commands."""
+    app = typer.Typer(
+        name="costream",
+        help="What every paid API call costs, exactly and now.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,  # its tracebacks show local variables, and those hold secrets
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
     for name, place in COMMANDS.items():
         module, function = place.split(":")
         app.command(name)(getattr(importlib.import_module(f"stream.cli.{module}"), function))
     for name, module in GROUPS.items():
         app.add_typer(importlib.import_module(f"stream.cli.{module}").app, name=name)
+    return app
 
 
 def main() -> None:
-    _register()
-    app()
+    application()()

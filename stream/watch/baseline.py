@@ -206,9 +206,9 @@ def _hour_of_week(logs: Floats) -> tuple[float, float]:
     centre = median of this hour in the earlier weeks + how much the last day lies above its own earlier weeks.
     scale = spread of every hour around the median of its other weeks. Hours that are always silent say nothing.
     """
-    weeks = np.full(WEEK_HOURS * WEEKS_MAX, np.nan)
-    weeks[-len(logs) :] = logs
-    weeks = weeks.reshape(WEEKS_MAX, WEEK_HOURS)  # column 0 is the hour judged, in earlier weeks
+    hours = np.full(WEEK_HOURS * WEEKS_MAX, np.nan)
+    hours[-len(logs) :] = logs
+    weeks = hours.reshape(WEEKS_MAX, WEEK_HOURS)  # column 0 is the hour judged, in earlier weeks
     usual = np.vstack([_medians(np.delete(weeks, week, axis=0)) for week in range(WEEKS_MAX)])
     silent = math.log(COST_NOISE_USD) + 1e-9
     active = (weeks > silent) | (usual > silent)  # NaN, a week not seen, compares as false

@@ -48,7 +48,7 @@ SETTINGS ttl_only_drop_parts = 0, merge_with_ttl_timeout = 43200, fsync_after_in
 
 -- Full state per (hour, dimensions, source, partition). version = price_rev << 48 | last applied offset: an event at or
 -- below a row's version has been applied to it, so any replay is a no-op, row by row. Sums are signed because a
--- correction is a row of its own (source 'correction') that takes away what the audit removed.
+-- correction is a row of its own (source 'correction:<source>') that takes away what the audit removed.
 CREATE TABLE IF NOT EXISTS usage_hourly (
   hour DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
   provider LowCardinality(String),

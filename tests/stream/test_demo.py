@@ -1,0 +1,112 @@
+"""The demo: what it publishes, and that its figures are those of a plain recount of what it published."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from genai_prices import Usage, calc_price
+
+from stream import demo
+
+NOW = datetime(2026, 11, 22, 12, 34, 56, tzinfo=UTC)
+RUN_SECONDS_MAX = 240
+
+
+@pytest.fixture(scope="module")
+def planned() -> demo.Plan:
+    return demo.plan(span=timedelta(days=7), now=NOW, run="a")
+
+
+def test_every_request_of_the_trace_is_published(planned: demo.Plan) -> None:
+    distinct = {event.request_id for event in planned.events}
+    assert len(distinct) == planned.counted == 28_185 + demo.SPIKE_REQUESTS + demo.UNKNOWN_REQUESTS
+
+
+def test_the_plan_is_the_same_for_the_same_arguments(planned: demo.Plan) -> None:
+    assert demo.plan(span=timedelta(days=7), now=NOW, run="a") == planned
+
+
+def test_two_in_a_hundred_are_repeated_and_five_contradict_their_first(planned: demo.Plan) -> None:
+    contents = Counter(event.request_id for event in planned.events)
+    assert sum(count - 1 for count in contents.values()) == planned.duplicates + planned.conflicts
+    assert planned.duplicates == int(planned.counted * 0.02)
+    assert planned.conflicts == 5
+
+
+def test_no_event_is_from_the_future_or_before_the_span(planned: demo.Plan) -> None:
+    moments = [event.occurred_at for event in planned.events]
+    assert NOW - timedelta(days=7, seconds=6) <= min(moments)
+    assert max(moments) <= NOW
+
+
+def test_the_spike_lies_in_the_last_whole_hour(planned: demo.Plan) -> None:
+    spike = [event.occurred_at for event in planned.events if event.model == "gpt-4-turbo"]
+    assert {moment.replace(minute=0, second=0, microsecond=0) for moment in spike} == {
+        datetime(2026, 11, 22, 11, tzinfo=UTC)
+    }
+
+
+def test_a_span_without_history_for_the_spike_is_refused() -> None:
+    with pytest.raises(demo.SpanTooShort, match="needs 1 day, 2:00:00"):
+        demo.plan(span=timedelta(hours=25), now=NOW, run="a")
+
+
+def test_the_demo_holds_and_its_totals_are_those_of_a_recount(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from stream.cli import main; main()",
+        "demo",
+        "--json",
+        "--data-dir",
+        str(tmp_path),
+    ]
+    environment = {**os.environ, "TERM": "dumb", "COSTREAM_BATCH_ROWS_MAX": "7"}  # of the environment it takes nothing
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=RUN_SECONDS_MAX, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    outcome = json.loads(done.stdout)
+    recount = _recount(tmp_path / "published.jsonl")
+    assert outcome["holds"]
+    assert outcome["totals"]["calls"] == recount["calls"]
+    assert Decimal(outcome["totals"]["cost_usd"]) == recount["cost_usd"]
+    assert outcome["totals"]["unpriced_calls"] == recount["unpriced"]
+    assert outcome["totals"]["duplicates"] == outcome["published"]["duplicates"]
+    assert {row["kind"]: row["records"] for row in outcome["dead_letters"]} == {
+        "conflict": 5,
+        "invalid": 4,
+        "malformed": 2,
+    }
+    assert {alert["rule"] for alert in outcome["alerts"]} >= {"hourly_spike"}
+
+
+def _recount(path: Path) -> dict[str, Any]:
+    """Without the product: the first event of each id, priced by the library one by one."""
+    first: dict[str, dict[str, Any]] = {}
+    for line in path.read_text().splitlines():
+        event = json.loads(line)
+        first.setdefault(event["request_id"], event)
+    costs = [_cost(event) for event in first.values()]
+    return {
+        "calls": len(costs),
+        "cost_usd": sum((cost for cost in costs if cost is not None), Decimal(0)),
+        "unpriced": costs.count(None),
+    }
+
+
+def _cost(event: dict[str, Any]) -> Decimal | None:
+    usage = Usage(input_tokens=event["input_tokens"], output_tokens=event["output_tokens"])
+    moment = datetime.fromisoformat(event["occurred_at"])
+    try:
+        price = calc_price(usage, event["model"], provider_id=event["provider"], genai_request_timestamp=moment)
+    except LookupError:
+        return None
+    return price.total_price

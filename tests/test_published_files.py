@@ -1,0 +1,53 @@
+"""What is published from the code is what the code says: schemas, examples, the reference."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from stream import alerts, reference
+from stream.cli import application
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_schema_of_the_event_is_current() -> None:
+    subprocess.run([sys.executable, "-m", "costream.schema", "--check"], cwd=ROOT, check=True)
+
+
+def test_the_schema_of_the_alert_is_current() -> None:
+    subprocess.run([sys.executable, "-m", "stream.alerts"], cwd=ROOT, check=True)
+    assert alerts.SCHEMA_VERSION == 1
+
+
+def test_the_reference_of_commands_settings_and_metrics_is_current() -> None:
+    assert reference.PAGE.read_text() == reference.reference(), "`make schemas` writes it"
+
+
+def test_every_command_shows_an_example_in_its_help() -> None:
+    without = [name for name, command in _leaves(get_command(application()), "costream") if "Example" not in command]
+    assert not without
+
+
+def _leaves(command: object, name: str) -> list[tuple[str, str]]:
+    children: dict[str, object] = getattr(command, "commands", {})
+    if not children:
+        return [(name, getattr(command, "help", "") or "")]
+    return [leaf for child, inner in children.items() for leaf in _leaves(inner, f"{name} {child}")]
+
+
+@pytest.mark.parametrize(
+    "page", [*sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md")), "README.md"]
+)
+def test_every_link_and_path_of_a_page_leads_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    paths = re.findall(r"`((?:tests|stream|sinks|producers|docs|benchmarks)/[\w/.*-]+?)`", text)
+    missing = [link for link in links if link and not ((ROOT / page).parent / link).exists()]
+    missing += [path for path in paths if not list(ROOT.glob(path.rstrip("/").replace("NNN_what", "001_tables")))]
+    assert not missing
