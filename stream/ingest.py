@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -30,9 +30,8 @@ from stream.rollup import HOURLY, LEDGER, PRICE_REV_SHIFT, USER_DAILY, Rollup
 FORWARDED_HEADER: Final = "costream-forwarded"  # for people: the partition count by which its sender sent it here
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A record to be published: on which topic is the outbox's to know."""
+class Message(NamedTuple):
+    """A record to be published: on which topic is the outbox's to know. A tuple, since there are many."""
 
     key: bytes | None
     value: bytes | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -13,6 +13,8 @@ from stream.ingest import Message
 ACKNOWLEDGE_SECONDS_MAX: Final = 30.0  # then the batch is sent again; consumers know a repeat by its key and headers
 PARTITION_OF_KEY: Final = -1  # librdkafka's RD_KAFKA_PARTITION_UA
 MESSAGE_BYTES_MAX: Final = 12_000_000  # a refused record may be as large as its topic allows, and headers come on top
+
+OnDelivery = Callable[[KafkaError | None, Any], None]
 
 
 class Outbox:
@@ -28,6 +30,7 @@ class Outbox:
             "linger.ms": 5,
             "message.max.bytes": MESSAGE_BYTES_MAX,
             "message.timeout.ms": int(ACKNOWLEDGE_SECONDS_MAX * 1000),
+            "delivery.report.only.error": True,  # there are as many records as changed rows; success needs no call
             "queue.buffering.max.messages": 500_000,
             "queue.buffering.max.kbytes": 524_288,
         }
@@ -36,28 +39,30 @@ class Outbox:
     def publish(self, topic: str, messages: Iterable[Message]) -> int:
         """Send and wait for every acknowledgement; raises PublishFailed if one is missing."""
         failures: list[KafkaError] = []
+
+        def on_delivery(error: KafkaError | None, _: Any) -> None:
+            if error is not None:
+                failures.append(error)
+
         sent = 0
         for message in messages:
-            self._send(topic, message, failures)
+            self._send(topic, message, on_delivery)
             sent += 1
         if sent:
             self._wait(topic, failures)
         return sent
 
-    def _send(self, topic: str, message: Message, failures: list[KafkaError]) -> None:
-        def on_delivery(error: KafkaError | None, _: Any) -> None:
-            if error is not None:
-                failures.append(error)
-
+    def _send(self, topic: str, message: Message, on_delivery: OnDelivery) -> None:
+        key, value, headers, partition = message
         while True:
             try:
                 self._producer.produce(
                     topic,
-                    value=message.value,
-                    key=message.key,
-                    headers=message.headers,
+                    value,
+                    key,
+                    partition=PARTITION_OF_KEY if partition is None else partition,
                     on_delivery=on_delivery,
-                    partition=PARTITION_OF_KEY if message.partition is None else message.partition,
+                    headers=headers or None,
                 )
             except BufferError:
                 self._producer.poll(0.1)  # its queue is full: let it send

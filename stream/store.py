@@ -64,7 +64,7 @@ def _row_messages(table: str, rows: pl.DataFrame, series: tuple[str, ...]) -> It
     ]
     key, value = pl.struct("source", "source_partition", *series), pl.struct("table", *rows.columns)
     encoded = rows.with_columns(pl.lit(table).alias("table"), *times).select(
-        key=key.struct.json_encode(), value=value.struct.json_encode()
+        key=key.struct.json_encode().cast(pl.Binary), value=value.struct.json_encode().cast(pl.Binary)
     )
-    for name, text in encoded.iter_rows():
-        yield Message(name.encode(), text.encode(), [])
+    for name, row in encoded.iter_rows():
+        yield Message(name, row, [])
