@@ -1,0 +1,160 @@
+"""What a run found, as tables for a person and as one object for a program, each figure beside its goal."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import Machine
+from benchmarks.sizes import Sizes
+
+DONE: Final = {
+    "costream": "costream, the full job",
+    "plain-faust": "plain Faust, a no-op agent",
+    "quix": "Quix Streams, dedup and hourly window",
+    "raw-aiokafka": "aiokafka and JSON to a dict",
+    "raw-confluent": "librdkafka and JSON to a dict",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """``goal`` is empty where there is none; ``met`` is None then."""
+
+    name: str
+    value: float
+    unit: str
+    goal: str = ""
+    met: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    machine: Machine
+    sizes: Sizes
+    results: Mapping[str, Sequence[Any]]
+    failures: Mapping[str, str]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "machine": asdict(self.machine),
+            "sizes": asdict(self.sizes),
+            "seconds": round(self.seconds),
+            "figures": [asdict(figure) for figure in self.figures()],
+            "results": {name: [_plain(result) for result in results] for name, results in self.results.items()},
+            "failures": dict(self.failures),
+        }
+
+    def rates(self, name: str) -> list[float]:
+        """Events a second, round by round."""
+        return [result.per_second for result in self.results.get(name, ())]
+
+    def ratios(self, name: str) -> list[float]:
+        """costream to the other, round by round."""
+        return [ours / theirs for ours, theirs in zip(self.rates("costream"), self.rates(name), strict=False)]
+
+    def figures(self) -> list[Figure]:
+        return [*self._contest(), *self._bytes(), *self._latency(), *self._alert(), *self._record(), *self._memory()]
+
+    def _contest(self) -> Iterator[Figure]:
+        if rates := self.rates("costream"):
+            yield _at_least("events stored per second, best round", max(rates), 50_000, "/s")
+            yield Figure("events stored per second, median", statistics.median(rates), "/s")
+        for name, least in (("plain-faust", 12), ("quix", 8)):
+            if ratios := self.ratios(name):
+                yield _at_least(f"costream to {name}, best round", max(ratios), least, "x")
+                yield Figure(f"costream to {name}, median", statistics.median(ratios), "x")
+        if jobs := self.results.get("costream"):
+            cpu = statistics.median(job.cpu_us_per_event for job in jobs)
+            yield Figure("CPU time of the worker per event, median", cpu, "us")
+            yield Figure("events read by the worker", jobs[-1].events, "")
+            yield Figure("memory of the worker at the end", jobs[-1].memory_mb, "MB")
+            yield Figure("memory of the worker, greatest seen", max(job.memory_peak_mb for job in jobs), "MB")
+
+    def _bytes(self) -> Iterator[Figure]:
+        for result in self.results.get("bytes", ()):
+            yield _at_most("stored bytes per event, raw", result.per_event, 40, "B")
+            yield Figure("stored bytes per event, rollups and ledger", result.rollups_per_event, "B")
+
+    def _latency(self) -> Iterator[Figure]:
+        for result in self.results.get("latency", ()):
+            at = f"event to queryable at {result.per_second:,.0f}/s"
+            yield Figure(f"{at}, p50", result.p50_ms / 1_000, "s")
+            yield _below(f"{at}, p99", result.p99_ms / 1_000, 2, "s")
+            yield Figure(f"{at}, longest", result.max_ms / 1_000, "s")
+
+    def _alert(self) -> Iterator[Figure]:
+        for result in self.results.get("alert", ()):
+            yield Figure("event to alert on the topic, median", result.median, "s")
+            yield _below("event to alert on the topic, longest", result.max, 5, "s")
+
+    def _record(self) -> Iterator[Figure]:
+        for calls in (each for result in self.results.get("record", ()) for each in result):
+            pace = f"{calls.per_second:,}/s" if calls.per_second else "in a loop"
+            yield Figure(f"record(), Kafka {calls.kafka}, {pace}, p50", calls.p50_us, "us")
+            yield _below(f"record(), Kafka {calls.kafka}, {pace}, p99", calls.p99_us, 20, "us")
+
+    def _memory(self) -> Iterator[Figure]:
+        for result in self.results.get("memory", ()):
+            yield Figure("memory per million ids, the table", result.table_mb_per_million, "MB")
+            yield Figure("memory per million ids, the process", result.process_mb_per_million, "MB")
+
+
+def _at_least(name: str, value: float, least: float, unit: str) -> Figure:
+    return Figure(name, value, unit, f">= {least:,}", value >= least)
+
+
+def _at_most(name: str, value: float, most: float, unit: str) -> Figure:
+    return Figure(name, value, unit, f"<= {most:,}", value <= most)
+
+
+def _below(name: str, value: float, most: float, unit: str) -> Figure:
+    return Figure(name, value, unit, f"< {most:,}", value < most)
+
+
+def _plain(result: Any) -> Any:
+    return [asdict(each) for each in result] if isinstance(result, tuple) else asdict(result)
+
+
+def show(report: Report, console: Console) -> None:
+    facts = asdict(report.machine)
+    console.print("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in facts.items()), highlight=False)
+    for topic in report.results.get("topic", ()):
+        console.print(
+            f"topic: {topic.events:,} events, {topic.distinct:,} different, {topic.bytes_mean:.0f} bytes of JSON each, "
+            "12 partitions, lz4",
+            highlight=False,
+        )
+    if any(report.rates(name) for name in DONE):
+        console.print(_contest_table(report))
+    console.print(_figures_table(report))
+    for name, reason in report.failures.items():
+        console.print(f"{name} could not be measured: {reason}", style="red", markup=False)
+    console.print(f"{report.sizes.form} form, {report.seconds:.0f} s", highlight=False)
+
+
+def _contest_table(report: Report) -> Table:
+    table = Table("events per second", *(f"round {n + 1}" for n in range(report.sizes.rounds)), "median", "best")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, label in DONE.items():
+        if rates := report.rates(name):
+            padded = [*(f"{rate:,.0f}" for rate in rates), *[""] * (report.sizes.rounds - len(rates))]
+            table.add_row(label, *padded, f"{statistics.median(rates):,.0f}", f"{max(rates):,.0f}")
+    return table
+
+
+def _figures_table(report: Report) -> Table:
+    table = Table("figure", "measured", "goal", "")
+    table.columns[1].justify = "right"
+    for figure in report.figures():
+        digits = 0 if figure.value >= 1_000 or figure.unit in ("", "MB") else 2 if figure.unit == "s" else 1
+        verdict = "" if figure.met is None else "met" if figure.met else "MISSED"
+        table.add_row(figure.name, f"{figure.value:,.{digits}f} {figure.unit}".rstrip(), figure.goal, verdict)
+    return table
