@@ -37,6 +37,7 @@ class ScriptedKafka:
         self.room = 10**9
         self.answer: Callable[[UsageEvent], KafkaError | None] = lambda event: None
         self.answering = True
+        self.purging = True
         self.raising: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
@@ -50,9 +51,6 @@ class ScriptedKafka:
             raise BufferError("Local: Queue full")
         self._waiting.append((UsageEvent.model_validate_json(value), on_delivery))
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     def poll(self, timeout: float) -> int:
         waiting, self._waiting = (self._waiting, []) if self.answering else ([], self._waiting)
         for event, on_delivery in waiting:
@@ -63,7 +61,7 @@ class ScriptedKafka:
         return len(waiting)
 
     def purge(self, *, in_queue: bool, in_flight: bool, blocking: bool) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = (self._waiting, []) if self.purging else ([], self._waiting)
         for _, on_delivery in waiting:
             on_delivery(KafkaError(KafkaError._PURGE_QUEUE), None)
 
@@ -168,6 +166,24 @@ def test_a_fatal_error_makes_a_new_kafka_handle_and_loses_nothing(
     until(lambda: broken.courier.stats().delivered == 1)
     assert [event.request_id for event in broken.kafka.acknowledged] == ["request-0"]
     assert broken.connections >= 2
+
+
+def test_a_message_that_a_purge_passes_over_goes_to_the_spool_with_the_others_and_counts_once(
+    stand: Callable[..., Stand], usage_event: MakeEvent
+) -> None:
+    broken = stand()
+    broken.kafka.answering = broken.kafka.purging = False
+    broken.post(usage_event(0))
+    until(lambda: broken.courier.stats().queued == 1)
+    broken.kafka.raising = KafkaException(KafkaError(KafkaError._FATAL, "sequence lost", fatal=True))
+    broken.post(usage_event(1))
+    assert broken.courier.flush(WAIT_MAX_S) == 0
+    assert broken.courier.stats().spool_rows == 2
+    broken.kafka.raising, broken.kafka.answering = None, True  # it even answers what was given up
+    broken.now_s += 60
+    until(lambda: broken.courier.stats().spool_rows == 0)
+    stats = broken.courier.stats()
+    assert (stats.delivered, stats.queued, stats.dropped) == (2, 0, 0)
 
 
 def test_settings_that_librdkafka_does_not_accept_leave_the_events_on_disk(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
+from functools import partial
+from itertools import count
 from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException
@@ -15,10 +17,6 @@ from costream._spool import Message
 
 # After failures that come at once, such as a refused login; a message that timed out has waited already.
 RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
-
-# A purge answers at once; the bound is for one that does not, since a dropped handle takes its messages with it.
-ANSWERS_WAIT_S: Final = 0.1
-ANSWERS_POLLS_MAX: Final = 20
 
 # Kafka will say the same of these messages for ever.
 HOPELESS: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD})
@@ -34,7 +32,6 @@ class Kafka(Protocol):
     def produce(self, topic: str, *, key: bytes, value: bytes, headers: Any, on_delivery: Any) -> None: ...
     def poll(self, timeout: float) -> int: ...
     def purge(self, *, in_queue: bool, in_flight: bool, blocking: bool) -> None: ...
-    def __len__(self) -> int: ...
 
 
 Connect = Callable[[Mapping[str, Any]], Kafka]
@@ -73,6 +70,8 @@ class Link:
         self._on_down = on_down
         self._on_up = on_up
         self._kafka: Kafka | None = None
+        self._numbers = count()
+        self._unanswered: dict[int, Answer] = {}
         self._trouble = ""  # the last thing librdkafka complained about
         self._unreachable = False
         self._broken = False
@@ -83,20 +82,27 @@ class Link:
         kafka = self._kafka or self._open()
         if kafka is None:
             return Offer.NO_ROOM
+        number = next(self._numbers)
         try:
             kafka.produce(
                 self._settings.topic_name,
                 key=message.key,
                 value=message.value,
                 headers=self._headers,
-                on_delivery=answer,
+                on_delivery=partial(self._on_answer, number),
             )
         except BufferError:
             return Offer.NO_ROOM
         except KafkaException as error:
             self._note(error.args[0])
             return Offer.HOPELESS if error.args[0].code() in HOPELESS else Offer.NO_ROOM
+        self._unanswered[number] = answer  # it is given within listen() or take_back(), never within produce()
         return Offer.TAKEN
+
+    def _on_answer(self, number: int, error: KafkaError | None, message: Any) -> None:
+        answer = self._unanswered.pop(number, None)
+        if answer is not None:
+            answer(error, message)
 
     def _open(self) -> Kafka | None:
         if not self.may_try():
@@ -141,10 +147,11 @@ class Link:
         kafka, self._kafka, self._broken = self._kafka, None, False
         if kafka is not None:
             kafka.purge(in_queue=True, in_flight=True, blocking=True)
-            for _ in range(ANSWERS_POLLS_MAX):
-                kafka.poll(ANSWERS_WAIT_S if len(kafka) else 0)
-                if not len(kafka):
-                    break
+            kafka.poll(0)
+        # A purge passes over messages that a broker's thread holds just then, and who gives the handle up would never
+        # hear of them again. If one of them was written after all, it comes twice, and counts once.
+        for number in list(self._unanswered):
+            self._on_answer(number, KafkaError(KafkaError._PURGE_INFLIGHT), None)
 
     def acknowledged(self) -> None:
         self._failures, self._retry_at = 0, 0.0
