@@ -108,6 +108,7 @@ def test_an_id_repeated_inside_the_replayed_stretch_stays_one_call_and_its_repea
     (row,) = warehouse.rows("usage_hourly", source)
     assert (row["calls"], row["duplicates"], row["input_tokens"]) == (2, 3, 2000)
     assert len(warehouse.rows("usage_events", source)) == 2
+    assert [(row["user_id"], row["calls"]) for row in warehouse.rows("usage_user_daily", source)] == [("u-1", 2)]
     (ledger,) = warehouse.rows("ingest_ledger", source)
     assert (ledger["received"], ledger["stored"], ledger["duplicates"], ledger["dead_lettered"]) == (6, 2, 3, 1)
 

@@ -1,0 +1,243 @@
+"""The worker as it is run, on the embedded broker and the embedded engine over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+from prometheus_client.parser import text_string_to_metric_families
+
+from sinks.clickhouse.connect import ClickHouseAddress
+from stream.broker import EmbeddedBroker
+from stream.telemetry import Telemetry
+from tests.support.hostile import SENDABLE
+from tests.support.records import rfc3339, wire
+from tests.support.warehouse import Endpoint
+from tests.support.worker import TOPICS, Totals, WorkerProcess, group_offsets, producer_of, read_topic
+
+EVENTS = "usage.events"
+PARTITIONS = TOPICS[EVENTS]
+EXIT_OK, EXIT_BUG, EXIT_TEMPORARY = 0, 70, 75
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker(TOPICS) as broker:
+        yield broker
+
+
+@pytest.fixture
+def address(clickhouse_endpoint: Endpoint) -> ClickHouseAddress:
+    return clickhouse_endpoint.fresh()
+
+
+@pytest.fixture
+def totals(address: ClickHouseAddress) -> Iterator[Totals]:
+    totals = Totals(address)
+    yield totals
+    totals.close()
+
+
+def now_events(count: int, **named: Any) -> list[tuple[str, bytes]]:
+    occurred_at = rfc3339(datetime.now(UTC))
+    ids = [str(uuid4()) for _ in range(count)]
+    return [(request_id, wire(request_id, **({"occurred_at": occurred_at} | named))) for request_id in ids]
+
+
+def publish(producer: Producer, events: list[tuple[str, bytes]], **placed: Any) -> None:
+    for request_id, value in events:
+        producer.produce(EVENTS, value=value, **({"key": request_id} | placed))
+    assert producer.flush(30) == 0
+
+
+def test_totals_are_exact_across_strays_duplicates_junk_and_a_restart(
+    broker: EmbeddedBroker, address: ClickHouseAddress, totals: Totals
+) -> None:
+    producer = producer_of(broker.bootstrap_servers, **{"compression.type": "lz4"})
+    events = now_events(2_000)
+    publish(producer, events)
+    publish(producer, events[:100], key="somebody else's key")
+    publish(producer, events[100:150], key=None)
+    publish(producer, [("", b"junk")] * 3)
+    with WorkerProcess(broker.bootstrap_servers, address) as worker:
+        worker.until(lambda: totals.counted() == (2000, 2000, 2000, 150, 3), "all counted")
+        worker.until(lambda: worker.page("/readyz")[0] == 200, "ready")
+        worker.until(lambda: outcomes(worker) == {"stored": 2000, "duplicates": 150, "dead_lettered": 3}, "and told")
+        check_pages(worker)
+        check_metrics(worker)
+        assert worker.stop() == EXIT_OK
+        assert worker.log("stopped")
+    (cost,) = totals.one("SELECT sum(cost_usd) FROM usage_hourly FINAL")
+    assert cost == 2000 * (1000 * Decimal("0.00000015") + 500 * Decimal("0.0000006"))
+    received, placed = totals.one(
+        "SELECT toInt64(sum(received)), toInt64(sum(stored + duplicates + dead_lettered + forwarded)) "
+        "FROM ingest_ledger FINAL"
+    )
+    assert received == placed
+    assert received == sum(group_offsets(broker.bootstrap_servers, "costream", EVENTS, PARTITIONS))
+
+    before = totals.cells()
+    with WorkerProcess(broker.bootstrap_servers, address, group="replays-all") as worker:
+        worker.until(
+            lambda: sum(group_offsets(broker.bootstrap_servers, "replays-all", EVENTS, PARTITIONS)) >= received,
+            "everything was read and acknowledged again",
+        )
+        publish(producer, now_events(1))
+        worker.until(lambda: (totals.counted() or [0])[0] == 2001, "the one new event is counted")
+        assert worker.stop() == EXIT_OK
+    check_only_strays_were_forwarded_again(before, totals.cells())
+
+
+def check_pages(worker: WorkerProcess) -> None:
+    ready = json.loads(worker.page("/readyz")[1])
+    assert (ready["ready"], ready["faults"], ready["partitions"]) == (True, [], list(range(PARTITIONS)))
+    assert worker.page("/healthz") == (200, json.dumps({"alive": True, "faults": []}))
+    assert worker.page("/")[0] == 404
+
+
+def check_metrics(worker: WorkerProcess) -> None:
+    told = {family.name: family for family in text_string_to_metric_families(worker.page("/metrics")[1])}
+    vocabulary = {family.name: family for family in Telemetry().registry.collect()}
+    assert {name for name in told if not name.endswith("_created")} == vocabulary.keys()
+    assert all(family.documentation.endswith(".") for family in vocabulary.values())
+    assert told["costream_partitions"].samples[0].value == PARTITIONS
+    assert told["costream_dedup_ids"].samples[0].value == 2000
+
+
+def outcomes(worker: WorkerProcess) -> dict[str, float]:
+    """Records by what became of them, as its metrics tell."""
+    return {
+        sample.labels["outcome"]: sample.value
+        for family in text_string_to_metric_families(worker.page("/metrics")[1])
+        for sample in family.samples
+        if sample.name == "costream_records_total" and sample.labels["outcome"] != "forwarded"
+    }
+
+
+def check_only_strays_were_forwarded_again(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Rows stored before are as they were: the replay of a stray adds a repeat, never a call."""
+    assert set(before["usage_events"]) <= set(after["usage_events"])
+    assert len(after["usage_events"]) == len(before["usage_events"]) + 1
+
+
+def test_every_hostile_message_ends_in_the_dead_letters_and_no_good_neighbour_is_lost(
+    broker: EmbeddedBroker, address: ClickHouseAddress, totals: Totals
+) -> None:
+    sent = [hostile for hostile in SENDABLE if hostile.kind != "too_early"]
+    good = now_events(len(sent))
+    producer = producer_of(broker.bootstrap_servers)
+    for (request_id, value), hostile in zip(good, sent, strict=True):
+        producer.produce(EVENTS, key=request_id, value=value)
+        headers = [("trace", hostile.name.encode()), ("bytes", b"\x00\xff"), ("nothing", None)]
+        producer.produce(EVENTS, key=hostile.name.encode() + b"\xff", value=hostile.value, headers=headers)
+    assert producer.flush(30) == 0
+    with WorkerProcess(broker.bootstrap_servers, address) as worker:
+        expected = (len(good), len(good), len(good), 0, len(sent))
+        worker.until(lambda: totals.counted() == expected, f"{expected} counted")
+        worker.until(lambda: len(read_topic(broker.bootstrap_servers, "usage.deadletter")) == len(sent), "published")
+        assert worker.stop() == EXIT_OK
+    letters = read_topic(broker.bootstrap_servers, "usage.deadletter")
+    by_name = {dict(letter.headers())["trace"].decode(): letter for letter in letters}
+    stored = stored_letters(totals)
+    originals = {
+        (record.partition(), record.offset()): record
+        for record in read_topic(broker.bootstrap_servers, EVENTS, partitions=PARTITIONS)
+    }
+    for hostile in sent:
+        letter = by_name[hostile.name]
+        headers = dict(letter.headers())
+        place = int(headers["costream-partition"]), int(headers["costream-offset"])
+        kind, reason, value, key = stored[place]
+        assert (letter.value(), letter.key()) == (hostile.value, hostile.name.encode() + b"\xff")
+        assert (value, key) == (hostile.value or b"", letter.key())
+        assert letter.headers()[:3] == [("trace", hostile.name.encode()), ("bytes", b"\x00\xff"), ("nothing", None)]
+        assert headers["costream-kind"].decode() == kind == hostile.kind
+        assert headers["costream-reason"].decode() == reason
+        assert [words for words in hostile.told if words not in reason] == []
+        assert originals[place].key() == letter.key()
+
+
+def stored_letters(totals: Totals) -> dict[tuple[int, int], tuple[str, str, bytes, bytes]]:
+    rows = totals._reader.frame(
+        "SELECT toInt64(source_partition), toInt64(source_offset), kind, reason, hex(value), hex(key) "
+        "FROM dead_letters FINAL"
+    ).rows()
+    return {
+        (partition, offset): (kind, reason, bytes.fromhex(value), bytes.fromhex(key))
+        for partition, offset, kind, reason, value, key in rows
+    }
+
+
+def test_an_error_nobody_expected_ends_the_process_and_nothing_was_acknowledged(
+    broker: EmbeddedBroker, address: ClickHouseAddress, totals: Totals
+) -> None:
+    events = now_events(500)
+    publish(producer_of(broker.bootstrap_servers), events)
+    poison = (
+        "import stream.store\n"
+        "whole = stream.store.Store.save\n"
+        "def save(self, flush, *, source):\n"
+        "    self._writer.insert('usage_events', flush.events)\n"
+        "    raise KeyError('a bug')\n"
+        "stream.store.Store.save = save"
+    )
+    with WorkerProcess(broker.bootstrap_servers, address, prelude=poison) as worker:
+        assert worker.ended(seconds=60) == EXIT_BUG
+        (line,) = worker.log("bug")
+        assert (line["task"], "nothing was acknowledged" in line["next"]) == ("store", True)
+    assert max(group_offsets(broker.bootstrap_servers, "costream", EVENTS, PARTITIONS)) < 0
+    with WorkerProcess(broker.bootstrap_servers, address, group="after-the-crash") as worker:
+        worker.until(lambda: totals.counted() == (500, 500, 500, 0, 0), "the torn flush was completed")
+        assert worker.stop() == EXIT_OK
+
+
+def test_an_outage_of_the_warehouse_is_waited_out_and_said_once(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    """Down while a batch is stored, and while an old id is looked up in the middle of another."""
+    late = rfc3339(datetime.now(UTC) - timedelta(days=20))
+    producer = producer_of(broker.bootstrap_servers)
+    old, fresh = now_events(50, occurred_at=late), now_events(300)
+    with Endpoint(tmp_path) as endpoint:
+        address = endpoint.fresh()
+        totals = Totals(address)
+        publish(producer, old)
+        with WorkerProcess(broker.bootstrap_servers, address, stall_max=1) as worker:
+            worker.until(lambda: totals.counted() == (50, 50, 50, 0, 0), "the first are counted")
+            worker.until(lambda: worker.page("/readyz")[0] == 200, "ready")
+            endpoint.kill()
+            publish(producer, old)
+            publish(producer, fresh)
+            worker.until(lambda: worker.log("stalled"), "the outage is told")
+            worker.until(lambda: worker.page("/readyz")[0] == 503, "not ready in an outage")
+            assert "nothing was stored" in worker.page("/readyz")[1]
+            assert worker.page("/healthz")[0] == 200, "a restart would not help"
+            assert "costream_stalled 1.0" in worker.page("/metrics")[1]
+            endpoint.start()
+            worker.until(lambda: totals.counted() == (350, 350, 350, 50, 0), "all are counted")
+            worker.until(lambda: worker.page("/readyz")[0] == 200, "ready again")
+            assert Counter(line["doing"] for line in worker.log("stalled")).most_common(1)[0][1] == 1
+            assert len(worker.log("going on")) == len(worker.log("stalled"))
+            assert "costream_stalled 0.0" in worker.page("/metrics")[1]
+            assert worker.stop() == EXIT_OK
+        totals.close()
+
+
+def test_a_worker_told_to_stop_in_an_outage_ends_and_acknowledges_nothing(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    with Endpoint(tmp_path) as endpoint:
+        address = endpoint.fresh()
+        with WorkerProcess(broker.bootstrap_servers, address) as worker:
+            worker.until(lambda: worker.page("/readyz")[0] == 200, "ready")
+            endpoint.kill()
+            publish(producer_of(broker.bootstrap_servers), now_events(10))
+            worker.until(lambda: worker.log("stalled"), "the outage is told")
+            assert worker.stop() == EXIT_TEMPORARY
+        assert max(group_offsets(broker.bootstrap_servers, "costream", EVENTS, PARTITIONS)) <= 0
