@@ -56,8 +56,11 @@ class Report:
         return [result.per_second for result in self.results.get(name, ())]
 
     def ratios(self, name: str) -> list[float]:
-        """costream to the other, round by round."""
-        return [ours / theirs for ours, theirs in zip(self.rates("costream"), self.rates(name), strict=False)]
+        """costream to the other, round by round. None if a round of one is missing: it would shift the others."""
+        ours, theirs = self.rates("costream"), self.rates(name)
+        if len(ours) != len(theirs):
+            return []
+        return [our / their for our, their in zip(ours, theirs, strict=True)]
 
     def figures(self) -> list[Figure]:
         return [*self._contest(), *self._bytes(), *self._latency(), *self._alert(), *self._record(), *self._memory()]

@@ -2,8 +2,8 @@
 changelog topics, a checkpoint every five seconds.
 
 Runs in an environment of its own (requirements.lock beside this file), so it imports nothing of ours but the stopwatch.
-The message key is the request_id, and Quix Streams keeps state by message key. So dedup needs no repartitioning, and
-the hourly window is per key too: sums by feature would cost it a second topic and half its speed, and are left out.
+The message key is the request_id, and Quix Streams keeps state by message key. So dedup needs no second topic. Nor does
+the hourly window, which is by key too: a sum by feature would need `group_by`, a topic more to write and to read.
 
 python -m benchmarks.quix.app BOOTSTRAP TOPIC GROUP SECONDS EVENTS
 """
