@@ -29,7 +29,14 @@ from stream import topics
 from stream.alert_topic import publish_alerts, published_alerts
 from stream.batches import Batch, batches
 from stream.decode import AgeLimits
-from stream.delivery import ChunkScheduler, ChunkSchema, ChunkTransport, chunk_events, require_compiled_streams
+from stream.delivery import (
+    ChunkScheduler,
+    ChunkSchema,
+    ChunkTransport,
+    StatelessApp,
+    chunk_events,
+    require_compiled_streams,
+)
 from stream.health import Health, Progress
 from stream.ingest import Flush, Ingest
 from stream.kafka import faust_credentials, kafka_config
@@ -218,7 +225,7 @@ class Worker:
 
     def _faust_app(self) -> faust.App:
         settings = self._settings
-        app = faust.App(
+        app = StatelessApp(
             settings.consumer_group,
             broker=[f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")],
             broker_credentials=faust_credentials(settings),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.structs import ConsumerRecord
-from faust import Schema, Stream
+from faust import App, Schema, Stream
 from faust import streams as faust_streams
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
@@ -105,6 +105,13 @@ class ChunkTransport(Transport):
     """Faust's aiokafka transport with the consumer above."""
 
     Consumer = ChunkConsumer
+
+
+class StatelessApp(App):
+    """A Faust application without tables: it has nothing to keep on disk."""
+
+    def _create_directories(self) -> None:
+        """None: Faust would leave an empty folder wherever the worker is started."""
 
 
 def require_compiled_streams() -> None:
