@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sinks.clickhouse.reader import Reader
@@ -53,7 +53,12 @@ def as_value(drawn: Any, source: str) -> bytes | None:
     return wire(f"{source}-{age}-{drawn['id']}", **{name: value for name, value in drawn.items() if name != "id"})
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink over a database takes minutes
+)
 @given(drawn=LOGS, data=st.data())
 def test_any_stretch_redelivered_after_any_torn_flush_changes_nothing(
     warehouse: Warehouse, drawn: list[Any], data: st.DataObject
