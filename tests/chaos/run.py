@@ -1,0 +1,251 @@
+"""Chaos: real traffic through real processes while they are killed, and then a plain recount of every cell.
+
+    python -m tests.chaos.run                  200,000 events, 24 SIGKILLs, 3 outages, a broker restart: about 8 minutes
+    python -m tests.chaos.run --short          the form inside `make test`
+    python -m tests.chaos.run --seed 7 --json  the same timetable and traffic again; one object at the end
+
+Exit status 1 if anything is lost, counted twice or differs in any cell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import itertools
+import json
+import random
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from stream.audit import audit, kafka_facts
+from stream.store import ALERTS, DEADLETTER, EVENTS
+from tests.chaos.cluster import Cluster, WorkerProcess, end_with_cleanup
+from tests.chaos.recount import recount
+from tests.chaos.storm import FULL, SHORT, Act, Form, Strike, timetable
+from tests.chaos.topic_dump import dump
+from tests.chaos.traffic import Publisher, now, plan
+from tests.chaos.verdict import Verdict, compare, compare_alerts, compare_dead_letter_topic
+
+TICK_S: Final = 0.05
+TELL_S: Final = 5.0
+READY_MAX_S: Final = 60.0
+
+Tell = Callable[[str], None]
+
+
+def run(form: Form, *, seed: int, tell: Tell) -> Verdict:
+    """One storm and its verdict. The folder with the workers' logs is kept if the verdict does not hold."""
+    folder = Path(tempfile.mkdtemp(prefix="costream-chaos-"))
+    tell(f"chaos, {form.name} form, seed {seed}: {form.events} events in {form.seconds:.0f} s; logs in {folder}")
+    started = time.monotonic()
+    with Cluster(folder, partitions=form.partitions, prefix=f"chaos-{secrets.token_hex(4)}.") as cluster:
+        storm = Storm(form, seed=seed, cluster=cluster, folder=folder, tell=tell)
+        lag = storm.blow()
+        verdict = judge(storm, seed=seed, lag=lag)
+    verdict.figures["seconds"] = round(time.monotonic() - started)
+    if verdict.holds:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        tell(f"does not hold: what the workers said and what was published is in {folder}")
+    return verdict
+
+
+class Storm:
+    """Traffic and strikes at their times, until all that was published is stored."""
+
+    def __init__(self, form: Form, *, seed: int, cluster: Cluster, folder: Path, tell: Tell) -> None:
+        self.form = form
+        self.cluster = cluster
+        self._tell = tell
+        self._dice = random.Random(seed)
+        self._strikes = timetable(self._dice, form)
+        letters = plan(self._dice, start=now(), events=form.events, seconds=form.seconds)
+        self.publisher = Publisher(
+            letters,
+            bootstrap_servers=cluster.broker.bootstrap_servers,
+            topic=cluster.settings.topic(EVENTS),
+            folder=folder,
+        )
+        self._turn = itertools.count()
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._started = self._told = time.monotonic()
+
+    def blow(self) -> int | None:
+        """Returns the records that were still not committed at the end: 0, or the product got stuck."""
+        for _ in range(self.form.workers):
+            self.cluster.start_worker()
+        self._await_workers()
+        self._started = time.monotonic()
+        for strike in self._strikes:
+            self._at(strike.at_s, lambda strike=strike: self._strike(strike))  # type: ignore[misc]  # a default, no argument
+        with ThreadPoolExecutor(1, "publisher") as thread:
+            publishing = thread.submit(self.publisher.run)
+            self._until(lambda: not self._due and publishing.done() and self.cluster.all_back(), max_s=None)
+            publishing.result()
+        return self._drain(publishing)
+
+    def _await_workers(self) -> None:
+        ready = {worker.name for worker in self.cluster.workers}
+        self._until(lambda: ready <= {line["worker"] for line in self.cluster.log_lines("health")}, max_s=READY_MAX_S)
+
+    def _drain(self, published: Future[None]) -> int | None:
+        self._tell(f"the storm is over: {self.publisher.sent} sent; waiting until everything is stored")
+        self._until(lambda: self.cluster.lag() == 0, max_s=self.form.drain_max_s)
+        lag = self.cluster.lag()
+        self.cluster.stop_workers()
+        return lag
+
+    def _at(self, at_s: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (at_s, next(self._turn), action))
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        self._at(time.monotonic() - self._started + seconds, action)
+
+    def _until(self, done: Callable[[], bool], *, max_s: float | None) -> bool:
+        """Do what is due, keep the workers' number, tell how far it is."""
+        began = time.monotonic()
+        while not done():
+            if max_s is not None and time.monotonic() - began > max_s:
+                return False
+            while self._due and self._due[0][0] <= time.monotonic() - self._started:
+                heapq.heappop(self._due)[2]()
+            for _ in range(self.cluster.supervise()):
+                self._later(1.0, self._start_worker)
+            self._tell_progress()
+            time.sleep(TICK_S)
+        return True
+
+    def _tell_progress(self) -> None:
+        if time.monotonic() - self._told < TELL_S:
+            return
+        self._told = time.monotonic()
+        counts, stored = self.cluster.counts, self.cluster.stored()
+        self._tell(
+            f"{self._told - self._started:4.0f} s  sent {self.publisher.sent}/{self.publisher.total}"
+            f"  stored {'(warehouse away)' if stored is None else stored}  workers {len(self.cluster.staying)}"
+            f"  kills {counts.kills}  outages {counts.outages}  broker restarts {counts.broker_restarts}"
+        )
+
+    # --- strikes ---
+
+    def _strike(self, strike: Strike) -> None:
+        cluster, counts = self.cluster, self.cluster.counts
+        match strike.act:
+            case Act.KILL:
+                if (victim := self._any_worker()) is None:
+                    self._later(0.5, lambda: self._strike(strike))
+                    return
+                cluster.kill(victim)
+                counts.kills += 1
+                self._later(strike.lasts_s, self._start_worker)
+            case Act.LEAVE:
+                self._one_leaves()
+                self._later(strike.lasts_s, self._start_worker)
+            case Act.JOIN:
+                self._start_worker()
+                counts.joins += 1
+                self._later(strike.lasts_s, self._one_leaves)
+            case Act.WAREHOUSE:
+                cluster.take_warehouse_away(rudely=strike.rudely)
+                counts.outages += 1
+                self._later(strike.lasts_s, cluster.bring_warehouse_back)
+            case Act.BROKER:
+                cluster.take_broker_away(rudely=strike.rudely)
+                counts.broker_restarts += 1
+                self._later(strike.lasts_s, cluster.bring_broker_back)
+
+    def _any_worker(self) -> WorkerProcess | None:
+        staying = self.cluster.staying
+        return self._dice.choice(staying) if staying else None
+
+    def _start_worker(self) -> None:
+        assert len(self.cluster.staying) < self.form.partitions, "never more workers than partitions"
+        self.cluster.start_worker()
+
+    def _one_leaves(self) -> None:
+        if (worker := self._any_worker()) is not None:
+            self.cluster.ask_to_leave(worker)
+            self.cluster.counts.leaves += 1
+
+
+def judge(storm: Storm, *, seed: int, lag: int | None) -> Verdict:
+    """Everything that was done and found, and what must be 0."""
+    cluster, counts, verdict = storm.cluster, storm.cluster.counts, Verdict()
+    bootstrap, settings = cluster.broker.bootstrap_servers, cluster.settings
+    published = recount(storm.publisher.path)
+    verdict.figures |= {
+        "form": storm.form.name,
+        "seed": seed,
+        "sent": published.lines,
+        "events": len(published.events),
+        **{f"sent_{kind}": published.sent[kind] for kind in ("repeat", "conflict", "malformed")},
+        "kills": counts.kills,
+        "joins": counts.joins,
+        "leaves": counts.leaves,
+        "outages": counts.outages,
+        "broker_restarts": counts.broker_restarts,
+        "rebalances": len(cluster.log_lines("partitions taken over")),
+        "redelivered": sum(line["records"] for line in cluster.log_lines("delivered again")),
+        "stalls": len(cluster.log_lines("stalled")),
+        "ended_unasked": {str(status): count for status, count in Counter(e.status for e in cluster.ended).items()},
+    }
+    compare(verdict, published, cluster.reader, dump(bootstrap, settings.topic(EVENTS)), partitions=cluster.partitions)
+    compare_dead_letter_topic(verdict, published, dump(bootstrap, settings.topic(DEADLETTER)))
+    compare_alerts(verdict, cluster.reader, dump(bootstrap, settings.topic(ALERTS)))
+    _audit(verdict, cluster)
+    verdict.fault("not_committed", [] if lag == 0 else [f"{lag} records of lag after {storm.form.drain_max_s} s"])
+    verdict.fault("hung", cluster.hung)
+    verdict.fault("bugs", (f"{line['worker']}: {line.get('exception', '')}" for line in cluster.log_lines("bug")))
+    return verdict
+
+
+def _audit(verdict: Verdict, cluster: Cluster) -> None:
+    """What the product says of itself; the recount above does not depend on it."""
+    report = audit(cluster.reader, kafka=kafka_facts(cluster.settings), retention=cluster.settings.retention)
+    verdict.figures["audit"] = "holds" if report.holds else "does not hold"
+    failed = (check for check in report.checks if not check.holds)
+    verdict.fault("audit", (f"{check.question} {check.differing} differ: {check.findings[:3]}" for check in failed))
+
+
+def tell_on_stderr(line: str) -> None:
+    """Progress goes beside the result, not into it."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def report(verdict: Verdict) -> str:
+    """For people: first what was done, then what must be 0."""
+    lines = [f"  {name:28} {value}" for name, value in verdict.figures.items()]
+    lines += [f"{'  ' if not value else '! '}{name:28} {value}" for name, value in verdict.must_be_0.items()]
+    lines += [f"    {example}" for example in verdict.examples]
+    return "\n".join([*lines, "the recount agrees" if verdict.holds else "THE RECOUNT DOES NOT AGREE"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="the form that runs inside `make test`")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of traffic and timetable")
+    parser.add_argument("--events", type=int, help="instead of the form's number")
+    parser.add_argument("--json", action="store_true", help="one object on standard output instead of lines")
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, end_with_cleanup)
+    form = SHORT if given.short else FULL
+    if given.events:
+        form = replace(form, events=given.events)
+    verdict = run(form, seed=given.seed, tell=tell_on_stderr)
+    sys.stdout.write((json.dumps(verdict.as_json()) if given.json else report(verdict)) + "\n")
+    return 0 if verdict.holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

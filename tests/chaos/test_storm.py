@@ -1,0 +1,251 @@
+"""The short form of the chaos run, and proof that its recount would notice."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.chaos.recount import Cell, Counted, Recount, hourly, murmur2, recount, user_daily
+from tests.chaos.run import report, run, tell_on_stderr
+from tests.chaos.storm import FULL, SHORT, Act, Form, timetable
+from tests.chaos.topic_dump import Record
+from tests.chaos.traffic import Letter, plan
+from tests.chaos.verdict import DEAD_LETTERS, EVENTS, HOURLY, USER_DAILY, Verdict, compare, compare_alerts
+from tests.support.kafka import KafkaMissing
+
+START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.mark.chaos
+@pytest.mark.kafka
+def test_kills_outages_and_rebalances_change_no_cell() -> None:
+    """COSTREAM_CHAOS_SEED repeats the traffic and the timetable of a run; without it each run has its own."""
+    seed = int(os.environ.get("COSTREAM_CHAOS_SEED") or secrets.randbelow(10**6))
+    try:
+        verdict = run(SHORT, seed=seed, tell=tell_on_stderr)
+    except KafkaMissing as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    assert verdict.holds, report(verdict)
+
+
+# --- would it notice? -------------------------------------------------------------------------------------------------
+
+Frames = dict[str, list[dict[str, Any]]]
+
+
+class StoredFrames:
+    """A warehouse that holds what it was given, by question."""
+
+    def __init__(self, frames: Mapping[str, list[dict[str, Any]]]) -> None:
+        self._frames = frames
+
+    def frame(self, sql: str) -> pl.DataFrame:
+        return pl.DataFrame(self._frames[sql], infer_schema_length=None)
+
+
+@pytest.fixture(scope="module")
+def letters() -> list[Letter]:
+    return plan(random.Random(1), start=START, events=2_000, seconds=60)
+
+
+@pytest.fixture(scope="module")
+def published(letters: list[Letter], tmp_path_factory: pytest.TempPathFactory) -> Recount:
+    path = tmp_path_factory.mktemp("published") / "published.jsonl"
+    path.write_text("".join(letter.line() + "\n" for letter in letters), encoding="utf-8")
+    return recount(path)
+
+
+def stored_right(published: Recount) -> Frames:
+    """What a product without a fault would have stored."""
+    repeats = {request_id: count - 1 for request_id, count in published.copies.items()}
+    hours = hourly(published.events.values(), repeats)
+    names = ("hour", "provider", "model", "operation", "feature", "task_type", "team", "environment")
+    return {
+        EVENTS: [_event_row(event) for event in published.events.values()],
+        HOURLY: [
+            dict(zip(names, key, strict=True)) | cell | {"quantities": _map_text(cell["quantities"])}
+            for key, cell in hours.items()
+        ],
+        USER_DAILY: [
+            {"day": day, "user_id": user_id} | cell
+            for (day, user_id), cell in user_daily(published.events.values()).items()
+        ],
+        DEAD_LETTERS: [{"kind": "invalid", "value": _base64(value)} for value in published.refused.elements()],
+    }
+
+
+def _event_row(event: Counted) -> Cell:
+    texts = ("provider", "model", "feature", "task_type", "user_id", "team", "environment")
+    numbers = ("duration_ms", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+    amounts = {name: event.fields.get(name) for name in ("reported_cost_usd", "revenue_usd")}
+    return {
+        "request_id": event.request_id,
+        "occurred_at": event.occurred_at,
+        "operation": event.fields.get("operation", "chat"),
+        "status": event.fields.get("status", "ok"),
+        "usage_status": event.fields.get("usage_status", "reported"),
+        **{name: event.fields.get(name, "") for name in texts},
+        **{name: event.fields.get(name) for name in (*numbers, "reasoning_tokens")},
+        **{name: None if text is None else Decimal(text) for name, text in amounts.items()},
+        "cost_usd": event.cost,
+        "cost_status": event.status,
+        "quantities": _map_text(event.fields.get("quantities", {})),
+    }
+
+
+def _map_text(amounts: Mapping[str, Any]) -> str:
+    members = ", ".join(f'"{unit}": "{amount}"' for unit, amount in amounts.items())
+    return "{" + members + "}"
+
+
+def _base64(value: str) -> str:
+    return base64.b64encode(value.encode(errors="surrogateescape")).decode()
+
+
+def judged(published: Recount, letters: list[Letter], frames: Frames, *, partitions: int = 1) -> dict[str, int]:
+    verdict = Verdict()
+    log = [Record(0, at, b"", letter.value, {}) for at, letter in enumerate(letters)]
+    compare(verdict, published, StoredFrames(frames), log, partitions=partitions)  # type: ignore[arg-type]  # all it uses
+    return {name: faults for name, faults in verdict.must_be_0.items() if faults}
+
+
+def test_what_is_stored_right_has_no_fault(published: Recount, letters: list[Letter]) -> None:
+    assert judged(published, letters, stored_right(published)) == {}
+
+
+def _without_an_event(frames: Frames) -> None:
+    frames[EVENTS].pop()
+
+
+def _an_event_twice(frames: Frames) -> None:
+    frames[EVENTS].append(frames[EVENTS][0])
+
+
+def _an_event_of_nobody(frames: Frames) -> None:
+    frames[EVENTS].append(frames[EVENTS][0] | {"request_id": "nobody's"})
+
+
+def _a_picodollar_more(frames: Frames) -> None:
+    row = next(row for row in frames[EVENTS] if row["cost_usd"] is not None)
+    row["cost_usd"] += Decimal("1e-12")
+
+
+def _a_cell_of_an_hour_off_by_one(frames: Frames) -> None:
+    frames[HOURLY][3]["duplicates"] += 1
+
+
+def _a_day_without_its_row(frames: Frames) -> None:
+    frames[USER_DAILY].pop()
+
+
+def _a_dead_letter_less(frames: Frames) -> None:
+    frames[DEAD_LETTERS].pop()
+
+
+def _a_good_event_refused(frames: Frames) -> None:
+    frames[DEAD_LETTERS].append({"kind": "conflict", "value": _base64("{}")})
+
+
+@pytest.mark.parametrize(
+    ("harm", "faults"),
+    [
+        (_without_an_event, {"lost": 1}),
+        (_an_event_twice, {"counted_twice": 1}),
+        (_an_event_of_nobody, {"nobody_published": 1}),
+        (_a_picodollar_more, {"differing_events": 1}),
+        (_a_cell_of_an_hour_off_by_one, {"differing_usage_hourly": 1}),
+        (_a_day_without_its_row, {"differing_usage_user_daily": 8}),
+        (_a_dead_letter_less, {"dead_letters_missing": 1}),
+        (_a_good_event_refused, {"dead_letters_too_many": 1}),
+    ],
+)
+def test_every_kind_of_harm_is_noticed(
+    published: Recount, letters: list[Letter], harm: Callable[[Frames], None], faults: dict[str, int]
+) -> None:
+    frames = stored_right(published)
+    harm(frames)
+    assert judged(published, letters, frames) == faults
+
+
+@pytest.mark.parametrize(
+    ("told", "stored", "faults"),
+    [
+        ([(1, "a"), (2, "b")], {1, 2}, {}),
+        ([(1, "a"), (1, "a")], {1}, {"alerts_repeated": 1}),
+        ([(1, "a"), (1, "b")], {1}, {"alerts_contradicting": 1}),
+        ([(1, "a"), (3, "b")], {1, 3}, {"alerts_left_out": 1}),
+        ([(1, "a"), (2, "b")], {1}, {"alerts_unstored": 1}),
+        ([(1, "a")], {1, 2}, {"alerts_untold": 1}),
+    ],
+)
+def test_an_alert_is_told_once_and_stored(
+    told: list[tuple[int, str]], stored: set[int], faults: dict[str, int]
+) -> None:
+    log = [
+        Record(0, at, b"x", f'{{"alert_id": "x", "revision": {revision}, "title": "{title}"}}'.encode(), {})
+        for at, (revision, title) in enumerate(told)
+    ]
+    rows = pl.DataFrame([{"alert_id": "x", "revision": revision} for revision in stored])
+
+    class Alerts:
+        def frame(self, _: str) -> pl.DataFrame:
+            return rows
+
+    verdict = Verdict()
+    compare_alerts(verdict, Alerts(), log)  # type: ignore[arg-type]  # all it uses
+    assert {name: count for name, count in verdict.must_be_0.items() if count} == faults
+
+
+def test_the_recount_hashes_like_kafka() -> None:
+    """The vectors of Kafka's own test, org.apache.kafka.common.utils.UtilsTest, as unsigned numbers."""
+    vectors = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
+    assert {key: murmur2(key) for key in vectors} == {key: value % 2**32 for key, value in vectors.items()}
+
+
+@pytest.mark.parametrize("form", [SHORT, FULL], ids=lambda form: form.name)
+@pytest.mark.parametrize("seed", range(20))
+def test_a_timetable_has_every_strike_and_one_absence_at_a_time(form: Form, seed: int) -> None:
+    strikes = timetable(random.Random(seed), form)
+    assert strikes == timetable(random.Random(seed), form)
+    acts = [strike.act for strike in strikes]
+    assert [acts.count(act) for act in Act] == [
+        form.kills,
+        form.leaves,
+        form.joins,
+        form.outages,
+        form.broker_restarts,
+    ]
+    absences = [strike for strike in strikes if strike.act in (Act.WAREHOUSE, Act.BROKER)]
+    assert all(one.at_s + one.lasts_s < next_.at_s for one, next_ in pairwise(absences))
+    assert all(0 <= strike.at_s <= form.seconds + 2 * len(strikes) for strike in strikes)
+
+
+def test_a_plan_is_the_same_for_the_same_seed_and_holds_what_it_promises() -> None:
+    letters = plan(random.Random(5), start=START, events=4_000, seconds=60)
+    assert letters == plan(random.Random(5), start=START, events=4_000, seconds=60)
+    kinds = [letter.kind for letter in letters]
+    assert kinds.count("event") == 4_000
+    assert 80 <= kinds.count("repeat") <= 160
+    assert kinds.count("conflict") and kinds.count("malformed")
+    late = [letter for letter in letters if letter.fields and letter.fields["occurred_at"] < START - timedelta(hours=1)]
+    assert len(late) > 400
+    assert {letter.route for letter in letters} == {"client", "plain", "wrong_key", "no_key", "other_partitioner"}
+
+
+def test_a_conflict_is_sent_after_the_event_it_contradicts() -> None:
+    letters = plan(random.Random(6), start=START, events=4_000, seconds=60)
+    first = {letter.request_id: letter.kind for letter in reversed(letters)}
+    contradicted = [first[letter.request_id] for letter in letters if letter.kind == "conflict"]
+    assert contradicted and set(contradicted) == {"event"}
