@@ -25,7 +25,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from stream import topics
 from stream.settings import Settings
-from stream.store import ALERTS, DEADLETTER, EVENTS, ROLLUPS
+from stream.store import EVENTS
 from tests.support.kafka import KafkaBroker, delete_topics, free_ports
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -64,7 +64,8 @@ class Ground:
 
     def empty_what_workers_write(self, settings: Settings) -> None:
         """New topics beside usage.events, so that no round reads what an earlier one has left."""
-        delete_topics(self.bootstrap_servers, *(settings.topic(name) for name in (ROLLUPS, ALERTS, DEADLETTER)))
+        others = [settings.topic(spec.name) for spec in topics.TOPICS if spec is not topics.USAGE_EVENTS]
+        delete_topics(self.bootstrap_servers, *others)
         wait_until(lambda: len(self._present(settings)) == 1, "the topics of the round before are gone")
         self.create_topics(settings)
 

@@ -195,7 +195,7 @@ class Worker:
         async for batch in batches(
             chunk_events(stream), rows_max=self._settings.batch_rows_max, wait_max=self._settings.watch_interval
         ):
-            self._watcher.notice(_rows(batch))
+            self._watcher.notice(_hours_changed(batch))
             self._watching = True
             batch.ack()
 
@@ -233,7 +233,7 @@ class Worker:
             consumer_auto_offset_reset="earliest",
             consumer_metadata_max_age_ms=METADATA_AGE_MS_MAX,
             consumer_max_fetch_size=1_048_576,  # a partition's share of a fetch; bounds what is fetched ahead
-            stream_buffer_maxsize=16,  # chunks, not events
+            stream_buffer_maxsize=4,  # chunks of up to 1 MB compressed; batches.py holds what is fetched ahead
             stream_wait_empty=True,  # a rebalance waits for the flushes under way
             broker_commit_interval=1.0,
             broker_commit_every=1_000,  # chunks
@@ -288,8 +288,18 @@ class Worker:
         return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
-def _rows(batch: Batch) -> list[dict[str, Any] | None]:
-    return [msgspec.json.decode(record.value) if record.value else None for record in batch.records]
+class _RollupRow(msgspec.Struct):
+    """What the watch needs of a record of usage.rollups."""
+
+    table: str = ""
+    hour: str = ""
+
+
+def _hours_changed(batch: Batch) -> list[dict[str, str]]:
+    """One row for each hour that the records name: the watch reads the figures themselves from the warehouse."""
+    read = msgspec.json.Decoder(_RollupRow).decode
+    rows = {(row.table, row.hour) for row in (read(record.value) for record in batch.records if record.value)}
+    return [{"table": table, "hour": hour} for table, hour in rows]
 
 
 def warehouse_address(settings: Settings) -> ClickHouseAddress:

@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from aiokafka.structs import ConsumerRecord
 
 from stream.delivery import Chunk
-
-CHUNKS_WAITING_MAX: Final = 64  # of about 1 MB each: what may be fetched ahead while a flush is being stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ async def batches(events: AsyncIterator[Any], *, rows_max: int, wait_max: timede
 
     While the taker of a batch is busy the next one fills: under load batches are large, and under none they are quick.
     """
-    waiting: asyncio.Queue[Any] = asyncio.Queue(CHUNKS_WAITING_MAX)
+    waiting = _Waiting(rows_max)
     pump = asyncio.create_task(_pump(events, waiting))
     try:
         while first := await _get(waiting, pump):
@@ -49,13 +47,37 @@ async def batches(events: AsyncIterator[Any], *, rows_max: int, wait_max: timede
         pump.cancel()
 
 
-async def _pump(events: AsyncIterator[Any], waiting: asyncio.Queue[Any]) -> None:
+class _Waiting:
+    """Events fetched ahead of the batch in work: at most a batch of records, or a chunk more."""
+
+    def __init__(self, rows_max: int) -> None:
+        self._rows_max = rows_max
+        self._rows = 0
+        self._events: asyncio.Queue[Any] = asyncio.Queue()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def put(self, event: Any) -> None:
+        await self._room.wait()
+        self._rows += len(event.value)
+        if self._rows >= self._rows_max:
+            self._room.clear()
+        self._events.put_nowait(event)
+
+    async def get(self) -> Any:
+        event = await self._events.get()
+        self._rows -= len(event.value)
+        self._room.set()
+        return event
+
+
+async def _pump(events: AsyncIterator[Any], waiting: _Waiting) -> None:
     """A Faust stream breaks if a wait for its next event is cancelled; a queue does not."""
     async for event in events:
         await waiting.put(event)
 
 
-async def _get(waiting: asyncio.Queue[Any], pump: asyncio.Task[None]) -> Any:
+async def _get(waiting: _Waiting, pump: asyncio.Task[None]) -> Any:
     """The next event; None when the stream has ended, which it does when the worker stops."""
     getting = asyncio.ensure_future(waiting.get())
     await asyncio.wait({getting, pump}, return_when=asyncio.FIRST_COMPLETED)
@@ -65,7 +87,7 @@ async def _get(waiting: asyncio.Queue[Any], pump: asyncio.Task[None]) -> Any:
     return pump.result()  # raises what the pump raised
 
 
-async def _fill(first: Any, waiting: asyncio.Queue[Any], rows_max: int, wait_seconds: float) -> Batch:
+async def _fill(first: Any, waiting: _Waiting, rows_max: int, wait_seconds: float) -> Batch:
     taken, rows = [first], len(first.value)
     deadline = asyncio.get_running_loop().time() + wait_seconds
     while rows < rows_max:

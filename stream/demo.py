@@ -24,6 +24,7 @@ from faust.contrib.asgi import faust_app_running
 from costream import UsageEvent, UsageProducer
 from sinks.clickhouse import migrate
 from sinks.clickhouse.reader import Reader
+from stream import topics
 from stream.app import Worker, warehouse_address
 from stream.audit import AuditReport, audit
 from stream.broker import EmbeddedBroker
@@ -229,7 +230,7 @@ async def run(
         return replace(outcome, seconds=round(asyncio.get_running_loop().time() - started, 1))
 
 
-TOPICS: Final = {"usage.events": PARTITIONS, "usage.rollups": 1, "usage.alerts": 1, "usage.deadletter": 1}
+TOPICS: Final = {spec.name: PARTITIONS if spec.partitions_may_grow else spec.partitions for spec in topics.TOPICS}
 
 
 def _settings(broker: EmbeddedBroker, folder: Path) -> Settings:

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     kafka_sasl_username: str = ""
     kafka_sasl_password: SecretStr = SecretStr("")
     kafka_ssl_ca_location: str = Field(default="", description="CA file; empty takes the system's.")
-    topic_prefix: str = Field(default="", pattern=r"^[a-zA-Z0-9._-]*$", description="Put before all four topic names.")
+    topic_prefix: str = Field(default="", pattern=r"^[a-zA-Z0-9._-]*$", description="Put before every topic name.")
     consumer_group: str = "costream"
     source: str = Field(
         default="",

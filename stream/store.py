@@ -14,6 +14,7 @@ from stream.settings import Settings
 
 EVENTS: Final = "usage.events"
 ROLLUPS: Final = "usage.rollups"
+USER_ROLLUPS: Final = "usage.rollups.user_daily"
 DEADLETTER: Final = "usage.deadletter"
 ALERTS: Final = "usage.alerts"
 
@@ -40,20 +41,25 @@ class Store:
         self._writer.insert("usage_user_daily", flush.user_daily)
         self._writer.insert("dead_letters", flush.dead_letters)
         self._writer.insert("ingest_ledger", flush.ledger)
-        self._outbox.publish(self._topic(ROLLUPS), rollup_messages(flush))
+        self._outbox.publish(self._topic(ROLLUPS), hourly_messages(flush))
+        self._outbox.publish(self._topic(USER_ROLLUPS), user_messages(flush))
         self._outbox.publish(self._topic(EVENTS), flush.forwards)
         self._outbox.publish(
             self._topic(DEADLETTER), (dead_letter_message(refusal, source=source) for refusal in flush.refusals)
         )
 
 
-def rollup_messages(flush: Flush) -> Iterable[Message]:
-    """The changed rows as JSON, one record each, keyed by row so that compaction keeps its last state.
+def hourly_messages(flush: Flush) -> Iterable[Message]:
+    """The changed rows of usage_hourly as JSON, keyed by row so that compaction keeps its last state.
 
     polars writes a Decimal as text, so money leaves exact.
     """
-    yield from _row_messages("usage_hourly", flush.hourly, ("hour", *SERIES))
-    yield from _row_messages("usage_user_daily", flush.user_daily, ("day", "user_id"))
+    return _row_messages("usage_hourly", flush.hourly, ("hour", *SERIES))
+
+
+def user_messages(flush: Flush) -> Iterable[Message]:
+    """The same of usage_user_daily, on a topic of its own: there are many, and the watch need not read them."""
+    return _row_messages("usage_user_daily", flush.user_daily, ("day", "user_id"))
 
 
 def _row_messages(table: str, rows: pl.DataFrame, series: tuple[str, ...]) -> Iterable[Message]:

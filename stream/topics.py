@@ -1,4 +1,4 @@
-"""The four topics: what they are meant to be, making them so, and asking Kafka what they are.
+"""The five topics: what they are meant to be, making them so, and asking Kafka what they are.
 
 Nothing here changes a topic that exists, except that partitions are added to ``usage.events`` when somebody asks for
 it by number. What differs from the specification is reported, and an operator decides.
@@ -77,6 +77,13 @@ USAGE_ROLLUPS: Final = _spec(
     segment_ms=_ms(timedelta(days=1)),  # the open segment is never compacted: a reader meets a day of repeats at most
     max_message_bytes=str(EVENT_BYTES_MAX),
 )
+USAGE_USER_ROLLUPS: Final = _spec(
+    "usage.rollups.user_daily",  # apart from the others: there are as many as users, and the watch reads none
+    cleanup_policy="compact,delete",
+    retention_ms=_ms(timedelta(days=365)),
+    segment_ms=_ms(timedelta(days=1)),
+    max_message_bytes=str(EVENT_BYTES_MAX),
+)
 USAGE_ALERTS: Final = _spec(
     "usage.alerts",
     cleanup_policy="delete",  # people replay the history of an alert, so every revision stays
@@ -89,7 +96,7 @@ USAGE_DEADLETTER: Final = _spec(
     retention_ms=_ms(timedelta(days=90)),  # as long as the raw rows: until then a corrected event still counts
     max_message_bytes=str(DEADLETTER_BYTES_MAX),
 )
-TOPICS: Final = (USAGE_EVENTS, USAGE_ROLLUPS, USAGE_ALERTS, USAGE_DEADLETTER)
+TOPICS: Final = (USAGE_EVENTS, USAGE_ROLLUPS, USAGE_USER_ROLLUPS, USAGE_ALERTS, USAGE_DEADLETTER)
 
 
 class KafkaUnavailable(StreamError):
@@ -159,7 +166,7 @@ def create(
 
 
 def describe(settings: Settings) -> list[TopicState]:
-    """The four topics as Kafka has them; a missing one has no partitions."""
+    """The five topics as Kafka has them; a missing one has no partitions."""
     return _states(_admin(settings), settings, {})
 
 

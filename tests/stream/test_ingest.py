@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseUnavailable
 from stream.ingest import Flush, dead_letter_message
-from stream.store import rollup_messages
+from stream.store import hourly_messages, user_messages
 from tests.support.ingest import TABLES, Warehouse, cut, home_of, id_at_home_in, ingest_of, run, total
 from tests.support.records import NOW, FakeRecord, log_of, rfc3339, wire
 
@@ -241,7 +241,9 @@ def test_changed_rows_are_published_whole_under_one_key_each(warehouse: Warehous
 
 
 def published(flush: Flush) -> dict[bytes | None, dict[str, Any]]:
-    return {message.key: json.loads(message.value or b"") for message in rollup_messages(flush)}
+    return {
+        message.key: json.loads(message.value or b"") for message in [*hourly_messages(flush), *user_messages(flush)]
+    }
 
 
 def test_a_replay_publishes_its_rows_again_since_the_crash_may_have_come_before_that(

@@ -42,7 +42,7 @@ class Edges:
         self.reached.append(name)
 
 
-TOPICS = ["p.usage.rollups", "p.usage.events", "p.usage.deadletter"]
+TOPICS = ["p.usage.rollups", "p.usage.rollups.user_daily", "p.usage.events", "p.usage.deadletter"]
 ORDER = [*TABLES, *TOPICS]
 
 

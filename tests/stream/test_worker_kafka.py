@@ -167,9 +167,7 @@ def test_batches_of_every_compression_are_read(site: Site) -> None:
 
 def test_ten_megabytes_are_refused_whole_and_their_neighbours_counted(site: Site) -> None:
     """On topics whose owner lets them in; with our own limits Kafka refuses them first."""
-    names = [
-        site.settings.topic(name) for name in ("usage.events", "usage.rollups", "usage.alerts", "usage.deadletter")
-    ]
+    names = [site.settings.topic(spec.name) for spec in topics.TOPICS]
     create_topics(site.bootstrap_servers, dict.fromkeys(names, 1), config={"max.message.bytes": str(12 * 1024 * 1024)})
     producer = site.producer(**{"message.max.bytes": 12_000_000})
     huge = b'{"request_id":"' + b"x" * TEN_MB

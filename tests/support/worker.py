@@ -21,11 +21,12 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseUnavailable
+from stream import topics
 from tests.support.records import until
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = "from stream.cli import main; main()"
-TOPICS = {"usage.events": 4, "usage.rollups": 1, "usage.alerts": 1, "usage.deadletter": 1}
+TOPICS = {spec.name: 4 if spec.partitions_may_grow else spec.partitions for spec in topics.TOPICS}
 
 
 class WorkerProcess:
