@@ -46,6 +46,7 @@ from stream.pricing import PriceBook
 from stream.settings import Settings
 from stream.store import ALERTS, EVENTS, ROLLUPS, Store
 from stream.telemetry import Telemetry
+from stream.turn import Turn
 from stream.watch import Watcher
 
 T = TypeVar("T")
@@ -91,7 +92,8 @@ class Worker:
         )
         self._source = ""
         self._loaded: frozenset[int] = frozenset()
-        self._watching = False
+        self._turn = Turn()
+        self._judged_in = 0  # the turn that the watch has restored itself for
         self._trimmed = time.monotonic()
         # One thread a stage: while one batch is stored the next is worked out, and no stage runs twice at a time.
         self._working, self._storing, self._judging = (
@@ -196,20 +198,17 @@ class Worker:
             chunk_events(stream), rows_max=self._settings.batch_rows_max, wait_max=self._settings.watch_interval
         ):
             self._watcher.notice(_hours_changed(batch))
-            self._watching = True
             batch.ack()
 
     async def judge(self) -> None:
-        """Evaluate when due, while this worker holds usage.rollups."""
-        restored = False
+        """Evaluate when due, while this worker holds usage.rollups. Each turn begins with what the last one left."""
         while True:
             await asyncio.sleep(WATCH_TICK_SECONDS)
-            if not self._watching:
-                restored = False
+            if self._turn.number is None:
                 continue
-            if not restored:
+            if self._turn.number != self._judged_in:
+                self._judged_in = self._turn.number
                 await self._in(self._judging, self._restore_watch)
-                restored = True
             for alert in await self._in(self._judging, self._watcher.tick):
                 self.telemetry.alerts.labels(alert.rule, alert.status).inc()
 
@@ -219,7 +218,8 @@ class Worker:
         )
 
     def _publish_alerts(self, alerts: Any) -> None:
-        publish_alerts(self._alert_outbox, self._settings.topic(ALERTS), alerts)
+        with self._turn.publishing(self._judged_in):
+            publish_alerts(self._alert_outbox, self._settings.topic(ALERTS), alerts)
 
     # --- Faust ---
 
@@ -245,6 +245,7 @@ class Worker:
             store="memory://",
             web_enabled=False,  # its default pages show data; ours are in health.py
         )
+        app.before_leaving = partial(asyncio.to_thread, self._turn.end)
         app.transport = ChunkTransport(app.conf.broker_consumer, app)
         events, rollups = (app.topic(settings.topic(name), schema=ChunkSchema()) for name in (EVENTS, ROLLUPS))
         app.agent(events, name="ingest")(self._guarded(self.ingest))
@@ -259,13 +260,13 @@ class Worker:
     async def _on_revoked(self, _app: Any, *_args: Any, **_: Any) -> None:
         """Faust has waited until all that was delivered is stored and acknowledged (stream_wait_empty)."""
         self._loaded = frozenset()
-        self._watching = False
         self.progress.revoked()
 
     async def _on_assigned(self, _app: Any, *args: Any, **_: Any) -> None:
         assigned: set[TP] = args[0]
         held = [tp for tp in assigned if tp.topic == self._settings.topic(EVENTS)]
-        self._watching = any(tp.topic == self._settings.topic(ROLLUPS) for tp in assigned)
+        if any(tp.topic == self._settings.topic(ROLLUPS) for tp in assigned):
+            self._turn.begin()
         self.telemetry.partitions.set(len(held))
         self.progress.assigned(held)
 

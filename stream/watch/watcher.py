@@ -18,6 +18,7 @@ from sinks.errors import WarehouseUnavailable
 from stream.alerts import TABLE, Alert, alert_rows
 from stream.errors import PublishFailed
 from stream.settings import Settings
+from stream.turn import OutOfTurn
 from stream.watch.baseline import HOUR, Rules, Series
 from stream.watch.drivers import drivers
 from stream.watch.judge import FOLLOWED, explained, horizon, hour_of, judge, latest, usual_hours
@@ -118,6 +119,9 @@ class Watcher:
             return []
         try:
             return self.evaluate(now)
+        except OutOfTurn as error:
+            log.info("judgement dropped", reason=str(error))
+            return []
         except Exception as error:
             outage = isinstance(error, WarehouseUnavailable | PublishFailed)
             log.error(

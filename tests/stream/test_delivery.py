@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from faust import App
 from faust import streams as faust_streams
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP
@@ -17,6 +18,7 @@ from stream.delivery import (
     ChunkScheduler,
     ChunkSchema,
     ChunkTransport,
+    StatelessApp,
     require_compiled_streams,
 )
 from tests.support.records import FakeRecord, log_of
@@ -90,6 +92,27 @@ def test_the_transport_brings_the_consumer_that_commits_by_chunk() -> None:
 def test_what_is_overridden_is_still_a_method_of_faust_with_the_same_arguments(name: str) -> None:
     ours, theirs = (inspect.signature(getattr(owner, name)) for owner in (ChunkConsumer, FaustConsumer))
     assert len(ours.parameters) == len(theirs.parameters)
+
+
+@pytest.mark.parametrize("name", ["_on_partitions_revoked", "stop", "_create_directories"])
+def test_what_the_application_overrides_is_still_a_method_of_faust_with_the_same_arguments(name: str) -> None:
+    ours, theirs = (inspect.signature(getattr(owner, name)) for owner in (StatelessApp, App))
+    assert len(ours.parameters) == len(theirs.parameters)
+
+
+async def test_before_partitions_go_or_the_worker_stops_it_says_so_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    async def say(what: str) -> None:
+        said.append(what)
+
+    monkeypatch.setattr(App, "_on_partitions_revoked", lambda app, revoked: say("revoked"))
+    monkeypatch.setattr(App, "stop", lambda app: say("stopped"))
+    app = StatelessApp("test")
+    app.before_leaving = lambda: say("leaving")
+    await app._on_partitions_revoked(set())
+    await app.stop()
+    assert said == ["leaving", "revoked", "leaving", "stopped"]
 
 
 def test_without_the_compiled_iterator_the_worker_refuses_to_start(monkeypatch: pytest.MonkeyPatch) -> None:

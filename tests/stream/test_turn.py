@@ -1,0 +1,53 @@
+"""Nothing is published out of turn, and no turn ends in the middle of a publication."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from stream.turn import OutOfTurn, Turn
+
+WAIT_MAX_S = 20.0
+
+
+def begun() -> tuple[Turn, int]:
+    turn = Turn()
+    turn.begin()
+    assert turn.number is not None
+    return turn, turn.number
+
+
+def test_in_its_turn_a_worker_publishes() -> None:
+    turn, number = begun()
+    with turn.publishing(number):
+        assert turn.number == number
+
+
+def test_what_was_judged_in_a_turn_that_is_over_is_not_published() -> None:
+    turn, number = begun()
+    turn.end()
+    with pytest.raises(OutOfTurn, match="its next holder judges anew"), turn.publishing(number):
+        pytest.fail("published out of turn")
+
+
+def test_a_partition_that_went_and_came_back_is_a_new_turn() -> None:
+    turn, number = begun()
+    turn.end()
+    turn.begin()
+    assert turn.number not in (None, number)
+    with pytest.raises(OutOfTurn), turn.publishing(number):
+        pytest.fail("another worker may have judged in between")
+
+
+def test_a_turn_ends_only_after_what_is_being_published() -> None:
+    turn, number = begun()
+    ended = threading.Event()
+    leaving = threading.Thread(target=lambda: (turn.end(), ended.set()))
+    with turn.publishing(number):
+        leaving.start()
+        while turn.number is not None:  # until the end has begun
+            pass
+        assert not ended.is_set()
+    assert ended.wait(WAIT_MAX_S)
+    leaving.join(WAIT_MAX_S)
