@@ -35,6 +35,7 @@ from stream.delivery import (
     ChunkTransport,
     StatelessApp,
     chunk_events,
+    keep_fetched_records_small,
     require_compiled_streams,
 )
 from stream.health import Health, Progress
@@ -70,6 +71,7 @@ class Worker:
         end_process: Callable[[int], NoReturn] = os._exit,
     ) -> None:
         require_compiled_streams()
+        keep_fetched_records_small()
         self._settings = settings
         self._clock = clock
         self._end_process = end_process

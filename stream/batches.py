@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from aiokafka.structs import ConsumerRecord
-
-from stream.delivery import Chunk
+from stream.delivery import Chunk, FetchedRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,7 @@ class Batch:
         return [event.value for event in self.events]
 
     @property
-    def records(self) -> list[ConsumerRecord]:
+    def records(self) -> list[FetchedRecord]:
         return [record for chunk in self.chunks for record in chunk.records]
 
     def ack(self) -> None:

@@ -85,7 +85,9 @@ def decode(records: Sequence[Record], *, source: str, limits: AgeLimits) -> Deco
     rest = np.ones(len(records), dtype=bool)
     rest[clean_rows] = False
     other_rows, others, refusals = _examine_all(records, np.flatnonzero(rest))
-    columns = pl.concat([clean, others]).with_columns(row=np.concatenate([clean_rows, other_rows])).sort("row")
+    columns = pl.concat([clean, others]).with_columns(row=np.concatenate([clean_rows, other_rows]))
+    if other_rows.size:
+        columns = columns.sort("row")
     frame = _with_position(_typed(columns), records, source)
     in_time, out_of_time = _by_age(frame, records, limits)
     return Decoded(in_time, refusals + out_of_time)

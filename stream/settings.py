@@ -54,7 +54,7 @@ class Settings(BaseSettings):
 
     # Ingest
     batch_rows_max: int = Field(
-        default=60_000, gt=0, le=1_000_000, description="Events in one flush: ClickHouse wants few large inserts."
+        default=100_000, gt=0, le=1_000_000, description="Events in one flush: ClickHouse wants few large inserts."
     )
     batch_wait_max: PositiveDuration = Field(
         default=timedelta(milliseconds=500), description="The longest an event waits for its flush to fill."
