@@ -41,6 +41,11 @@ class Settings(BaseSettings):
         default=timedelta(seconds=15), description="How long a killed worker's partitions lie idle."
     )
 
+    stop_max: PositiveDuration = Field(
+        default=timedelta(seconds=25),
+        description="How long a stop may take; below the 30 s that most orchestrators grant.",
+    )
+
     # Warehouse
     clickhouse_url: str = Field(
         default="http://127.0.0.1:8123", description="http(s)://HOST:PORT, or chdb:///FOLDER for the embedded engine."

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
+import threading
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -12,6 +15,7 @@ from faust.contrib.asgi import faust_app_running
 from mode.utils.locks import Event
 
 from stream.app import EXIT_BUG, Worker
+from stream.patience import EXIT_TEMPORARY
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -33,6 +37,7 @@ async def run_worker(settings: Settings) -> int:
         async with faust_app_running(worker.app):
             crashed = await _first(stop, worker.app._crashed)
             worker.patience.stop()
+            _end_within(settings.stop_max)
             if crashed:
                 log.error("Faust ended", reason=repr(worker.app.crash_reason), next="nothing unstored was acknowledged")
                 return EXIT_BUG
@@ -61,6 +66,19 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+
+
+def _end_within(limit: timedelta) -> None:
+    """A stop waits for the flushes under way and for the group; should that hang, the process ends all the same, as it
+    would by the orchestrator's SIGKILL a little later. Both are safe: what was not acknowledged is read again."""
+
+    def end() -> None:
+        log.warning("stopping took too long", limit=str(limit), next="what was not stored stays in Kafka")
+        os._exit(EXIT_TEMPORARY)
+
+    timer = threading.Timer(limit.total_seconds(), end)  # a thread: the loop itself may be what hangs
+    timer.daemon = True
+    timer.start()
 
 
 async def _first(stop: asyncio.Event, crashed: Event) -> bool:

@@ -199,6 +199,20 @@ def test_an_error_nobody_expected_ends_the_process_and_nothing_was_acknowledged(
         assert worker.stop() == EXIT_OK
 
 
+def test_a_stop_that_hangs_ends_within_its_bound(broker: EmbeddedBroker, address: ClickHouseAddress) -> None:
+    hang = (
+        "import asyncio\n"
+        "import stream.delivery\n"
+        "async def stop(self):\n"
+        "    await asyncio.Event().wait()\n"
+        "stream.delivery.StatelessApp.stop = stop"
+    )
+    with WorkerProcess(broker.bootstrap_servers, address, prelude=hang, stop_max=1) as worker:
+        worker.until(lambda: worker.page("/readyz")[0] == 200, "ready")
+        assert worker.stop() == EXIT_TEMPORARY
+        assert len(worker.log("stopping took too long")) == 1
+
+
 def test_an_outage_of_the_warehouse_is_waited_out_and_said_once(broker: EmbeddedBroker, tmp_path: Path) -> None:
     """Down while a batch is stored, and while an old id is looked up in the middle of another."""
     late = rfc3339(datetime.now(UTC) - timedelta(days=20))
