@@ -153,6 +153,8 @@ def anomaly_baseline(series: Series, hour: datetime, rules: Rules) -> Baseline |
     since nobody knows yet what a Monday morning looks like. Too few hours: None.
     """
     before = series.whole_hours_before(hour, at_most=WEEK_HOURS * WEEKS_MAX)
+    if len(before) < WEEK_HOURS * WEEKS_MAX:
+        before = before[1:]  # the very first hour: events began somewhere in it, so it says too little
     if len(before) < rules.history_hours_min:
         return None
     logs = np.log([max(float(series.at(each).cost_usd), 0.0) + COST_NOISE_USD for each in before])

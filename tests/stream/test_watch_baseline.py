@@ -26,7 +26,8 @@ def series(hours: int, cost: Callable[[datetime], object]) -> Series:
 
 
 def anomaly(hours: int, cost: Callable[[datetime], object], *, rules: Rules = RULES) -> Baseline:
-    baseline = anomaly_baseline(series(hours, cost), NOON, rules)
+    """After ``hours`` whole hours, and the one before them in which the events began."""
+    baseline = anomaly_baseline(series(hours + 1, cost), NOON, rules)
     assert baseline is not None
     return baseline
 
@@ -36,10 +37,19 @@ def busy_by_day(hour: datetime) -> str:
 
 
 def test_too_short_a_history_has_no_baseline_and_the_minimum_is_enough() -> None:
-    assert anomaly_baseline(series(23, lambda _: "1"), NOON, RULES) is None
-    assert anomaly_baseline(series(24, lambda _: "1"), NOON, RULES) is not None
+    assert anomaly_baseline(series(24, lambda _: "1"), NOON, RULES) is None
+    assert anomaly_baseline(series(25, lambda _: "1"), NOON, RULES) is not None
     assert anomaly_baseline(Series({}), NOON, RULES) is None
     assert spike_baseline(Series({}), NOON, RULES) is None
+
+
+def test_the_hour_in_which_the_events_began_is_not_compared_with() -> None:
+    """It is a part of an hour: a week later the whole one would look like many times the usual."""
+    began = NOON - HOUR * 168
+    baseline = anomaly_baseline(series(168, lambda hour: "0.1" if hour == began else "10"), NOON, RULES)
+    assert baseline is not None
+    assert baseline.expected == 10
+    assert began not in baseline.compared_to
 
 
 def test_before_a_week_has_passed_an_hour_needs_twice_the_dearest_hour_so_far() -> None:
