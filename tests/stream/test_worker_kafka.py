@@ -176,9 +176,12 @@ def test_ten_megabytes_are_refused_whole_and_their_neighbours_counted(site: Site
     site.publish(producer, now_events(10))
     with site.worker() as worker:
         worker.until(lambda: site.totals.counted() == (20, 20, 20, 0, 1), "counted and refused")
-        worker.until(lambda: read_topic(site.bootstrap_servers, names[3]), "the dead letter is published")
+        worker.until(
+            lambda: read_topic(site.bootstrap_servers, site.settings.topic("usage.deadletter")),
+            "the dead letter is published",
+        )
         assert worker.stop() == 0
-    (letter,) = read_topic(site.bootstrap_servers, names[3])
+    (letter,) = read_topic(site.bootstrap_servers, site.settings.topic("usage.deadletter"))
     assert (letter.value() == huge, dict(letter.headers())["costream-reason"]) == (
         True,
         f"the value is {len(huge)} bytes; an event has at most 65536".encode(),
