@@ -148,6 +148,10 @@ class StatelessApp(App):
         await self.before_leaving()
         await super()._on_partitions_revoked(revoked)
 
+    def _on_rebalance_when_stopped(self) -> None:
+        """Nothing: Faust would close the coordinator under the commit that ends the stop, and that commit would then be
+        tried for ever. Left alone, it goes through or is refused."""
+
     async def stop(self) -> None:
         await self.before_leaving()
         await super().stop()

@@ -50,6 +50,10 @@ class WorkerProcess:
     def staying(self) -> bool:
         return self.alive and self.leaving_since is None
 
+    def last_words(self) -> str:
+        """The end of what it said, whatever it was."""
+        return self.log.read_text(errors="replace").strip()[-300:]
+
     def lines(self) -> list[dict[str, Any]]:
         """What it logged; a line cut off by a SIGKILL is left out."""
         found = []
@@ -69,6 +73,7 @@ class Ended:
 
     name: str
     status: int
+    last_words: str
 
 
 @dataclass(slots=True)
@@ -181,7 +186,7 @@ class Cluster:
                 worker.seen_off = True
                 missing += worker.leaving_since is None
                 if worker.leaving_since is None or status not in LEFT_WELL:
-                    self.ended.append(Ended(worker.name, status))
+                    self.ended.append(Ended(worker.name, status, worker.last_words()))
             if status is None and worker.leaving_since and time.monotonic() - worker.leaving_since > LEAVE_MAX_S:
                 self.hung.append(worker.name)
                 self.kill(worker)

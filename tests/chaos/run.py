@@ -20,7 +20,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -197,7 +196,7 @@ def judge(storm: Storm, *, seed: int, lag: int | None) -> Verdict:
         "rebalances": len(cluster.log_lines("partitions taken over")),
         "redelivered": sum(line["records"] for line in cluster.log_lines("delivered again")),
         "stalls": len(cluster.log_lines("stalled")),
-        "ended_unasked": {str(status): count for status, count in Counter(e.status for e in cluster.ended).items()},
+        "ended_unasked": [f"{each.name}, status {each.status}: {each.last_words}" for each in cluster.ended],
     }
     compare(verdict, published, cluster.reader, dump(bootstrap, settings.topic(EVENTS)), partitions=cluster.partitions)
     compare_dead_letter_topic(verdict, published, dump(bootstrap, settings.topic(DEADLETTER)))
