@@ -94,7 +94,9 @@ def test_what_is_overridden_is_still_a_method_of_faust_with_the_same_arguments(n
     assert len(ours.parameters) == len(theirs.parameters)
 
 
-@pytest.mark.parametrize("name", ["_on_partitions_revoked", "stop", "_create_directories"])
+@pytest.mark.parametrize(
+    "name", ["_on_partitions_revoked", "_on_rebalance_when_stopped", "stop", "_create_directories"]
+)
 def test_what_the_application_overrides_is_still_a_method_of_faust_with_the_same_arguments(name: str) -> None:
     ours, theirs = (inspect.signature(getattr(owner, name)) for owner in (StatelessApp, App))
     assert len(ours.parameters) == len(theirs.parameters)
@@ -113,6 +115,12 @@ async def test_before_partitions_go_or_the_worker_stops_it_says_so_first(monkeyp
     await app._on_partitions_revoked(set())
     await app.stop()
     assert said == ["leaving", "revoked", "leaving", "stopped"]
+
+
+def test_a_rebalance_during_the_stop_leaves_the_consumer_open_for_the_last_commit() -> None:
+    app = StatelessApp("test")
+    app._consumer = SimpleNamespace(close=lambda: pytest.fail("closed under the commit that ends the stop"))  # type: ignore[assignment]  # all that Faust would call
+    app._on_rebalance_when_stopped()
 
 
 def test_without_the_compiled_iterator_the_worker_refuses_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
