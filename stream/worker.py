@@ -11,12 +11,14 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
+from aiokafka.errors import KafkaError
 from faust.contrib.asgi import faust_app_running
 from mode.utils.locks import Event
 
 from stream.app import EXIT_BUG, Worker
 from stream.patience import EXIT_TEMPORARY
 from stream.settings import Settings
+from stream.topics import KafkaUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +43,8 @@ async def run_worker(settings: Settings) -> int:
             if crashed:
                 log.error("Faust ended", reason=repr(worker.app.crash_reason), next="nothing unstored was acknowledged")
                 return EXIT_BUG
+    except KafkaError as error:  # nothing answered at the start; later on Faust waits for the brokers by itself
+        raise KafkaUnavailable(bootstrap_servers=settings.kafka_bootstrap_servers, reason=str(error)) from error
     finally:
         await worker.health.stop()
     log.info("stopped", next="all that was taken is stored and acknowledged")

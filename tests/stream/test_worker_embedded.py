@@ -25,7 +25,7 @@ from tests.support.worker import TOPICS, Totals, WorkerProcess, group_offsets, p
 
 EVENTS = "usage.events"
 PARTITIONS = TOPICS[EVENTS]
-EXIT_OK, EXIT_BUG, EXIT_TEMPORARY = 0, 70, 75
+EXIT_OK, EXIT_FAILED, EXIT_BUG, EXIT_TEMPORARY = 0, 1, 70, 75
 
 
 @pytest.fixture
@@ -255,3 +255,14 @@ def test_a_worker_told_to_stop_in_an_outage_ends_and_acknowledges_nothing(
             worker.until(lambda: worker.log("stalled"), "the outage is told")
             assert worker.stop() == EXIT_TEMPORARY
         assert max(group_offsets(broker.bootstrap_servers, "costream", EVENTS, PARTITIONS)) <= 0
+
+
+def test_a_worker_that_finds_no_kafka_says_so_in_one_line_and_ends(address: ClickHouseAddress) -> None:
+    with WorkerProcess("127.0.0.1:1", address) as worker:
+        assert worker.ended() == EXIT_FAILED
+        said = [
+            line for line in worker.log_path.read_text().splitlines() if line.startswith(("costream:", "Traceback"))
+        ]
+    assert len(said) == 1
+    assert "Kafka at 127.0.0.1:1 does not answer" in said[0]
+    assert "COSTREAM_KAFKA_BOOTSTRAP_SERVERS" in said[0]
