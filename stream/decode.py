@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import repeat
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, Protocol
 
@@ -97,11 +98,15 @@ def _read_clean(values: Sequence[bytes]) -> tuple[NDArray[np.int64], pl.DataFram
     """The rows that need no second look, and their columns as text."""
     rows, metadata = _gate(values)
     passed = [values[row] for row in rows]
+    lines = _lines(passed)
     try:
-        columns = _columns(passed)
+        columns = _columns(lines, len(passed))
     except PolarsError:  # one odd message fails the block; each then goes to the model on its own
-        return np.empty(0, dtype=np.int64), _columns([])
-    clean = columns.select(pl.all_horizontal(_RULES)).to_series() & ~_repeats_keys(columns, passed, metadata)
+        return np.empty(0, dtype=np.int64), _columns(b"", 0)
+    escaped = b"\\" in lines
+    rules = _RULES if not escaped and b"\x7f" not in lines else _RULES + _RULES_OF_ESCAPES
+    clean = columns.select(pl.all_horizontal(rules)).to_series()
+    clean &= ~_repeats_keys(columns, passed, metadata, escaped=escaped)
     return np.asarray(rows, dtype=np.int64)[clean.to_numpy()], columns.filter(clean)
 
 
@@ -195,11 +200,6 @@ def _holds(rule: pl.Expr) -> pl.Expr:
 
 # What the gate does not test. A row that fails one may still be good: the model decides.
 _RULES: Final = [
-    *(
-        _holds(~pl.col(name).str.contains(r"[\x00-\x1f\x7f]"))
-        for name, spec in _PROPERTIES.items()
-        if "x7f" in spec.get("pattern", "")
-    ),
     pl.col("occurred_at").str.contains(_TIME_SHAPE),
     _holds(pl.col("cache_read_tokens").is_null() & pl.col("cache_write_tokens").is_null())
     | (pl.sum_horizontal("cache_read_tokens", "cache_write_tokens") <= pl.col("input_tokens").fill_null(-1)),
@@ -208,33 +208,50 @@ _RULES: Final = [
     *(_holds(pl.col(name).str.contains(AMOUNT)) for name in _AMOUNTS),
     _holds(pl.col("metadata").str.len_bytes() <= METADATA_BYTES_SURE),
     _holds(pl.col("metadata").str.count_matches(r"[\[{]") <= METADATA_NESTING_SURE),
-    _holds(~pl.col("metadata").str.contains(r"[\x00-\x1f]")),  # polars writes them bare, which is not JSON
     pl.col("quantities").is_null() & pl.col("unit_prices").is_null(),  # rare, and full of rules
+]
+# About control characters, which JSON only has as escapes; but for DEL, which may stand bare.
+_RULES_OF_ESCAPES: Final = [
+    *(
+        _holds(~pl.col(name).str.contains(r"[\x00-\x1f\x7f]"))
+        for name, spec in _PROPERTIES.items()
+        if "x7f" in spec.get("pattern", "")
+    ),
+    _holds(~pl.col("metadata").str.contains(r"[\x00-\x1f]")),  # polars writes them bare, which is not JSON
 ]
 
 
-def _columns(values: Sequence[bytes]) -> pl.DataFrame:
-    if not values:
-        return pl.DataFrame(schema=_TEXT_SCHEMA)
+def _lines(values: Sequence[bytes]) -> bytes:
+    """A message a line. A line break between tokens is white space in JSON."""
     lines = b"\n".join(values)
-    if lines.count(b"\n") != len(values) - 1:  # a line break between tokens is white space in JSON
-        lines = b"\n".join(value.replace(b"\n", b" ").replace(b"\r", b" ") for value in values)
+    if lines.count(b"\n") == max(len(values) - 1, 0):
+        return lines
+    return b"\n".join(value.replace(b"\n", b" ").replace(b"\r", b" ") for value in values)
+
+
+def _columns(lines: bytes, count: int) -> pl.DataFrame:
+    if not count:
+        return pl.DataFrame(schema=_TEXT_SCHEMA)
     columns = pl.read_ndjson(lines, schema=_TEXT_SCHEMA)
-    if columns.height != len(values):
-        raise PolarsError(f"{len(values)} messages were read as {columns.height} rows")
+    if columns.height != count:
+        raise PolarsError(f"{count} messages were read as {columns.height} rows")
     return columns
 
 
-def _repeats_keys(columns: pl.DataFrame, values: Sequence[bytes], metadata: Sequence[Any]) -> pl.Series:
+def _repeats_keys(
+    columns: pl.DataFrame, values: Sequence[bytes], metadata: Sequence[Any], *, escaped: bool
+) -> pl.Series:
     """The messages that name a key twice: gate and columns would each believe another one.
 
     Counting quotes finds nearly all innocent: each key and each string stands in two. What has more of them than its
     columns explain, or an escape, is parsed again. Of metadata it counts what the gate read, each key once: polars
     hands a repeated key on.
     """
-    quotes = _per_message(values, lambda value: value.count(b'"'))
+    quotes = np.fromiter(map(bytes.count, values, repeat(b'"')), dtype=np.int64, count=len(values))
     explained = columns.select(_QUOTES_EXPLAINED).to_series().to_numpy() + _per_message(metadata, _quotes_of)
-    suspect = (quotes != explained) | (_per_message(values, lambda value: b"\\" in value) > 0)
+    suspect = quotes != explained
+    if escaped:
+        suspect |= _per_message(values, lambda value: b"\\" in value) > 0
     repeats = np.zeros(len(values), dtype=bool)
     for row in np.flatnonzero(suspect).tolist():
         repeats[row] = _repeats_a_key(values[row])
@@ -280,18 +297,20 @@ def _typed(columns: pl.DataFrame) -> pl.DataFrame:
     return columns.with_columns(
         pl.col("occurred_at").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us").cast(UTC_MILLISECONDS),
         *(pl.col(name).fill_null(default) for name, default in _DEFAULTS.items()),
-        *(_picodollars(pl.col(text)).alias(pico) for text, pico in _AMOUNTS.items()),
+        *(_picodollars(columns[text]).alias(pico) for text, pico in _AMOUNTS.items()),
     ).drop("schema_version", *_AMOUNTS)
 
 
 UTC_MILLISECONDS: Final = pl.Datetime("ms", "UTC")
 
 
-def _picodollars(amount: pl.Expr) -> pl.Expr:
+def _picodollars(amounts: pl.Series) -> pl.Series:
     """Plain decimal text to exact integers of 1e-12 USD."""
-    parts = amount.str.split_exact(".", 1)
-    fraction = parts.struct.field("field_1").fill_null("").str.pad_end(12, "0")
-    return parts.struct.field("field_0").cast(pl.Int64) * 10**12 + fraction.cast(pl.Int64)
+    if amounts.null_count() == len(amounts):
+        return amounts.cast(pl.Int64)
+    parts = amounts.str.split_exact(".", 1).struct
+    fraction = parts.field("field_1").fill_null("").str.pad_end(12, "0")
+    return parts.field("field_0").cast(pl.Int64) * 10**12 + fraction.cast(pl.Int64)
 
 
 def _with_position(frame: pl.DataFrame, records: Sequence[Record], source: str) -> pl.DataFrame:
@@ -349,7 +368,7 @@ def _examine_all(
                 accepted[row] = event
             case Refusal() as refusal:
                 refusals.append(refusal)
-    columns = _columns([canonical(event) for event in accepted.values()])
+    columns = _columns(b"\n".join(canonical(event) for event in accepted.values()), len(accepted))
     metadata = pl.Series("metadata", [_metadata_text(event) for event in accepted.values()], dtype=pl.String)
     return np.fromiter(accepted, dtype=np.int64), columns.with_columns(metadata), refusals
 

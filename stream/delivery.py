@@ -38,8 +38,18 @@ class _FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokaf
     """aiokafka's records of one fetch, each handed on as it was parsed: its own ConsumerRecord, a frozen dataclass of
     eleven fields, takes longer to build than the record to parse."""
 
+    _headers: list[tuple[str, bytes]] = []  # of the record before: nearly all are the same, so they are kept once
+
+    def __iter__(self) -> Iterator[FetchedRecord]:
+        return self._records_iterator  # type: ignore[no-any-return]  # without a call of __next__ in between
+
     def _consumer_record(self, tp: TP, record: Any) -> FetchedRecord:
-        return FetchedRecord(tp.partition, record.offset, record.timestamp, record.key, record.value, record.headers)
+        headers = record.headers
+        if headers == self._headers:
+            headers = self._headers
+        else:
+            self._headers = headers
+        return FetchedRecord(tp.partition, record.offset, record.timestamp, record.key, record.value, headers)
 
 
 def keep_fetched_records_small() -> None:

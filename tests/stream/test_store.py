@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os import urandom
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from stream.outbox import Outbox
 from stream.settings import Settings
 from stream.store import Store
 from tests.support.ingest import TABLES, Warehouse, id_at_home_in, ingest_of
+from tests.support.kafka import create_topics
 from tests.support.records import log_of, wire
 from tests.support.worker import read_topic
 
@@ -107,3 +109,15 @@ def test_after_a_failure_the_outbox_takes_the_same_messages_again() -> None:
             outbox.publish("t", [Message(None, b"good", []), Message(None, b"x" * 13_000_000, [])])
         assert outbox.publish("t", [Message(None, b"good", [])]) == 1
         assert read_topic(broker.bootstrap_servers, "t")[-1].value() == b"good"
+
+
+@pytest.mark.kafka
+def test_what_the_broker_refuses_is_told_though_its_neighbours_arrive(kafka_bootstrap: str, kafka_prefix: str) -> None:
+    topic = f"{kafka_prefix}t"
+    create_topics(kafka_bootstrap, {topic: 1}, config={"max.message.bytes": "1000000"})
+    outbox = Outbox(kafka_config(Settings(kafka_bootstrap_servers=kafka_bootstrap)))
+    larger_than_a_topic_takes = Message(b"large", urandom(2_000_000), [])  # and no compression makes it smaller
+    with pytest.raises(PublishFailed, match="1 .* too large"):
+        outbox.publish(topic, [larger_than_a_topic_takes])
+    assert outbox.publish(topic, [Message(b"good", b"v", [])]) == 1
+    assert [one.key() for one in read_topic(kafka_bootstrap, topic)] == [b"good"]
