@@ -10,7 +10,7 @@ none is skipped.** An acknowledged chunk may therefore be committed with all tha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,14 +31,14 @@ class FetchedRecord(msgspec.Struct, gc=False):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes]]
 
 
 class _FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka publishes no types
     """aiokafka's records of one fetch, each handed on as it was parsed: its own ConsumerRecord, a frozen dataclass of
     eleven fields, takes longer to build than the record to parse."""
 
-    _headers: list[tuple[str, bytes]] = []  # of the record before: nearly all are the same, so they are kept once
+    _headers: Sequence[tuple[str, bytes]] = ()  # of the record before: nearly all are the same, so they are kept once
 
     def __iter__(self) -> Iterator[FetchedRecord]:
         return self._records_iterator  # type: ignore[no-any-return]  # without a call of __next__ in between

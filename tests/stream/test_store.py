@@ -117,7 +117,7 @@ def test_what_the_broker_refuses_is_told_though_its_neighbours_arrive(kafka_boot
     create_topics(kafka_bootstrap, {topic: 1}, config={"max.message.bytes": "1000000"})
     outbox = Outbox(kafka_config(Settings(kafka_bootstrap_servers=kafka_bootstrap)))
     larger_than_a_topic_takes = Message(b"large", urandom(2_000_000), [])  # and no compression makes it smaller
-    with pytest.raises(PublishFailed, match="1 .* too large"):
+    with pytest.raises(PublishFailed, match=r"1 .* too large"):
         outbox.publish(topic, [larger_than_a_topic_takes])
     assert outbox.publish(topic, [Message(b"good", b"v", [])]) == 1
     assert [one.key() for one in read_topic(kafka_bootstrap, topic)] == [b"good"]
