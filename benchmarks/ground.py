@@ -23,7 +23,7 @@ from typing import Any, Final, Self
 import psutil
 from confluent_kafka import Consumer, TopicPartition
 
-from stream import topics
+from stream import memory, topics
 from stream.settings import Settings
 from stream.store import EVENTS
 from tests.support.kafka import KafkaBroker, delete_topics, free_ports
@@ -100,8 +100,13 @@ def ground(tell: Callable[[str], None]) -> Iterator[Ground]:
 
 
 def environment(settings: Settings | None = None, **more: str) -> dict[str, str]:
-    """Ours without any COSTREAM_*, so that defaults are defaults; then only what ``settings`` says beside them."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("COSTREAM_")}
+    """Ours without any COSTREAM_*, so that defaults are defaults; then only what ``settings`` says beside them. Nor
+    what polars has set up for its allocator in this process: a worker would take it for the operator's wish."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("COSTREAM_") and name != memory.POLARS_VARIABLE
+    }
     said = settings.model_dump(exclude_defaults=True) if settings else {}
     return kept | {"PYTHONPATH": str(ROOT)} | {f"COSTREAM_{name.upper()}": str(v) for name, v in said.items()} | more
 

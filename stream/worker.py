@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import threading
@@ -16,6 +15,7 @@ from faust.contrib.asgi import faust_app_running
 from mode.utils.locks import Event
 
 from stream.app import EXIT_BUG, Worker
+from stream.memory import calm_the_collector
 from stream.patience import EXIT_TEMPORARY
 from stream.settings import Settings
 from stream.topics import KafkaUnavailable
@@ -23,8 +23,6 @@ from stream.topics import KafkaUnavailable
 log = structlog.get_logger(__name__)
 
 EXIT_OK: Final = 0
-GC_YOUNG_MAX: Final = 1_000_000  # about a batch of records
-GC_GENERATIONS: Final = 10  # young collections before an older one, as in Python's defaults
 
 
 async def run_worker(settings: Settings) -> int:
@@ -33,7 +31,7 @@ async def run_worker(settings: Settings) -> int:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     worker = Worker(settings)
-    _calm_the_collector()
+    calm_the_collector()
     await worker.health.start()
     try:
         async with faust_app_running(worker.app):
@@ -49,14 +47,6 @@ async def run_worker(settings: Settings) -> int:
         await worker.health.stop()
     log.info("stopped", next="all that was taken is stored and acknowledged")
     return EXIT_OK
-
-
-def _calm_the_collector() -> None:
-    """Records are hundreds of thousands of tuples that live for a second and hold no cycle. At Python's defaults the
-    collector walks all of them again and again; what has a cycle here (tasks, errors) can wait for a million more."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_YOUNG_MAX, GC_GENERATIONS, GC_GENERATIONS)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

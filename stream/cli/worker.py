@@ -11,6 +11,7 @@ import typer
 
 from stream.cli import common
 from stream.logs import configure_logs
+from stream.memory import keep_memory
 
 
 def worker() -> None:
@@ -20,6 +21,7 @@ def worker() -> None:
 
     Example: COSTREAM_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 COSTREAM_CLICKHOUSE_URL=http://clickhouse:8123 costream worker
     """
+    keep_memory()
     settings = common.settings()
     common.address(settings)
     configure_logs(settings.log_level)
