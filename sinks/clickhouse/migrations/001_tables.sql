@@ -5,41 +5,42 @@
 CREATE TABLE IF NOT EXISTS usage_events (
   occurred_at DateTime64(3, 'UTC') CODEC(T64, ZSTD(1)),
   request_id String CODEC(ZSTD(1)),
-  provider LowCardinality(String),
-  model LowCardinality(String),
-  operation LowCardinality(String),
-  feature LowCardinality(String),
-  task_type LowCardinality(String),
-  user_id String CODEC(ZSTD(1)),            -- not LowCardinality: one dictionary per part grows with the users
-  team LowCardinality(String),
-  environment LowCardinality(String),
+  provider LowCardinality(String) CODEC(ZSTD(1)),
+  model LowCardinality(String) CODEC(ZSTD(1)),
+  operation LowCardinality(String) CODEC(ZSTD(1)),
+  feature LowCardinality(String) CODEC(ZSTD(1)),
+  task_type LowCardinality(String) CODEC(ZSTD(1)),
+  user_id String CODEC(ZSTD(3)),            -- not LowCardinality: one dictionary per part grows with the users
+  team LowCardinality(String) CODEC(ZSTD(1)),
+  environment LowCardinality(String) CODEC(ZSTD(1)),
   session_id String CODEC(ZSTD(1)),
   metadata String CODEC(ZSTD(1)),           -- JSON text: JSONExtractString(metadata, 'parent_id')
-  status LowCardinality(String),
+  status LowCardinality(String) CODEC(ZSTD(1)),
   error String CODEC(ZSTD(1)),
   duration_ms Nullable(UInt32) CODEC(T64, ZSTD(1)),
   time_to_first_token_ms Nullable(UInt32) CODEC(T64, ZSTD(1)),
-  input_tokens Nullable(UInt32) CODEC(T64, ZSTD(1)),
-  output_tokens Nullable(UInt32) CODEC(T64, ZSTD(1)),
+  input_tokens Nullable(UInt32) CODEC(T64('bit'), ZSTD(1)),
+  output_tokens Nullable(UInt32) CODEC(T64('bit'), ZSTD(1)),
   cache_read_tokens Nullable(UInt32) CODEC(T64, ZSTD(1)),
   cache_write_tokens Nullable(UInt32) CODEC(T64, ZSTD(1)),
   reasoning_tokens Nullable(UInt32) CODEC(T64, ZSTD(1)),
   total_tokens Nullable(UInt64) ALIAS input_tokens + output_tokens,
   quantities String CODEC(ZSTD(1)),         -- JSON text of unit -> decimal text
-  usage_status LowCardinality(String),
-  reported_cost_usd Nullable(Decimal(18, 12)) CODEC(ZSTD(1)),
+  usage_status LowCardinality(String) CODEC(ZSTD(1)),
+  reported_cost_usd Nullable(Decimal(18, 12)) CODEC(GCD, T64('bit'), ZSTD(1)),
   unit_prices String CODEC(ZSTD(1)),        -- JSON text of unit -> decimal text
-  revenue_usd Nullable(Decimal(18, 12)) CODEC(ZSTD(1)),
-  cost_usd Nullable(Decimal(18, 12)) CODEC(T64, ZSTD(1)),   -- NULL = unknown, never 0; cost_reason says why
-  cost_status LowCardinality(String),       -- priced | partial | unpriced
-  cost_reason LowCardinality(String),
-  price_version LowCardinality(String),
+  revenue_usd Nullable(Decimal(18, 12)) CODEC(GCD, T64('bit'), ZSTD(1)),
+  -- NULL = unknown, never 0; cost_reason says why. Prices are multiples of far more than 1e-12 USD: GCD halves it.
+  cost_usd Nullable(Decimal(18, 12)) CODEC(GCD, T64('bit'), ZSTD(1)),
+  cost_status LowCardinality(String) CODEC(ZSTD(1)),        -- priced | partial | unpriced
+  cost_reason LowCardinality(String) CODEC(ZSTD(1)),
+  price_version LowCardinality(String) CODEC(ZSTD(1)),
   price_rev UInt16 DEFAULT 0 CODEC(T64, ZSTD(1)),
-  source LowCardinality(String),            -- the topic's incarnation: offsets restart when it is recreated
+  source LowCardinality(String) CODEC(ZSTD(1)),             -- the topic's incarnation: offsets restart when it is recreated
   source_partition UInt16 CODEC(T64, ZSTD(1)),
   source_offset UInt64 CODEC(T64, ZSTD(1)),
   received_at DateTime64(3, 'UTC') CODEC(T64, ZSTD(1)),     -- the broker's timestamp
-  stored_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(T64, ZSTD(1))
+  stored_at DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(ZSTD(1))
 ) ENGINE = ReplacingMergeTree(price_rev)
 PARTITION BY toMonday(occurred_at)
 ORDER BY (toStartOfHour(occurred_at), model, feature, request_id)
