@@ -27,6 +27,8 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream import topics
 from stream.alert_topic import publish_alerts, published_alerts
+from stream.audit import AuditReport, audit, kafka_facts
+from stream.auditor import Auditor
 from stream.batches import Batch, batches
 from stream.decode import AgeLimits
 from stream.delivery import (
@@ -47,13 +49,14 @@ from stream.pricing import PriceBook
 from stream.settings import Settings
 from stream.store import ALERTS, EVENTS, ROLLUPS, Store
 from stream.telemetry import Telemetry
-from stream.turn import Turn
+from stream.turn import OutOfTurn, Turn
 from stream.watch import Watcher
 
 T = TypeVar("T")
 
 EXIT_BUG: Final = 70  # EX_SOFTWARE: an error nobody expected; the offsets replay after the restart
 WATCH_TICK_SECONDS: Final = 0.25  # how often the watch asks itself whether it is due
+AUDIT_TICK_SECONDS: Final = 1.0
 METADATA_AGE_MS_MAX: Final = 10_000  # how soon added partitions are noticed; until then nobody reads them
 TRIM_SECONDS: Final = 600.0  # how often memory is brought back within its bounds
 
@@ -92,14 +95,17 @@ class Worker:
         self._watcher = Watcher(
             reader=self._reader, writer=self._writer, publish=self._publish_alerts, settings=settings, clock=clock
         )
+        self._auditor = Auditor(
+            prove=self._prove, telemetry=self.telemetry, interval=settings.audit_interval, clock=clock
+        )
         self._source = ""
         self._loaded: frozenset[int] = frozenset()
         self._turn = Turn()
         self._judged_in = 0  # the turn that the watch has restored itself for
         self._trimmed = time.monotonic()
         # One thread a stage: while one batch is stored the next is worked out, and no stage runs twice at a time.
-        self._working, self._storing, self._judging = (
-            ThreadPoolExecutor(1, name) for name in ("work", "store", "watch")
+        self._working, self._storing, self._judging, self._auditing = (
+            ThreadPoolExecutor(1, name) for name in ("work", "store", "watch", "audit")
         )
         self._flushes: asyncio.Queue[tuple[Batch, Flush]] = asyncio.Queue(maxsize=1)
         self.app = self._faust_app()
@@ -223,6 +229,37 @@ class Worker:
         with self._turn.publishing(self._judged_in):
             publish_alerts(self._alert_outbox, self._settings.topic(ALERTS), alerts)
 
+    # --- everything stored -> does it add up? ---
+
+    async def audit(self) -> None:
+        """Prove the totals when due, while this worker holds usage.rollups."""
+        audited_in = 0  # the turn
+        while True:
+            await asyncio.sleep(AUDIT_TICK_SECONDS)
+            if self._turn.number is None:
+                continue
+            if self._turn.number != audited_in:
+                audited_in = self._turn.number
+                self._auditor.begin()
+            await self._in(self._auditing, self._auditor.tick)
+
+    def _prove(self, since: datetime) -> AuditReport:
+        turn = self._turn.number
+
+        def progress(_doing: str, _done: int, _steps: int) -> None:
+            if turn is None or self._turn.number != turn:
+                raise OutOfTurn
+
+        settings = self._settings
+        return audit(
+            self._reader,
+            clock=self._clock,
+            kafka=kafka_facts(settings),
+            since=since,
+            retention=settings.retention,
+            progress=progress,
+        )
+
     # --- Faust ---
 
     def _faust_app(self) -> faust.App:
@@ -254,6 +291,7 @@ class Worker:
         app.agent(rollups, name="watch")(self._guarded(self.watch))
         app.task(self._guarded(self.store))
         app.task(self._guarded(self.judge))
+        app.task(self._guarded(self.audit))
         # Faust types its signal handlers more narrowly than it calls them.
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)  # type: ignore[arg-type]
         app.on_partitions_assigned.connect(self._on_assigned, weak=False)  # type: ignore[arg-type]

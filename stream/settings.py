@@ -16,6 +16,7 @@ def _from_seconds(value: Any) -> Any:
     return float(value) if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else value
 
 
+Duration = Annotated[timedelta, Field(ge=timedelta(0)), BeforeValidator(_from_seconds)]
 PositiveDuration = Annotated[timedelta, Field(gt=timedelta(0)), BeforeValidator(_from_seconds)]
 
 
@@ -91,6 +92,12 @@ class Settings(BaseSettings):
     anomaly_score_clear: Decimal = Field(default=Decimal("2.0"), gt=0)
     alert_cost_usd_min: Decimal = Field(
         default=Decimal("1"), ge=0, description="USD above the expected cost below which no anomaly is worth an alert."
+    )
+
+    # Audit
+    audit_interval: Duration = Field(
+        default=timedelta(hours=6),
+        description="How often one worker audits by itself; 0 leaves it to `costream audit`.",
     )
 
     # Health and metrics

@@ -9,6 +9,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from stream.audit import AuditReport
+
 MODELS_MAX: Final = 200  # a metrics store dies of unbounded labels; the warehouse has them all
 FLUSH_SECONDS_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -71,6 +73,29 @@ class Telemetry:
             ["rule", "status"],
             registry=self.registry,
         )
+
+        self.audit_differences = Gauge(
+            "costream_audit_differences",
+            "Places where a check of the worker's own audit does not hold, by check. Above 0: a total is wrong; "
+            "costream audit names it. Only on the worker that audits, after its first audit.",
+            ["check"],
+            registry=self.registry,
+        )
+        self.audit_timestamp = self._gauge(
+            "costream_audit_timestamp_seconds",
+            "When this worker's last audit ended, in Unix time; 0 on a worker that does not audit. Older than twice "
+            "COSTREAM_AUDIT_INTERVAL on all workers: nobody proves the totals; the log says why.",
+        )
+
+    def audited(self, report: AuditReport) -> None:
+        for check in report.checks:
+            self.audit_differences.labels(check.name).set(check.differing)
+        self.audit_timestamp.set(report.at.timestamp())
+
+    def no_audit(self) -> None:
+        """What an earlier turn found may not be so any more."""
+        self.audit_differences.clear()
+        self.audit_timestamp.set(0)
 
     def unpriced_calls(self, provider: str, model: str, calls: int) -> None:
         """Count calls without a known cost under a bounded number of labels."""

@@ -67,12 +67,15 @@ def test_totals_are_exact_across_strays_duplicates_junk_and_a_restart(
     publish(producer, events[:100], key="somebody else's key")
     publish(producer, events[100:150], key=None)
     publish(producer, [("", b"junk")] * 3)
-    with WorkerProcess(broker.bootstrap_servers, address) as worker:
+    with WorkerProcess(broker.bootstrap_servers, address, audit_interval=1) as worker:
         worker.until(lambda: totals.counted() == (2000, 2000, 2000, 150, 3), "all counted")
         worker.until(lambda: worker.page("/readyz")[0] == 200, "ready")
         worker.until(lambda: outcomes(worker) == {"stored": 2000, "duplicates": 150, "dead_lettered": 3}, "and told")
         check_pages(worker)
         check_metrics(worker)
+        worker.until(lambda: worker.log("the audit holds"), "it has audited itself")
+        assert "costream_audit_differences{" in worker.page("/metrics")[1]
+        assert not worker.log("THE AUDIT DOES NOT HOLD")
         assert worker.stop() == EXIT_OK
         assert worker.log("stopped")
     (cost,) = totals.one("SELECT sum(cost_usd) FROM usage_hourly FINAL")

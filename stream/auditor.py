@@ -1,0 +1,75 @@
+"""The worker's own audit: guarantee 4 is proven again and again while the system runs, and the verdict is a metric.
+
+The worker whose turn it is to judge audits too. What ``costream audit`` says of everything, this says of all offsets
+and of the last whole days; neither changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from sinks.errors import WarehouseError
+from stream.audit import AuditReport
+from stream.errors import StreamError
+from stream.telemetry import Telemetry
+from stream.turn import OutOfTurn
+
+log = structlog.get_logger(__name__)
+
+FIRST_AFTER: Final = timedelta(minutes=5)  # of a turn: a start has a backlog to work off
+REACH: Final = timedelta(days=2)  # how far back rollups are compared; older ones change only by corrections
+OFF: Final = timedelta(0)
+
+# Audits from a day on. Raises OutOfTurn once the turn is over.
+Prove = Callable[[datetime], AuditReport]
+
+
+class Auditor:
+    """Due ``FIRST_AFTER`` a turn began, then every ``interval`` (zero: never). ``tick`` blocks; one thread calls it."""
+
+    def __init__(self, *, prove: Prove, telemetry: Telemetry, interval: timedelta, clock: Callable[[], datetime]):
+        self._prove, self._telemetry, self._interval, self._clock = prove, telemetry, interval, clock
+        self._due: datetime | None = None
+
+    def begin(self) -> None:
+        """A turn begins."""
+        self._telemetry.no_audit()
+        if self._interval != OFF:
+            self._due = self._clock() + min(FIRST_AFTER, self._interval)
+
+    def tick(self) -> AuditReport | None:
+        """Audit if it is time. A failure is logged and tried again; it never ends the loop."""
+        now = self._clock()
+        if self._due is None or now < self._due:
+            return None
+        self._due = now + self._interval
+        try:
+            report = self._prove(now - REACH)
+        except OutOfTurn as error:
+            log.info("audit broken off", reason=str(error))
+        except Exception as error:
+            self._due = now + min(FIRST_AFTER, self._interval)
+            outage = isinstance(error, WarehouseError | StreamError)
+            log.error("not audited", reason=str(error), next=f"tried again at {self._due}", exc_info=not outage)
+        else:
+            self._telemetry.audited(report)
+            _tell(report)
+            return report
+        return None
+
+
+def _tell(report: AuditReport) -> None:
+    differing = {check.name: check.differing for check in report.checks if not check.holds}
+    if not differing:
+        log.info("the audit holds", since=str(report.since))
+        return
+    log.error(
+        "THE AUDIT DOES NOT HOLD",
+        differing=differing,
+        since=str(report.since),
+        next="nothing was changed; `costream audit` names the places, `costream audit --repair` mends what can be",
+    )

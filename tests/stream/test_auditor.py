@@ -1,0 +1,111 @@
+"""The worker's own audit: when it is due, what it tells, and that a failure costs nothing but the time."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from prometheus_client import generate_latest
+
+from sinks.errors import WarehouseUnavailable
+from stream.audit import AuditReport, Check
+from stream.auditor import FIRST_AFTER, REACH, Auditor
+from stream.telemetry import Telemetry
+from stream.turn import OutOfTurn
+
+START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HOURS_6 = timedelta(hours=6)
+
+
+class Stage:
+    """A clock to turn and an audit whose outcome the test sets."""
+
+    def __init__(self, *, interval: timedelta = HOURS_6) -> None:
+        self.now = START
+        self.outcome: list[Check] | Exception = [Check("records", "?", compared=7)]
+        self.since: list[datetime] = []
+        self.telemetry = Telemetry()
+        self.auditor = Auditor(prove=self.prove, telemetry=self.telemetry, interval=interval, clock=lambda: self.now)
+
+    def prove(self, since: datetime) -> AuditReport:
+        self.since.append(since)
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return AuditReport(self.now, date(2026, 11, 21), tuple(self.outcome), ())
+
+    def after(self, wait: timedelta) -> bool:
+        """Whether it audits then."""
+        self.now += wait
+        asked = len(self.since)
+        self.auditor.tick()
+        return len(self.since) > asked
+
+    def metrics(self) -> dict[str, float]:
+        lines = generate_latest(self.telemetry.registry).decode().splitlines()
+        return {
+            name: float(value)
+            for name, value in (line.rsplit(" ", 1) for line in lines if line.startswith("costream_audit"))
+        }
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def test_it_audits_a_while_after_its_turn_began_and_then_at_every_interval(stage: Stage) -> None:
+    assert not stage.after(HOURS_6)  # no turn has begun
+    stage.auditor.begin()
+    assert not stage.after(FIRST_AFTER - timedelta(seconds=1))
+    assert stage.after(timedelta(seconds=1))
+    assert stage.since == [stage.now - REACH]
+    assert not stage.after(HOURS_6 - timedelta(seconds=1))
+    assert stage.after(timedelta(seconds=1))
+
+
+def test_an_interval_of_zero_switches_it_off() -> None:
+    stage = Stage(interval=timedelta(0))
+    stage.auditor.begin()
+    assert not stage.after(timedelta(days=1))
+
+
+def test_the_verdict_is_a_metric_for_each_check(stage: Stage) -> None:
+    stage.outcome = [Check("records", "?", compared=7), Check("usage_hourly", "?", compared=9, differing=3)]
+    stage.auditor.begin()
+    assert stage.metrics() == {"costream_audit_timestamp_seconds": 0}
+    stage.after(FIRST_AFTER)
+    assert stage.metrics() == {
+        'costream_audit_differences{check="records"}': 0,
+        'costream_audit_differences{check="usage_hourly"}': 3,
+        "costream_audit_timestamp_seconds": stage.now.timestamp(),
+    }
+
+
+def test_a_new_turn_forgets_the_verdict_of_an_earlier_one(stage: Stage) -> None:
+    stage.auditor.begin()
+    stage.after(FIRST_AFTER)
+    stage.auditor.begin()
+    assert stage.metrics() == {"costream_audit_timestamp_seconds": 0}
+
+
+@pytest.mark.parametrize(
+    "failure", [WarehouseUnavailable(where="here", reason="refused"), ZeroDivisionError("a bug")], ids=["outage", "bug"]
+)
+def test_a_failure_is_told_and_tried_again_soon(
+    stage: Stage, failure: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.outcome = failure
+    stage.auditor.begin()
+    assert stage.after(FIRST_AFTER)
+    assert "not audited" in capsys.readouterr().out
+    assert stage.metrics() == {"costream_audit_timestamp_seconds": 0}
+    stage.outcome = []
+    assert stage.after(FIRST_AFTER)
+    assert stage.metrics() == {"costream_audit_timestamp_seconds": stage.now.timestamp()}
+
+
+def test_an_audit_whose_turn_ends_says_nothing(stage: Stage) -> None:
+    stage.outcome = OutOfTurn()
+    stage.auditor.begin()
+    assert stage.after(FIRST_AFTER)
+    assert stage.metrics() == {"costream_audit_timestamp_seconds": 0}
