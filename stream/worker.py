@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -18,7 +19,8 @@ from stream.app import EXIT_BUG, Worker
 from stream.memory import calm_the_collector
 from stream.patience import EXIT_TEMPORARY
 from stream.settings import Settings
-from stream.topics import KafkaUnavailable
+from stream.store import EVENTS
+from stream.topics import KafkaUnavailable, partition_count
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +36,7 @@ async def run_worker(settings: Settings) -> int:
     calm_the_collector()
     await worker.health.start()
     try:
+        await _find_kafka(worker, settings, stop)
         async with faust_app_running(worker.app):
             crashed = await _first(stop, worker.app._crashed)
             worker.patience.stop()
@@ -41,12 +44,25 @@ async def run_worker(settings: Settings) -> int:
             if crashed:
                 log.error("Faust ended", reason=repr(worker.app.crash_reason), next="nothing unstored was acknowledged")
                 return EXIT_BUG
-    except KafkaError as error:  # nothing answered at the start; later on Faust waits for the brokers by itself
+    except KafkaError as error:  # it went again during the start; later on Faust waits for the brokers by itself
         raise KafkaUnavailable(bootstrap_servers=settings.kafka_bootstrap_servers, reason=str(error)) from error
     finally:
         await worker.health.stop()
     log.info("stopped", next="all that was taken is stored and acknowledged")
     return EXIT_OK
+
+
+async def _find_kafka(worker: Worker, settings: Settings, stop: asyncio.Event) -> None:
+    """Wait for Kafka to answer, as later on for anything else. A signal meanwhile ends the process: nothing was taken.
+    Raises ``TopicMissing`` if Kafka answers and has no usage.events."""
+    ask = partial(partition_count, settings, settings.topic(EVENTS))
+    asking = asyncio.ensure_future(asyncio.to_thread(worker.patience.insist, ask, doing="waiting for Kafka"))
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if stop.is_set():
+        worker.patience.stop()
+    await asking
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

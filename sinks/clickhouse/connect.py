@@ -18,8 +18,9 @@ from clickhouse_connect.driver.exceptions import Error as DriverError
 
 from sinks.errors import WarehouseError, WarehouseRefused, WarehouseUnavailable
 
-# It warns of every failed request, also of those we retry for hours; our errors say the same, once, with the reason.
-logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)
+# They warn of every failed request, also of those we retry for hours; our errors say the same, once, with the reason.
+for _library in ("clickhouse_connect", "urllib3"):
+    logging.getLogger(_library).setLevel(logging.ERROR)
 
 CONNECT_SECONDS_MAX: Final = 5  # a host that is down is known at once; the caller waits with backoff, not here
 ANSWER_SECONDS_MAX: Final = 120  # the longest read-back at start takes seconds; beyond this the server is stuck

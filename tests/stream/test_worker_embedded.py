@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sinks.clickhouse.connect import ClickHouseAddress
 from stream.broker import EmbeddedBroker
 from stream.telemetry import Telemetry
+from tests.support.forwarder import Forwarder
 from tests.support.hostile import SENDABLE
 from tests.support.records import rfc3339, wire
 from tests.support.warehouse import Endpoint
@@ -239,8 +241,9 @@ def test_an_outage_of_the_warehouse_is_waited_out_and_said_once(broker: Embedded
             endpoint.start()
             worker.until(lambda: totals.counted() == (350, 350, 350, 50, 0), "all are counted")
             worker.until(lambda: worker.page("/readyz")[0] == 200, "ready again")
+            worker.until(lambda: len(worker.log("going on")) == len(worker.log("stalled")), "whatever waited goes on")
             assert Counter(line["doing"] for line in worker.log("stalled")).most_common(1)[0][1] == 1
-            assert len(worker.log("going on")) == len(worker.log("stalled"))
+            assert "Retrying" not in worker.log_path.read_text(), "nor does a library tell of each attempt"
             assert "costream_stalled 0.0" in worker.page("/metrics")[1]
             assert worker.stop() == EXIT_OK
         totals.close()
@@ -260,12 +263,35 @@ def test_a_worker_told_to_stop_in_an_outage_ends_and_acknowledges_nothing(
         assert max(group_offsets(broker.bootstrap_servers, "costream", EVENTS, PARTITIONS)) <= 0
 
 
-def test_a_worker_that_finds_no_kafka_says_so_in_one_line_and_ends(address: ClickHouseAddress) -> None:
+def test_a_worker_that_finds_no_kafka_says_so_once_and_goes_on_when_it_comes(
+    broker: EmbeddedBroker, address: ClickHouseAddress, totals: Totals
+) -> None:
+    publish(producer_of(broker.bootstrap_servers), now_events(10))
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        with WorkerProcess(f"127.0.0.1:{port.getsockname()[1]}", address) as worker:
+            worker.until(lambda: worker.log("stalled"), "it waits")
+            worker.until(lambda: worker.page("/healthz")[0] == 200, "and lives")
+            assert worker.page("/readyz")[0] == 503
+            with Forwarder(port, broker.bootstrap_servers):
+                worker.until(lambda: totals.counted()[0] == 10, "all counted")
+                assert len(worker.log("stalled")) == len(worker.log("going on")) == 1
+                assert "COSTREAM_KAFKA_BOOTSTRAP_SERVERS" in worker.log("stalled")[0]["error"]
+                assert worker.stop() == EXIT_OK
+
+
+def test_a_worker_that_waits_for_kafka_can_be_stopped(address: ClickHouseAddress) -> None:
     with WorkerProcess("127.0.0.1:1", address) as worker:
+        worker.until(lambda: worker.log("stalled"), "it waits")
+        assert worker.stop() == EXIT_TEMPORARY
+
+
+def test_a_topic_that_nobody_has_created_is_told_in_one_line(address: ClickHouseAddress) -> None:
+    with EmbeddedBroker({}) as empty, WorkerProcess(empty.bootstrap_servers, address) as worker:
         assert worker.ended() == EXIT_FAILED
         said = [
             line for line in worker.log_path.read_text().splitlines() if line.startswith(("costream:", "Traceback"))
         ]
-    assert len(said) == 1
-    assert "Kafka at 127.0.0.1:1 does not answer" in said[0]
-    assert "COSTREAM_KAFKA_BOOTSTRAP_SERVERS" in said[0]
+    assert said == [
+        f"costream: there is no topic 'usage.events' at {empty.bootstrap_servers}: `costream topics create` creates it"
+    ]
