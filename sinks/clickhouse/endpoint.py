@@ -172,6 +172,8 @@ async def _handle(engine: Engine, pool: ThreadPoolExecutor, tokens: Tokens, http
         answer = await asyncio.get_running_loop().run_in_executor(pool, engine.run, request)
     except Refused as error:
         return _failure(f"Code: 497. DB::Exception: Not enough privileges: {error}. (ACCESS_DENIED)", headers)
+    except ConnectionError:  # whoever asked went away before the request was whole: nothing ran, nobody is listening
+        return web.Response()
     except (ProtocolError, RuntimeError) as error:  # the engine raises RuntimeError with ClickHouse's message
         return _failure(str(error), headers)
     return _success(http, answer, headers)

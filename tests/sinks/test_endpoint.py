@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import socket
 import subprocess
 import threading
 import zlib
@@ -167,6 +168,20 @@ def test_rows_of_any_format_are_inserted_and_counted(locked: Endpoint) -> None:
     assert [json.loads(answer[2]["X-ClickHouse-Summary"])["written_rows"] for answer in inserts] == ["2"] * 4
     assert call(locked, b"SELECT count() FROM costream.t")[1] == b"8\n"
     call(locked, b"DROP TABLE costream.t")
+
+
+def test_a_client_that_goes_away_in_the_middle_of_its_request_is_no_error(tmp_path: Path) -> None:
+    complaints = (tmp_path / "stderr").open("w+")
+    with complaints, Endpoint(tmp_path / "clickhouse", errors=complaints.fileno()) as endpoint:
+        for kind in ("text/plain", "multipart/form-data; boundary=b"):
+            with socket.create_connection(("127.0.0.1", endpoint.port), timeout=10) as client:
+                client.sendall(
+                    f"POST / HTTP/1.1\r\nHost: h\r\nContent-Type: {kind}\r\nContent-Length: 99\r\n\r\n".encode()
+                )
+        assert call(endpoint, b"SELECT 1", token="")[:2] == (200, b"1\n")
+        endpoint.stop()
+        complaints.seek(0)
+        assert "Traceback" not in complaints.read()
 
 
 def test_many_requests_at_once_each_get_their_own_answer(locked: Endpoint) -> None:
