@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 import polars as pl
+import pyarrow as pa
 
 from sinks.clickhouse.connect import ClickHouseAddress, Clients, quoted
 from sinks.errors import RowCountMismatch
@@ -20,6 +21,12 @@ INSERT_SETTINGS: Final = {
     # A batch holds no key twice, so replacing within it would only cost time: more than the rest of the insert.
     "optimize_on_insert": "0",
 }
+
+# Columns of few different values: sent as dictionaries, they need not be made so row by row in ClickHouse.
+LOW_CARDINALITY: Final = (
+    *("provider", "model", "operation", "feature", "task_type", "team", "environment", "source"),
+    *("status", "usage_status", "cost_status", "cost_reason", "price_version"),
+)
 
 
 def to_decimal(picodollars: pl.Expr) -> pl.Expr:
@@ -40,6 +47,14 @@ def _quantities(text: str | None) -> dict[str, Decimal]:
     return {unit: Decimal(amount) for unit, amount in json.loads(text).items()} if text else {}
 
 
+def _arrow(frame: pl.DataFrame) -> pa.Table:
+    table = frame.to_arrow()
+    for position, name in enumerate(table.column_names):
+        if name in LOW_CARDINALITY:
+            table = table.set_column(position, name, table.column(position).dictionary_encode())
+    return table
+
+
 class Writer:
     """Inserts whole frames; safe to use from many threads. Every table is replacing, so a repeat changes nothing."""
 
@@ -56,7 +71,7 @@ class Writer:
         if frame.is_empty():
             return 0
         with self._clients.use() as client:
-            summary = client.insert_arrow(quoted(table), frame.to_arrow(), settings=INSERT_SETTINGS)
+            summary = client.insert_arrow(quoted(table), _arrow(frame), settings=INSERT_SETTINGS)
         if summary.written_rows != frame.height:
             raise RowCountMismatch(table=table, sent=frame.height, written=summary.written_rows)
         return frame.height

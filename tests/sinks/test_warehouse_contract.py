@@ -40,7 +40,7 @@ def test_an_empty_frame_writes_nothing(writer: Writer) -> None:
     assert writer.insert("usage_events", events([{}]).clear()) == 0
 
 
-def test_rows_that_the_engine_merges_at_once_are_still_counted_as_written(writer: Writer, reader: Reader) -> None:
+def test_rows_of_one_key_are_each_counted_as_written(writer: Writer, reader: Reader) -> None:
     assert writer.insert("usage_events", events([{}, {}, {}])) == 3
     assert reader.frame("SELECT count() AS n FROM usage_events FINAL")["n"].to_list() == [1]
 
@@ -371,3 +371,17 @@ def test_original_bytes_of_a_dead_letter_survive(writer: Writer, reader: Reader)
     at = pl.Series("received_at", [datetime.now(UTC)], dtype=pl.Datetime("ms", "UTC"))
     writer.insert("dead_letters", pl.DataFrame(row).with_columns(at))
     assert reader.frame("SELECT hex(value) AS value FROM dead_letters")["value"].to_list() == [value.hex().upper()]
+
+
+def test_a_frame_in_pieces_keeps_each_rows_names(writer: Writer, reader: Reader) -> None:
+    """Columns of few values travel as dictionaries, and each piece of a frame could have had one of its own."""
+    pieces = [
+        events([{"request_id": f"{model}-{n}", "model": model, "team": team} for n in range(3)])
+        for model, team in (("b", ""), ("a", "x"), ("ü", "y"))
+    ]
+    frame = pl.concat(pieces, rechunk=False)
+    assert frame.n_chunks() == 3
+    assert writer.insert("usage_events", frame) == 9
+    stored = reader.frame("SELECT request_id, model, team FROM usage_events FINAL ORDER BY request_id").rows()
+    teams = {"b": "", "a": "x", "ü": "y"}
+    assert stored == sorted((f"{model}-{n}", model, team) for model, team in teams.items() for n in range(3))
