@@ -313,8 +313,9 @@ TOTALS_SQL: Final = """
     sum(h.duplicates) AS duplicates, sum(h.input_tokens) AS input_tokens, sum(h.output_tokens) AS output_tokens
   FROM hourly AS h"""
 BY_SQL: Final = """
-  SELECT {column}, sum(h.calls) AS calls, sum(h.cost_usd) AS cost_usd, sum(h.unpriced_calls) AS unpriced_calls
-  FROM hourly AS h GROUP BY {column} ORDER BY cost_usd DESC, {column}"""
+  SELECT {column}, sum(h.calls) AS calls, sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS cost_usd,
+    sum(h.unpriced_calls) AS unpriced_calls
+  FROM hourly AS h GROUP BY {column} ORDER BY cost_usd DESC NULLS LAST, {column}"""
 UNPRICED_SQL: Final = """
   SELECT provider, model, cost_reason AS reason, count() AS calls
   FROM usage_events FINAL WHERE cost_status = 'unpriced' GROUP BY provider, model, reason ORDER BY calls DESC"""

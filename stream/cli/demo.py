@@ -130,6 +130,8 @@ def _cell(value: Any) -> str:
             return f"{value:,.6f}"
         case int():
             return f"{value:,}"
+        case None:
+            return "unknown"
         case _:
             return str(value)
 

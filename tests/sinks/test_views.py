@@ -52,6 +52,24 @@ def test_an_average_divides_by_the_priced_calls_alone_and_shows_the_others(write
     assert (first["total_cost"], first["avg_cost_per_call"]) == (Decimal("0.04"), Decimal("0.02"))
     assert first["cost_share"] == 1
     assert (second["feature"], second["avg_cost_per_call"], second["unpriced_calls"]) == ("search", None, 2)
+    assert (second["total_cost"], second["cost_share"]) == (None, None), "unknown is never 0"
+
+
+def test_where_no_call_has_a_price_no_view_says_that_it_cost_nothing(writer: Writer, reader: Reader) -> None:
+    writer.insert("usage_hourly", hourly([{"calls": 2, "unpriced_calls": 2, "cost_pico": 0}]))
+    costs = reader.frame(
+        "SELECT table, name FROM system.columns WHERE database = currentDatabase() AND name IN {names:Array(String)} "
+        "AND table IN (SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View')",
+        names=["cost_usd", "total_cost", "hourly_cost"],
+    ).rows()
+    asked = {table: name for table, name in costs if table not in OF_SUMS_AND_SINGLE_CALLS}
+    assert len(asked) >= 12
+    for table, name in asked.items():
+        assert [row[name] for row in rows(reader, f"SELECT * FROM {table}")] == [None], table
+
+
+# hourly and user_daily are what sums are made of; the others ask usage_events, which has none of these calls
+OF_SUMS_AND_SINGLE_CALLS = {"hourly", "user_daily", "partial_cost_calls", "user_cost_summary"}
 
 
 def test_shares_are_of_the_whole_and_the_dearest_comes_first(writer: Writer, reader: Reader) -> None:
@@ -81,7 +99,9 @@ def test_summaries_hold_the_last_30_days_and_nothing_before(writer: Writer, read
 
 def test_the_monitor_shows_this_hour_first_and_nothing_older_than_24_hours(writer: Writer, reader: Reader) -> None:
     hours = [this_hour() - timedelta(hours=back) for back in range(30)]
-    writer.insert("usage_hourly", hourly([{"hour": hour, "cost_pico": 1, "unpriced_calls": 1} for hour in hours]))
+    writer.insert(
+        "usage_hourly", hourly([{"hour": hour, "calls": 2, "cost_pico": 1, "unpriced_calls": 1} for hour in hours])
+    )
     found = rows(reader, "SELECT * FROM realtime_cost_monitor")
     # Between writing and reading the clock may strike: then a new hour has begun and one has fallen out.
     assert [row["hour"] for row in found] in (hours[:24], hours[:23])

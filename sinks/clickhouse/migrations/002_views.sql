@@ -1,8 +1,10 @@
 -- What people and dashboards read. Every amount is USD as Decimal(38, 12), averages and shares too, never a float.
 -- Beside every cost stands what it leaves out: unpriced_calls have no known price and no part in the cost, partial_calls
--- are in it with only what could be priced. Averages divide by the priced calls alone.
+-- are in it with only what could be priced. Where not one call has a price, the cost is NULL: unknown is never 0.
+-- Averages divide by the priced calls alone.
 -- hourly and user_daily already keep one copy of each row (FINAL) and sum over sources; all others build on them, except
--- where a question needs single calls. The *_summary views speak of the last 30 days.
+-- where a question needs single calls. Those two are for sums of sums: there a sum without any price is 0, beside its
+-- unpriced_calls. The *_summary views speak of the last 30 days.
 
 CREATE OR REPLACE VIEW hourly AS
 SELECT
@@ -44,7 +46,7 @@ CREATE OR REPLACE VIEW feature_cost_summary AS
 SELECT
   feature,
   sum(h.calls) AS call_count,
-  sum(h.cost_usd) AS total_cost,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS total_cost,
   total_cost / nullIf(call_count - unpriced_calls, 0) AS avg_cost_per_call,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls,
@@ -58,7 +60,7 @@ CREATE OR REPLACE VIEW provider_cost_summary AS
 SELECT
   provider,
   sum(h.calls) AS call_count,
-  sum(h.cost_usd) AS total_cost,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS total_cost,
   total_cost / nullIf(call_count - unpriced_calls, 0) AS avg_cost_per_call,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls,
@@ -72,7 +74,7 @@ CREATE OR REPLACE VIEW task_type_cost_summary AS
 SELECT
   task_type,
   sum(h.calls) AS call_count,
-  sum(h.cost_usd) AS total_cost,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS total_cost,
   total_cost / nullIf(call_count - unpriced_calls, 0) AS avg_cost_per_call,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls,
@@ -90,7 +92,7 @@ SELECT
   sum(h.errors) AS failures,
   toDecimal64(failures, 6) / nullIf(call_count, 0) AS failure_rate,
   toDecimal128(sum(h.duration_ms), 3) / nullIf(sum(h.duration_calls), 0) AS avg_duration_ms,
-  sum(h.cost_usd) AS total_cost,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS total_cost,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls
 FROM hourly AS h
@@ -105,7 +107,7 @@ SELECT
   sum(h.errors) AS failures,
   toDecimal64(failures, 6) / nullIf(call_count, 0) AS failure_rate,
   toDecimal128(sum(h.duration_ms), 3) / nullIf(sum(h.duration_calls), 0) AS avg_duration_ms,
-  sum(h.cost_usd) AS total_cost,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS total_cost,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls
 FROM hourly AS h
@@ -120,7 +122,7 @@ SELECT
   sum(h.calls) AS calls,
   sum(h.errors) AS errors,
   sum(h.input_tokens) + sum(h.output_tokens) AS tokens,
-  sum(h.cost_usd) AS cost_usd,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS cost_usd,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls,
   sum(cost_usd) OVER (ORDER BY hour ASC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS cumulative_cost_usd
@@ -132,7 +134,7 @@ ORDER BY hour DESC;
 CREATE OR REPLACE VIEW hourly_cost AS
 SELECT
   hour,
-  sum(h.cost_usd) AS hourly_cost,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS hourly_cost,
   sum(h.calls) AS call_count,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls
@@ -146,7 +148,7 @@ SELECT
   sum(h.calls) AS calls,
   sum(h.input_tokens) AS input_tokens,
   sum(h.output_tokens) AS output_tokens,
-  sum(h.cost_usd) AS cost_usd,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS cost_usd,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls
 FROM hourly AS h
@@ -157,7 +159,7 @@ CREATE OR REPLACE VIEW daily_cost_by_model AS
 SELECT
   toDate(hour) AS day, model,
   sum(h.calls) AS calls,
-  sum(h.cost_usd) AS cost_usd,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS cost_usd,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls
 FROM hourly AS h
@@ -168,7 +170,7 @@ CREATE OR REPLACE VIEW daily_cost_by_provider AS
 SELECT
   toDate(hour) AS day, provider,
   sum(h.calls) AS calls,
-  sum(h.cost_usd) AS cost_usd,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS cost_usd,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls
 FROM hourly AS h
@@ -183,7 +185,7 @@ SELECT
   sum(h.errors) AS errors,
   sum(h.input_tokens) AS input_tokens,
   sum(h.output_tokens) AS output_tokens,
-  sum(h.cost_usd) AS cost_usd,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS cost_usd,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls
 FROM hourly AS h
@@ -197,7 +199,7 @@ SELECT
   sum(h.errors) AS errors,
   sum(h.input_tokens) AS input_tokens,
   sum(h.output_tokens) AS output_tokens,
-  sum(h.cost_usd) AS cost_usd,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS cost_usd,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls
 FROM hourly AS h
@@ -211,7 +213,7 @@ SELECT
   sum(h.errors) AS errors,
   sum(h.input_tokens) AS input_tokens,
   sum(h.output_tokens) AS output_tokens,
-  sum(h.cost_usd) AS cost_usd,
+  sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS cost_usd,
   sum(h.unpriced_calls) AS unpriced_calls,
   sum(h.partial_calls) AS partial_calls
 FROM hourly AS h
@@ -225,7 +227,7 @@ SELECT
   count() AS total_calls,
   sum(ifNull(e.input_tokens, 0)) AS total_input_tokens,
   sum(ifNull(e.output_tokens, 0)) AS total_output_tokens,
-  sum(ifNull(e.cost_usd, 0)) AS total_cost,
+  sum(e.cost_usd) AS total_cost,
   countIf(e.cost_status = 'unpriced') AS unpriced_calls,
   countIf(e.cost_status = 'partial') AS partial_calls
 FROM usage_events AS e FINAL
