@@ -1,8 +1,8 @@
 """How a worker keeps its memory: what one batch has used is there for the next.
 
 A batch takes some hundred megabytes and gives them back half a second later. Left alone, allocators hand them to the
-system and fetch them again, a page fault each 4 KB, and the collector walks all of it in vain: together a sixth of a
-worker's CPU time (docs/benchmarks.md). What is kept is what the largest batches needed, and no more.
+system and fetch them again, a page fault each 4 KB: a seventh of a worker's CPU time (docs/benchmarks.md); and the
+collector walks all of it in vain. What is kept is what the largest batches needed, and no more.
 """
 
 from __future__ import annotations
