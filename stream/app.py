@@ -233,14 +233,12 @@ class Worker:
 
     async def audit(self) -> None:
         """Prove the totals when due, while this worker holds usage.rollups."""
-        audited_in = 0  # the turn
+        audited_in: int | None = None
         while True:
             await asyncio.sleep(AUDIT_TICK_SECONDS)
-            if self._turn.number is None:
-                continue
             if self._turn.number != audited_in:
                 audited_in = self._turn.number
-                self._auditor.begin()
+                self._auditor.begin() if audited_in else self._auditor.end()
             await self._in(self._auditing, self._auditor.tick)
 
     def _prove(self, since: datetime) -> AuditReport:

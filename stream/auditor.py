@@ -37,9 +37,14 @@ class Auditor:
 
     def begin(self) -> None:
         """A turn begins."""
-        self._telemetry.no_audit()
+        self.end()
         if self._interval != OFF:
             self._due = self._clock() + min(FIRST_AFTER, self._interval)
+
+    def end(self) -> None:
+        """A turn is over: another worker audits, and what this one found may not be so any more."""
+        self._due = None
+        self._telemetry.no_audit()
 
     def tick(self) -> AuditReport | None:
         """Audit if it is time. A failure is logged and tried again; it never ends the loop."""

@@ -32,6 +32,8 @@ class Patience:
         self._stalled = stalled
         self._dice = dice
         self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._waiting = 0  # several stages may wait at once
 
     def stop(self) -> None:
         """Someone wants the process to end: an outage is no longer waited out."""
@@ -55,12 +57,17 @@ class Patience:
 
     def _begin_outage(self, doing: str, error: Exception) -> float:
         log.warning("stalled", doing=doing, error=str(error), next="retried until it works; Kafka keeps the rest")
-        self._stalled.set(1)
+        self._count(1)
         return time.monotonic()
 
     def _end_outage(self, doing: str, since: float) -> None:
         log.warning("going on", doing=doing, stalled_seconds=round(time.monotonic() - since, 1))
-        self._stalled.set(0)
+        self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._waiting += more
+            self._stalled.set(min(self._waiting, 1))
 
     def _pause(self, seconds: float, doing: str) -> None:
         """Jittered, so that workers do not come back in step. When stopping there is nothing to wait for: whatever is

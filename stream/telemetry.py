@@ -93,7 +93,6 @@ class Telemetry:
         self.audit_timestamp.set(report.at.timestamp())
 
     def no_audit(self) -> None:
-        """What an earlier turn found may not be so any more."""
         self.audit_differences.clear()
         self.audit_timestamp.set(0)
 

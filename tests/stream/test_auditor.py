@@ -81,11 +81,14 @@ def test_the_verdict_is_a_metric_for_each_check(stage: Stage) -> None:
     }
 
 
-def test_a_new_turn_forgets_the_verdict_of_an_earlier_one(stage: Stage) -> None:
+def test_with_its_turn_a_worker_forgets_its_verdict(stage: Stage) -> None:
     stage.auditor.begin()
     stage.after(FIRST_AFTER)
-    stage.auditor.begin()
+    stage.auditor.end()
     assert stage.metrics() == {"costream_audit_timestamp_seconds": 0}
+    assert not stage.after(HOURS_6)
+    stage.auditor.begin()
+    assert stage.after(FIRST_AFTER)
 
 
 @pytest.mark.parametrize(

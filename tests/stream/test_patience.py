@@ -65,6 +65,22 @@ def test_an_outage_is_waited_out_and_said_once(outage: Exception) -> None:
     assert stalled._value.get() == 0.0
 
 
+def test_it_is_stalled_until_the_last_stage_goes_on() -> None:
+    patience, stalled = patient(Waits())
+    seen: list[float] = []
+
+    def one_stage_while_another_waits() -> None:
+        if not seen:
+            seen.append(stalled._value.get())
+            raise OUTAGES[0]
+        patience.insist(failing(1, OUTAGES[0], [], stalled), doing="reading back the alerts")
+        seen.append(stalled._value.get())
+
+    patience.insist(one_stage_while_another_waits, doing="storing a batch")
+    assert seen == [0.0, 1.0]
+    assert stalled._value.get() == 0.0
+
+
 def test_waits_double_up_to_their_bound() -> None:
     waits = Waits()
     patience, stalled = patient(waits)
