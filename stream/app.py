@@ -238,7 +238,10 @@ class Worker:
             await asyncio.sleep(AUDIT_TICK_SECONDS)
             if self._turn.number != audited_in:
                 audited_in = self._turn.number
-                self._auditor.begin() if audited_in else self._auditor.end()
+                if audited_in is None:
+                    self._auditor.end()
+                else:
+                    self._auditor.begin()
             await self._in(self._auditing, self._auditor.tick)
 
     def _prove(self, since: datetime) -> AuditReport:

@@ -245,6 +245,15 @@ def test_metadata_of_an_accepted_event_is_json_text_again(metadata: str) -> None
         assert text == "" or isinstance(json.loads(text), dict)
 
 
+@pytest.mark.parametrize("forbidden", ["\x7f", "\\u007f", "\\u0000", "\\n"])
+def test_a_control_character_is_refused_in_a_name_whether_it_stands_bare_or_escaped(forbidden: str) -> None:
+    """DEL is the only one that JSON allows to stand bare, and then no escape gives it away."""
+    bad = wire("bad", user_id="u-?").replace(b"?", forbidden.encode())
+    decoded = decode(log_of([wire("a"), bad, wire("b")]), source="s", limits=LIMITS)
+    assert decoded.frame["request_id"].to_list() == ["a", "b"]
+    assert [refusal.request_id for refusal in decoded.refusals] == ["bad"]
+
+
 @pytest.mark.parametrize("break_", ["\n", "\r", "\r\n", "\n\n", "\t", " "])
 def test_white_space_between_the_tokens_of_an_event_is_no_border_between_two(break_: str) -> None:
     spaced = wire("b").replace(b",", f",{break_}".encode())

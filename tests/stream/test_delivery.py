@@ -7,6 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
 from faust import App
 from faust import streams as faust_streams
 from faust.transport.consumer import Consumer as FaustConsumer
@@ -19,6 +22,7 @@ from stream.delivery import (
     ChunkSchema,
     ChunkTransport,
     StatelessApp,
+    _FetchedRecords,
     require_compiled_streams,
 )
 from tests.support.records import FakeRecord, log_of
@@ -28,6 +32,21 @@ HERE, THERE = TP("usage.events", 0), TP("usage.events", 1)
 
 def chunk(tp: TP = HERE, *, first: int = 0, rows: int = 3) -> Chunk:
     return Chunk(tp, log_of([b"x"] * rows, partition=tp.partition, first=first))  # type: ignore[arg-type]  # as the stream reads them
+
+
+def test_each_record_keeps_the_headers_that_it_came_with() -> None:
+    """Those equal to the record before are kept once; a dead letter must not carry its neighbour's."""
+    same, other = [("a", b"1"), ("b", None)], [("a", b"2")]
+    sent = [same, same, other, [], same]
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 100_000)
+    for offset, headers in enumerate(sent):
+        builder.append(offset, 1_700_000_000_000, b"k", b"v", headers)
+    place = TopicPartition(HERE.topic, HERE.partition)
+    fetched = _FetchedRecords(place, MemoryRecords(bytes(builder.build())), [], 0, None, None, True, 0)
+    records = list(fetched)
+    assert [record.headers for record in records] == sent
+    assert [record.offset for record in records] == [0, 1, 2, 3, 4]
+    assert records[0].headers is records[1].headers
 
 
 def consumer(**acknowledged: Any) -> ChunkConsumer:

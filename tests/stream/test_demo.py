@@ -79,6 +79,8 @@ def test_the_demo_holds_and_its_totals_are_those_of_a_recount(tmp_path: Path) ->
     assert outcome["totals"]["calls"] == recount["calls"]
     assert Decimal(outcome["totals"]["cost_usd"]) == recount["cost_usd"]
     assert outcome["totals"]["unpriced_calls"] == recount["unpriced"]
+    unknown = {row["model"] for row in outcome["by_model"] if row["cost_usd"] is None}
+    assert unknown == {row["model"] for row in outcome["unpriced"]}, "a model without any price has no cost, not 0"
     assert outcome["totals"]["duplicates"] == outcome["published"]["duplicates"]
     assert {row["kind"]: row["records"] for row in outcome["dead_letters"]} == {
         "conflict": 5,
