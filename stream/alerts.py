@@ -110,7 +110,7 @@ class Driver(BaseModel):
     text: str = Field(description="The reason in words.")
     unit: Literal["calls", "share", "tokens", "usd"]
     before: Amount | None = Field(default=None, description="In a usual hour; null where that is not known.")
-    after: Amount = Field(description="In the hour of the alert.")
+    after: Amount = Field(description="In the window of the alert.")
 
 
 class Alert(BaseModel):
@@ -129,9 +129,9 @@ class Alert(BaseModel):
     metric_name: str = Field(description="hourly_cost_spike, hourly_cost_anomaly.")
     scope: str = Field(description="What was judged: system, or feature=NAME.")
     user_id: str | None = None
-    window_start: Moment = Field(description="The clock hour this revision is about.")
+    window_start: Moment = Field(description="The 60 minutes this revision is about: a clock hour of an anomaly.")
     window_end: Moment
-    current_value: Amount = Field(description="USD spent in the window, exact; to date while the hour runs.")
+    current_value: Amount = Field(description="USD spent in the window, exact; to date while it runs.")
     threshold_value: Amount = Field(
         description="The level crossed, in USD: upwards for open and updated, downwards otherwise. Rounded to 6 digits."
     )

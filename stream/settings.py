@@ -80,10 +80,12 @@ class Settings(BaseSettings):
 
     # Watch
     watch_interval: PositiveDuration = Field(
-        default=timedelta(seconds=1), description="The least time between two judgements of the current hours."
+        default=timedelta(seconds=1), description="The least time between two judgements of what was spent lately."
     )
     spike_enabled: bool = True
-    spike_threshold: Decimal = Field(default=Decimal("3.0"), gt=1, description="An hour above this times the average.")
+    spike_threshold: Decimal = Field(
+        default=Decimal("3.0"), gt=1, description="Sixty minutes above this times the average."
+    )
     spike_clear: Decimal = Field(default=Decimal("2.0"), gt=0, description="The alert clears below this times it.")
     spike_history_hours_max: int = Field(default=168, ge=24, description="Whole hours averaged.")
     spike_history_hours_min: int = Field(default=24, ge=1, description="Fewer give no relative alert.")

@@ -7,9 +7,8 @@ Amounts are exact. The usual cost of the anomaly rule is a statistic of logarith
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final, Self
@@ -18,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.settings import Settings
+from stream.watch.series import Series
 
-HOUR: Final = timedelta(hours=1)
 WEEK_HOURS: Final = 168
 WEEKS_MAX: Final = 5  # five Mondays outvote two odd ones, and forget a quarter that is over
 COST_NOISE_USD: Final = 0.01  # added before the logarithm: below a cent, one hour is like another
@@ -32,47 +31,6 @@ MAD_TO_SIGMA: Final = 1.4826  # what makes the median absolute deviation a stand
 AMOUNT_MAX: Final = 1e18  # a level above every possible cost; keeps the exponential finite
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Hour:
-    """What one scope spent in one clock hour."""
-
-    cost_usd: Decimal
-    unpriced_calls: int = 0
-
-
-NOTHING: Final = Hour(Decimal(0))
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """The hours of one scope that had calls. From the first of them on, an hour without calls cost nothing.
-
-    ``known`` keeps baselines already worked out. They depend on earlier hours alone, so while an hour fills its own
-    stays true, and a thousand features can be judged every second.
-    """
-
-    hours: Mapping[datetime, Hour]
-    known: dict[tuple[str, datetime, Rules], Baseline | None] = field(default_factory=dict, compare=False, repr=False)
-
-    def with_hours(self, hours: Mapping[datetime, Hour]) -> Series:
-        """The series with other figures. Baselines of hours up to the first that differs stay known."""
-        changed = min(
-            (hour for hour in self.hours.keys() | hours.keys() if self.hours.get(hour) != hours.get(hour)), default=None
-        )
-        known = {key: value for key, value in self.known.items() if changed is None or key[1] <= changed}
-        return Series(hours, known)
-
-    def at(self, hour: datetime) -> Hour:
-        return self.hours.get(hour, NOTHING)
-
-    def whole_hours_before(self, hour: datetime, *, at_most: int) -> list[datetime]:
-        """The hours before ``hour`` since the first data, oldest first, the latest ``at_most`` of them."""
-        if not self.hours:
-            return []
-        count = (hour - min(self.hours)) // HOUR
-        return [hour - HOUR * back for back in range(max(0, min(count, at_most)), 0, -1)]
 
 
 @dataclass(frozen=True, slots=True)

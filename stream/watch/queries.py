@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 import polars as pl
 
 from stream.alerts import Alert, alerts_from_rows
-from stream.watch.baseline import Hour
 from stream.watch.drivers import Change, Evidence, Part, Spender
+from stream.watch.series import HOUR, MINUTE, MINUTES, Minutes, Spend, hour_of
 from stream.watch.wording import FEATURE
 
 FEATURES_MAX: Final = 1_000  # the dearest; below them no hour of one feature is news to anybody
@@ -57,26 +57,43 @@ GROUP BY feature HAVING dearest > {least:Decimal(38, 12)}
 ORDER BY dearest DESC, feature LIMIT {features_max:UInt32}
 """
 
+# By the minute nothing is kept, so this reads calls. The hour leads their sorting key; a copy must not count: FINAL.
+_SYSTEM_MINUTES: Final = """
+SELECT toUnixTimestamp(toStartOfMinute(occurred_at)) AS at, ifNull(sum(cost_usd), 0) AS cost,
+  countIf(cost_status = 'unpriced') AS unpriced
+FROM usage_events FINAL
+WHERE occurred_at >= toDateTime64({since:UInt32}, 3, 'UTC') AND occurred_at < toDateTime64({until:UInt32}, 3, 'UTC')
+  AND toUnixTimestamp(toStartOfHour(occurred_at)) IN {hours:Array(UInt32)}
+GROUP BY at
+"""
+
 # A column's name is no value: it is one of two written here (the guard of the embedded engine refuses bound names).
+# The window need not be a clock hour, so its side comes from calls.
 _BY_MODEL: Final = """
-SELECT model AS name,
-  sumIf(calls, hour = toDateTime({at:UInt32}, 'UTC')) AS calls_now,
-  sumIf(calls, hour != toDateTime({at:UInt32}, 'UTC')) AS calls_usual,
-  sumIf(input_tokens + output_tokens, hour = toDateTime({at:UInt32}, 'UTC')) AS tokens_now,
-  sumIf(input_tokens + output_tokens, hour != toDateTime({at:UInt32}, 'UTC')) AS tokens_usual,
-  sumIf(cost_usd, hour = toDateTime({at:UInt32}, 'UTC')) AS cost_now,
-  sumIf(cost_usd, hour != toDateTime({at:UInt32}, 'UTC')) AS cost_usual
-FROM hourly
-WHERE hour >= toDateTime({since:UInt32}, 'UTC') AND hour <= toDateTime({at:UInt32}, 'UTC')
-  AND (hour = toDateTime({at:UInt32}, 'UTC') OR toUnixTimestamp(hour) IN {usual:Array(UInt32)})
-  AND ({all_features:UInt8} OR feature = {feature:String})
+SELECT name, sum(calls) AS calls_now, sum(calls_before) AS calls_usual, sum(tokens) AS tokens_now,
+  sum(tokens_before) AS tokens_usual, sum(cost) AS cost_now, sum(cost_before) AS cost_usual
+FROM (
+  SELECT model AS name, toInt64(count()) AS calls, toInt64(0) AS calls_before,
+    sum(toInt64(ifNull(input_tokens, 0)) + ifNull(output_tokens, 0)) AS tokens, toInt64(0) AS tokens_before,
+    ifNull(sum(cost_usd), toDecimal128(0, 12)) AS cost, toDecimal128(0, 12) AS cost_before
+  FROM usage_events FINAL
+  WHERE occurred_at >= toDateTime64({start:UInt32}, 3, 'UTC') AND occurred_at < toDateTime64({end:UInt32}, 3, 'UTC')
+    AND ({all_features:UInt8} OR feature = {feature:String})
+  GROUP BY name
+  UNION ALL
+  SELECT model AS name, 0, sum(h.calls), 0, sum(h.input_tokens + h.output_tokens), toDecimal128(0, 12), sum(h.cost_usd)
+  FROM hourly AS h
+  WHERE hour >= toDateTime({since:UInt32}, 'UTC') AND hour < toDateTime({start:UInt32}, 'UTC')
+    AND toUnixTimestamp(hour) IN {usual:Array(UInt32)}
+    AND ({all_features:UInt8} OR feature = {feature:String})
+  GROUP BY name
+)
 GROUP BY name
 ORDER BY cost_now DESC, name LIMIT {names_max:UInt32}
 """
 
 _BY_FEATURE: Final = _BY_MODEL.replace("SELECT model AS name", "SELECT feature AS name")
 
-# A re-inserted copy of an event must not count: FINAL. The hour leads the sorting key, so little else is read.
 _SPENDERS: Final = """
 SELECT user_id, ifNull(sum(cost_usd), 0) AS cost
 FROM usage_events FINAL
@@ -112,10 +129,23 @@ ORDER BY timestamp DESC, alert_id LIMIT {limit:UInt32}
 
 def system_hours(
     reader: Reader, *, since: datetime, until: datetime, only: Iterable[datetime] | None = None
-) -> dict[datetime, Hour]:
+) -> dict[datetime, Spend]:
     """What everything together cost in each hour of the span, or in those of its hours named by ``only``."""
     rows = reader.frame(_SYSTEM, since=_seconds(since), until=_seconds(until), **_only(only))
-    return {_moment(row["at"]): _hour(row) for row in rows.iter_rows(named=True)}
+    return {_moment(row["at"]): _spend(row) for row in rows.iter_rows(named=True)}
+
+
+def system_minutes(reader: Reader, hours: Iterable[datetime], *, now: datetime) -> dict[datetime, Minutes]:
+    """What everything together cost in each minute of these clock hours, as far as they are over ``now``."""
+    asked = sorted(hours)
+    span = {"since": _seconds(asked[0]), "until": _seconds(asked[-1] + HOUR)}
+    rows = reader.frame(_SYSTEM_MINUTES, hours=[_seconds(hour) for hour in asked], **span)
+    found: dict[datetime, dict[int, Spend]] = {hour: {} for hour in asked}
+    for row in rows.iter_rows(named=True):
+        minute = _moment(row["at"])
+        found[hour_of(minute)][minute.minute] = _spend(row)
+    over = {hour: max(0, min(MINUTES, (now - hour) // MINUTE)) for hour in asked}
+    return {hour: Minutes.of(spent, over=over[hour]) for hour, spent in found.items()}
 
 
 def feature_hours(
@@ -125,14 +155,14 @@ def feature_hours(
     since: datetime,
     until: datetime,
     only: Iterable[datetime] | None = None,
-) -> dict[str, dict[datetime, Hour]]:
+) -> dict[str, dict[datetime, Spend]]:
     """The same for each feature; one without calls has no hours."""
-    found: dict[str, dict[datetime, Hour]] = {feature: {} for feature in features}
+    found: dict[str, dict[datetime, Spend]] = {feature: {} for feature in features}
     if features:
         span = {"since": _seconds(since), "until": _seconds(until)} | _only(only)
         rows = reader.frame(_FEATURES, features=list(features), **span)
         for row in rows.iter_rows(named=True):
-            found[row["feature"]][_moment(row["at"])] = _hour(row)
+            found[row["feature"]][_moment(row["at"])] = _spend(row)
     return found
 
 
@@ -149,7 +179,7 @@ def dear_features(reader: Reader, *, since: datetime, until: datetime, cost_usd_
 
 
 def evidence(reader: Reader, alert: Alert, *, usual: Sequence[datetime]) -> Evidence:
-    """The alert's hour beside its usual hours, by model, feature and user."""
+    """The alert's window beside its usual hours, by model, feature and user."""
     if not usual:
         return Evidence(usual_hours=0)
     whole = not alert.scope.startswith(FEATURE)
@@ -174,7 +204,8 @@ def latest_alerts(reader: Reader, *, standing_only: bool, limit: int) -> Sequenc
 def _changes(reader: Reader, sql: str, alert: Alert, usual: Sequence[datetime]) -> dict[str, Change]:
     rows = reader.frame(
         sql,
-        at=_seconds(alert.window_start),
+        start=_seconds(alert.window_start),
+        end=_seconds(alert.window_end),
         since=_seconds(min(usual)),
         usual=[_seconds(hour) for hour in usual],
         names_max=NAMES_MAX,
@@ -188,7 +219,7 @@ def _part(row: Mapping[str, Any], when: str) -> Part:
 
 
 def _spenders(reader: Reader, alert: Alert, *, days: Sequence[date]) -> tuple[Spender, ...]:
-    """The dearest users of the hour. A user's usual cost comes from whole days, over all features together."""
+    """The dearest users of the window. A user's usual cost comes from whole days, over all features together."""
     span = {"since": _seconds(alert.window_start), "until": _seconds(alert.window_end)}
     rows = reader.frame(_SPENDERS, users_max=USERS_MAX, **span, **_feature(alert))
     costs = {row["user_id"]: row["cost"] for row in rows.iter_rows(named=True)}
@@ -216,8 +247,8 @@ def _only(hours: Iterable[datetime] | None) -> dict[str, Any]:
     return {"every": int(hours is None), "hours": sorted(_seconds(hour) for hour in hours or ())}
 
 
-def _hour(row: Mapping[str, Any]) -> Hour:
-    return Hour(cost_usd=row["cost"], unpriced_calls=row["unpriced"])
+def _spend(row: Mapping[str, Any]) -> Spend:
+    return Spend(cost_usd=row["cost"], unpriced_calls=row["unpriced"])
 
 
 def _seconds(moment: datetime) -> int:

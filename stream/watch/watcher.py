@@ -19,25 +19,17 @@ from stream.alerts import TABLE, Alert, alert_rows
 from stream.errors import PublishFailed
 from stream.settings import Settings
 from stream.turn import OutOfTurn
-from stream.watch.baseline import HOUR, Rules, Series
+from stream.watch.baseline import Rules
 from stream.watch.drivers import drivers
-from stream.watch.judge import FOLLOWED, explained, horizon, hour_of, judge, latest, usual_hours
-from stream.watch.queries import (
-    RESTORED,
-    Reader,
-    dear_features,
-    evidence,
-    feature_hours,
-    stored_alerts,
-    system_hours,
-)
-from stream.watch.wording import FEATURE, SYSTEM
+from stream.watch.history import History
+from stream.watch.judge import explained, judge, latest, usual_hours
+from stream.watch.queries import RESTORED, Reader, evidence, stored_alerts
+from stream.watch.series import Series, hour_of
 
 log = structlog.get_logger(__name__)
 
 IDLE_MAX: Final = timedelta(minutes=1)  # an hour ends, and an alert clears, without any event
 RETRY_WAIT: Final = timedelta(minutes=1)  # after a failed evaluation
-DIRTY_HOURS_MAX: Final = 48  # a correction that touches more is cheaper to read back whole
 
 
 class Store(Protocol):
@@ -76,7 +68,7 @@ class Watcher:
         """``publish`` returns once Kafka has acknowledged every alert it was given, or raises."""
         self._reader, self._writer, self._publish, self._clock = reader, writer, publish, clock
         self._rules, self._interval = Rules.of(settings), settings.watch_interval
-        self._history = _History(reader, self._rules)
+        self._history = History(reader, self._rules)
         self._alerts: dict[str, Alert] = {}  # the latest revision of each that may still change
         self._unpublished: list[Alert] = []  # decided, not yet acknowledged by the topic
         self._unstored: list[Alert] = []  # on the topic, not yet in the warehouse
@@ -152,8 +144,8 @@ class Watcher:
 
     def _evaluate(self, now: datetime, dirty: set[datetime]) -> list[Alert]:
         published = self._deliver()
-        scopes = {alert.scope for alert in self._alerts.values() if alert.standing}
-        history = self._history.read(now, dirty=dirty, scopes=scopes)
+        standing = [alert for alert in self._alerts.values() if alert.standing]
+        history = self._history.read(now, dirty=dirty, standing=standing)
         news = judge(history=history, alerts=self._alerts.values(), now=now, rules=self._rules)
         self._unpublished = [self._explained(alert, history) for alert in news]
         self._remember(self._unpublished, now)
@@ -188,47 +180,3 @@ def _hour_named_by(row: Mapping[str, Any]) -> datetime | None:
     except (KeyError, TypeError, ValueError):
         log.warning("rollup without an hour", hour=repr(row.get("hour"))[:100], next="ignored")
         return None
-
-
-class _History:
-    """The hours of each scope looked at. Closed hours are read once an hour, and when a late row touches them."""
-
-    def __init__(self, reader: Reader, rules: Rules) -> None:
-        self._reader, self._rules = reader, rules
-        self._read_for: datetime | None = None
-        self._scopes: dict[str, Series] = {}
-
-    def forget(self) -> None:
-        self._read_for = None
-
-    def read(self, now: datetime, *, dirty: set[datetime], scopes: set[str]) -> dict[str, Series]:
-        """The system, every feature dear enough to matter, and the given scopes."""
-        until = hour_of(now)
-        since = until - HOUR * self._rules.hours_needed - FOLLOWED
-        changed = {hour for hour in dirty if since <= hour <= until} | {until, until - HOUR}
-        if self._read_for != until or len(changed) > DIRTY_HOURS_MAX:
-            self._scopes = {}
-        wanted = scopes | self._features(horizon(now)[0], until) | {SYSTEM}
-        self._scopes = {scope: series for scope, series in self._scopes.items() if scope in wanted}
-        self._refresh(sorted(self._scopes), since, until, changed)
-        self._refresh(sorted(wanted - self._scopes.keys()), since, until, None)
-        self._read_for = until
-        return dict(self._scopes)
-
-    def _features(self, since: datetime, until: datetime) -> set[str]:
-        if not self._rules.anomaly_enabled:
-            return set()
-        dear = dear_features(self._reader, since=since, until=until, cost_usd_min=self._rules.cost_usd_min)
-        return {FEATURE + feature for feature in dear}
-
-    def _refresh(self, scopes: list[str], since: datetime, until: datetime, only: set[datetime] | None) -> None:
-        """Read these scopes anew: wholly, or ``only`` the hours that changed (whose rows may also have gone)."""
-        features = [scope.removeprefix(FEATURE) for scope in scopes if scope.startswith(FEATURE)]
-        by_feature = feature_hours(self._reader, features, since=since, until=until, only=only)
-        fresh = {FEATURE + feature: hours for feature, hours in by_feature.items()}
-        if SYSTEM in scopes:
-            fresh[SYSTEM] = system_hours(self._reader, since=since, until=until, only=only)
-        for scope, hours in fresh.items():
-            series = self._scopes.get(scope, Series({}))
-            kept = {hour: each for hour, each in series.hours.items() if hour not in (only or ())}
-            self._scopes[scope] = series.with_hours(kept | hours)

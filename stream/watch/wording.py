@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -35,7 +35,7 @@ def _of(scope: str) -> str:
 def message(
     *,
     status: Status,
-    hour: datetime,
+    window: datetime,
     so_far: bool,
     cost_usd: Decimal,
     level_usd: Decimal,
@@ -44,8 +44,8 @@ def message(
     basis: str,
     unpriced_calls: int,
 ) -> str:
-    """The facts of one hour. The causes are a sentence of their own (``causes``), known only after a second look."""
-    spent = f"The hour {hour:%H}:00-{(hour.hour + 1) % 24:02d}:00 UTC on {hour:%Y-%m-%d} cost {_usd(cost_usd)}"
+    """The facts of one window. The causes are a sentence of their own (``causes``), known only after a second look."""
+    spent = f"{_window(window)} UTC on {window:%Y-%m-%d} cost {_usd(cost_usd)}"
     facts = f"{spent}{' so far' if so_far else ''}, {_compared(expected_usd, ratio, basis)}."
     match status:
         case "open" | "updated":
@@ -55,6 +55,11 @@ def message(
         case "retracted":
             facts = f"After a correction no alert was due. {facts} Alert level: {_usd(level_usd)}."
     return facts + (f" {unpriced_calls:,} calls unpriced: the true cost is higher." if unpriced_calls > 0 else "")
+
+
+def _window(start: datetime) -> str:
+    end = start + timedelta(hours=1)
+    return f"The {'60 minutes' if start.minute else 'hour'} {start:%H:%M}-{end:%H:%M}"
 
 
 def _compared(expected_usd: Decimal | None, ratio: Decimal | None, basis: str) -> str:

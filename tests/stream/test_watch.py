@@ -18,8 +18,9 @@ from sinks.errors import WarehouseUnavailable
 from stream.alerts import COLUMNS, Alert, alerts_from_rows
 from stream.settings import Settings
 from stream.watch import queries as watch_queries
-from stream.watch.baseline import HOUR
-from stream.watch.watcher import DIRTY_HOURS_MAX, Watcher, is_due
+from stream.watch.history import DIRTY_HOURS_MAX
+from stream.watch.series import HOUR, MINUTE, hour_of, minute_of
+from stream.watch.watcher import Watcher, is_due
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HALF_PAST = NOON + HOUR / 2
@@ -28,7 +29,7 @@ MONEY = pl.Decimal(38, 12)
 
 @dataclass
 class Row:
-    hour: datetime
+    at: datetime
     cost_usd: Decimal
     feature: str = "chat"
     model: str = "m"
@@ -36,6 +37,10 @@ class Row:
     calls: int = 1
     tokens: int = 10
     unpriced_calls: int = 0
+
+    @property
+    def hour(self) -> datetime:
+        return hour_of(self.at)
 
 
 @dataclass
@@ -48,8 +53,8 @@ class FakeWarehouse:
     down: bool = False
     read_only: bool = False
 
-    def spend(self, cost: str, *, hour: datetime = NOON, **fields: Any) -> None:
-        self.rows.append(Row(hour, Decimal(cost), **fields))
+    def spend(self, cost: str, *, at: datetime = NOON, **fields: Any) -> None:
+        self.rows.append(Row(at, Decimal(cost), **fields))
 
     def frame(self, sql: str, **asked: Any) -> pl.DataFrame:
         self.asked.append(sql)
@@ -57,6 +62,7 @@ class FakeWarehouse:
             raise WarehouseUnavailable(where="test", reason="down")
         answers = {
             watch_queries._SYSTEM: self._hours,
+            watch_queries._SYSTEM_MINUTES: self._minutes,
             watch_queries._FEATURES: self._hours,
             watch_queries._DEAR_FEATURES: self._dear_features,
             watch_queries._BY_MODEL: partial(self._parts, by="model"),
@@ -87,6 +93,12 @@ class FakeWarehouse:
         schema = {"feature": pl.String, "at": pl.Int64, "cost": MONEY, "unpriced": pl.Int64}
         return pl.DataFrame([[*key, *value] for key, value in sums.items()], schema=schema, orient="row")
 
+    def _minutes(self, *, since: int, until: int, hours: list[int]) -> pl.DataFrame:
+        rows = [row for row in self.rows if since <= row.at.timestamp() < until and row.hour.timestamp() in hours]
+        values = [(int(minute_of(row.at).timestamp()), row.cost_usd, row.unpriced_calls) for row in rows]
+        schema = {"at": pl.Int64, "cost": MONEY, "unpriced": pl.Int64}
+        return pl.DataFrame(values, schema=schema, orient="row").group_by("at").sum()
+
     def _dear_features(self, *, since: int, until: int, least: str, features_max: int) -> pl.DataFrame:
         sums: dict[tuple[str, datetime], Decimal] = {}
         for row in self.rows:
@@ -96,22 +108,31 @@ class FakeWarehouse:
         return pl.DataFrame({"feature": sorted(dear)[:features_max]}, schema={"feature": pl.String})
 
     def _parts(
-        self, *, by: str, at: int, since: int, usual: list[int], names_max: int, all_features: int, feature: str
+        self,
+        *,
+        by: str,
+        start: int,
+        end: int,
+        since: int,
+        usual: list[int],
+        names_max: int,
+        all_features: int,
+        feature: str,
     ) -> pl.DataFrame:
         sums: dict[str, list[Any]] = {}
-        for row in self.rows:
-            hour = int(row.hour.timestamp())
-            if (hour == at or (hour >= since and hour in usual)) and (all_features or row.feature == feature):
+        for row in (row for row in self.rows if all_features or row.feature == feature):
+            now, before = start <= row.at.timestamp() < end, since <= row.hour.timestamp() in usual
+            for when in [0] * now + [1] * before:
                 values = sums.setdefault(getattr(row, by), [0, 0, 0, 0, Decimal(0), Decimal(0)])
                 for place, value in enumerate((row.calls, row.tokens, row.cost_usd)):
-                    values[place * 2 + (hour != at)] += value
+                    values[place * 2 + when] += value
         names = [f"{what}_{when}" for what in ("calls", "tokens", "cost") for when in ("now", "usual")]
         schema = {"name": pl.String} | {name: MONEY if name.startswith("cost") else pl.Int64 for name in names}
         return pl.DataFrame([[name, *values] for name, values in sums.items()], schema=schema, orient="row")
 
     def _spenders(self, *, since: int, until: int, users_max: int, all_features: int, feature: str) -> pl.DataFrame:
         return self._users(
-            (row for row in self.rows if since <= row.hour.timestamp() < until),
+            (row for row in self.rows if since <= row.at.timestamp() < until),
             (all_features, feature),
         )
 
@@ -146,8 +167,8 @@ class Stage:
         self.now = HALF_PAST
         self.kafka_down = False
         self.settings = Settings(**({"anomaly_enabled": False} | setting))
-        for back in range(1, 169):
-            self.warehouse.spend("1", hour=NOON - HOUR * back)
+        for back in range(1, 170):
+            self.warehouse.spend("1", at=NOON - HOUR * back)
         self.watcher = self.start()
 
     def start(self, *, tail: bool = False) -> Watcher:
@@ -166,10 +187,10 @@ class Stage:
             raise ConnectionError("no broker")
         self.topic += alerts
 
-    def spend(self, cost: str, *, hour: datetime = NOON, **fields: Any) -> None:
+    def spend(self, cost: str, *, at: datetime = NOON, **fields: Any) -> None:
         """An event is stored, and usage.rollups says so."""
-        self.warehouse.spend(cost, hour=hour, **fields)
-        self.watcher.notice([rollup(hour)])
+        self.warehouse.spend(cost, at=at, **fields)
+        self.watcher.notice([rollup(hour_of(at))])
 
     def at(self, now: datetime) -> list[Alert]:
         self.now = now
@@ -222,7 +243,7 @@ def test_an_alert_says_why() -> None:
 def test_an_anomaly_of_a_feature_is_compared_to_that_feature_alone() -> None:
     stage = Stage(spike_enabled=False, anomaly_enabled=True)
     for back in range(1, 169):
-        stage.warehouse.spend("2", hour=NOON - HOUR * back, feature="search")
+        stage.warehouse.spend("2", at=NOON - HOUR * back, feature="search")
     stage.spend("1")
     stage.spend("60", feature="search", user_id="eve", calls=30)
     (alert,) = stage.at(HALF_PAST)
@@ -245,11 +266,11 @@ def test_an_episode_is_followed_across_restarts_without_repeating_anything() -> 
         stage.start().evaluate(moment)
     stage.now = one + HOUR / 2
     stage.start()
-    stage.spend("5", hour=one)
+    stage.spend("5", at=one)
     for _ in range(2):
         stage.at(stage.now)
         stage.start()
-    stage.spend("1", hour=two)
+    stage.spend("1", at=two)
     stage.at(two + HOUR)
     stage.start().evaluate(two + HOUR)
     assert stage.said() == [(1, "open"), (2, "updated"), (3, "cleared")]
@@ -334,7 +355,7 @@ def test_a_late_row_of_a_closed_hour_moves_the_average_and_raises_nothing() -> N
     stage = Stage()
     stage.spend("3.5")
     assert len(stage.at(HALF_PAST)) == 1
-    stage.spend("168", hour=NOON - HOUR * 100)
+    stage.spend("168", at=NOON - HOUR * 100)
     (retracted,) = stage.at(HALF_PAST + timedelta(seconds=2))
     assert (retracted.status, retracted.expected_value, retracted.revision) == ("retracted", 2, 2)
 
@@ -344,15 +365,82 @@ def test_a_correction_retracts() -> None:
     stage.spend("4")
     stage.at(HALF_PAST)
     stage.spend("-1.5")
-    stage.at(HALF_PAST + timedelta(seconds=2))
+    stage.at(HALF_PAST + MINUTE)
     assert stage.said() == [(1, "open"), (2, "retracted")]
+
+
+def test_a_burst_that_straddles_the_full_hour_is_seen_and_explained_by_its_own_sixty_minutes() -> None:
+    stage = Stage()
+    stage.spend("2", at=NOON - MINUTE * 5, calls=2, user_id="eve")
+    assert stage.at(NOON - MINUTE) == []
+    stage.spend("2", at=NOON + MINUTE * 5, calls=2, user_id="eve")
+    (alert,) = stage.at(NOON + MINUTE * 10)
+    assert (alert.window_start, alert.current_value) == (NOON - MINUTE * 49, 4)
+    assert [(driver.kind, driver.after) for driver in alert.drivers if driver.kind != "top_feature"] == [
+        ("calls", 4),
+        ("top_user", 4),
+    ]
+
+
+def test_on_a_usual_day_no_single_call_is_read() -> None:
+    stage = Stage()
+    stage.spend("1.9")
+    stage.at(HALF_PAST)
+    assert watch_queries._SYSTEM_MINUTES not in stage.warehouse.asked
+
+
+def test_hours_by_the_minute_are_read_once_a_minute_and_the_window_that_runs_is_up_to_the_second() -> None:
+    stage = Stage()
+    asked = stage.warehouse.asked
+    stage.spend("2.5")
+    assert stage.at(HALF_PAST) == []
+    for second in range(1, 60):
+        stage.spend("0.01", at=HALF_PAST)
+        stage.at(HALF_PAST + timedelta(seconds=second))
+    (alert,) = stage.topic
+    assert alert.current_value == Decimal("3.01")
+    assert alert.timestamp == HALF_PAST + timedelta(seconds=51)
+    assert asked.count(watch_queries._SYSTEM_MINUTES) == 1
+    stage.at(HALF_PAST + MINUTE)
+    assert asked.count(watch_queries._SYSTEM_MINUTES) == 2
+
+
+def test_a_late_call_of_the_hour_before_is_in_its_minute_within_a_minute() -> None:
+    stage = Stage()
+    stage.spend("1.9", at=NOON - MINUTE * 10)
+    stage.spend("0.5")
+    assert stage.at(HALF_PAST) == []
+    stage.spend("-1", at=NOON - HOUR)  # the hour costs what it did, its minutes do not
+    stage.spend("1", at=NOON - MINUTE * 9)
+    assert stage.at(HALF_PAST + timedelta(seconds=1)) == []
+    (alert,) = stage.at(HALF_PAST + MINUTE)
+    assert alert.current_value == Decimal("3.4")
+
+
+def test_a_late_call_whose_notice_was_lost_is_in_its_minute_too() -> None:
+    stage = Stage()
+    stage.spend("1.5", at=NOON - MINUTE * 10)
+    stage.spend("1.4")
+    assert stage.at(HALF_PAST) == []
+    stage.warehouse.spend("0.4", at=NOON - MINUTE * 9)  # nobody was told
+    (alert,) = stage.at(HALF_PAST + MINUTE)
+    assert alert.current_value == Decimal("3.3")
+
+
+def test_who_takes_over_reads_the_minutes_anew() -> None:
+    stage = Stage()
+    stage.spend("2.5")
+    stage.at(HALF_PAST)
+    stage.watcher.restore([])
+    stage.at(HALF_PAST)
+    assert stage.warehouse.asked.count(watch_queries._SYSTEM_MINUTES) == 2
 
 
 def test_closed_hours_are_not_read_again_until_a_late_row_touches_them_or_the_hour_ends() -> None:
     stage = Stage()
     stage.spend("1")
     stage.at(HALF_PAST)
-    stage.warehouse.spend("500", hour=NOON - HOUR * 50)  # nobody was told
+    stage.warehouse.spend("500", at=NOON - HOUR * 50)  # nobody was told
     stage.spend("2.5")
     assert stage.at(HALF_PAST + timedelta(seconds=2)) != [], "3.50 against the average as it was read"
     (retracted,) = stage.at(NOON + HOUR)
@@ -363,7 +451,7 @@ def test_more_late_hours_than_are_worth_naming_are_read_back_whole() -> None:
     stage = Stage()
     stage.at(HALF_PAST)
     for back in range(1, DIRTY_HOURS_MAX + 2):
-        stage.spend("9", hour=NOON - HOUR * back)
+        stage.spend("9", at=NOON - HOUR * back)
     stage.spend("3.5")
     assert stage.at(HALF_PAST) == []
 
@@ -424,7 +512,12 @@ def test_switched_off_it_is_silent() -> None:
 
 
 changes = st.lists(
-    st.tuples(st.integers(-60, 3), st.integers(-300, 2_000), st.sampled_from(["chat", "search", ""])), max_size=12
+    st.tuples(
+        st.integers(-60 * 60, 3 * 60) | st.integers(-120, 30),
+        st.integers(-300, 2_000),
+        st.sampled_from(["chat", "search", ""]),
+    ),
+    max_size=12,
 )
 
 
@@ -438,9 +531,10 @@ def test_a_warm_watch_says_what_a_new_one_would_whatever_the_order_of_its_notice
     for number, change in enumerate(rounds):
         now = HALF_PAST + HOUR / 2 * number
         notices = []
-        for hour, cents, feature in change:
-            stage.warehouse.spend(str(Decimal(cents) / 100), hour=NOON + HOUR * hour, feature=feature)
-            notices += [rollup(NOON + HOUR * hour)] * (1 + repeat)
+        for minute, cents, feature in change:
+            at = NOON + MINUTE * minute
+            stage.warehouse.spend(str(Decimal(cents) / 100), at=at, feature=feature)
+            notices += [rollup(hour_of(at))] * (1 + repeat)
         dice.shuffle(notices)
         for notice in notices:
             stage.watcher.notice([notice])

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.watch.baseline import HOUR, Baseline, Hour, Rules, Series, anomaly_baseline, spike_baseline
+from stream.watch.baseline import Baseline, Rules, anomaly_baseline, spike_baseline
+from stream.watch.series import HOUR, Series, Spend
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RULES = Rules()
@@ -21,7 +22,7 @@ RULES = Rules()
 def series(hours: int, cost: Callable[[datetime], object]) -> Series:
     """``hours`` whole hours before NOON; an hour that costs nothing has no row, as in the warehouse."""
     every = [NOON - HOUR * back for back in range(1, hours + 1)]
-    rows = {hour: Hour(Decimal(str(cost(hour)))) for hour in every}
+    rows = {hour: Spend(Decimal(str(cost(hour)))) for hour in every}
     return Series({hour: each for hour, each in rows.items() if each.cost_usd or hour == every[-1]})
 
 
@@ -133,7 +134,7 @@ def test_noise_of_five_weeks_rarely_trips() -> None:
     """1,000 random hours like the 840 before them: an operator who is woken for nothing stops looking."""
     dice = random.Random(11)
     noise = [Decimal(f"{10 * dice.lognormvariate(0, 0.5):.6f}") for _ in range(840)]
-    baseline = anomaly_baseline(Series({NOON - HOUR * (i + 1): Hour(c) for i, c in enumerate(noise)}), NOON, RULES)
+    baseline = anomaly_baseline(Series({NOON - HOUR * (i + 1): Spend(c) for i, c in enumerate(noise)}), NOON, RULES)
     assert baseline is not None
     drawn = [Decimal(f"{10 * dice.lognormvariate(0, 0.5):.6f}") for _ in range(1_000)]
     assert sum(baseline.trips(cost) for cost in drawn) <= 5
@@ -146,11 +147,11 @@ def test_a_correction_below_zero_is_no_logarithm_of_nothing() -> None:
 
 def test_what_is_known_of_an_hour_outlives_changes_of_itself_and_of_later_hours_only() -> None:
     known = ("rule", NOON, RULES)
-    hours = {NOON - HOUR * 2: Hour(Decimal(1)), NOON - HOUR: Hour(Decimal(1)), NOON: Hour(Decimal(1))}
-    before = Series(hours, {known: None})
-    assert known in before.with_hours(hours | {NOON: Hour(Decimal(2)), NOON + HOUR: Hour(Decimal(3))}).known
-    assert known not in before.with_hours(hours | {NOON - HOUR: Hour(Decimal(2))}).known
-    assert known not in before.with_hours(hours | {NOON - HOUR * 3: Hour(Decimal(2))}).known
+    hours = {NOON - HOUR * 2: Spend(Decimal(1)), NOON - HOUR: Spend(Decimal(1)), NOON: Spend(Decimal(1))}
+    before = Series(hours, known={known: None})
+    assert known in before.with_hours(hours | {NOON: Spend(Decimal(2)), NOON + HOUR: Spend(Decimal(3))}).known
+    assert known not in before.with_hours(hours | {NOON - HOUR: Spend(Decimal(2))}).known
+    assert known not in before.with_hours(hours | {NOON - HOUR * 3: Spend(Decimal(2))}).known
     assert known not in before.with_hours({hour: each for hour, each in hours.items() if hour >= NOON - HOUR}).known
 
 
@@ -165,9 +166,9 @@ def test_costs_beyond_all_bounds_stay_finite() -> None:
 def test_the_clear_level_is_never_above_the_open_level_and_the_judged_hour_never_counts(
     judge: Callable[[Series, datetime, Rules], Baseline | None], costs: list[int], more: int
 ) -> None:
-    hours = {NOON - HOUR * (back + 1): Hour(Decimal(cost) / 1000) for back, cost in enumerate(costs)}
+    hours = {NOON - HOUR * (back + 1): Spend(Decimal(cost) / 1000) for back, cost in enumerate(costs)}
     baseline = judge(Series(hours), NOON, RULES)
-    assert baseline == judge(Series(hours | {NOON: Hour(Decimal(more))}), NOON, RULES)
+    assert baseline == judge(Series(hours | {NOON: Spend(Decimal(more))}), NOON, RULES)
     if baseline is not None:
         assert 0 <= baseline.expected <= baseline.open_above
         assert baseline.clear_below <= baseline.open_above

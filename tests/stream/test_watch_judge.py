@@ -6,41 +6,56 @@ import random
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.alerts import Alert, Driver, Level
-from stream.watch.baseline import HOUR, Hour, Rules, Series
-from stream.watch.judge import explained, horizon, judge, latest
+from stream.watch.baseline import Rules
+from stream.watch.case import ALL_RULES, SPIKE, horizon, hours_to_split
+from stream.watch.case import ANOMALY as ANOMALY_RULE
+from stream.watch.judge import explained, judge, latest
+from stream.watch.series import HOUR, MINUTE, NOTHING, Minutes, Series, Spend, hour_of
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
+LAST_MINUTE = NOON + MINUTE * 59.5  # the last 60 minutes are the clock hour from NOON
 RULES = Rules(anomaly_enabled=False)
 Costs = Mapping[datetime, str | Decimal]
 
 
-def series(costs: Costs, *, unpriced: int = 0) -> Series:
-    return Series({hour: Hour(Decimal(cost), unpriced) for hour, cost in costs.items()})
+def series(costs: Costs, *, unpriced: int = 0, now: datetime = LAST_MINUTE, split: bool = True) -> Series:
+    """What was spent at each moment, by the hour, and for the hours in reach by the minute (unless not ``split``)."""
+    hours: dict[datetime, Spend] = {}
+    minutes: dict[datetime, dict[int, Spend]] = {hour_of(now) - HOUR * back: {} for back in range(27)}
+    for moment, cost in costs.items():
+        spend, hour = Spend(Decimal(cost), unpriced), hour_of(moment)
+        hours[hour] = hours.get(hour, NOTHING) + spend
+        by_minute = minutes.setdefault(hour, {})
+        by_minute[moment.minute] = by_minute.get(moment.minute, NOTHING) + spend
+    over = {hour: max(0, min(60, (now - hour) // MINUTE)) for hour in minutes}
+    known = {hour: Minutes.of(spent, over=over[hour]) for hour, spent in minutes.items()}
+    return Series(hours, known if split else {})
 
 
 def steady(cost: str, *, hours: int = 168, until: datetime = NOON) -> dict[datetime, str | Decimal]:
-    """``hours`` whole hours at ``cost`` before ``until``."""
+    """``hours`` whole hours at ``cost`` before ``until``, each spent in its first minute."""
     return {until - HOUR * back: cost for back in range(1, hours + 1)}
 
 
 def found(
     costs: Costs,
     *,
-    now: datetime = NOON + HOUR / 2,
+    now: datetime = LAST_MINUTE,
     alerts: Iterable[Alert] = (),
     rules: Rules = RULES,
     scope: str = "system",
 ) -> list[Alert]:
-    return judge(history={scope: series(costs)}, alerts=alerts, now=now, rules=rules)
+    return judge(history={scope: series(costs, now=now)}, alerts=alerts, now=now, rules=rules)
 
 
-def opened(costs: Costs, *, now: datetime = NOON + HOUR / 2, rules: Rules = RULES, scope: str = "system") -> Alert:
+def opened(costs: Costs, *, now: datetime = LAST_MINUTE, rules: Rules = RULES, scope: str = "system") -> Alert:
     (alert,) = found(costs, now=now, rules=rules, scope=scope)
     assert (alert.status, alert.revision) == ("open", 1)
     return alert
@@ -108,7 +123,7 @@ def test_the_threshold_and_the_history_are_settings() -> None:
 
 def test_the_message_names_cost_average_multiple_and_level_and_the_unpriced_calls() -> None:
     history = {"system": series(steady("1") | {NOON: "4.2"}, unpriced=3)}
-    (alert,) = judge(history=history, alerts=[], now=NOON + HOUR / 2, rules=RULES)
+    (alert,) = judge(history=history, alerts=[], now=LAST_MINUTE, rules=RULES)
     assert alert.title == "Hourly cost is 4.2x the usual"
     assert alert.message == (
         "The hour 12:00-13:00 UTC on 2026-03-02 cost 4.20 USD so far, 4.2x the usual 1.00 USD "
@@ -143,19 +158,104 @@ def test_a_feature_name_cannot_forge_the_title() -> None:
 # Which hours are judged
 
 
-def test_the_hour_before_is_judged_for_one_hour_after_its_end_and_then_no_more() -> None:
-    costs = steady("1") | {NOON: "100"}
-    end = NOON + HOUR
-    assert horizon(end + HOUR - timedelta(milliseconds=1)) == (NOON, end)
-    assert len(found(costs, now=end + HOUR - timedelta(milliseconds=1))) == 1
+def test_a_window_is_judged_for_one_hour_after_its_end_and_then_no_more() -> None:
+    costs, end = steady("1") | {NOON: "100"}, NOON + HOUR
+    assert states(found(costs, now=end + HOUR - timedelta(milliseconds=1))) == [(1, "open", 0), (2, "cleared", 1)]
     assert found(costs, now=end + HOUR) == []
 
 
-def test_the_running_hour_is_held_against_the_whole_usual_hour() -> None:
-    assert found(steady("1") | {NOON: "2.9"}, now=NOON + timedelta(minutes=1)) == []
-    alert = opened(steady("1") | {NOON: "3.1"}, now=NOON + timedelta(minutes=1))
+@pytest.mark.parametrize(
+    "late", [timedelta(0), timedelta(milliseconds=1), MINUTE / 2, HOUR - timedelta(milliseconds=1)]
+)
+def test_the_windows_in_reach_are_those_that_ended_less_than_an_hour_ago_and_the_one_that_runs(late: timedelta) -> None:
+    now = NOON + late
+    slides, steps = horizon(now, SPIKE), horizon(now, ANOMALY_RULE)
+    assert steps == (NOON - HOUR, NOON)
+    assert [later - earlier for earlier, later in pairwise(slides)] == [MINUTE] * (len(slides) - 1)
+    assert slides[-1] <= now < slides[-1] + HOUR <= now + MINUTE
+    assert slides[0] - MINUTE + HOUR * 2 <= now < slides[0] + HOUR * 2
+
+
+def test_the_running_window_is_held_against_the_whole_usual_hour() -> None:
+    assert found(steady("1") | {NOON: "2.9"}, now=NOON + MINUTE) == []
+    alert = opened(steady("1") | {NOON: "3.1"}, now=NOON + MINUTE)
     assert "so far" in alert.message
-    assert "so far" not in opened(steady("1") | {NOON: "3.1"}, now=NOON + HOUR).message
+    ended, _ = found(steady("1") | {NOON + MINUTE: "3.1"}, now=NOON + HOUR + MINUTE * 3)
+    assert "so far" not in ended.message
+
+
+# Sixty minutes that slide
+
+
+def test_a_burst_that_straddles_the_full_hour_is_one_spike() -> None:
+    """No clock hour is above twice the usual; sixty minutes are four times."""
+    before, after = ({NOON + HOUR + MINUTE * minute: "0.2" for minute in span} for span in (range(-10, 0), range(10)))
+    costs = steady("1") | before | after
+    quarter_past = NOON + HOUR + MINUTE * 15
+    assert found(steady("1") | before, now=LAST_MINUTE) == []
+    assert found(steady("1") | after, now=quarter_past) == []
+    alert = opened(costs, now=quarter_past)
+    assert (alert.current_value, alert.ratio) == (4, 4)
+    assert (alert.window_start, alert.window_end) == (quarter_past + MINUTE - HOUR, quarter_past + MINUTE)
+    assert alert.message.startswith("The 60 minutes 12:16-13:16 UTC on 2026-03-02 cost 4.00 USD so far, 4.0x the usual")
+
+
+def test_a_minute_is_in_the_window_until_sixty_minutes_after_it() -> None:
+    """A minute of nothing but the spike's: on its last moment in reach of the window, and gone right after."""
+    costs = steady("1") | {NOON + MINUTE * 7: "3.01"}
+    assert [alert.status for alert in found(costs, now=NOON + HOUR + MINUTE * 6.9)] == ["open"]
+    assert [alert.status for alert in found(costs, now=NOON + HOUR + MINUTE * 7)] == ["open"]
+    assert [alert.status for alert in found(costs, now=NOON + HOUR + MINUTE * 8)] == ["open", "cleared"]
+
+
+def test_a_spike_that_lasts_is_said_again_every_sixty_minutes_and_ends_sixty_minutes_after_it() -> None:
+    costs = steady("1") | {NOON + MINUTE * minute: "0.1" for minute in range(100)}  # 6 USD an hour until 13:40
+    costs |= {NOON + MINUTE * minute: "0.01" for minute in range(100, 160)}
+    said: list[Alert] = []
+    for minute in range(160):
+        now = NOON + MINUTE * (minute + 0.5)
+        said += found({at: cost for at, cost in costs.items() if at <= now}, now=now, alerts=said)
+    minutes = [(alert.revision, alert.status, (alert.window_end - NOON) // MINUTE) for alert in said]
+    assert minutes == [
+        (1, "open", 31),
+        (2, "updated", 60),  # twice the level
+        (3, "updated", 120),
+        (4, "cleared", 144),
+    ]
+    assert said[2].window_start == said[1].window_end
+
+
+def test_windows_of_which_no_minutes_are_known_raise_retract_and_clear_nothing() -> None:
+    costs = steady("1") | {NOON + MINUTE: "100"}
+    half_past = NOON + HOUR / 2
+    alert = opened(costs, now=half_past)
+    later = half_past + HOUR * 2
+    for now, known in ((half_past, []), (half_past, [alert]), (later, [alert])):
+        history = {"system": series(costs if now == half_past else steady("1"), now=now, split=False)}
+        said = judge(history=history, alerts=known, now=now, rules=RULES)
+        assert [each for each in said if each.window_start.minute] == []
+        assert "retracted" not in {each.status for each in said}
+
+
+def test_on_a_usual_day_no_hour_is_read_by_the_minute() -> None:
+    day = series(steady("1", until=NOON + HOUR), split=False)
+    assert hours_to_split(day, first_windows=[], now=LAST_MINUTE, rules=RULES) == set()
+
+
+def test_two_hours_that_together_are_above_the_level_are_read_by_the_minute() -> None:
+    hours = steady("1") | {NOON: "1.5", NOON - HOUR: "1.51"}
+    asked = hours_to_split(series(hours, split=False), first_windows=[], now=LAST_MINUTE, rules=RULES)
+    assert asked == {NOON - HOUR, NOON}
+    off = Rules(spike_enabled=False)
+    assert hours_to_split(series(hours, split=False), first_windows=[], now=LAST_MINUTE, rules=off) == set()
+
+
+def test_the_hours_of_a_standing_alert_are_read_by_the_minute_for_a_day() -> None:
+    first, now = NOON - HOUR * 2 + MINUTE, LAST_MINUTE
+    asked = hours_to_split(series(steady("1"), split=False), first_windows=[first], now=now, rules=RULES)
+    assert asked == {NOON - HOUR * 2, NOON - HOUR, NOON}
+    long_ago = hours_to_split(series({}), first_windows=[NOON - HOUR * 900], now=now, rules=RULES)
+    assert min(long_ago) == NOON - HOUR * 24
 
 
 # The life of an alert
@@ -171,7 +271,8 @@ def live(costs: dict[datetime, str | Decimal], *steps: tuple[datetime, str | Non
 
 
 def states(alerts: Iterable[Alert]) -> list[tuple[int, str, int]]:
-    return [(alert.revision, alert.status, (alert.window_start - NOON) // HOUR) for alert in alerts]
+    """Revision, status, and how many hours after NOON the last minute of the window lies."""
+    return [(alert.revision, alert.status, (alert.window_end - MINUTE - NOON) // HOUR) for alert in alerts]
 
 
 def test_growth_is_said_again_only_when_the_cost_doubles_from_the_level() -> None:
@@ -187,17 +288,17 @@ def test_growth_is_said_again_only_when_the_cost_doubles_from_the_level() -> Non
     assert len({alert.alert_id for alert in said}) == 1
 
 
-def test_an_alert_moves_on_with_the_hour_and_clears_in_a_later_whole_hour_below_the_clear_level() -> None:
+def test_an_alert_moves_on_and_clears_once_sixty_minutes_that_have_ended_are_below_the_clear_level() -> None:
     one, two, three = (NOON + HOUR * each for each in (1, 2, 3))
     said = live(
         steady("1"),
         (NOON, "4", NOON + HOUR / 2),  # opens
-        (one, "0.5", one + HOUR / 2),  # a running hour below the level clears nothing
-        (one, "5", one + HOUR * 0.9),  # the next hour trips too
+        (one, "0.5", one),  # the running window below the level clears nothing
+        (one, "5", one + HOUR / 2),  # it trips too
         (two, "2.5", three),  # between the levels: stays
-        (three, "1.0", three + HOUR - timedelta(milliseconds=1)),  # not whole yet
-        (three, "1.1", three + HOUR),  # clears
-        (three, "1.1", three + HOUR * 1.5),
+        (three, "1.0", three + MINUTE - timedelta(milliseconds=1)),  # not ended yet
+        (three, "1.1", three + MINUTE),  # clears
+        (three, "1.1", three + HOUR * 0.9),
     )
     assert states(said) == [(1, "open", 0), (2, "updated", 1), (3, "cleared", 3)]
     assert len({alert.alert_id for alert in said}) == 1
@@ -225,9 +326,16 @@ def test_after_clearing_the_next_spike_is_an_alert_of_its_own() -> None:
     assert said[0].alert_id != said[2].alert_id
 
 
-def test_two_hours_that_trip_unseen_are_told_in_order_under_one_id() -> None:
-    said = found(steady("1") | {NOON: "9", NOON + HOUR: "9"}, now=NOON + HOUR * 1.5)
-    assert states(said) == [(1, "open", 0), (2, "updated", 1)]
+def test_what_trips_unseen_is_told_in_order_under_one_id() -> None:
+    said = found(steady("1") | {NOON: "9", NOON + MINUTE * 80: "9"}, now=NOON + MINUTE * 85)
+    assert states(said) == [(1, "open", 1)], "the dearest sixty minutes, and of equals the latest"
+    features = judge(
+        history={"feature=a": series(steady("1") | {NOON: "9", NOON + HOUR: "9"})},
+        alerts=[],
+        now=NOON + HOUR * 1.5,
+        rules=ANOMALY,
+    )
+    assert states(features) == [(1, "open", 0), (2, "updated", 1)]
 
 
 def test_an_outage_of_the_watch_is_caught_up_with_what_still_matters() -> None:
@@ -347,7 +455,7 @@ def test_the_same_cost_an_hour_later_is_an_anomaly() -> None:
 
 
 def test_the_anomaly_rule_judges_features_and_the_spike_rule_the_system() -> None:
-    costs = series(weekly(4) | {NOON + HOUR: "500"})
+    costs = series(weekly(4) | {NOON + HOUR: "500"}, now=NOON + HOUR * 1.5)
     history = {"system": costs, "feature=a": costs}
     both = judge(history=history, alerts=[], now=NOON + HOUR * 1.5, rules=Rules())
     assert {(alert.rule, alert.scope) for alert in both} == {
@@ -379,7 +487,7 @@ cents = st.integers(0, 2_000).map(lambda each: Decimal(each) / 100)
 def test_judging_twice_says_nothing_the_second_time(costs: list[Decimal], ahead: int) -> None:
     hours = {NOON - HOUR * back: cost for back, cost in enumerate(costs)}
     now = NOON + HOUR * ahead + HOUR / 3
-    history = {"system": series(hours), "feature=a": series(hours)}
+    history = {"system": series(hours, now=now), "feature=a": series(hours, now=now)}
     first = judge(history=history, alerts=[], now=now, rules=Rules())
     assert judge(history=history, alerts=first, now=now, rules=Rules()) == []
 
@@ -390,7 +498,20 @@ def test_no_hour_before_the_horizon_ever_raises_an_alert(costs: list[Decimal], a
     hours = {NOON - HOUR * back: cost for back, cost in enumerate(costs)}
     now = NOON + HOUR * ahead + HOUR / 3
     said = found(hours, now=now) + found(hours, now=now, rules=ANOMALY, scope="feature=a")
-    assert all(alert.window_start in horizon(now) for alert in said)
+    assert all(alert.window_start in horizon(now, ALL_RULES[alert.rule]) for alert in said)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.integers(-180, 59), cents, max_size=12), st.integers(0, 59))
+def test_hours_that_are_not_read_by_the_minute_hold_no_spike(spent: dict[int, Decimal], minute: int) -> None:
+    """Judged with all minutes or with those alone that are asked for, the same is said."""
+    now = NOON + MINUTE * (minute + 0.5)
+    costs = dict(steady("1", until=NOON - HOUR * 3))
+    costs |= {NOON + MINUTE * at: cost / 4 for at, cost in spent.items() if NOON + MINUTE * at <= now}
+    whole = series(costs, now=now)
+    asked = hours_to_split(series(costs, split=False), first_windows=[], now=now, rules=RULES)
+    some = Series(whole.hours, {hour: whole.minutes[hour] for hour in asked if hour in whole.minutes})
+    assert judge(history={"system": some}, alerts=[], now=now, rules=RULES) == found(costs, now=now)
 
 
 @settings(max_examples=40, deadline=None)

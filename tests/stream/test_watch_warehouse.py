@@ -16,8 +16,8 @@ from sinks.clickhouse.writer import Writer
 from stream.alerts import Alert
 from stream.settings import Settings
 from stream.watch import Watcher
-from stream.watch.baseline import HOUR, Hour
-from stream.watch.queries import dear_features, feature_hours, latest_alerts, system_hours
+from stream.watch.queries import dear_features, feature_hours, latest_alerts, system_hours, system_minutes
+from stream.watch.series import HOUR, MINUTE, NOTHING, Spend
 from tests.support.warehouse import Embedded, Endpoint, drop_database
 
 NOON = datetime(2099, 3, 2, 12, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops
@@ -105,20 +105,39 @@ def test_hours_are_summed_to_the_last_digit_over_partitions_and_versions(reader:
     writer.insert("usage_hourly", hourly([first | {"cost_usd": Decimal("12345678.900000000001"), "version": 2}]))
     writer.insert("usage_hourly", hourly([first | {"source_partition": 1, "feature": NASTY}]))
     span = {"since": NOON - HOUR, "until": NOON}
-    assert system_hours(reader, **span) == {NOON: Hour(Decimal("12345678.900000000002"), 4)}
+    assert system_hours(reader, **span) == {NOON: Spend(Decimal("12345678.900000000002"), 4)}
     assert system_hours(reader, **span, only=[NOON - HOUR]) == {}
-    assert feature_hours(reader, [NASTY, "none"], **span) == {NASTY: {NOON: Hour(first["cost_usd"], 2)}, "none": {}}
+    assert feature_hours(reader, [NASTY, "none"], **span) == {NASTY: {NOON: Spend(first["cost_usd"], 2)}, "none": {}}
     assert dear_features(reader, **span, cost_usd_min=Decimal("12345678.9")) == ["chat"]
     assert dear_features(reader, **span, cost_usd_min=Decimal("12345678.900000000001")) == []
+
+
+def test_minutes_are_summed_from_calls_that_count_once_and_the_unpriced_are_counted(
+    reader: Reader, writer: Writer
+) -> None:
+    last = NOON + HOUR - timedelta(milliseconds=1)
+    call = {"occurred_at": last, "request_id": "a", "cost_usd": Decimal("0.000000000001"), "price_rev": 0}
+    unpriced = {"request_id": "b", "cost_usd": None, "cost_status": "unpriced"}
+    for copy in range(2):
+        rows = [call, call | unpriced, call | {"request_id": "c", "occurred_at": NOON + HOUR}]
+        rows += [call | {"request_id": "not asked for", "occurred_at": NOON - HOUR}]
+        writer.insert("usage_events", events([row | {"source_offset": copy} for row in rows]))
+    quiet = NOON - HOUR * 2
+    read = system_minutes(reader, [quiet, NOON, NOON + HOUR], now=NOON + HOUR + MINUTE * 1.5)
+    assert {hour: minutes.over for hour, minutes in read.items()} == {quiet: 60, NOON: 60, NOON + HOUR: 1}
+    assert read[quiet].since(0) == read[NOON].before(59) == NOTHING
+    assert read[NOON].since(59) == Spend(Decimal("0.000000000001"), 1)
+    assert read[NOON + HOUR].before(1) == Spend(Decimal("0.000000000001"))
 
 
 def test_a_spike_is_raised_explained_stored_and_known_after_a_restart(reader: Reader, writer: Writer) -> None:
     topic = Topic()
     writer.insert("usage_hourly", hourly(week_at("1")))
     writer.insert("usage_hourly", hourly([{"hour": NOON, "cost_usd": Decimal("42"), "model": "large", "calls": 4}]))
-    event = {"occurred_at": HALF_PAST, "request_id": "r", "user_id": NASTY, "cost_usd": Decimal("42")}
+    event = {"occurred_at": HALF_PAST, "user_id": NASTY, "model": "large", "cost_usd": Decimal("10.5")}
     for copy in range(2):
-        writer.insert("usage_events", events([event | {"price_rev": 0, "source_offset": copy}]))
+        calls = [event | {"request_id": f"r{call}", "price_rev": 0, "source_offset": copy} for call in range(4)]
+        writer.insert("usage_events", events(calls))
     writer.insert("usage_user_daily", user_days([NOON - timedelta(days=day) for day in range(1, 7)], NASTY, "24"))
 
     alerts = watcher(reader, writer, topic).evaluate(HALF_PAST)

@@ -1,0 +1,129 @@
+"""The two rules, the windows of 60 minutes that each looks at, and one of them on one scope at one moment. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
+from typing import Final
+
+from stream.alerts import Level
+from stream.watch.baseline import Baseline, Rules, anomaly_baseline, spike_baseline
+from stream.watch.series import HOUR, MINUTE, Series, Spend, hour_of, minute_of
+from stream.watch.wording import FEATURE, SYSTEM
+
+GRACE: Final = timedelta(hours=1)  # a window is judged until this long after its end; then it is closed for good
+FOLLOWED: Final = timedelta(hours=24)  # how far back an open alert's own windows are looked at again
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    metric_name: str
+    level: Level
+    scopes: str  # the scope, or what it starts with
+    latest_window: Callable[[datetime], datetime]  # where the one begins that holds this moment
+    step: timedelta  # from one window to the next
+    baseline: Callable[[Series, datetime, Rules], Baseline | None]
+
+
+def last_sixty_minutes(now: datetime) -> datetime:
+    """The minute that runs is in it, as far as it has come."""
+    return minute_of(now) + MINUTE - HOUR
+
+
+SPIKE: Final = Rule(
+    "hourly_spike", "hourly_cost_spike", Level.WARNING, SYSTEM, last_sixty_minutes, MINUTE, spike_baseline
+)
+ANOMALY: Final = Rule("hourly_anomaly", "hourly_cost_anomaly", Level.WARNING, FEATURE, hour_of, HOUR, anomaly_baseline)
+ALL_RULES: Final = {rule.name: rule for rule in (SPIKE, ANOMALY)}
+
+
+def horizon(now: datetime, rule: Rule) -> tuple[datetime, ...]:
+    """The windows, by their start, that may still raise an alert: the latest, and those before it for their grace."""
+    latest_window = rule.latest_window(now)
+    count = (latest_window + HOUR + GRACE - now - timedelta.resolution) // rule.step + 1
+    return tuple(latest_window - rule.step * back for back in reversed(range(count)))
+
+
+class Case:
+    """One rule on one scope at one moment."""
+
+    def __init__(self, rule: Rule, scope: str, series: Series, now: datetime, rules: Rules) -> None:
+        self.rule, self.scope, self.series, self.now, self.rules = rule, scope, series, now, rules
+
+    @cached_property
+    def horizon(self) -> tuple[datetime, ...]:
+        return horizon(self.now, self.rule)
+
+    @property
+    def followed_since(self) -> datetime:
+        return hour_of(self.now) - FOLLOWED
+
+    def windows_from(self, first: datetime) -> Iterator[datetime]:
+        window = max(first, self.followed_since)
+        while window <= self.rule.latest_window(self.now):
+            yield window
+            window += self.rule.step
+
+    def baseline(self, window: datetime) -> Baseline | None:
+        """Of whole hours alone, none of which has a minute in the window."""
+        key, known = (self.rule.name, hour_of(window), self.rules), self.series.known
+        if key not in known:
+            known[key] = self.rule.baseline(self.series, hour_of(window), self.rules)
+        return known[key]
+
+    def running(self, window: datetime) -> bool:
+        return window + HOUR > self.now
+
+    def spent(self, window: datetime) -> Spend | None:
+        """None for a window of which no minutes were read: it is neither above a level nor below one."""
+        return self.series.spent(window, running=self.running(window))
+
+    def cost_usd(self, window: datetime) -> Decimal:
+        """Of a window that trips or is quiet, so it is known."""
+        spent = self.spent(window)
+        return spent.cost_usd if spent else Decimal(0)
+
+    def trips(self, window: datetime) -> bool:
+        """A window to date is held against a whole usual hour, never scaled up: it can only be late, not wrong."""
+        cost_usd = self.cost_usd(window)
+        return self._may_trip(cost_usd) and (usual := self.baseline(window)) is not None and usual.trips(cost_usd)
+
+    def _may_trip(self, cost_usd: Decimal) -> bool:
+        """Spares the statistics of every feature that spends less than the minimum."""
+        return cost_usd > (self.rules.cost_usd_min if self.rule is ANOMALY else 0)
+
+    def may_hold_a_spike(self, hour: datetime) -> bool:
+        """Whether 60 minutes that begin in this clock hour can be above the level at all."""
+        both = self.series.at(hour) + self.series.at(hour + HOUR)
+        return (usual := self.baseline(hour)) is not None and usual.trips(both.cost_usd)
+
+    def quiet(self, window: datetime) -> bool:
+        """A window that has ended, below the clear level."""
+        spent = self.spent(window)
+        if self.running(window) or spent is None:
+            return False
+        usual = self.baseline(window)
+        return spent.cost_usd <= 0 or (usual is not None and usual.quiet(spent.cost_usd))
+
+    def dearest(self, windows: Iterable[datetime]) -> datetime:
+        """Of several, what a person is shown: the dearest, and of equals the latest."""
+        return max(windows, key=lambda window: (self.cost_usd(window), window))
+
+
+def hours_to_split(series: Series, *, first_windows: Iterable[datetime], now: datetime, rules: Rules) -> set[datetime]:
+    """The clock hours whose minutes the spike rule needs, given the clock hours of the system.
+
+    Those since the ``first_windows`` of alerts that stand, and those in reach if two of them could hold a window above
+    the level: no 60 minutes cost more than the two hours they lie in. On a usual day there are none.
+    """
+    if not rules.spike_enabled:
+        return set()
+    case = Case(SPIKE, SYSTEM, series, now, rules)
+    followed = {hour_of(window) for first in first_windows for window in case.windows_from(first)}
+    reached = set(map(hour_of, case.horizon))
+    asked = followed | (reached if any(map(case.may_hold_a_spike, reached)) else set())
+    return {each for hour in asked for each in (hour, hour + HOUR) if each <= now}
