@@ -57,6 +57,9 @@ T = TypeVar("T")
 EXIT_BUG: Final = 70  # EX_SOFTWARE: an error nobody expected; the offsets replay after the restart
 WATCH_TICK_SECONDS: Final = 0.25  # how often the watch asks itself whether it is due
 AUDIT_TICK_SECONDS: Final = 1.0
+# A partition's share of a fetch, compressed; bounds what is fetched ahead. A worker that lags behind should get much of
+# few partitions at a time: each partition has rollup rows of its own, so a batch of all touches several times as many.
+PARTITION_FETCH_BYTES_MAX: Final = 4_194_304
 METADATA_AGE_MS_MAX: Final = 10_000  # how soon added partitions are noticed; until then nobody reads them
 TRIM_SECONDS: Final = 600.0  # how often memory is brought back within its bounds
 
@@ -272,8 +275,8 @@ class Worker:
             ConsumerScheduler=ChunkScheduler,
             consumer_auto_offset_reset="earliest",
             consumer_metadata_max_age_ms=METADATA_AGE_MS_MAX,
-            consumer_max_fetch_size=1_048_576,  # a partition's share of a fetch; bounds what is fetched ahead
-            stream_buffer_maxsize=4,  # chunks of up to 1 MB compressed; batches.py holds what is fetched ahead
+            consumer_max_fetch_size=PARTITION_FETCH_BYTES_MAX,
+            stream_buffer_maxsize=4,  # chunks; batches.py holds what is fetched ahead
             stream_wait_empty=True,  # a rebalance waits for the flushes under way
             broker_commit_interval=1.0,
             broker_commit_every=1_000,  # chunks
