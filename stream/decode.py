@@ -9,7 +9,7 @@ time, say) or gives the reason a person reads in the dead-letter topic.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import repeat
@@ -98,15 +98,15 @@ def _read_clean(values: Sequence[bytes]) -> tuple[NDArray[np.int64], pl.DataFram
     """The rows that need no second look, and their columns as text."""
     rows, metadata = _gate(values)
     passed = [values[row] for row in rows]
-    lines = _lines(passed)
+    lines, fields = _lines(passed), _fields_in(passed)
     try:
-        columns = _columns(lines, len(passed))
+        columns = _columns(lines, len(passed), fields)
     except PolarsError:  # one odd message fails the block; each then goes to the model on its own
         return np.empty(0, dtype=np.int64), _columns(b"", 0)
     escaped = b"\\" in lines
     rules = _RULES if not escaped and b"\x7f" not in lines else _RULES + _RULES_OF_ESCAPES
     clean = columns.select(pl.all_horizontal(rules)).to_series()
-    clean &= ~_repeats_keys(columns, passed, metadata, escaped=escaped)
+    clean &= ~_misread(columns, passed, lines, metadata, fields, escaped=escaped)
     return np.asarray(rows, dtype=np.int64)[clean.to_numpy()], columns.filter(clean)
 
 
@@ -224,38 +224,68 @@ _RULES_OF_ESCAPES: Final = [
 def _lines(values: Sequence[bytes]) -> bytes:
     """A message a line. A line break between tokens is white space in JSON."""
     lines = b"\n".join(values)
-    if lines.count(b"\n") == max(len(values) - 1, 0):
+    if _count(lines, b"\n") == max(len(values) - 1, 0):
         return lines
     return b"\n".join(value.replace(b"\n", b" ").replace(b"\r", b" ") for value in values)
 
 
-def _columns(lines: bytes, count: int) -> pl.DataFrame:
+def _count(text: bytes, sign: bytes) -> int:
+    """``text.count(sign)``, four times as fast."""
+    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == ord(sign)))
+
+
+def _fields_in(values: Sequence[bytes]) -> set[str]:
+    """The fields worth a column: each costs time for every message of the batch, and most have half of them. What is
+    too rare to be found in a sample is found by its quotes, and its message goes to the model."""
+    return set[str]().union(*map(_members, values[::SAMPLED_EVERY]))
+
+
+# What k messages have is missed by (60/61)^k: at worst some 25 messages for the model. A prime, so that nothing that
+# comes in a rhythm, such as with every second message or every tenth, hides from it.
+SAMPLED_EVERY: Final = 61
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _columns(lines: bytes, count: int, fields: Container[str] = frozenset(_TEXT_SCHEMA)) -> pl.DataFrame:
     if not count:
         return pl.DataFrame(schema=_TEXT_SCHEMA)
-    columns = pl.read_ndjson(lines, schema=_TEXT_SCHEMA)
+    read = {name: kind for name, kind in _TEXT_SCHEMA.items() if name in fields}
+    columns = pl.read_ndjson(lines, schema=read)
     if columns.height != count:
         raise PolarsError(f"{count} messages were read as {columns.height} rows")
-    return columns
+    return columns.select(
+        pl.col(name) if name in read else pl.lit(None, kind).alias(name) for name, kind in _TEXT_SCHEMA.items()
+    )
 
 
-def _repeats_keys(
-    columns: pl.DataFrame, values: Sequence[bytes], metadata: Sequence[Any], *, escaped: bool
+def _misread(
+    columns: pl.DataFrame,
+    values: Sequence[bytes],
+    lines: bytes,
+    metadata: Sequence[Any],
+    fields: Set[str],
+    *,
+    escaped: bool,
 ) -> pl.Series:
-    """The messages that name a key twice: gate and columns would each believe another one.
+    """The messages that name a key twice, of which gate and columns would each believe another, or one that was not
+    read.
 
     Counting quotes finds nearly all innocent: each key and each string stands in two. What has more of them than its
     columns explain, or an escape, is parsed again. Of metadata it counts what the gate read, each key once: polars
-    hands a repeated key on.
+    hands a repeated key on. Without an escape none has fewer than are explained: equal sums are equal everywhere.
     """
-    quotes = np.fromiter(map(bytes.count, values, repeat(b'"')), dtype=np.int64, count=len(values))
-    explained = columns.select(_QUOTES_EXPLAINED).to_series().to_numpy() + _per_message(metadata, _quotes_of)
-    suspect = quotes != explained
+    explained = columns.select(_QUOTES_EXPLAINED).to_series().to_numpy()
+    if any(metadata):
+        explained = explained + _per_message(metadata, _quotes_of)
+    if not escaped and _count(lines, b'"') == explained.sum():
+        return pl.repeat(False, len(values), eager=True)
+    suspect = np.fromiter(map(bytes.count, values, repeat(b'"')), dtype=np.int64, count=len(values)) != explained
     if escaped:
         suspect |= _per_message(values, lambda value: b"\\" in value) > 0
-    repeats = np.zeros(len(values), dtype=bool)
+    misread = np.zeros(len(values), dtype=bool)
     for row in np.flatnonzero(suspect).tolist():
-        repeats[row] = _repeats_a_key(values[row])
-    return pl.Series(repeats)
+        misread[row] = not _is_read(values[row], fields)
+    return pl.Series(misread)
 
 
 def _quotes_of(metadata: Any) -> int:
@@ -276,12 +306,12 @@ _QUOTES_EXPLAINED: Final = pl.sum_horizontal(
 )
 
 
-def _repeats_a_key(value: bytes) -> bool:
+def _is_read(value: bytes, fields: Set[str]) -> bool:
     try:
-        json.loads(value, object_pairs_hook=_unique_keys)
+        members: dict[str, Any] = json.loads(value, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError):
-        return True  # not proven innocent: the model has the last word
-    return False
+        return False  # not proven innocent: the model has the last word
+    return members.keys() <= fields
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -295,13 +325,21 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _typed(columns: pl.DataFrame) -> pl.DataFrame:
     """Text as read to the types of the frame; absent texts take the contract's default, absent numbers stay null."""
     return columns.with_columns(
-        pl.col("occurred_at").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us").cast(UTC_MILLISECONDS),
+        _instants(columns["occurred_at"]),
         *(pl.col(name).fill_null(default) for name, default in _DEFAULTS.items()),
         *(_picodollars(columns[text]).alias(pico) for text, pico in _AMOUNTS.items()),
     ).drop("schema_version", *_AMOUNTS)
 
 
 UTC_MILLISECONDS: Final = pl.Datetime("ms", "UTC")
+
+
+def _instants(texts: pl.Series) -> pl.Series:
+    """Of a fixed width, as our clients write them, polars reads times five times as fast as of any."""
+    instants = texts.str.to_datetime("%Y-%m-%dT%H:%M:%S.%3fZ", time_unit="us", strict=False, cache=False)
+    if instants.null_count():
+        instants = texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us")
+    return instants.cast(UTC_MILLISECONDS)
 
 
 def _picodollars(amounts: pl.Series) -> pl.Series:

@@ -396,3 +396,25 @@ def test_a_block_of_thousands_keeps_its_order_with_bad_ones_strewn_in() -> None:
     decoded = decode(log_of(values), source="s", limits=LIMITS)
     assert decoded.frame["request_id"].to_list() == [f"r-{at}" for at in range(5_000) if at % 7]
     assert positions(decoded.refusals) == list(range(0, 5_000, 7))
+
+
+def test_a_field_that_one_message_in_thousands_has_is_read_like_any_other() -> None:
+    """Columns are chosen by a sample; whoever is not in it must not lose what only it has said."""
+    values = [wire(f"r-{n}") for n in range(1_000)]
+    values[501] = wire("r-501", error="timeout", reasoning_tokens=7, metadata={"parent_id": "p-1"})
+    values[502] = wire("r-502", revenue_usd="0.25")
+    check_agreement(values)
+
+
+@pytest.mark.parametrize("name", ["error", "feature"])
+def test_a_repeated_key_is_found_whether_or_not_its_column_is_read(name: str) -> None:
+    repeated = wire("r-501", error="a")[:-1] + b',"%s":"b"}' % name.encode()
+    check_agreement([wire(f"r-{n}") for n in range(501)] + [repeated, wire("r-502")])
+
+
+def test_times_of_every_width_are_read_to_the_millisecond_side_by_side() -> None:
+    fractions = ["", ".1", ".12", ".123", ".1239", ".123999"]
+    values = [wire(f"r-{n}", occurred_at=f"2026-11-23T12:00:00{text}Z") for n, text in enumerate(fractions)]
+    check_agreement(values)
+    frame = decode(log_of(values), source="s", limits=LIMITS).frame
+    assert [moment.microsecond // 1_000 for moment in frame["occurred_at"]] == [0, 100, 120, 123, 123, 123]
