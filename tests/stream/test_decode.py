@@ -412,6 +412,29 @@ def test_a_repeated_key_is_found_whether_or_not_its_column_is_read(name: str) ->
     check_agreement([wire(f"r-{n}") for n in range(501)] + [repeated, wire("r-502")])
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        wire("odd", reported_cost_usd=None),
+        wire("odd", error=None, metadata=None),
+        wire("odd", metadata={}),
+        wire("odd", metadata={"a": {"b": [1, 2.5, None, True]}}),
+        wire("odd", metadata={"a": "b"})[:-1] + b',"metadata":{"c":1}}',
+        wire("odd", quantities={"images": "2"}),
+        wire("odd", occurred_at="2026-11-23T12:00:00+00:00"),
+    ],
+)
+def test_no_neighbour_makes_up_for_the_quotes_of_a_repeated_key(odd: bytes) -> None:
+    """Quotes are summed over the block, which is sound while no message has fewer than its columns explain."""
+    repeated = wire("twice")[:-1] + b',"input_tokens":1}'
+    for copies in range(1, 4):
+        check_agreement(
+            [wire(f"r-{n}") for n in range(70)]
+            + [odd.replace(b"odd", b"odd-%d" % n) for n in range(copies)]
+            + [repeated]
+        )
+
+
 def test_times_of_every_width_are_read_to_the_millisecond_side_by_side() -> None:
     fractions = ["", ".1", ".12", ".123", ".1239", ".123999"]
     values = [wire(f"r-{n}", occurred_at=f"2026-11-23T12:00:00{text}Z") for n, text in enumerate(fractions)]
