@@ -83,14 +83,17 @@ class Case:
         return self.series.spent(window, running=self.running(window))
 
     def cost_usd(self, window: datetime) -> Decimal:
-        """Of a window that trips or is quiet, so it is known."""
+        """Of a window that trips, so it is known."""
         spent = self.spent(window)
-        return spent.cost_usd if spent else Decimal(0)
+        assert spent is not None, f"{window} does not trip: nothing is known of it"
+        return spent.cost_usd
 
     def trips(self, window: datetime) -> bool:
         """A window to date is held against a whole usual hour, never scaled up: it can only be late, not wrong."""
-        cost_usd = self.cost_usd(window)
-        return self._may_trip(cost_usd) and (usual := self.baseline(window)) is not None and usual.trips(cost_usd)
+        spent = self.spent(window)
+        if spent is None or not self._may_trip(spent.cost_usd):
+            return False
+        return (usual := self.baseline(window)) is not None and usual.trips(spent.cost_usd)
 
     def _may_trip(self, cost_usd: Decimal) -> bool:
         """Spares the statistics of every feature that spends less than the minimum."""
