@@ -421,6 +421,7 @@ def test_a_repeated_key_is_found_whether_or_not_its_column_is_read(name: str) ->
         wire("odd", metadata={"a": {"b": [1, 2.5, None, True]}}),
         wire("odd", metadata={"a": "b"})[:-1] + b',"metadata":{"c":1}}',
         wire("odd", quantities={"images": "2"}),
+        wire("odd")[:-1] + rb',"metadata":{"a":"\u0022\u0022"}}',  # read with two quotes, sent without them
         wire("odd", occurred_at="2026-11-23T12:00:00+00:00"),
     ],
 )
@@ -428,11 +429,8 @@ def test_no_neighbour_makes_up_for_the_quotes_of_a_repeated_key(odd: bytes) -> N
     """Quotes are summed over the block, which is sound while no message has fewer than its columns explain."""
     repeated = wire("twice")[:-1] + b',"input_tokens":1}'
     for copies in range(1, 4):
-        check_agreement(
-            [wire(f"r-{n}") for n in range(70)]
-            + [odd.replace(b"odd", b"odd-%d" % n) for n in range(copies)]
-            + [repeated]
-        )
+        odds = [odd.replace(b"odd", b"odd-%d" % n) for n in range(copies)]  # the first is the sample's
+        check_agreement([*odds, *(wire(f"r-{n}") for n in range(70)), repeated])
 
 
 def test_times_of_every_width_are_read_to_the_millisecond_side_by_side() -> None:
