@@ -28,8 +28,7 @@ def murmur2(texts: pl.Series) -> NDArray[np.uint32]:
     hashes = np.empty(len(texts), dtype=np.uint32)
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        matrix = data[starts[rows][:, None] + np.arange(length)]
-        hashes[rows] = _murmur2_rows(matrix)
+        hashes[rows] = _murmur2_rows(_matrix(data, starts[rows], length))
     return hashes
 
 
@@ -43,6 +42,15 @@ def _bytes_of(texts: pl.Series) -> tuple[NDArray[np.uint8], NDArray[np.int64], N
     return data, offsets[:-1], np.diff(offsets)
 
 
+def _matrix(data: NDArray[np.uint8], starts: NDArray[np.int64], length: int) -> NDArray[np.uint8]:
+    """Texts of one length, a row each. Where all are, as random ids are, they stand side by side: nothing is copied."""
+    first, count = starts[0], len(starts)
+    if starts[-1] - first == (count - 1) * length:
+        return data[first : first + count * length].reshape((count, length))
+    apart: NDArray[np.uint8] = data[starts[:, None] + np.arange(length)]
+    return apart
+
+
 def _murmur2_rows(matrix: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """murmur2 of every row of an (n, length) byte matrix; arithmetic wraps at 32 bits, as the algorithm wants."""
     count, length = matrix.shape
@@ -52,8 +60,10 @@ def _murmur2_rows(matrix: NDArray[np.uint8]) -> NDArray[np.uint32]:
     with np.errstate(over="ignore"):
         for column in range(words_end // 4):
             mixed = words[:, column] * MULTIPLIER
-            mixed = (mixed ^ (mixed >> np.uint32(24))) * MULTIPLIER
-            hashes = hashes * MULTIPLIER ^ mixed
+            mixed ^= mixed >> np.uint32(24)
+            mixed *= MULTIPLIER
+            hashes *= MULTIPLIER
+            hashes ^= mixed
         if length > words_end:
             hashes = _with_tail(hashes, matrix[:, words_end:])
         hashes = (hashes ^ (hashes >> np.uint32(13))) * MULTIPLIER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from uuid import uuid4
 
 import polars as pl
@@ -124,6 +125,25 @@ def test_a_report_that_differs_in_what_only_describes_it_is_a_duplicate(changed:
         "new": [0],
         "duplicates": [1],
     }
+
+
+def test_two_fields_that_change_places_are_a_conflict() -> None:
+    text = ("provider", "model", "operation", "feature", "task_type", "user_id", "team", "environment")
+    numbers = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "duration_ms")
+    pairs = [*combinations(text, 2), *combinations(numbers, 2)]
+    base: dict[str, object] = {**{name: name for name in text}, **dict.fromkeys(numbers, 0)}
+    for one, other in pairs:
+        given = base | {one: 4 if one in numbers else "x", other: 5 if other in numbers else "y"}
+        swapped = given | {one: given[other], other: given[one]}
+        found = told(seen_ids().sort_out(_as_they_are([given, swapped])))
+        assert found == {"new": [0], "conflicts": [1]}, (one, other)
+
+
+def _as_they_are(contents: Sequence[dict[str, object]]) -> pl.DataFrame:
+    """Decoded events with these contents, whether the contract would allow them or not."""
+    frame = frame_of(log_of([wire("a")] * len(contents)))
+    given = pl.DataFrame(contents, schema={name: frame.schema[name] for name in contents[0]})
+    return frame.with_columns(given)
 
 
 def test_an_event_that_is_not_at_home_is_sent_there_and_not_remembered() -> None:
