@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Self
+from functools import partial
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -135,27 +136,36 @@ def quoted(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-class Clients:
-    """One client per thread: neither a client nor an engine handle may be shared between threads."""
+class Closable(Protocol):
+    """What a thread holds of the warehouse."""
 
-    def __init__(self, address: ClickHouseAddress, *, settings: Mapping[str, Any] = WRITE_SETTINGS) -> None:
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Closable)
+
+
+class PerThread(Generic[C]):
+    """One of something per thread: neither a client nor an engine handle may be shared between threads."""
+
+    def __init__(self, address: ClickHouseAddress, open_one: Callable[[], C]) -> None:
         self.address = address
-        self._settings = settings
+        self._open_one = open_one
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._open: list[Client] = []
+        self._open: list[C] = []
 
-    def get(self) -> Client:
-        client: Client | None = getattr(self._local, "client", None)
+    def get(self) -> C:
+        client: C | None = getattr(self._local, "client", None)
         if client is None:
-            client = self._local.client = open_client(self.address, settings=self._settings)
+            client = self._local.client = self._open_one()
             with self._lock:
                 self._open.append(client)
         return client
 
     def drop(self) -> None:
-        """Forget this thread's client after a failure; the next ``get`` connects anew."""
-        client: Client | None = getattr(self._local, "client", None)
+        """Forget this thread's own after a failure; the next ``get`` connects anew."""
+        client: C | None = getattr(self._local, "client", None)
         if client is None:
             return
         self._local.client = None
@@ -164,8 +174,8 @@ class Clients:
         client.close()
 
     @contextmanager
-    def use(self) -> Iterator[Client]:
-        """This thread's client; foreign errors leave as ours, and one that does not answer is dropped."""
+    def use(self) -> Iterator[C]:
+        """This thread's own; foreign errors leave as ours, and one that does not answer is dropped."""
         try:
             with translated(self.address):
                 yield self.get()
@@ -174,12 +184,19 @@ class Clients:
             raise
 
     def close(self) -> None:
-        """Close every thread's client. The embedded engine gives its folder free with the last of them."""
+        """Close every thread's own. The embedded engine gives its folder free with the last of them."""
         with self._lock:
             clients, self._open = self._open, []
         for client in clients:
             client.close()
         self._local = threading.local()
+
+
+class Clients(PerThread[Client]):
+    """The driver's clients, one per thread."""
+
+    def __init__(self, address: ClickHouseAddress, *, settings: Mapping[str, Any] = WRITE_SETTINGS) -> None:
+        super().__init__(address, partial(open_client, address, settings=settings))
 
 
 @contextmanager

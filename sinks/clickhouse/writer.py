@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 import polars as pl
 import pyarrow as pa
 
-from sinks.clickhouse.connect import ClickHouseAddress, Clients, quoted
+from sinks.clickhouse.connect import ClickHouseAddress, PerThread
+from sinks.clickhouse.inserter import open_inserter
 from sinks.errors import RowCountMismatch
 
 MONEY: Final = pl.Decimal(38, 12)  # USD to 1e-12, as wide as ClickHouse's sums
 QUANTITIES: Final = pl.Map(pl.String, MONEY)
-
-INSERT_SETTINGS: Final = {
-    "async_insert": "0",
-    "wait_end_of_query": "1",  # the server counts the rows before it answers
-    # A batch holds no key twice, so replacing within it would only cost time: more than the rest of the insert.
-    "optimize_on_insert": "0",
-}
 
 # Columns of few different values: sent as dictionaries, they need not be made so row by row in ClickHouse.
 LOW_CARDINALITY: Final = (
@@ -60,7 +55,7 @@ class Writer:
 
     def __init__(self, address: ClickHouseAddress) -> None:
         self.address = address
-        self._clients = Clients(address)
+        self._inserters = PerThread(address, partial(open_inserter, address))
 
     def insert(self, table: str, frame: pl.DataFrame) -> int:
         """Insert ``frame`` by its column names and return the rows written: all of them, on disk, or an error.
@@ -70,11 +65,11 @@ class Writer:
         """
         if frame.is_empty():
             return 0
-        with self._clients.use() as client:
-            summary = client.insert_arrow(quoted(table), _arrow(frame), settings=INSERT_SETTINGS)
-        if summary.written_rows != frame.height:
-            raise RowCountMismatch(table=table, sent=frame.height, written=summary.written_rows)
-        return frame.height
+        with self._inserters.use() as inserter:
+            written = inserter.insert(table, _arrow(frame))
+        if written != frame.height:
+            raise RowCountMismatch(table=table, sent=frame.height, written=written)
+        return written
 
     def close(self) -> None:
-        self._clients.close()
+        self._inserters.close()

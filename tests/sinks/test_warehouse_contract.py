@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -48,8 +47,7 @@ def test_rows_of_one_key_are_each_counted_as_written(writer: Writer, reader: Rea
 def test_another_number_of_rows_than_sent_is_an_error_that_names_both(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = writer._clients.get()
-    monkeypatch.setattr(client, "insert_arrow", lambda *_, **__: SimpleNamespace(written_rows=1))
+    monkeypatch.setattr(writer._inserters.get(), "insert", lambda *_: 1)
     with pytest.raises(RowCountMismatch, match="2 rows sent, 1 written"):
         writer.insert("usage_events", events([{}, {"request_id": "r-2"}]))
 
