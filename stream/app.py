@@ -30,7 +30,7 @@ from stream.alert_topic import publish_alerts, published_alerts
 from stream.audit import AuditReport, audit, kafka_facts
 from stream.auditor import Auditor
 from stream.batches import Batch, batches
-from stream.decode import AgeLimits
+from stream.decode import AgeLimits, Decoded
 from stream.delivery import (
     ChunkScheduler,
     ChunkSchema,
@@ -106,10 +106,12 @@ class Worker:
         self._turn = Turn()
         self._judged_in = 0  # the turn that the watch has restored itself for
         self._trimmed = time.monotonic()
-        # One thread a stage: while one batch is stored the next is worked out, and no stage runs twice at a time.
-        self._working, self._storing, self._judging, self._auditing = (
-            ThreadPoolExecutor(1, name) for name in ("work", "store", "watch", "audit")
+        # One thread a stage: while one batch is stored the next is worked out and the one after it is decoded; no stage
+        # runs twice at a time.
+        self._decoding, self._working, self._storing, self._judging, self._auditing = (
+            ThreadPoolExecutor(1, name) for name in ("decode", "work", "store", "watch", "audit")
         )
+        self._decoded: asyncio.Queue[tuple[Batch, Decoded]] = asyncio.Queue(maxsize=1)
         self._flushes: asyncio.Queue[tuple[Batch, Flush]] = asyncio.Queue(maxsize=1)
         self.app = self._faust_app()
         self.health = Health(settings, app=self.app, progress=self.progress, telemetry=self.telemetry)
@@ -117,18 +119,29 @@ class Worker:
     # --- usage.events -> ClickHouse, usage.rollups, usage.deadletter ---
 
     async def ingest(self, stream: faust.Stream[Any]) -> None:
-        """Batches in, flushes out. The queue between holds one: at most three batches are in memory."""
+        """Batches in, decoded batches out. A queue between two stages holds one: at most six batches are in memory."""
         settings = self._settings
         async for batch in batches(
             chunk_events(stream), rows_max=settings.batch_rows_max, wait_max=settings.batch_wait_max
         ):
             self.progress.fetched(batch.chunks)
             await self._take_over_partitions(batch)
-            flush = await self._in(self._working, partial(self._process, batch))
-            await self._flushes.put((batch, flush))
+            decoded = await self._in(self._decoding, partial(self._decode, batch))
+            await self._decoded.put((batch, decoded))
 
-    def _process(self, batch: Batch) -> Flush:
-        return self.patience.insist(lambda: self._ingest.process(batch.records), doing="looking up what is stored")
+    def _decode(self, batch: Batch) -> Decoded:
+        return self._ingest.decode(batch.records)
+
+    async def work(self) -> None:
+        """Decoded batches in, flushes out."""
+        while True:
+            batch, decoded = await self._decoded.get()
+            flush = await self._in(self._working, partial(self._process, decoded))
+            await self._flushes.put((batch, flush))
+            self._decoded.task_done()
+
+    def _process(self, decoded: Decoded) -> Flush:
+        return self.patience.insist(lambda: self._ingest.process(decoded), doing="looking up what is stored")
 
     async def store(self) -> None:
         """Store, then acknowledge, in the order of delivery. What cannot be stored now is tried until it can."""
@@ -149,7 +162,7 @@ class Worker:
         if {chunk.tp.partition for chunk in batch.chunks} <= self._loaded:
             await self._trim()
             return
-        await self._flushes.join()
+        await self._all_stored()
         held = [tp.partition for tp in self.app.consumer.assignment() if tp.topic == self._settings.topic(EVENTS)]
         await self._in(self._working, partial(self._read_back, held))
         self._loaded = frozenset(held)
@@ -173,10 +186,14 @@ class Worker:
     async def _trim(self) -> None:
         if time.monotonic() - self._trimmed < TRIM_SECONDS:
             return
-        await self._flushes.join()
+        await self._all_stored()
         since = self._clock() - self._settings.dedup_window
         await self._in(self._working, partial(self._ingest.trim, since))
         self._trimmed = time.monotonic()
+
+    async def _all_stored(self) -> None:
+        await self._decoded.join()
+        await self._flushes.join()
 
     def _count(self, batch: Batch, flush: Flush) -> None:
         self.progress.stored(batch.chunks)
@@ -293,6 +310,7 @@ class Worker:
         events, rollups = (app.topic(settings.topic(name), schema=ChunkSchema()) for name in (EVENTS, ROLLUPS))
         app.agent(events, name="ingest")(self._guarded(self.ingest))
         app.agent(rollups, name="watch")(self._guarded(self.watch))
+        app.task(self._guarded(self.work))
         app.task(self._guarded(self.store))
         app.task(self._guarded(self.judge))
         app.task(self._guarded(self.audit))

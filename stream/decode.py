@@ -74,8 +74,9 @@ class AgeLimits:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """``frame`` holds a row per accepted record (columns: FRAME_SCHEMA); ``row`` is its place in the batch."""
+    """``frame`` holds a row per accepted record (columns: FRAME_SCHEMA); ``row`` is its place in ``records``."""
 
+    records: Sequence[Record]
     frame: pl.DataFrame
     refusals: list[Refusal]
 
@@ -91,7 +92,7 @@ def decode(records: Sequence[Record], *, source: str, limits: AgeLimits) -> Deco
         columns = columns.sort("row")
     frame = _with_position(_typed(columns), records, source)
     in_time, out_of_time = _by_age(frame, records, limits)
-    return Decoded(in_time, refusals + out_of_time)
+    return Decoded(records, in_time, refusals + out_of_time)
 
 
 def _read_clean(values: Sequence[bytes]) -> tuple[NDArray[np.int64], pl.DataFrame]:

@@ -21,7 +21,7 @@ import polars as pl
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import to_decimal, to_map
-from stream.decode import UTC_MILLISECONDS, AgeLimits, Record, Refusal, decode
+from stream.decode import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal, decode
 from stream.dedup import SeenIds, Sorted
 from stream.home import home_partitions
 from stream.pricing import PriceBook, price
@@ -101,13 +101,17 @@ class Ingest:
         for rollup in self._rollups():
             rollup.trim()
 
-    def process(self, records: Sequence[Record]) -> Flush:
+    def decode(self, records: Sequence[Record]) -> Decoded:
+        """The first half of the work on a batch. It remembers nothing, so it may run ahead of the second."""
+        return decode(records, source=self._source, limits=self._limits)
+
+    def process(self, decoded: Decoded) -> Flush:
         """Sort out, price and roll up one batch, in the order of its partitions.
 
-        When ClickHouse cannot answer a question in the middle, call again with the same records: an id already taken
+        When ClickHouse cannot answer a question in the middle, call again with the same batch: an id already taken
         in is then a replay, and a row that has applied an offset does not apply it twice.
         """
-        decoded = decode(records, source=self._source, limits=self._limits)
+        records = decoded.records
         found = self.seen.sort_out(decoded.frame)
         counted = price(pl.concat([found.new, found.replayed]), self._book)
         refusals = decoded.refusals + _conflicts(found.conflicts, records)

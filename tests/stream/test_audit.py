@@ -25,6 +25,7 @@ from stream.ingest import Ingest, Message
 from stream.pricing import PriceBook
 from stream.settings import Settings
 from stream.store import Store
+from tests.support.ingest import flush_of
 from tests.support.warehouse import Embedded, Endpoint, drop_database
 
 BOOK = PriceBook.bundled()
@@ -110,7 +111,7 @@ class Stream:
         writer: Any = TornWriter(self.writer, until)
         outbox: Any = self.outbox
         store = Store(writer=writer, outbox=outbox, settings=Settings())
-        flush = self.ingest.process(records)
+        flush = flush_of(self.ingest, records)
         try:
             store.save(flush, source=SOURCE)
         except Killed:

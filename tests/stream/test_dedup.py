@@ -12,7 +12,7 @@ import pytest
 
 from stream.decode import decode
 from stream.dedup import SeenIds, Sorted
-from tests.support.ingest import SINCE, Warehouse, home_of, id_at_home_in, ids_at_home_in, ingest_of, run
+from tests.support.ingest import SINCE, Warehouse, flush_of, home_of, id_at_home_in, ids_at_home_in, ingest_of, run
 from tests.support.records import LIMITS, NOW, FakeRecord, log_of, rfc3339, wire
 
 PARTITIONS = 4
@@ -231,7 +231,7 @@ def kinds_after_restart(
     warehouse: Warehouse, source: str, records: Sequence[FakeRecord], *, partition: int = 0, total: int = 1
 ) -> dict[str, int]:
     """What a worker that has just started makes of these records."""
-    flush = ingest_of(warehouse, source, [partition], count=total).process(records)
+    flush = flush_of(ingest_of(warehouse, source, [partition], count=total), records)
     counts = {
         "stored": flush.stored,
         "duplicates": flush.duplicates,
@@ -309,7 +309,7 @@ def test_no_header_makes_a_stray_count_where_it_is(warehouse: Warehouse, source:
     stray = id_at_home_in(2, total=PARTITIONS)
     headers = [("costream-forwarded", mark), ("trace", b"t-1")]
     record = FakeRecord(wire(stray), 1, 0, key=b"wrong", headers=headers)  # type: ignore[arg-type]  # Kafka has null values
-    flush = ingest_of(warehouse, source, [1], count=PARTITIONS).process([record])
+    flush = flush_of(ingest_of(warehouse, source, [1], count=PARTITIONS), [record])
     (message,) = flush.forwards
     assert (message.key, message.value, message.partition) == (stray.encode(), record.value, 2)
     assert message.headers == [("trace", b"t-1"), ("costream-forwarded", b"4")]
@@ -338,11 +338,11 @@ def test_workers_that_disagree_on_the_partition_count_end_at_one_home_once_both_
     """Until the one that is behind hears of the new partitions, the event travels and is counted nowhere."""
     moved = next(found for found in ids_at_home_in(2, total=6) if home_of(found, total=4) != 2)
     behind = ingest_of(warehouse, source, [2], count=4)
-    (message,) = behind.process(log_of([wire(moved)], partition=2)).forwards
+    (message,) = flush_of(behind, log_of([wire(moved)], partition=2)).forwards
     back_home = home_of(moved, total=4)
     assert message.partition == back_home
     ahead = ingest_of(warehouse, source, [back_home], count=6)
-    (message,) = ahead.process(log_of([message.value], partition=back_home)).forwards
+    (message,) = flush_of(ahead, log_of([message.value], partition=back_home)).forwards
     assert message.partition == 2
     behind.assign([2], partition_count=6, source=source, since=SINCE)
-    assert behind.process(log_of([message.value], partition=2, first=1)).stored == 1
+    assert flush_of(behind, log_of([message.value], partition=2, first=1)).stored == 1

@@ -19,7 +19,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseUnavailable
 from stream.ingest import Flush, dead_letter_message
 from stream.store import hourly_messages, user_messages
-from tests.support.ingest import TABLES, Warehouse, cut, home_of, id_at_home_in, ingest_of, run, total
+from tests.support.ingest import TABLES, Warehouse, cut, flush_of, home_of, id_at_home_in, ingest_of, run, total
 from tests.support.records import NOW, FakeRecord, log_of, rfc3339, wire
 
 FRESH = (f"test-{number}-{uuid4()}" for number in count())
@@ -74,7 +74,7 @@ def test_any_stretch_redelivered_after_any_torn_flush_changes_nothing(
         ingest = ingest_of(warehouse, shaken)
         start = data.draw(st.integers(0, stored), label="taken up at")
         end = data.draw(st.integers(start, len(log)), label="killed at")
-        flushes = [ingest.process(some) for some in cut(log[start:end], data.draw(st.integers(1, 9), label="batch"))]
+        flushes = [flush_of(ingest, some) for some in cut(log[start:end], data.draw(st.integers(1, 9), label="batch"))]
         for flush in flushes[:-1]:
             warehouse.store(flush)
         if flushes:
@@ -108,7 +108,7 @@ def test_an_id_repeated_inside_the_replayed_stretch_stays_one_call_and_its_repea
 ) -> None:
     a, b = wire(f"{source}-a"), wire(f"{source}-b")
     log = log_of([a, a, b, a, wire(f"{source}-a", model="gpt-4o"), b])
-    warehouse.store(ingest_of(warehouse, source).process(log[:3]), ("usage_events", "usage_hourly"))
+    warehouse.store(flush_of(ingest_of(warehouse, source), log[:3]), ("usage_events", "usage_hourly"))
     run(warehouse, ingest_of(warehouse, source), log, batch=2)
     (row,) = warehouse.rows("usage_hourly", source)
     assert (row["calls"], row["duplicates"], row["input_tokens"]) == (2, 3, 2000)
@@ -142,8 +142,8 @@ def test_a_batch_whose_look_up_failed_is_worked_out_again_to_the_same_rows(
     failing = Fails(warehouse.reader, at=at)
     ingest._reader = failing  # type: ignore[assignment]  # the edge is faked, as it would fail
     with pytest.raises(WarehouseUnavailable):
-        ingest.process(batch)
-    warehouse.store(ingest.process(batch))
+        flush_of(ingest, batch)
+    warehouse.store(flush_of(ingest, batch))
     rows = warehouse.rows("usage_hourly", source)
     assert sorted((row["calls"], row["duplicates"]) for row in rows) == [(1, 1), (6, 1)]
     assert sum(row["calls"] for row in warehouse.rows("usage_user_daily", source)) == 7
@@ -157,7 +157,7 @@ def test_a_batch_whose_look_up_failed_is_worked_out_again_to_the_same_rows(
 def test_every_record_ends_in_exactly_one_place(warehouse: Warehouse, source: str) -> None:
     here, stray = id_at_home_in(0, total=3), id_at_home_in(1, total=3)
     values = [wire(here), wire(stray), b"junk", None, wire(here)]
-    flush = ingest_of(warehouse, source, [0], count=3).process(log_of(values))
+    flush = flush_of(ingest_of(warehouse, source, [0], count=3), log_of(values))
     assert (flush.received, flush.stored, flush.duplicates, len(flush.refusals), len(flush.forwards)) == (5, 1, 1, 2, 1)
     assert flush.ledger.select("received", "stored", "duplicates", "dead_lettered", "forwarded").rows() == [
         (5, 1, 1, 2, 1)
@@ -228,7 +228,7 @@ def test_a_dead_letter_keeps_the_record_byte_for_byte(warehouse: Warehouse, sour
 def test_changed_rows_are_published_whole_under_one_key_each(warehouse: Warehouse, source: str) -> None:
     ingest = ingest_of(warehouse, source)
     first, second = (
-        ingest.process(log_of([wire(f"{source}-{n}", feature='a"b\n'.strip(), revenue_usd="0.1")], first=n))
+        flush_of(ingest, log_of([wire(f"{source}-{n}", feature='a"b\n'.strip(), revenue_usd="0.1")], first=n))
         for n in (0, 1)
     )
     one, two = (published(flush) for flush in (first, second))
@@ -251,7 +251,7 @@ def test_a_replay_publishes_its_rows_again_since_the_crash_may_have_come_before_
 ) -> None:
     log = log_of([wire(f"{source}-a"), b"junk"])
     (before,) = run(warehouse, ingest_of(warehouse, source), log)
-    again = ingest_of(warehouse, source).process(log)
+    again = flush_of(ingest_of(warehouse, source), log)
     assert published(again) == published(before)
     assert len(again.refusals) == 1
 

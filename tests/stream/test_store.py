@@ -17,7 +17,7 @@ from stream.kafka import kafka_config
 from stream.outbox import Outbox
 from stream.settings import Settings
 from stream.store import Store
-from tests.support.ingest import TABLES, Warehouse, id_at_home_in, ingest_of
+from tests.support.ingest import TABLES, Warehouse, flush_of, id_at_home_in, ingest_of
 from tests.support.kafka import create_topics
 from tests.support.records import log_of, wire
 from tests.support.worker import read_topic
@@ -56,7 +56,7 @@ def store_of(edges: Edges) -> Store:
 def flush(warehouse: Warehouse) -> Flush:
     ids = [id_at_home_in(home, total=2) for home in (0, 1)]
     records = log_of([*(wire(request_id) for request_id in ids), b"junk"])
-    return ingest_of(warehouse, f"test-{uuid4()}", [0], count=2).process(records)
+    return flush_of(ingest_of(warehouse, f"test-{uuid4()}", [0], count=2), records)
 
 
 def test_rows_come_before_the_topics_that_tell_of_them(flush: Flush) -> None:

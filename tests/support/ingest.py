@@ -13,6 +13,7 @@ import polars as pl
 
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
+from stream.decode import Record
 from stream.home import home_partitions
 from stream.ingest import Flush, Ingest
 from stream.pricing import PriceBook
@@ -63,11 +64,16 @@ def ingest_of(
     return ingest
 
 
+def flush_of(ingest: Ingest, records: Sequence[Record]) -> Flush:
+    """Both halves of the work on one batch."""
+    return ingest.process(ingest.decode(records))
+
+
 def run(warehouse: Warehouse, ingest: Ingest, records: Sequence[FakeRecord], *, batch: int = 1_000) -> list[Flush]:
     """Process and store in batches."""
     flushes = []
     for some in cut(records, batch):
-        flushes.append(ingest.process(some))
+        flushes.append(flush_of(ingest, some))
         warehouse.store(flushes[-1])
     return flushes
 
