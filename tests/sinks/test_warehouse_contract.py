@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from sinks.clickhouse import state
 from sinks.clickhouse.connect import ClickHouseAddress, Clients, open_client
+from sinks.clickhouse.inserter import EngineInserter
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import MONEY, Writer, to_decimal, to_map
 from sinks.errors import RowCountMismatch, WarehouseRefused, WarehouseUnavailable
@@ -160,6 +162,40 @@ def test_a_frame_that_does_not_fit_the_table_is_refused_and_stores_nothing(write
     with pytest.raises(WarehouseRefused):
         writer.insert("usage_events", events([{}]).with_columns(surprise=pl.lit(1)))
     assert reader.frame("SELECT count() AS n FROM usage_events")["n"].to_list() == [0]
+
+
+def test_a_value_that_does_not_fit_its_column_is_refused_with_the_whole_batch(writer: Writer, reader: Reader) -> None:
+    frame = events([{"request_id": f"r-{i}"} for i in range(300_000)])
+    broken = frame.with_columns(
+        price_rev=pl.when(pl.int_range(pl.len()) < 299_999).then(pl.lit("1")).otherwise(pl.lit("x"))
+    )
+    with pytest.raises(WarehouseRefused):
+        writer.insert("usage_events", broken)
+    assert reader.frame("SELECT count() AS n FROM usage_events")["n"].to_list() == [0]
+
+
+def test_after_a_refusal_the_same_writer_writes_on(writer: Writer) -> None:
+    with pytest.raises(WarehouseRefused):
+        writer.insert("no_such_table", events([{}]))
+    assert writer.insert("usage_events", events([{}])) == 1
+
+
+def test_a_writer_into_a_missing_database_is_refused_with_the_remedy(address: ClickHouseAddress) -> None:
+    with (
+        closing(Writer(address.with_database("never_created"))) as writer,
+        pytest.raises(WarehouseRefused, match="costream migrate up"),
+    ):
+        writer.insert("usage_events", events([{}]))
+
+
+def test_what_is_left_open_of_the_engine_is_closed_before_the_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose handle was still open crashed at its end, every other time."""
+    closed: list[str] = []
+    monkeypatch.setattr("chdb.connect", lambda folder: SimpleNamespace(close=lambda: closed.append(folder)))
+    inserter = EngineInserter(ClickHouseAddress("chdb:///nowhere"))
+    assert not closed
+    del inserter
+    assert closed == ["/nowhere"]
 
 
 def test_a_missing_database_is_refused_with_the_remedy(address: ClickHouseAddress) -> None:
