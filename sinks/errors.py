@@ -10,6 +10,7 @@ WarehouseError
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 
@@ -60,6 +61,14 @@ class EndpointNotStarted(WarehouseError):
     def __init__(self, *, folder: str, host: str, port: int, reason: str) -> None:
         super().__init__(f"the engine in {folder!r} is not served at {host}:{port}: {reason}; no data was touched")
 
+
+def code_of(message: str) -> int | None:
+    """ClickHouse's number of an error, as its own text tells it."""
+    found = _CODE.search(message)
+    return int(found[1]) if found else None
+
+
+_CODE: Final = re.compile(r"Code: (\d+)")
 
 UNKNOWN_TABLE: Final = 60
 UNKNOWN_DATABASE: Final = 81

@@ -10,7 +10,6 @@ import asyncio
 import ipaddress
 import json
 import os
-import re
 import secrets
 import signal
 import sys
@@ -30,7 +29,7 @@ from aiohttp import BodyPartReader, web
 
 from sinks.clickhouse.embedded import Answer, Engine, Request
 from sinks.clickhouse.guard import Refused, names
-from sinks.errors import EndpointNotStarted
+from sinks.errors import EndpointNotStarted, code_of
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +47,7 @@ PROTOCOL: Final = names(
 )
 STATUS: Final = {"60": 404, "81": 404, "516": 403, "497": 403, "164": 403, "48": 501, "62": 400}
 
-_CODE: Final = re.compile(r"Code: (\d+)")
+UNKNOWN_EXCEPTION: Final = 1002
 
 
 @dataclass(frozen=True)
@@ -293,8 +292,7 @@ def _deflate(body: bytes, accepted: str) -> tuple[bytes, str]:
 
 def _failure(message: str, headers: Mapping[str, str]) -> web.Response:
     text = message[max(message.find("Code: "), 0) :]
-    found = _CODE.search(text)
-    code = found[1] if found else "1002"  # UNKNOWN_EXCEPTION
+    code = str(code_of(text) or UNKNOWN_EXCEPTION)
     return web.Response(
         status=STATUS.get(code, 500), text=text, headers={**headers, "X-ClickHouse-Exception-Code": code}
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,15 +13,14 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from sinks.clickhouse.connect import ClickHouseAddress, open_client, quoted, translated
+from sinks.clickhouse.connect import ClickHouseAddress, open_client, quoted
+from sinks.errors import code_of
 
 SETTINGS: Final = {
     "async_insert": "0",
     # A batch holds no key twice, so replacing within it would only cost time: more than the rest of the insert.
     "optimize_on_insert": "0",
 }
-
-_CODE: Final = re.compile(r"Code: (\d+)")
 
 
 class Inserter(Protocol):
@@ -63,7 +61,7 @@ class EngineInserter:
         import chdb
 
         self._database = address.database
-        with translated(address), _as_of_the_driver():
+        with _as_of_the_driver():
             self._handle: Any = chdb.connect(os.path.realpath(address.folder))  # spelled as the driver spells it
         # A handle that is open when the process ends takes it down.
         self._closed = weakref.finalize(self, self._handle.close)
@@ -101,5 +99,4 @@ def _as_of_the_driver() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        code = _CODE.search(str(error))
-        raise DatabaseError(str(error), code=int(code[1]) if code else None) from error
+        raise DatabaseError(str(error), code=code_of(str(error))) from error

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from stream.decode import decode
-from stream.dedup import SeenIds, Sorted
+from stream.dedup import CONTENT, SeenIds, Sorted
 from tests.support.ingest import SINCE, Warehouse, flush_of, home_of, id_at_home_in, ids_at_home_in, ingest_of, run
 from tests.support.records import LIMITS, NOW, FakeRecord, log_of, rfc3339, wire
 
@@ -127,23 +127,20 @@ def test_a_report_that_differs_in_what_only_describes_it_is_a_duplicate(changed:
     }
 
 
-def test_two_fields_that_change_places_are_a_conflict() -> None:
-    text = ("provider", "model", "operation", "feature", "task_type", "user_id", "team", "environment")
-    numbers = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "duration_ms")
-    pairs = [*combinations(text, 2), *combinations(numbers, 2)]
-    base: dict[str, object] = {**{name: name for name in text}, **dict.fromkeys(numbers, 0)}
-    for one, other in pairs:
-        given = base | {one: 4 if one in numbers else "x", other: 5 if other in numbers else "y"}
-        swapped = given | {one: given[other], other: given[one]}
-        found = told(seen_ids().sort_out(_as_they_are([given, swapped])))
-        assert found == {"new": [0], "conflicts": [1]}, (one, other)
+CONTENT_TYPES = {name: frame_of(log_of([wire()])).schema[name] for name in CONTENT}
 
 
-def _as_they_are(contents: Sequence[dict[str, object]]) -> pl.DataFrame:
-    """Decoded events with these contents, whether the contract would allow them or not."""
-    frame = frame_of(log_of([wire("a")] * len(contents)))
-    given = pl.DataFrame(contents, schema={name: frame.schema[name] for name in contents[0]})
-    return frame.with_columns(given)
+@pytest.mark.parametrize(
+    ("kind", "values"), [(pl.String(), ("x", "y")), (pl.Int64(), (4, 5)), (pl.Int64(), (None, 0))], ids=str
+)
+def test_two_fields_that_change_places_are_a_conflict(kind: pl.DataType, values: tuple[object, object]) -> None:
+    names = [name for name, of_column in CONTENT_TYPES.items() if of_column == kind]
+    assert len(names) > 6
+    for one, other in combinations(names, 2):
+        frame = frame_of(log_of([wire("a"), wire("a")])).with_columns(
+            pl.Series(one, values, dtype=kind), pl.Series(other, values[::-1], dtype=kind)
+        )
+        assert told(seen_ids().sort_out(frame)) == {"new": [0], "conflicts": [1]}, (one, other)
 
 
 def test_an_event_that_is_not_at_home_is_sent_there_and_not_remembered() -> None:
