@@ -204,6 +204,37 @@ def test_an_error_nobody_expected_ends_the_process_and_nothing_was_acknowledged(
         assert worker.stop() == EXIT_OK
 
 
+def test_nothing_is_forgotten_while_a_batch_is_on_its_way(
+    broker: EmbeddedBroker, address: ClickHouseAddress, totals: Totals
+) -> None:
+    """Stages run ahead of one another; what changes the state they share waits until all that was taken is stored."""
+    publish(producer_of(broker.bootstrap_servers), now_events(500))
+    observed = (
+        "import sys, time\n"
+        "import stream.app, stream.ingest, stream.store\n"
+        "stream.app.TRIM_SECONDS = 0.0\n"
+        "decode, trim, save = stream.ingest.Ingest.decode, stream.ingest.Ingest.trim, stream.store.Store.save\n"
+        "on_their_way = []\n"
+        "def decode_noted(self, records):\n"
+        "    on_their_way.append(records)\n"
+        "    return decode(self, records)\n"
+        "def save_slowly(self, flush, *, source):\n"
+        "    time.sleep(0.1)\n"
+        "    save(self, flush, source=source)\n"
+        "    on_their_way.pop()\n"
+        "def trim_alone(self, since):\n"
+        "    assert not on_their_way, len(on_their_way)\n"
+        '    print(\'{"event": "trimmed"}\', file=sys.stderr, flush=True)\n'
+        "    trim(self, since)\n"
+        "stream.ingest.Ingest.decode, stream.ingest.Ingest.trim = decode_noted, trim_alone\n"
+        "stream.store.Store.save = save_slowly"
+    )
+    with WorkerProcess(broker.bootstrap_servers, address, prelude=observed, batch_rows_max=10) as worker:
+        worker.until(lambda: totals.counted() == (500, 500, 500, 0, 0), "all are counted")
+        assert worker.stop() == EXIT_OK
+        assert worker.log("trimmed")
+
+
 def test_a_stop_that_hangs_ends_within_its_bound(broker: EmbeddedBroker, address: ClickHouseAddress) -> None:
     hang = (
         "import asyncio\n"
