@@ -103,3 +103,35 @@ def test_offsets_between_blocks_that_hold_no_record_are_told() -> None:
     found = judged([entry(0, stored=10), entry(2, stored=10)], [counted(0, NOW, events=10), counted(2, NOW, events=10)])
     assert found.records.holds
     assert found.partitions[0].offsets_without_record == (2 << 16) - 10
+
+
+def test_a_block_cannot_receive_more_records_than_it_has_offsets() -> None:
+    full = entry(0, stored=10)
+    assert judged([full], [counted(0, NOW, events=10)]).records.holds
+    (finding,) = judged([full | {"offset_last": 8}], [counted(0, NOW, events=10)]).records.findings
+    assert finding.rule == "no more records than offsets between the first and the last"
+    assert finding.numbers == {"received": 10, "offsets": 9}
+
+
+def test_a_record_that_was_received_and_went_nowhere_is_a_finding() -> None:
+    (finding,) = judged([entry(0, stored=10) | {"stored": 9}], [counted(0, NOW, events=9)]).records.findings
+    assert finding.rule == "a received record has exactly one outcome"
+    assert finding.numbers == {"received": 10, "stored": 9, "duplicates": 0, "dead_lettered": 0, "forwarded": 0}
+
+
+def test_a_block_whose_rows_are_all_gone_says_nothing_of_its_age() -> None:
+    """ClickHouse answers 1970 for the earliest arrival of no rows. The next block is what tells."""
+    no_rows = datetime(1970, 1, 1, tzinfo=UTC)
+    ledger = [entry(0, stored=1), entry(1, stored=1, dead_lettered=1)]
+    lost = judged(ledger, [counted(0, no_rows), counted(1, NOW, events=1)], calls_expired=1)
+    assert lost.dead_letters.differing == 1
+    old = judged(ledger, [counted(0, no_rows), counted(1, HORIZON, events=1)], calls_expired=1)
+    assert old.dead_letters.holds
+
+
+def test_offsets_without_a_record_are_counted_exactly_and_never_below_none() -> None:
+    def gaps(offset_last: int) -> int:
+        found = judged([entry(0, stored=10) | {"offset_last": offset_last}], [counted(0, NOW, events=10)])
+        return found.partitions[0].offsets_without_record
+
+    assert [gaps(offset_last) for offset_last in (8, 9, 10, 12)] == [0, 0, 1, 3]

@@ -52,6 +52,38 @@ async def test_a_batch_is_full_with_the_chunk_that_reaches_its_rows() -> None:
     assert taken == [[4, 5, 1], [9, 30]]
 
 
+@pytest.mark.parametrize("sizes_of_chunks", [(1, 9, 30, 1), (9, 1, 2, 8, 10), (3, 4, 5, 1, 9)])
+async def test_a_batch_takes_no_chunk_more_once_its_rows_are_reached(sizes_of_chunks: tuple[int, ...]) -> None:
+    """Whatever the order of small and large chunks."""
+    events = [FakeEvent(rows) for rows in sizes_of_chunks]
+    async with asyncio.timeout(10):
+        taken = await sizes(stream_of(*events), rows_max=10, wait_max=timedelta(seconds=0.2))
+    for batch in taken:
+        assert sum(batch[:-1]) < 10
+    assert [size for batch in taken for size in batch] == list(sizes_of_chunks)
+    assert all(sum(batch) >= 10 for batch in taken[:-1])
+
+
+async def test_who_takes_no_more_batches_lets_go_of_the_stream() -> None:
+    asked: list[int] = []
+
+    async def endless() -> AsyncIterator[Any]:
+        while True:
+            asked.append(1)
+            yield FakeEvent(1)
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(10):
+        running = batches(endless(), rows_max=1_000_000, wait_max=AT_ONCE)
+        await anext(running)
+        await running.aclose()
+        await asyncio.sleep(0)
+        before = len(asked)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert len(asked) == before
+
+
 async def test_a_batch_that_does_not_fill_is_handed_on_after_its_wait() -> None:
     async with asyncio.timeout(10):
         open_end = asyncio.Event()

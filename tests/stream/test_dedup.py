@@ -10,6 +10,7 @@ from uuid import uuid4
 import polars as pl
 import pytest
 
+from costream.events import UsageEvent
 from stream.decode import decode
 from stream.dedup import CONTENT, SeenIds, Sorted
 from tests.support.ingest import SINCE, Warehouse, flush_of, home_of, id_at_home_in, ids_at_home_in, ingest_of, run
@@ -85,27 +86,57 @@ def test_what_was_seen_is_told_right_in_the_batch_that_makes_the_table_grow() ->
     }
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"occurred_at": "2026-11-23T12:00:00.001Z"},
-        {"feature": "other"},
-        {"user_id": ""},
-        {"input_tokens": 0},
-        {"input_tokens": None},
-        {"cache_read_tokens": 0},
-        {"status": "error"},
-        {"reported_cost_usd": "0"},
-        {"quantities": {"images": "1"}},
-        {"duration_ms": 0},
-    ],
-    ids=lambda changed: next(iter(changed)),
-)
-def test_a_report_that_differs_in_what_is_counted_is_a_conflict(changed: dict[str, object]) -> None:
-    assert told(seen_ids().sort_out(frame_of(log_of([wire("a"), wire("a", **changed)])))) == {
-        "new": [0],
-        "conflicts": [1],
-    }
+# Of each field that is counted, another value than RICH has. Written out: the list in dedup cannot shrink unseen.
+COUNTED = {
+    "occurred_at": "2026-11-23T12:00:00.001Z",
+    "provider": "azure",
+    "model": "gpt-4o",
+    "operation": "embedding",
+    "feature": "other",
+    "task_type": "other",
+    "user_id": "",
+    "team": "other",
+    "environment": "other",
+    "status": "error",
+    "usage_status": "estimated",
+    "input_tokens": 1001,
+    "output_tokens": 501,
+    "cache_read_tokens": 0,
+    "cache_write_tokens": 0,
+    "reasoning_tokens": 0,
+    "quantities": {"images": "2"},
+    "unit_prices": {"images": "0.05"},
+    "reported_cost_usd": "0",
+    "revenue_usd": "0.000000000001",
+    "duration_ms": 0,
+}
+RICH = {
+    "cache_read_tokens": 1,
+    "cache_write_tokens": 1,
+    "reasoning_tokens": 1,
+    "quantities": {"images": "1"},
+    "unit_prices": {"images": "0.04"},
+    "reported_cost_usd": "0.01",
+    "revenue_usd": "0.02",
+    "duration_ms": 5,
+}
+DESCRIBES = {"metadata", "session_id", "error", "time_to_first_token_ms"}
+
+
+def test_every_field_of_an_event_is_either_counted_or_only_describes_it() -> None:
+    assert {*COUNTED, *DESCRIBES, "request_id", "schema_version"} == set(UsageEvent.model_fields)
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_report_that_differs_in_what_is_counted_is_a_conflict(name: str) -> None:
+    one, other = wire("a", **RICH), wire("a", **RICH | {name: COUNTED[name]})
+    assert told(seen_ids().sort_out(frame_of(log_of([one, other])))) == {"new": [0], "conflicts": [1]}
+
+
+@pytest.mark.parametrize("name", [name for name in RICH if name.endswith("tokens") or name == "duration_ms"])
+def test_a_count_that_is_not_reported_differs_from_one_of_zero(name: str) -> None:
+    one, other = wire("a", **RICH | {name: None}), wire("a", **RICH | {name: 0})
+    assert told(seen_ids().sort_out(frame_of(log_of([one, other])))) == {"new": [0], "conflicts": [1]}
 
 
 @pytest.mark.parametrize(
@@ -176,6 +207,14 @@ def test_beyond_the_bound_the_oldest_hours_go_and_the_window_in_force_shrinks() 
     assert seen.known_since == NOW.replace(minute=0) - 3 * HOUR
 
 
+def test_nine_tenths_of_the_bound_may_stay_and_no_id_more() -> None:
+    for each, kept in ((10, 90), (9, 90), (11, 88)):
+        seen = seen_ids(ids_max=100)
+        seen.sort_out(frame_of(hourly_log(hours=12, each=each)))
+        assert seen.trim()
+        assert len(seen) == kept
+
+
 def test_within_the_bound_nothing_is_forgotten() -> None:
     seen = seen_ids(ids_max=300)
     seen.sort_out(frame_of(hourly_log(hours=10, each=20)))
@@ -214,6 +253,14 @@ def test_ids_read_back_beyond_the_bound_are_the_latest() -> None:
     seen.assign([0], partition_count=1, source="s", since=SINCE, stored=blocks)
     assert len(seen) <= 100
     assert seen.known_since > NOW - 6 * HOUR
+
+
+@pytest.mark.parametrize("offset", range(4))
+def test_what_was_stored_from_elsewhere_is_at_no_offset_of_this_log(offset: int) -> None:
+    elsewhere = decode(log_of([wire("a")], first=offset), source="before", limits=LIMITS).frame
+    seen = SeenIds(find_stored=nothing_stored, ids_max=100)
+    seen.assign([0], partition_count=1, source="s", since=SINCE, stored=[elsewhere])
+    assert told(seen.sort_out(frame_of(log_of([wire("a")], first=offset)))) == {"duplicates": [offset]}
 
 
 # --- from ClickHouse --------------------------------------------------------------------------------------------------

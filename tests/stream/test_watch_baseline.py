@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -64,6 +65,31 @@ def test_before_a_week_has_passed_the_scale_is_wider() -> None:
     cold, warm = anomaly(167, lambda _: "10"), anomaly(168 * 3, lambda _: "10")
     assert Fraction(40) < cold.open_above < Fraction(41)
     assert Fraction(20) < warm.open_above < Fraction(21)
+
+
+def test_the_levels_are_the_statistics_that_they_say() -> None:
+    """Logarithms of e^0 and e^2 in turn: their median is 1, and so is the median of what they stand off it."""
+    costs = ("0.99", f"{math.exp(2) - 0.01:.12f}")
+    baseline = anomaly(72, lambda hour: costs[hour.hour % 2])
+    assert float(baseline.expected) == pytest.approx(math.e - 0.01, abs=2e-6)
+    assert float(baseline.open_above) == pytest.approx(math.exp(1 + 3.5 * 1.4826) - 0.01, abs=1e-3)
+    assert float(baseline.clear_below) == pytest.approx(math.exp(1 + 2 * 1.4826) - 0.01, abs=1e-3)
+
+
+def test_an_anomaly_stays_between_its_two_levels() -> None:
+    """Costs that never vary have the least scale, 0.2."""
+    baseline = anomaly(168 * 4, lambda _: "10")
+    assert float(baseline.open_above) == pytest.approx(10.01 * math.exp(3.5 * 0.2) - 0.01, abs=1e-5)
+    assert float(baseline.clear_below) == pytest.approx(10.01 * math.exp(2 * 0.2) - 0.01, abs=1e-5)
+    between = Decimal("17")
+    assert not baseline.trips(between)
+    assert not baseline.quiet(between)
+    assert baseline.quiet(Decimal("14.9"))
+
+
+def test_the_clear_level_of_small_costs_is_half_of_the_least_rise_above_the_usual() -> None:
+    baseline = anomaly(168 * 4, lambda _: "0.10")
+    assert (baseline.open_above, baseline.clear_below) == (Fraction("1.1"), Fraction("0.6"))
 
 
 def test_a_week_is_enough_to_know_this_hour_of_the_week() -> None:

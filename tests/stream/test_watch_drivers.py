@@ -93,6 +93,46 @@ def test_models_without_tokens_are_compared_by_call() -> None:
     assert "of the calls" in reasons(evidence)["model_mix"].text
 
 
+def test_a_model_without_tokens_beside_one_with_tokens_has_no_price_by_token() -> None:
+    evidence = Evidence(
+        usual_hours=10,
+        models={
+            "image": Change(part(10, 0, "5"), part(100, 0, "50")),
+            "large": Change(part(50, 500, "10"), part(10, 100, "2.0")),
+            "small": Change(part(50, 500, "0.5"), part(990, 9_900, "9.9")),
+        },
+    )
+    mix = reasons(evidence)["model_mix"]
+    assert mix.text == "large took 50 % of the tokens against 1 % usually, at 16.8x the average price"
+
+
+def test_an_hour_without_calls_has_no_tokens_a_call() -> None:
+    """A correction can take all calls of an hour back and leave tokens."""
+    assert reasons(one_model(part(0, 500, "1"), part(100, 100, "1"))) == {}
+    assert reasons(one_model(part(5, 500, "1"), part(0, 100, "1"))).keys() == set()
+    assert reasons(one_model(part(-1, 500, "1"), part(100, 100, "1"))) == {}
+
+
+def test_where_one_side_has_no_tokens_the_mix_is_compared_by_call() -> None:
+    changes = {
+        "s": Change(part(50, 0, "0.5"), part(1000, 10, "10")),
+        "xl": Change(part(50, 0, "10"), part(10, 10, "2")),
+    }
+    mix = reasons(Evidence(usual_hours=10, models=changes))["model_mix"]
+    assert mix.text == "xl took 50 % of the calls against 1 % usually, at 16.8x the average price"
+    swapped = {
+        "s": Change(part(50, 10, "0.5"), part(1000, 0, "10")),
+        "xl": Change(part(50, 10, "10"), part(10, 0, "2")),
+    }
+    assert reasons(Evidence(usual_hours=10, models=swapped))["model_mix"].text == mix.text
+
+
+def test_figures_of_a_reason_are_rounded_to_six_digits() -> None:
+    calls = reasons(one_model(part(100, 0, "1"), part(7, 0, "1"), hours=3))["calls"]
+    assert calls.before == Decimal("2.333333")
+    assert calls.text == "100 calls against 2.3 in a usual hour (42.9x)"
+
+
 def test_models_whose_usual_cost_is_unknown_give_no_reason_of_price() -> None:
     assert reasons(one_model(part(100, 1000, "50"), part(1000, 10_000, "0"))) == {}
 
