@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := UV_CACHE_DIR=.cache/uv $(BIN)/uv
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test check format schemas lock test-containers chaos bench clean
+.PHONY: help demo test test-slow test-all check format schemas lock test-containers chaos bench clean
 .DEFAULT_GOAL := help
 
 help: ## What can be made
@@ -14,8 +14,17 @@ help: ## What can be made
 demo: $(INSTALLED) ## Run the main job on 28,185 real requests, embedded
 	$(BIN)/costream demo $(ARGS)
 
-test: $(INSTALLED) ## All tests; a real Kafka is COSTREAM_TEST_KAFKA, a container, or a local JVM broker (Java 17, Maven)
-	$(BIN)/pytest -q $(ARGS)
+# Two runners share one broker and one engine (tests/support/shared.py); more of them than cores would only wait.
+PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal
+
+test: $(INSTALLED) ## The tests that answer in minutes, on a real Kafka: COSTREAM_TEST_KAFKA, a container, or a local JVM
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(INSTALLED) ## The rest: chaos, processes, hosts, both engines in full
+	$(PYTEST) -m slow --hypothesis-profile=ci $(ARGS)
+
+test-all: $(INSTALLED) ## Everything, and every property on all of its examples
+	$(PYTEST) --hypothesis-profile=ci $(ARGS)
 
 check: $(INSTALLED) ## What a machine can check of style, types and published files
 	$(BIN)/ruff check .

@@ -1,12 +1,20 @@
 """What every test may use; each part says in the header of a run which real thing it stands on."""
 
 import logging
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import structlog
 
-pytest_plugins = ["tests.support.kafka", "tests.support.warehouse"]
+pytest_plugins = ["tests.support.shared", "tests.support.kafka", "tests.support.warehouse"]
+
+# A property is tried on enough examples to find what is common at once, and on all of them in CI and `make test-all`.
+# A number that a test states is what CI tries: see tests/support/properties.py.
+hypothesis.settings.register_profile("dev", deadline=None, max_examples=25, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=100, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
 @pytest.fixture(autouse=True)

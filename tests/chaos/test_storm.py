@@ -26,6 +26,7 @@ from tests.support.kafka import KafkaMissing
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
+@pytest.mark.slow
 @pytest.mark.chaos
 @pytest.mark.kafka
 def test_kills_outages_and_rebalances_change_no_cell() -> None:

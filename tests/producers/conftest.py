@@ -48,7 +48,7 @@ def usage_event_fixture() -> Callable[..., UsageEvent]:
 @pytest.fixture(autouse=True)
 def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith(("COSTREAM_", "LLM_USAGE_"))]:
-        if name != "COSTREAM_TEST_KAFKA":
+        if not name.startswith("COSTREAM_TEST_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("COSTREAM_SPOOL_DIR", str(tmp_path / "spool"))
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sinks.clickhouse import state
@@ -22,6 +22,7 @@ from sinks.clickhouse.inserter import EngineInserter
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import MONEY, Writer, to_decimal, to_map
 from sinks.errors import RowCountMismatch, WarehouseRefused, WarehouseUnavailable
+from tests.support.properties import examples
 from tests.support.warehouse import free_port
 from tests.support.warehouse_rows import PICO, events, hourly, this_hour, user_daily
 
@@ -293,7 +294,7 @@ def murmur2(key: bytes) -> int:
 
 
 def test_the_engine_gives_every_key_the_home_that_kafka_gives_it(reader: Reader) -> None:
-    @settings(deadline=None, max_examples=60)
+    @examples(60)
     @given(keys=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128), max_size=30))
     def check(keys: list[str]) -> None:
         frame = reader.frame("SELECT kafkaMurmurHash(arrayJoin({keys:Array(String)})) AS hash", keys=keys)

@@ -10,13 +10,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.exceptions import ComputeError
 from pydantic import ValidationError
 
 from costream.events import METADATA_BYTES_MAX, TOKENS_MAX, UsageEvent
 from stream.decode import EVENT_BYTES_MAX, Gate, Refusal, decode
+from tests.support.properties import examples
 from tests.support.records import LIMITS, NOW, FakeRecord, fields, log_of, rfc3339, wire
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -197,13 +198,13 @@ def mutated(draw: st.DrawFn) -> bytes:
     return value
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(st.lists(mutated(), min_size=1, max_size=12))
 def test_the_worker_accepts_exactly_what_the_contract_accepts_and_reads_the_same_values(values: list[bytes]) -> None:
     check_agreement(values)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 @example(b"")
 @example(b"null")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 from confluent_kafka import Consumer, Producer, TopicPartition
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.broker import EmbeddedBroker
 from stream.home import home_partitions, murmur2
 from tests.support.ingest import Warehouse
+from tests.support.properties import examples
 from tests.support.records import until
 
 PARTITIONS = 7
@@ -44,7 +45,7 @@ def test_the_vectors_of_apache_kafka_come_out() -> None:
     assert hashes == [value & 0xFFFFFFFF for value in APACHE_KAFKA.values()]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(st.text(max_size=40), max_size=30))
 @example([])
 @example([""])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from numpy.typing import NDArray
 
 from stream.ids import FILL_MAX, SLOTS_MIN, IdTable, Keys, Sightings
+from tests.support.properties import examples
 
 HOUR = 497_000
 
@@ -64,7 +64,7 @@ class TableAgainstDict(RuleBasedStateMachine):
 
 
 TestTableAgainstDict = TableAgainstDict.TestCase
-TestTableAgainstDict.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
+TestTableAgainstDict.settings = examples(40, stateful_step_count=12)
 
 
 def crowded(high: list[int]) -> Keys:

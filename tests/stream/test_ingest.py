@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
 from sinks.clickhouse.reader import Reader
@@ -20,6 +20,7 @@ from sinks.errors import WarehouseUnavailable
 from stream.ingest import Flush, dead_letter_message
 from stream.store import hourly_messages, user_messages
 from tests.support.ingest import TABLES, Warehouse, cut, flush_of, home_of, id_at_home_in, ingest_of, run, total
+from tests.support.properties import examples
 from tests.support.records import NOW, FakeRecord, log_of, rfc3339, wire
 
 FRESH = (f"test-{number}-{uuid4()}" for number in count())
@@ -53,9 +54,8 @@ def as_value(drawn: Any, source: str) -> bytes | None:
     return wire(f"{source}-{age}-{drawn['id']}", **{name: value for name, value in drawn.items() if name != "id"})
 
 
-@settings(
-    max_examples=15,
-    deadline=None,
+@examples(
+    15,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink over a database takes minutes
 )

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 from genai_prices import data_snapshot
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import stream.pricing
@@ -37,6 +37,7 @@ from stream.pricing import (
     price,
     quote,
 )
+from tests.support.properties import examples
 from tests.support.usage_frames import usage_frame
 
 DAY = date(2026, 11, 1)
@@ -442,7 +443,7 @@ EVENTS = st.fixed_dictionaries(
 ADDED = ["cost_pico", "cost_status", "cost_reason", "price_version", "price_rev"]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(EVENTS, max_size=30), st.randoms(use_true_random=False), st.integers(1, 30))
 def test_neither_order_nor_chunks_change_a_cost(
     book: PriceBook, events: list[dict[str, Any]], dice: Any, cut: int
@@ -454,7 +455,7 @@ def test_neither_order_nor_chunks_change_a_cost(
     assert whole.sort("request_id").equals(parts.sort("request_id"))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(EVENTS, min_size=1, max_size=30))
 def test_a_call_costs_the_same_in_a_batch_as_on_its_own(book: PriceBook, events: list[dict[str, Any]]) -> None:
     for event, row in zip(events, price(usage_frame(events), book).iter_rows(named=True), strict=True):

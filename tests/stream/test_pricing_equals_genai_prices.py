@@ -24,11 +24,12 @@ from genai_prices.types import (
     TieredPrices,
     TimeOfDateConstraint,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from costream.events import TOKENS_MAX
 from stream.pricing import BundledPrices, Call, Linear, Partial, PriceBook, Priced, Unpriced, price, quote
+from tests.support.properties import examples
 from tests.support.usage_frames import usage_frame
 
 # By names of our own: many a model's id is hidden behind another's pattern.
@@ -158,7 +159,7 @@ def _metered_calls(draw: st.DrawFn) -> tuple[tuple[str, str], dict[str, Decimal]
     return key, {unit: draw(AMOUNTS) for unit in used}
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(_metered_calls())
 def test_any_mix_of_quantities_costs_what_genai_prices_says_or_is_refused_where_it_refuses(
     book: PriceBook, call: tuple[tuple[str, str], dict[str, Decimal]]
@@ -213,7 +214,7 @@ def _contract_tokens(draw: st.DrawFn) -> dict[str, int]:
 MOMENTS = st.integers(0, 900 * 86_400_000).map(lambda ms: datetime(2025, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.tuples(st.sampled_from(sorted(MODELS)), MOMENTS, _contract_tokens()), min_size=1, max_size=20))
 def test_any_tokens_at_any_moment_cost_what_genai_prices_says(
     book: PriceBook, calls: list[tuple[tuple[str, str], datetime, dict[str, int]]]

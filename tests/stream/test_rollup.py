@@ -12,13 +12,14 @@ from uuid import uuid4
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.decode import decode
 from stream.pricing import price
 from stream.rollup import HOURLY, LEDGER, USER_DAILY, Rollup, RollupSpec, sum_quantities
 from tests.support.ingest import BOOK, Warehouse, ingest_of, run
+from tests.support.properties import examples
 from tests.support.records import LIMITS, log_of, wire
 
 COLUMNS = {
@@ -175,7 +176,7 @@ def test_quantities_are_summed_unit_by_unit() -> None:
 AMOUNTS = st.decimals(min_value=0, max_value=10**18 - 1, places=12, allow_nan=False)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(st.dictionaries(st.sampled_from(["images", "gpu_hours"]), AMOUNTS, max_size=2), max_size=20))
 def test_a_sum_of_quantities_is_exact_to_the_last_digit(maps: list[dict[str, Decimal]]) -> None:
     texts = [json.dumps({unit: f"{amount:f}" for unit, amount in units.items()}) if units else "" for units in maps]
@@ -338,7 +339,7 @@ def rolled_up(spec: RollupSpec, batches: Sequence[pl.DataFrame]) -> list[dict[st
     return sorted(stored.rows.drop("applied").to_dicts(), key=repr)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(EVENTS, st.data())
 def test_arrival_order_and_chunk_boundaries_never_change_a_rollup(
     events: list[dict[str, Any]], data: st.DataObject
@@ -353,7 +354,7 @@ def test_arrival_order_and_chunk_boundaries_never_change_a_rollup(
         assert in_pieces == rolled_up(spec, [priced(values)])
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(EVENTS)
 def test_a_rollup_costs_exactly_what_its_events_cost(events: list[dict[str, Any]]) -> None:
     frame = priced([wire(f"r-{number}", **event) for number, event in enumerate(events)])

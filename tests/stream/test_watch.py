@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sinks.errors import WarehouseUnavailable
@@ -21,6 +21,7 @@ from stream.watch import queries as watch_queries
 from stream.watch.history import DIRTY_HOURS_MAX
 from stream.watch.series import HOUR, MINUTE, hour_of, minute_of
 from stream.watch.watcher import Watcher, is_due
+from tests.support.properties import examples
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HALF_PAST = NOON + HOUR / 2
@@ -521,7 +522,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(changes, min_size=1, max_size=4), st.randoms(use_true_random=False), st.booleans())
 def test_a_warm_watch_says_what_a_new_one_would_whatever_the_order_of_its_notices(
     rounds: list[list[tuple[int, int, str]]], dice: Any, repeat: bool

@@ -10,11 +10,12 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.watch.baseline import Baseline, Rules, anomaly_baseline, spike_baseline
 from stream.watch.series import HOUR, Series, Spend
+from tests.support.properties import examples
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RULES = Rules()
@@ -187,7 +188,7 @@ def test_costs_beyond_all_bounds_stay_finite() -> None:
 
 
 @pytest.mark.parametrize("judge", [spike_baseline, anomaly_baseline])
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(costs=st.lists(st.integers(0, 10**6), min_size=24, max_size=200), more=st.integers(0, 10**7))
 def test_the_clear_level_is_never_above_the_open_level_and_the_judged_hour_never_counts(
     judge: Callable[[Series, datetime, Rules], Baseline | None], costs: list[int], more: int

@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.alerts import Alert, Driver, Level
@@ -18,6 +18,7 @@ from stream.watch.case import ALL_RULES, SPIKE, horizon, hours_to_split
 from stream.watch.case import ANOMALY as ANOMALY_RULE
 from stream.watch.judge import explained, judge, latest
 from stream.watch.series import HOUR, MINUTE, NOTHING, Minutes, Series, Spend, hour_of
+from tests.support.properties import examples
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 LAST_MINUTE = NOON + MINUTE * 59.5  # the last 60 minutes are the clock hour from NOON
@@ -482,7 +483,7 @@ def test_an_anomaly_clears_too() -> None:
 cents = st.integers(0, 2_000).map(lambda each: Decimal(each) / 100)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(cents, min_size=1, max_size=60), st.integers(0, 5))
 def test_judging_twice_says_nothing_the_second_time(costs: list[Decimal], ahead: int) -> None:
     hours = {NOON - HOUR * back: cost for back, cost in enumerate(costs)}
@@ -492,7 +493,7 @@ def test_judging_twice_says_nothing_the_second_time(costs: list[Decimal], ahead:
     assert judge(history=history, alerts=first, now=now, rules=Rules()) == []
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(cents, min_size=30, max_size=60), st.integers(0, 30))
 def test_no_hour_before_the_horizon_ever_raises_an_alert(costs: list[Decimal], ahead: int) -> None:
     hours = {NOON - HOUR * back: cost for back, cost in enumerate(costs)}
@@ -501,7 +502,7 @@ def test_no_hour_before_the_horizon_ever_raises_an_alert(costs: list[Decimal], a
     assert all(alert.window_start in horizon(now, ALL_RULES[alert.rule]) for alert in said)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.dictionaries(st.integers(-180, 59), cents, max_size=12), st.integers(0, 59))
 def test_hours_that_are_not_read_by_the_minute_hold_no_spike(spent: dict[int, Decimal], minute: int) -> None:
     """Judged with all minutes or with those alone that are asked for, the same is said."""
@@ -514,7 +515,7 @@ def test_hours_that_are_not_read_by_the_minute_hold_no_spike(spent: dict[int, De
     assert judge(history={"system": some}, alerts=[], now=now, rules=RULES) == found(costs, now=now)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.tuples(st.integers(0, 6), cents), max_size=40), st.integers(0, 2**32))
 def test_a_life_is_told_in_revisions_without_gap_and_only_one_alert_stands(
     changes: list[tuple[int, Decimal]], seed: int

@@ -30,6 +30,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from tests.support.shared import shareable, shared, shared_so_far
+
 ROOT = Path(__file__).resolve().parents[2]
 MAVEN = Path(__file__).parent / "maven"
 CACHE = ROOT / ".cache" / "kafka"
@@ -274,8 +276,6 @@ def delete_topics(bootstrap_servers: str, *names: str) -> None:
 
 # The fixtures. COSTREAM_TEST_KAFKA is an address, or `container` or `jvm` to insist on one kind.
 
-_USED = pytest.StashKey[str]()
-
 
 def _wanted() -> str:
     return os.environ.get("COSTREAM_TEST_KAFKA", "")
@@ -326,25 +326,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if _USED in config.stash:
-        terminalreporter.write_line(f"kafka: the tests ran against {config.stash[_USED]}")
+    if found := shared_so_far(config).get("kafka"):
+        address, kind = found
+        terminalreporter.write_line(f"kafka: the tests ran against {kind} at {address}")
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a real Apache Kafka, kept for the whole run. Without one a test is skipped; in CI it fails."""
-    with contextlib.ExitStack() as running:
-        missing = ""
-        try:
-            address, kind = _start(running)
-        except KafkaMissing as error:
-            missing = str(error)
-        if missing and os.environ.get("CI"):
-            pytest.fail(f"CI must run these tests: {missing}", pytrace=False)
-        if missing:
-            pytest.skip(missing)  # a machine without Java and Docker may still run the other tests
-        request.config.stash[_USED] = f"{kind} at {address}"
-        yield address
+def kafka_bootstrap(request: pytest.FixtureRequest) -> str:
+    """The address of a real Apache Kafka, one for the whole run. Without one a test is skipped; in CI it fails."""
+    try:
+        address, _ = shared(request.config, "kafka")
+    except KafkaMissing as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must run these tests: {error}", pytrace=False)
+        pytest.skip(str(error))  # a machine without Java and Docker may still run the other tests
+    return str(address)
 
 
 @pytest.fixture
@@ -353,6 +349,7 @@ def kafka_prefix() -> str:
     return f"t{uuid.uuid4().hex[:10]}."
 
 
+@shareable("kafka")
 def _start(running: contextlib.ExitStack) -> tuple[str, str]:
     wanted = _wanted()
     if wanted and wanted not in {"container", "jvm"}:

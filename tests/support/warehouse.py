@@ -20,12 +20,14 @@ from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
 from typing import Self
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pytest
 
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
+from tests.support.shared import shareable, shared
 
 ROOT = Path(__file__).resolve().parents[2]
 START_MAX_S = 60.0  # a cold engine of 500 MB on two busy cores takes up to ten seconds
@@ -41,27 +43,18 @@ serve(sys.argv[1], port=int(sys.argv[2]), tokens=tokens, on_ready=lambda address
 """
 
 
-class Endpoint:
-    """`costream clickhouse` as a child process. ``start`` returns once it answers; the port never changes."""
+class Server:
+    """A ClickHouse over HTTP that is somebody else's: a test makes databases of its own there."""
 
-    def __init__(self, folder: Path, *, write_token: str = "", read_token: str = "", errors: int | None = None) -> None:
-        self.folder, self.write_token, self.read_token = folder, write_token, read_token
-        self.errors = errors  # where its standard error goes, as subprocess takes it; None is ours
-        self.port = free_port()
-        self.process: subprocess.Popen[str] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None, "start the endpoint first"
-        return self.process.pid
+    def __init__(self, url: str, *, user: str = "default", password: str = "") -> None:
+        self.url, self._user, self._password = url, user, password
 
     def address(self, database: str = "costream", *, password: str | None = None) -> ClickHouseAddress:
         return ClickHouseAddress(
-            self.url, database=database, password=self.write_token if password is None else password
+            self.url,
+            database=database,
+            user=self._user,
+            password=self._password if password is None else password,
         )
 
     def unmade(self) -> ClickHouseAddress:
@@ -71,6 +64,22 @@ class Endpoint:
     def fresh(self) -> ClickHouseAddress:
         """The address of a new database with every table and view."""
         return migrated(self.unmade())
+
+
+class Endpoint(Server):
+    """`costream clickhouse` as a child process. ``start`` returns once it answers; the port never changes."""
+
+    def __init__(self, folder: Path, *, write_token: str = "", read_token: str = "", errors: int | None = None) -> None:
+        self.port = free_port()
+        super().__init__(f"http://127.0.0.1:{self.port}", password=write_token)
+        self.folder, self.write_token, self.read_token = folder, write_token, read_token
+        self.errors = errors  # where its standard error goes, as subprocess takes it; None is ours
+        self.process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, "start the endpoint first"
+        return self.process.pid
 
     def start(self) -> Self:
         environment = os.environ | {"WRITE_TOKEN": self.write_token, "READ_TOKEN": self.read_token}
@@ -175,13 +184,37 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def clickhouse_endpoint() -> Iterator[Endpoint]:
-    """The session's warehouse over HTTP; ``clickhouse_endpoint.fresh()`` gives a test an address of its own."""
+# COSTREAM_TEST_CLICKHOUSE=http://[user:password@]host:port is a server that stands where the endpoint would.
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    wanted = _wanted()
+    over_http = (
+        f"{wanted.url} (COSTREAM_TEST_CLICKHOUSE)" if wanted else "`costream clickhouse` in a process of its own"
+    )
+    return f"clickhouse: the embedded engine; over HTTP {over_http}"
+
+
+def _wanted() -> Server | None:
+    text = os.environ.get("COSTREAM_TEST_CLICKHOUSE", "")
+    if not text:
+        return None
+    parts = urlsplit(text)
+    url = f"{parts.scheme}://{parts.hostname}:{parts.port or 8123}"
+    return Server(url, user=unquote(parts.username or "default"), password=unquote(parts.password or ""))
+
+
+@shareable("clickhouse")
+def _start(running: contextlib.ExitStack) -> str:
     folder = Path(tempfile.mkdtemp(prefix="costream-clickhouse-"))
-    with Endpoint(folder) as endpoint:
-        yield endpoint
-    shutil.rmtree(folder, ignore_errors=True)
+    running.callback(shutil.rmtree, folder, ignore_errors=True)
+    return running.enter_context(Endpoint(folder)).url
+
+
+@pytest.fixture(scope="session")
+def clickhouse_endpoint(request: pytest.FixtureRequest) -> Server:
+    """The run's warehouse over HTTP; ``clickhouse_endpoint.fresh()`` gives a test an address of its own."""
+    return _wanted() or Server(shared(request.config, "clickhouse"))
 
 
 @pytest.fixture(scope="session")

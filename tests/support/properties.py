@@ -1,0 +1,20 @@
+"""How often a property is tried: as often as stated in CI and `make test-all`, elsewhere a fifth of it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hypothesis import settings
+
+SHARE: Final = 5  # runs are many: what a fifth has not met today, it meets tomorrow, and CI tries all of them
+EXAMPLES_MIN: Final = 10  # fewer are hardly more than the simplest ones, which are tried first
+
+
+def examples(full: int, **options: Any) -> settings:
+    """``full`` examples in the profile `ci`, a fifth in `dev`; no deadline, as cores are shared."""
+    few = min(full, max(EXAMPLES_MIN, full // SHARE))
+    return settings(max_examples=full if full_run() else few, deadline=None, **options)
+
+
+def full_run() -> bool:
+    return settings.get_current_profile_name() == "ci"
