@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sinks.clickhouse import guard
 from sinks.clickhouse.connect import quoted
+from sinks.clickhouse.handover import handover, insert
 
 SESSIONS_MAX: Final = 64  # each holds temporary tables; the one unused for longest goes
 NOWHERE: Final = "system"  # where a request without a database starts; in `default`, unknown names would be files
@@ -149,11 +150,12 @@ def _configured(handle: Any, request: Request) -> Iterator[None]:
 
 
 def _insert(handle: Any, head: str, data_format: str, rows: bytes) -> Answer:
-    with handle.send_insert(head, data_format) as inserter:
-        if rows:
-            inserter.append(rows)
-        result = inserter.finish()
-    return Answer(b"", "", {"written_rows": str(result.rows_written), "written_bytes": str(result.bytes_written)})
+    if not rows:
+        return Answer(b"", "", {"written_rows": "0", "written_bytes": "0"})
+    with handover() as given:
+        given.file.write(rows)
+        written = insert(handle, head, given, data_format=data_format, settings={})
+    return Answer(b"", "", {"written_rows": str(written.rows), "written_bytes": str(written.size_bytes)})
 
 
 def _query(handle: Any, request: Request, canonical: str) -> Answer:

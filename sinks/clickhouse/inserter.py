@@ -1,8 +1,7 @@
-"""How Arrow gets into ClickHouse: by HTTP to a server, or piece by piece into the engine in this process."""
+"""How Arrow gets into ClickHouse: by HTTP to a server, or by a file in memory to the engine in this process."""
 
 from __future__ import annotations
 
-import io
 import os
 import weakref
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from sinks.clickhouse.connect import ClickHouseAddress, open_client, quoted
+from sinks.clickhouse.handover import handover, insert
 from sinks.errors import code_of
 
 SETTINGS: Final = {
@@ -55,7 +55,7 @@ class ServerInserter:
 
 
 class EngineInserter:
-    """Through a handle of its own: each buffer of a column is handed over as it is, and nothing holds the whole."""
+    """Through a handle of its own, without HTTP, and by a statement that raises what keeps rows from being stored."""
 
     def __init__(self, address: ClickHouseAddress) -> None:
         import chdb
@@ -68,29 +68,14 @@ class EngineInserter:
 
     def insert(self, table: str, rows: pa.Table) -> int:
         columns = ", ".join(map(quoted, rows.column_names))
-        settings = ", ".join(f"{name} = {value}" for name, value in SETTINGS.items())
-        into = f"INSERT INTO {quoted(self._database)}.{quoted(table)} ({columns}) SETTINGS {settings}"
-        with _as_of_the_driver(), self._handle.send_insert(into, "ArrowStream") as insert:
-            with pa.ipc.new_stream(pa.PythonFile(_Appended(insert), "w"), rows.schema) as stream:
+        into = f"INSERT INTO {quoted(self._database)}.{quoted(table)} ({columns})"
+        with _as_of_the_driver(), handover() as given:
+            with pa.ipc.new_stream(given.file, rows.schema) as stream:
                 stream.write_table(rows)
-            return int(insert.finish().rows_written)
+            return insert(self._handle, into, given, data_format="ArrowStream", settings=SETTINGS).rows
 
     def close(self) -> None:
         self._closed()
-
-
-class _Appended(io.RawIOBase):
-    """A file whose content is what is appended to an insert."""
-
-    def __init__(self, insert: Any) -> None:
-        self._insert = insert
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._insert.append(bytes(data))
-        return len(data)
 
 
 @contextmanager

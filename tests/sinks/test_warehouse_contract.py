@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sinks.clickhouse import state
 from sinks.clickhouse.connect import ClickHouseAddress, Clients, open_client
-from sinks.clickhouse.inserter import EngineInserter
+from sinks.clickhouse.inserter import EngineInserter, ServerInserter
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import MONEY, Writer, to_decimal, to_map
 from sinks.errors import RowCountMismatch, WarehouseRefused, WarehouseUnavailable
@@ -252,6 +252,68 @@ def test_an_address_that_names_no_place_is_refused_when_it_is_made(build: Callab
 
 def test_an_address_does_not_show_its_password() -> None:
     assert "secret" not in repr(ClickHouseAddress("http://localhost:8123", password="secret"))
+
+
+# --- what keeps rows from being stored -------------------------------------------------------------------------------
+
+# How a table is made, and where its engine fails once it has read every row that it was sent.
+SINK_FAULTS = {
+    "a violated constraint": ("(n UInt32, CONSTRAINT small CHECK n < 900) ENGINE = MergeTree ORDER BY n", 469),
+    "too many partitions": ("(n UInt32) ENGINE = MergeTree PARTITION BY n ORDER BY n", 252),
+    "a failing column": ("(n UInt32, m UInt8 MATERIALIZED throwIf(n = 999)) ENGINE = MergeTree ORDER BY n", 395),
+    "no room left": (
+        "(n UInt32) ENGINE = MergeTree ORDER BY n"
+        " SETTINGS min_free_disk_bytes_to_perform_insert = 1000000000000000",  # more than any disk has
+        243,
+    ),
+    "too many parts": ("(n UInt32) ENGINE = MergeTree ORDER BY n SETTINGS parts_to_throw_insert = 1", 252),
+    "memory": ("(n UInt32) ENGINE = MergeTree ORDER BY n", 241),
+}
+TO_BE_WAITED_OUT = ("no room left", "too many parts", "memory")
+
+
+@pytest.mark.parametrize("fault", SINK_FAULTS)
+def test_rows_that_the_engine_could_not_store_are_an_error_and_the_same_batch_is_stored_once_it_can(
+    address: ClickHouseAddress, writer: Writer, reader: Reader, fault: str
+) -> None:
+    definition, code = SINK_FAULTS[fault]
+    client = open_client(address)
+    for sql in ("DROP TABLE IF EXISTS faulty", f"CREATE TABLE faulty {definition}"):
+        client.command(sql)
+    if fault == "too many parts":
+        client.command("SYSTEM STOP MERGES")
+        client.command("INSERT INTO faulty SELECT 1000")
+    before = rows_of(reader, "faulty")
+    frame = pl.DataFrame({"n": pl.Series(range(1_000), dtype=pl.UInt32)})
+    if fault == "memory":
+        bound_memory(writer, "1")
+    with pytest.raises(WarehouseUnavailable if fault in TO_BE_WAITED_OUT else WarehouseRefused, match=f"Code: {code}"):
+        writer.insert("faulty", frame)
+    assert rows_of(reader, "faulty") == before
+    if fault == "memory":
+        bound_memory(writer, "0")
+    else:
+        client.command("DROP TABLE faulty")
+        client.command("CREATE TABLE faulty (n UInt32) ENGINE = MergeTree ORDER BY n")
+    client.command("SYSTEM START MERGES")
+    assert writer.insert("faulty", frame) == rows_of(reader, "faulty") == 1_000
+    client.command("DROP TABLE faulty")
+    client.close()
+
+
+def rows_of(reader: Reader, table: str) -> int:
+    return int(reader.frame(f"SELECT count() AS n FROM {table}").item())
+
+
+def bound_memory(writer: Writer, limit_bytes: str) -> None:
+    """What one insert of this thread may take; 0 is no bound."""
+    inserter = writer._inserters.get()
+    if isinstance(inserter, EngineInserter):
+        inserter._handle.query(f"SET max_memory_usage = {limit_bytes}, max_untracked_memory = 1")
+    else:
+        assert isinstance(inserter, ServerInserter)
+        for name, value in (("max_memory_usage", limit_bytes), ("max_untracked_memory", "1")):
+            inserter._client.set_client_setting(name, value)
 
 
 # --- threads ---------------------------------------------------------------------------------------------------------
