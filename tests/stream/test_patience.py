@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
+from queue import Empty, Queue
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
@@ -14,6 +16,8 @@ from stream import patience as patience_module
 from stream.errors import PublishFailed
 from stream.patience import EXIT_TEMPORARY, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Patience
 from stream.topics import KafkaUnavailable
+
+WAIT_MAX_S = 20.0
 
 OUTAGES = [
     WarehouseUnavailable(where="http://here", reason="connection refused"),
@@ -111,14 +115,20 @@ def test_what_would_fail_again_is_raised(error: Exception) -> None:
         patience.insist(failing(1, error, [], stalled), doing="storing")
 
 
-def test_told_to_stop_in_an_outage_the_process_ends_as_one_to_be_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Ended(BaseException):
-        pass
+class Ended(BaseException):
+    """The process would be over."""
 
+
+@pytest.fixture
+def process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     def end(status: int) -> None:
         raise Ended(status)
 
     monkeypatch.setattr(patience_module.os, "_exit", end)
+
+
+@pytest.mark.usefixtures("process_ends")
+def test_told_to_stop_in_an_outage_the_process_ends_as_one_to_be_started_again() -> None:
     patience, stalled = patient(Waits(stopped_after=2))
     with capture_logs() as lines, pytest.raises(Ended) as ended:
         patience.insist(failing(9, OUTAGES[0], [], stalled), doing="storing")
@@ -126,8 +136,26 @@ def test_told_to_stop_in_an_outage_the_process_ends_as_one_to_be_started_again(m
     assert lines[-1]["next"] == "what was not stored stays in Kafka"
 
 
-def test_stop_cuts_a_wait_short() -> None:
-    stalled = Gauge("stalled", "", registry=CollectorRegistry())
-    patience = Patience(stalled)
+@pytest.mark.usefixtures("process_ends")
+def test_stop_cuts_a_wait_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience_module, "WAIT_SECONDS_FIRST", 600.0)
+    patience = Patience(Gauge("stalled", "", registry=CollectorRegistry()))
+    tried = threading.Event()
+
+    def fail() -> None:
+        tried.set()
+        raise OUTAGES[0]
+
+    def insist() -> None:
+        try:
+            patience.insist(fail, doing="storing")
+        except Ended as ended:
+            statuses.put(ended.args)
+
+    statuses: Queue[tuple[object, ...]] = Queue()
+    threading.Thread(target=insist, daemon=True).start()  # one that is not stopped must not keep the test run waiting
+    assert tried.wait(WAIT_MAX_S)
+    with pytest.raises(Empty):
+        statuses.get(timeout=0.2)
     patience.stop()
-    assert patience._stopping.is_set()
+    assert statuses.get(timeout=WAIT_MAX_S) == (EXIT_TEMPORARY,)

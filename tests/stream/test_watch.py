@@ -2,168 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from sinks.clickhouse.connect import ClickHouseAddress, Clients
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable
-from stream.alerts import COLUMNS, Alert, alerts_from_rows
+from stream.alerts import Alert, alert_rows, alerts_from_rows
 from stream.settings import Settings
-from stream.watch import queries as watch_queries
 from stream.watch.history import DIRTY_HOURS_MAX
-from stream.watch.series import HOUR, MINUTE, hour_of, minute_of
+from stream.watch.series import HOUR, MINUTE, hour_of
 from stream.watch.watcher import Watcher, is_due
 from tests.support.properties import examples
+from tests.support.warehouse import Embedded, drop_database
+from tests.support.warehouse_rows import events, hourly, user_daily
 
-NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+NOON = datetime(2099, 3, 2, 12, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops
 HALF_PAST = NOON + HOUR / 2
-MONEY = pl.Decimal(38, 12)
+TABLES = ("usage_events", "usage_hourly", "usage_user_daily", "alerts")
 
 
-@dataclass
-class Row:
-    at: datetime
-    cost_usd: Decimal
-    feature: str = "chat"
-    model: str = "m"
-    user_id: str = "u"
-    calls: int = 1
-    tokens: int = 10
-    unpriced_calls: int = 0
+class Warehouse:
+    """The real engine in this process. What is spent is stored before the watch asks; it can be down or read-only."""
 
-    @property
-    def hour(self) -> datetime:
-        return hour_of(self.at)
+    def __init__(self, address: ClickHouseAddress) -> None:
+        self._clients = Clients(address)
+        self._reader, self._writer = Reader(address), Writer(address)
+        self._spent: list[dict[str, Any]] = []
+        self._number = itertools.count()
+        self.empty()
 
+    def empty(self) -> None:
+        self._run(*(f"TRUNCATE TABLE {table}" for table in TABLES))
+        self._spent.clear()
+        self.asked: list[str] = []
+        self.down = self.read_only = False
 
-@dataclass
-class FakeWarehouse:
-    """Answers the watch's own questions from rows in memory, and keeps what it stores."""
-
-    rows: list[Row] = field(default_factory=list)
-    stored: list[Alert] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-    down: bool = False
-    read_only: bool = False
+    def close(self) -> None:
+        for part in (self._reader, self._writer, self._clients):
+            part.close()
 
     def spend(self, cost: str, *, at: datetime = NOON, **fields: Any) -> None:
-        self.rows.append(Row(at, Decimal(cost), **fields))
+        usual = {"feature": "chat", "model": "m", "user_id": "u", "calls": 1, "tokens": 10, "unpriced_calls": 0}
+        self._spent.append(usual | {"at": at, "cost_usd": Decimal(cost)} | fields)
+
+    @property
+    def stored(self) -> list[Alert]:
+        """Every revision of every alert, copies included."""
+        alerts = self._reader.frame("SELECT * EXCEPT (stored_at) FROM alerts ORDER BY alert_id, revision")
+        return list(alerts_from_rows(alerts))
+
+    def keep_only(self, alerts: Sequence[Alert]) -> None:
+        """As it was when no other alert had been stored."""
+        self._run("TRUNCATE TABLE alerts")
+        if alerts:
+            self._writer.insert("alerts", alert_rows(alerts))
+
+    def read_calls(self) -> int:
+        """How often single calls were read to tell an hour's minutes apart."""
+        return sum("toStartOfMinute" in sql for sql in self.asked)
+
+    def read_features(self) -> bool:
+        return any("feature IN {features" in sql for sql in self.asked)
 
     def frame(self, sql: str, **asked: Any) -> pl.DataFrame:
         self.asked.append(sql)
         if self.down:
             raise WarehouseUnavailable(where="test", reason="down")
-        answers = {
-            watch_queries._SYSTEM: self._hours,
-            watch_queries._SYSTEM_MINUTES: self._minutes,
-            watch_queries._FEATURES: self._hours,
-            watch_queries._DEAR_FEATURES: self._dear_features,
-            watch_queries._BY_MODEL: partial(self._parts, by="model"),
-            watch_queries._BY_FEATURE: partial(self._parts, by="feature"),
-            watch_queries._SPENDERS: self._spenders,
-            watch_queries._USER_DAYS: self._user_days,
-            watch_queries._ALERTS: self._alerts,
-        }
-        return answers[sql](**asked)
+        self._store_what_was_spent()
+        return self._reader.frame(sql, **asked)
 
     def insert(self, table: str, frame: pl.DataFrame) -> int:
         if self.down or self.read_only:
             raise WarehouseUnavailable(where="test", reason="read-only")
         assert table == "alerts"
-        self.stored += alerts_from_rows(frame)
-        return frame.height
+        return self._writer.insert(table, frame)
 
-    def _hours(
-        self, *, since: int, until: int, every: int, hours: list[int], features: Sequence[str] | None = None
-    ) -> pl.DataFrame:
-        sums: dict[tuple[str, int], tuple[Decimal, int]] = {}
-        for row in self.rows:
-            at = int(row.hour.timestamp())
-            if since <= at <= until and (every or at in hours) and (features is None or row.feature in features):
-                key = (row.feature if features is not None else "", at)
-                cost, unpriced = sums.get(key, (Decimal(0), 0))
-                sums[key] = (cost + row.cost_usd, unpriced + row.unpriced_calls)
-        schema = {"feature": pl.String, "at": pl.Int64, "cost": MONEY, "unpriced": pl.Int64}
-        return pl.DataFrame([[*key, *value] for key, value in sums.items()], schema=schema, orient="row")
+    def _store_what_was_spent(self) -> None:
+        """Each spending has rows of its own in every table, in the rollups by a source of its own: they add up."""
+        spent = [row | {"number": next(self._number)} for row in self._spent]
+        self._spent.clear()
+        if spent:
+            self._writer.insert("usage_events", events([call for row in spent for call in _as_calls(row)]))
+            self._writer.insert("usage_hourly", hourly([_as_hour(row) for row in spent]))
+            self._writer.insert("usage_user_daily", user_daily([_as_day(row) for row in spent]))
 
-    def _minutes(self, *, since: int, until: int, hours: list[int]) -> pl.DataFrame:
-        rows = [row for row in self.rows if since <= row.at.timestamp() < until and row.hour.timestamp() in hours]
-        values = [(int(minute_of(row.at).timestamp()), row.cost_usd, row.unpriced_calls) for row in rows]
-        schema = {"at": pl.Int64, "cost": MONEY, "unpriced": pl.Int64}
-        return pl.DataFrame(values, schema=schema, orient="row").group_by("at").sum()
+    def _run(self, *statements: str) -> None:
+        with self._clients.use() as client:
+            for statement in statements:
+                client.command(statement)
 
-    def _dear_features(self, *, since: int, until: int, least: str, features_max: int) -> pl.DataFrame:
-        sums: dict[tuple[str, datetime], Decimal] = {}
-        for row in self.rows:
-            if since <= row.hour.timestamp() <= until:
-                sums[row.feature, row.hour] = sums.get((row.feature, row.hour), Decimal(0)) + row.cost_usd
-        dear = {feature for (feature, _), cost in sums.items() if cost > Decimal(least)}
-        return pl.DataFrame({"feature": sorted(dear)[:features_max]}, schema={"feature": pl.String})
 
-    def _parts(
-        self,
-        *,
-        by: str,
-        start: int,
-        end: int,
-        since: int,
-        usual: list[int],
-        names_max: int,
-        all_features: int,
-        feature: str,
-    ) -> pl.DataFrame:
-        sums: dict[str, list[Any]] = {}
-        for row in (row for row in self.rows if all_features or row.feature == feature):
-            now, before = start <= row.at.timestamp() < end, since <= row.hour.timestamp() in usual
-            for when in [0] * now + [1] * before:
-                values = sums.setdefault(getattr(row, by), [0, 0, 0, 0, Decimal(0), Decimal(0)])
-                for place, value in enumerate((row.calls, row.tokens, row.cost_usd)):
-                    values[place * 2 + when] += value
-        names = [f"{what}_{when}" for what in ("calls", "tokens", "cost") for when in ("now", "usual")]
-        schema = {"name": pl.String} | {name: MONEY if name.startswith("cost") else pl.Int64 for name in names}
-        return pl.DataFrame([[name, *values] for name, values in sums.items()], schema=schema, orient="row")
+def _pico(row: Mapping[str, Any]) -> int:
+    return int(row["cost_usd"] * 10**12)
 
-    def _spenders(self, *, since: int, until: int, users_max: int, all_features: int, feature: str) -> pl.DataFrame:
-        return self._users(
-            (row for row in self.rows if since <= row.at.timestamp() < until),
-            (all_features, feature),
-        )
 
-    def _user_days(self, *, since: str, until: str, users: list[str]) -> pl.DataFrame:
-        days = (row for row in self.rows if since <= f"{row.hour:%Y-%m-%d}" < until and row.user_id in users)
-        return self._users(days, (1, ""))
+def _as_calls(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each call: the first has all the tokens and the whole cost, the last ones are those without a price."""
+    named = {name: row[name] for name in ("feature", "model", "user_id")} | {"occurred_at": row["at"]}
+    calls = [
+        {"request_id": f"r-{row['number']}-{call}", "input_tokens": 0, "output_tokens": 0, "cost_pico": 0}
+        for call in range(row["calls"])
+    ]
+    calls[0] |= {"input_tokens": row["tokens"], "cost_pico": _pico(row)}
+    for call in calls[len(calls) - row["unpriced_calls"] :]:
+        call |= {"cost_pico": None, "cost_status": "unpriced"}
+    return [named | call for call in calls]
 
-    def _users(self, rows: Iterable[Row], scope: tuple[int, str]) -> pl.DataFrame:
-        sums: dict[str, Decimal] = {}
-        for row in rows:
-            if scope[0] or row.feature == scope[1]:
-                sums[row.user_id] = sums.get(row.user_id, Decimal(0)) + row.cost_usd
-        return pl.DataFrame(list(sums.items()), schema={"user_id": pl.String, "cost": MONEY}, orient="row")
 
-    def _alerts(self, *, since: int) -> pl.DataFrame:
-        from stream.alerts import alert_rows
-        from stream.watch.judge import latest
+def _as_hour(row: Mapping[str, Any]) -> dict[str, Any]:
+    named = {name: row[name] for name in ("feature", "model", "calls", "unpriced_calls")}
+    usage = {"input_tokens": row["tokens"], "output_tokens": 0, "cost_pico": _pico(row)}
+    return named | usage | {"hour": hour_of(row["at"]), "source": f"spent-{row['number']}"}
 
-        kept = [
-            alert for alert in latest(self.stored).values() if alert.standing or alert.window_end.timestamp() >= since
-        ]
-        assert list(COLUMNS) == alert_rows(kept).columns
-        return alert_rows(kept)
+
+def _as_day(row: Mapping[str, Any]) -> dict[str, Any]:
+    named = {name: row[name] for name in ("user_id", "calls", "unpriced_calls")}
+    return named | {"cost_pico": _pico(row), "day": row["at"].date(), "source": f"spent-{row['number']}"}
+
+
+@pytest.fixture(scope="module")
+def rows(clickhouse_embedded: Embedded) -> Iterator[Warehouse]:
+    address = clickhouse_embedded.fresh()
+    rows = Warehouse(address)
+    yield rows
+    rows.close()
+    drop_database(address)
+
+
+Start = Callable[..., "Stage"]
+
+
+@pytest.fixture
+def staged(rows: Warehouse) -> Start:
+    """A stage of its own for a test: its options are settings."""
+    return lambda **setting: Stage(rows, **setting)
 
 
 class Stage:
     """A warehouse, a topic, a clock, and a watcher that can be started anew."""
 
-    def __init__(self, **setting: Any) -> None:
-        self.warehouse = FakeWarehouse()
+    def __init__(self, warehouse: Warehouse, **setting: Any) -> None:
+        self.warehouse = warehouse
+        warehouse.empty()
         self.topic: list[Alert] = []
         self.now = HALF_PAST
         self.kafka_down = False
@@ -205,29 +195,29 @@ def rollup(hour: datetime, table: str = "usage_hourly") -> dict[str, Any]:
     return {"table": table, "hour": hour.strftime("%Y-%m-%dT%H:%M:%SZ"), "feature": "chat", "cost_usd": "1"}
 
 
-def test_a_spike_is_published_and_then_stored() -> None:
-    stage = Stage()
+def test_a_spike_is_published_and_then_stored(staged: Start) -> None:
+    stage = staged()
     stage.spend("3.01")
     assert stage.at(HALF_PAST) == stage.topic == stage.warehouse.stored
     assert stage.said() == [(1, "open")]
 
 
-def test_exactly_at_the_threshold_nothing_is_published() -> None:
-    stage = Stage()
+def test_exactly_at_the_threshold_nothing_is_published(staged: Start) -> None:
+    stage = staged()
     stage.spend("3.00")
     assert stage.at(HALF_PAST) == []
 
 
-def test_evaluating_twice_publishes_once() -> None:
-    stage = Stage()
+def test_evaluating_twice_publishes_once(staged: Start) -> None:
+    stage = staged()
     stage.spend("4")
     stage.at(HALF_PAST)
     assert stage.at(HALF_PAST) == stage.at(HALF_PAST + timedelta(minutes=5)) == []
     assert stage.said() == [(1, "open")]
 
 
-def test_an_alert_says_why() -> None:
-    stage = Stage()
+def test_an_alert_says_why(staged: Start) -> None:
+    stage = staged()
     stage.spend("9", calls=9, tokens=90, user_id="eve", unpriced_calls=2)
     (alert,) = stage.at(HALF_PAST)
     assert [(driver.kind, driver.name) for driver in alert.drivers] == [
@@ -241,8 +231,8 @@ def test_an_alert_says_why() -> None:
     assert stage.warehouse.stored[0].drivers == alert.drivers
 
 
-def test_an_anomaly_of_a_feature_is_compared_to_that_feature_alone() -> None:
-    stage = Stage(spike_enabled=False, anomaly_enabled=True)
+def test_an_anomaly_of_a_feature_is_compared_to_that_feature_alone(staged: Start) -> None:
+    stage = staged(spike_enabled=False, anomaly_enabled=True)
     for back in range(1, 169):
         stage.warehouse.spend("2", at=NOON - HOUR * back, feature="search")
     stage.spend("1")
@@ -252,15 +242,18 @@ def test_an_anomaly_of_a_feature_is_compared_to_that_feature_alone() -> None:
     assert [(driver.kind, driver.before) for driver in alert.drivers] == [("calls", 1), ("top_user", None)]
 
 
-def test_features_below_the_minimum_cost_are_not_even_read() -> None:
-    stage = Stage(anomaly_enabled=True)
+def test_features_below_the_minimum_cost_are_not_even_read(staged: Start) -> None:
+    stage = staged(anomaly_enabled=True)
     stage.spend("0.5")
     stage.at(HALF_PAST)
-    assert watch_queries._FEATURES not in stage.warehouse.asked
+    assert not stage.warehouse.read_features()
+    stage.spend("5.5")
+    stage.at(HALF_PAST + MINUTE)
+    assert stage.warehouse.read_features()
 
 
-def test_an_episode_is_followed_across_restarts_without_repeating_anything() -> None:
-    stage = Stage()
+def test_an_episode_is_followed_across_restarts_without_repeating_anything(staged: Start) -> None:
+    stage = staged()
     one, two = NOON + HOUR, NOON + HOUR * 2
     stage.spend("4")
     for moment in (HALF_PAST, NOON + HOUR * 0.9):
@@ -279,8 +272,8 @@ def test_an_episode_is_followed_across_restarts_without_repeating_anything() -> 
     assert stage.warehouse.stored == stage.topic
 
 
-def test_a_crash_between_publishing_and_storing_repeats_nothing_once_the_topic_is_read() -> None:
-    stage = Stage()
+def test_a_crash_between_publishing_and_storing_repeats_nothing_once_the_topic_is_read(staged: Start) -> None:
+    stage = staged()
     stage.spend("4")
     stage.warehouse.read_only = True
     with pytest.raises(WarehouseUnavailable):
@@ -293,8 +286,8 @@ def test_a_crash_between_publishing_and_storing_repeats_nothing_once_the_topic_i
     assert stage.warehouse.stored == stage.topic
 
 
-def test_without_the_topic_a_crash_repeats_the_very_same_revision() -> None:
-    stage = Stage()
+def test_without_the_topic_a_crash_repeats_the_very_same_revision(staged: Start) -> None:
+    stage = staged()
     stage.spend("4")
     stage.warehouse.read_only = True
     with pytest.raises(WarehouseUnavailable):
@@ -305,8 +298,8 @@ def test_without_the_topic_a_crash_repeats_the_very_same_revision() -> None:
     assert stage.topic[0] == stage.topic[1]
 
 
-def test_what_was_published_but_could_not_be_stored_is_stored_next_time_and_not_published_again() -> None:
-    stage = Stage()
+def test_what_was_published_but_could_not_be_stored_is_stored_next_time_and_not_published_again(staged: Start) -> None:
+    stage = staged()
     stage.spend("4")
     stage.warehouse.read_only = True
     with pytest.raises(WarehouseUnavailable):
@@ -317,8 +310,8 @@ def test_what_was_published_but_could_not_be_stored_is_stored_next_time_and_not_
     assert stage.warehouse.stored == stage.topic
 
 
-def test_what_could_not_be_published_is_neither_stored_nor_forgotten() -> None:
-    stage = Stage()
+def test_what_could_not_be_published_is_neither_stored_nor_forgotten(staged: Start) -> None:
+    stage = staged()
     stage.spend("4")
     stage.kafka_down = True
     with pytest.raises(ConnectionError):
@@ -330,8 +323,8 @@ def test_what_could_not_be_published_is_neither_stored_nor_forgotten() -> None:
     assert [(alert.revision, alert.current_value) for alert in stage.topic] == [(1, 4), (2, 7)]
 
 
-def test_what_another_worker_took_over_is_not_published_by_the_one_that_could_not() -> None:
-    stage = Stage()
+def test_what_another_worker_took_over_is_not_published_by_the_one_that_could_not(staged: Start) -> None:
+    stage = staged()
     stage.spend("4")
     stage.kafka_down = True
     with pytest.raises(ConnectionError):
@@ -343,8 +336,8 @@ def test_what_another_worker_took_over_is_not_published_by_the_one_that_could_no
     assert stage.said() == [(1, "open")]
 
 
-def test_restoring_stores_only_what_the_warehouse_lacks() -> None:
-    stage = Stage()
+def test_restoring_stores_only_what_the_warehouse_lacks(staged: Start) -> None:
+    stage = staged()
     stage.spend("4")
     stage.at(HALF_PAST)
     stage.start(tail=True)
@@ -352,8 +345,8 @@ def test_restoring_stores_only_what_the_warehouse_lacks() -> None:
     assert len(stage.warehouse.stored) == 1
 
 
-def test_a_late_row_of_a_closed_hour_moves_the_average_and_raises_nothing() -> None:
-    stage = Stage()
+def test_a_late_row_of_a_closed_hour_moves_the_average_and_raises_nothing(staged: Start) -> None:
+    stage = staged()
     stage.spend("3.5")
     assert len(stage.at(HALF_PAST)) == 1
     stage.spend("168", at=NOON - HOUR * 100)
@@ -361,8 +354,8 @@ def test_a_late_row_of_a_closed_hour_moves_the_average_and_raises_nothing() -> N
     assert (retracted.status, retracted.expected_value, retracted.revision) == ("retracted", 2, 2)
 
 
-def test_a_correction_retracts() -> None:
-    stage = Stage()
+def test_a_correction_retracts(staged: Start) -> None:
+    stage = staged()
     stage.spend("4")
     stage.at(HALF_PAST)
     stage.spend("-1.5")
@@ -370,8 +363,8 @@ def test_a_correction_retracts() -> None:
     assert stage.said() == [(1, "open"), (2, "retracted")]
 
 
-def test_a_burst_that_straddles_the_full_hour_is_seen_and_explained_by_its_own_sixty_minutes() -> None:
-    stage = Stage()
+def test_a_burst_that_straddles_the_full_hour_is_seen_and_explained_by_its_own_sixty_minutes(staged: Start) -> None:
+    stage = staged()
     stage.spend("2", at=NOON - MINUTE * 5, calls=2, user_id="eve")
     assert stage.at(NOON - MINUTE) == []
     stage.spend("2", at=NOON + MINUTE * 5, calls=2, user_id="eve")
@@ -383,16 +376,15 @@ def test_a_burst_that_straddles_the_full_hour_is_seen_and_explained_by_its_own_s
     ]
 
 
-def test_on_a_usual_day_no_single_call_is_read() -> None:
-    stage = Stage()
+def test_on_a_usual_day_no_single_call_is_read(staged: Start) -> None:
+    stage = staged()
     stage.spend("1.9")
     stage.at(HALF_PAST)
-    assert watch_queries._SYSTEM_MINUTES not in stage.warehouse.asked
+    assert stage.warehouse.read_calls() == 0
 
 
-def test_hours_by_the_minute_are_read_once_a_minute_and_the_window_that_runs_is_up_to_the_second() -> None:
-    stage = Stage()
-    asked = stage.warehouse.asked
+def test_hours_by_the_minute_are_read_once_a_minute_and_the_window_that_runs_is_up_to_the_second(staged: Start) -> None:
+    stage = staged()
     stage.spend("2.5")
     assert stage.at(HALF_PAST) == []
     for second in range(1, 60):
@@ -401,13 +393,13 @@ def test_hours_by_the_minute_are_read_once_a_minute_and_the_window_that_runs_is_
     (alert,) = stage.topic
     assert alert.current_value == Decimal("3.01")
     assert alert.timestamp == HALF_PAST + timedelta(seconds=51)
-    assert asked.count(watch_queries._SYSTEM_MINUTES) == 1
+    assert stage.warehouse.read_calls() == 1
     stage.at(HALF_PAST + MINUTE)
-    assert asked.count(watch_queries._SYSTEM_MINUTES) == 2
+    assert stage.warehouse.read_calls() == 2
 
 
-def test_a_late_call_of_the_hour_before_is_in_its_minute_within_a_minute() -> None:
-    stage = Stage()
+def test_a_late_call_of_the_hour_before_is_in_its_minute_within_a_minute(staged: Start) -> None:
+    stage = staged()
     stage.spend("1.9", at=NOON - MINUTE * 10)
     stage.spend("0.5")
     assert stage.at(HALF_PAST) == []
@@ -418,8 +410,8 @@ def test_a_late_call_of_the_hour_before_is_in_its_minute_within_a_minute() -> No
     assert alert.current_value == Decimal("3.4")
 
 
-def test_a_late_call_whose_notice_was_lost_is_in_its_minute_too() -> None:
-    stage = Stage()
+def test_a_late_call_whose_notice_was_lost_is_in_its_minute_too(staged: Start) -> None:
+    stage = staged()
     stage.spend("1.5", at=NOON - MINUTE * 10)
     stage.spend("1.4")
     assert stage.at(HALF_PAST) == []
@@ -428,17 +420,17 @@ def test_a_late_call_whose_notice_was_lost_is_in_its_minute_too() -> None:
     assert alert.current_value == Decimal("3.3")
 
 
-def test_who_takes_over_reads_the_minutes_anew() -> None:
-    stage = Stage()
+def test_who_takes_over_reads_the_minutes_anew(staged: Start) -> None:
+    stage = staged()
     stage.spend("2.5")
     stage.at(HALF_PAST)
     stage.watcher.restore([])
     stage.at(HALF_PAST)
-    assert stage.warehouse.asked.count(watch_queries._SYSTEM_MINUTES) == 2
+    assert stage.warehouse.read_calls() == 2
 
 
-def test_closed_hours_are_not_read_again_until_a_late_row_touches_them_or_the_hour_ends() -> None:
-    stage = Stage()
+def test_closed_hours_are_not_read_again_until_a_late_row_touches_them_or_the_hour_ends(staged: Start) -> None:
+    stage = staged()
     stage.spend("1")
     stage.at(HALF_PAST)
     stage.warehouse.spend("500", at=NOON - HOUR * 50)  # nobody was told
@@ -448,8 +440,8 @@ def test_closed_hours_are_not_read_again_until_a_late_row_touches_them_or_the_ho
     assert retracted.status == "retracted", "the next hour reads all of them again"
 
 
-def test_more_late_hours_than_are_worth_naming_are_read_back_whole() -> None:
-    stage = Stage()
+def test_more_late_hours_than_are_worth_naming_are_read_back_whole(staged: Start) -> None:
+    stage = staged()
     stage.at(HALF_PAST)
     for back in range(1, DIRTY_HOURS_MAX + 2):
         stage.spend("9", at=NOON - HOUR * back)
@@ -457,8 +449,8 @@ def test_more_late_hours_than_are_worth_naming_are_read_back_whole() -> None:
     assert stage.at(HALF_PAST) == []
 
 
-def test_notices_that_mean_nothing_here_are_passed_over() -> None:
-    stage = Stage()
+def test_notices_that_mean_nothing_here_are_passed_over(staged: Start) -> None:
+    stage = staged()
     stage.at(HALF_PAST)
     stage.watcher.notice([None, {}, rollup(NOON, table="usage_user_daily"), {"table": "usage_hourly", "hour": 7}])
     stage.watcher.notice([{"table": "usage_hourly"}, {"table": "usage_hourly", "hour": "noon"}])
@@ -486,8 +478,8 @@ def test_it_is_time_soon_after_a_change_and_once_a_minute_and_a_minute_after_a_f
     assert is_due(NOON, last=None, failed=failed, dirty=dirty, interval=interval)
 
 
-def test_a_failed_evaluation_is_followed_by_a_good_one_after_a_minute() -> None:
-    stage = Stage()
+def test_a_failed_evaluation_is_followed_by_a_good_one_after_a_minute(staged: Start) -> None:
+    stage = staged()
     stage.spend("4")
     stage.warehouse.down = True
     assert stage.watcher.tick() == []
@@ -498,16 +490,16 @@ def test_a_failed_evaluation_is_followed_by_a_good_one_after_a_minute() -> None:
     assert [alert.status for alert in stage.watcher.tick()] == ["open"]
 
 
-def test_an_hour_that_ends_in_silence_clears_its_alert() -> None:
-    stage = Stage()
+def test_an_hour_that_ends_in_silence_clears_its_alert(staged: Start) -> None:
+    stage = staged()
     stage.spend("4")
     assert len(stage.watcher.tick()) == 1
     stage.now = NOON + HOUR * 2
     assert [alert.status for alert in stage.watcher.tick()] == ["cleared"]
 
 
-def test_switched_off_it_is_silent() -> None:
-    stage = Stage(spike_enabled=False)
+def test_switched_off_it_is_silent(staged: Start) -> None:
+    stage = staged(spike_enabled=False)
     stage.spend("400")
     assert stage.at(HALF_PAST) == []
 
@@ -522,13 +514,13 @@ changes = st.lists(
 )
 
 
-@examples(40)
+@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(changes, min_size=1, max_size=4), st.randoms(use_true_random=False), st.booleans())
 def test_a_warm_watch_says_what_a_new_one_would_whatever_the_order_of_its_notices(
-    rounds: list[list[tuple[int, int, str]]], dice: Any, repeat: bool
+    staged: Start, rounds: list[list[tuple[int, int, str]]], dice: Any, repeat: bool
 ) -> None:
     """Between evaluations rows change at random, and their notices come shuffled, doubled and in pieces."""
-    stage = Stage(anomaly_enabled=True)
+    stage = staged(anomaly_enabled=True)
     for number, change in enumerate(rounds):
         now = HALF_PAST + HOUR / 2 * number
         notices = []
@@ -542,7 +534,8 @@ def test_a_warm_watch_says_what_a_new_one_would_whatever_the_order_of_its_notice
         warm, known = stage.watcher, list(stage.topic)
         stage.now = now
         said = stage.at(now)
-        stage.topic, stored = known, stage.warehouse.stored
-        stage.warehouse.stored = list(known)
+        stored = list(stage.topic)
+        stage.topic = list(known)
+        stage.warehouse.keep_only(known)
         assert stage.start().evaluate(now) == said
-        stage.watcher, stage.warehouse.stored = warm, stored
+        stage.watcher, stage.topic = warm, stored
