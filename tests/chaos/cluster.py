@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
@@ -22,6 +23,7 @@ from sinks.errors import WarehouseError
 from stream import topics
 from stream.settings import Settings
 from stream.store import EVENTS
+from tests.chaos.tail import Tail
 from tests.support.kafka import KafkaBroker
 from tests.support.warehouse import Endpoint, migrated
 
@@ -83,6 +85,7 @@ class Counts:
     joins: int = 0
     outages: int = 0
     broker_restarts: int = 0
+    expired_records: int = 0
 
 
 class Cluster:
@@ -124,6 +127,7 @@ class Cluster:
             started.result(START_MAX_S)
         topics.create(self.settings, partitions=self.partitions)
         migrated(self.address)
+        self._admin = AdminClient({"bootstrap.servers": self.broker.bootstrap_servers, "log_level": 0})
         self._offsets = Consumer(
             {
                 "bootstrap.servers": self.broker.bootstrap_servers,
@@ -237,19 +241,50 @@ class Cluster:
         except WarehouseError:
             return None
 
-    def lag(self) -> int | None:
-        """Records of usage.events whose offsets are not committed; None while the broker is away.
+    def lag(self, tail: Tail) -> int | None:
+        """Records of usage.events whose offsets are not committed; None while nobody knows.
 
-        Positions are asked before ends: what a committed record had forwarded stands before the end that is compared.
+        Committed offsets are asked before ends: what a committed record had forwarded stands before the end that is
+        compared. Only records count: a marker at the end of a transaction is none.
         """
-        topic = self.settings.topic(EVENTS)
-        partitions = [TopicPartition(topic, partition) for partition in range(self.partitions)]
         try:
-            committed = {each.partition: max(each.offset, 0) for each in self._offsets.committed(partitions, timeout=5)}
-            ends = {each.partition: self._offsets.get_watermark_offsets(each, timeout=5)[1] for each in partitions}
+            committed = self._committed()
+            marks = [self._offsets.get_watermark_offsets(each, timeout=5) for each in self._event_partitions()]
         except KafkaException:
             return None
-        return sum(ends[partition] - committed[partition] for partition in ends)
+        read = tail.positions()
+        if any(read[partition] < end for partition, (_, end) in enumerate(marks)):
+            return None
+        return sum(max(0, end - committed[partition]) for partition, end in tail.ends().items())
+
+    def expire(self, tail: Tail) -> int | None:
+        """Delete from the log what is committed and read along; returns how many offsets. None while the broker is
+        away."""
+        try:
+            committed, read = self._committed(), tail.positions()
+            upto = {number: min(committed[number], read[number]) for number in committed}
+            begins = {
+                each.partition: self._offsets.get_watermark_offsets(each, timeout=5)[0]
+                for each in self._event_partitions()
+            }
+            wanted = [
+                TopicPartition(each.topic, each.partition, upto[each.partition]) for each in self._event_partitions()
+            ]
+            for answer in self._admin.delete_records(
+                [each for each in wanted if each.offset > begins[each.partition]]
+            ).values():
+                answer.result(10)
+        except KafkaException:
+            return None
+        return sum(max(0, upto[number] - begins[number]) for number in upto)
+
+    def _committed(self) -> dict[int, int]:
+        found = self._offsets.committed(self._event_partitions(), timeout=5)
+        return {each.partition: max(each.offset, 0) for each in found}
+
+    def _event_partitions(self) -> list[TopicPartition]:
+        topic = self.settings.topic(EVENTS)
+        return [TopicPartition(topic, partition) for partition in range(self.partitions)]
 
     def log_lines(self, event: str) -> list[dict[str, Any]]:
         return [

@@ -69,6 +69,8 @@ def recount(path: Path) -> Recount:
             line = json.loads(text)
             result.lines += 1
             result.sent[line["kind"]] += 1
+            if line["kind"] == "aborted":
+                continue  # taken back before anybody could read it
             if line["kind"] in ("malformed", "conflict"):
                 result.refused[line["value"]] += 1
                 continue

@@ -2,6 +2,7 @@
 
     python -m tests.chaos.run                  200,000 events, 24 SIGKILLs, 3 outages, a broker restart: about 8 minutes
     python -m tests.chaos.run --short          the form inside `make test`
+    python -m tests.chaos.run --hour           1,000,000 events, 200 SIGKILLs, 12 outages: an hour
     python -m tests.chaos.run --seed 7 --json  the same timetable and traffic again; one object at the end
 
 Exit status 1 if anything is lost, counted twice or differs in any cell.
@@ -30,7 +31,8 @@ from stream.audit import audit, kafka_facts
 from stream.store import ALERTS, DEADLETTER, EVENTS
 from tests.chaos.cluster import Cluster, WorkerProcess, end_with_cleanup
 from tests.chaos.recount import recount
-from tests.chaos.storm import FULL, SHORT, Act, Form, Strike, timetable
+from tests.chaos.storm import FULL, HOUR, SHORT, Act, Form, Strike, timetable
+from tests.chaos.tail import Tail
 from tests.chaos.topic_dump import dump
 from tests.chaos.traffic import Publisher, now, plan
 from tests.chaos.verdict import Verdict, compare, compare_alerts, compare_dead_letter_topic
@@ -48,8 +50,10 @@ def run(form: Form, *, seed: int, tell: Tell) -> Verdict:
     tell(f"chaos, {form.name} form, seed {seed}: {form.events} events in {form.seconds:.0f} s; logs in {folder}")
     started = time.monotonic()
     with Cluster(folder, partitions=form.partitions, prefix=f"chaos-{secrets.token_hex(4)}.") as cluster:
-        storm = Storm(form, seed=seed, cluster=cluster, folder=folder, tell=tell)
-        lag = storm.blow()
+        events, log = cluster.settings.topic(EVENTS), folder / "log.jsonl"
+        with Tail(cluster.broker.bootstrap_servers, events, partitions=form.partitions, path=log) as tail:
+            storm = Storm(form, seed=seed, cluster=cluster, tail=tail, folder=folder, tell=tell)
+            lag = storm.blow()
         verdict = judge(storm, seed=seed, lag=lag)
     verdict.figures["seconds"] = round(time.monotonic() - started)
     if verdict.holds:
@@ -62,9 +66,10 @@ def run(form: Form, *, seed: int, tell: Tell) -> Verdict:
 class Storm:
     """Traffic and strikes at their times, until all that was published is stored."""
 
-    def __init__(self, form: Form, *, seed: int, cluster: Cluster, folder: Path, tell: Tell) -> None:
+    def __init__(self, form: Form, *, seed: int, cluster: Cluster, tail: Tail, folder: Path, tell: Tell) -> None:
         self.form = form
         self.cluster = cluster
+        self.tail = tail
         self._tell = tell
         self._dice = random.Random(seed)
         self._strikes = timetable(self._dice, form)
@@ -99,8 +104,8 @@ class Storm:
 
     def _drain(self, published: Future[None]) -> int | None:
         self._tell(f"the storm is over: {self.publisher.sent} sent; waiting until everything is stored")
-        self._until(lambda: self.cluster.lag() == 0, max_s=self.form.drain_max_s)
-        lag = self.cluster.lag()
+        self._until(lambda: self.cluster.lag(self.tail) == 0, max_s=self.form.drain_max_s)
+        lag = self.cluster.lag(self.tail)
         self.cluster.stop_workers()
         return lag
 
@@ -162,6 +167,12 @@ class Storm:
                 cluster.take_broker_away(rudely=strike.rudely)
                 counts.broker_restarts += 1
                 self._later(strike.lasts_s, cluster.bring_broker_back)
+            case Act.EXPIRE:
+                expired = cluster.expire(self.tail)
+                if expired is None:
+                    self._later(1.0, lambda: self._strike(strike))
+                    return
+                counts.expired_records += expired
 
     def _any_worker(self) -> WorkerProcess | None:
         staying = self.cluster.staying
@@ -187,18 +198,19 @@ def judge(storm: Storm, *, seed: int, lag: int | None) -> Verdict:
         "seed": seed,
         "sent": published.lines,
         "events": len(published.events),
-        **{f"sent_{kind}": published.sent[kind] for kind in ("repeat", "conflict", "malformed")},
+        **{f"sent_{kind}": published.sent[kind] for kind in ("repeat", "conflict", "malformed", "aborted")},
         "kills": counts.kills,
         "joins": counts.joins,
         "leaves": counts.leaves,
         "outages": counts.outages,
         "broker_restarts": counts.broker_restarts,
+        "expired_after_reading": counts.expired_records,
         "rebalances": len(cluster.log_lines("partitions taken over")),
         "redelivered": sum(line["records"] for line in cluster.log_lines("delivered again")),
         "stalls": len(cluster.log_lines("stalled")),
         "ended_unasked": [f"{each.name}, status {each.status}: {each.last_words}" for each in cluster.ended],
     }
-    compare(verdict, published, cluster.reader, dump(bootstrap, settings.topic(EVENTS)), partitions=cluster.partitions)
+    compare(verdict, published, cluster.reader, storm.tail.records(), partitions=cluster.partitions)
     compare_dead_letter_topic(verdict, published, dump(bootstrap, settings.topic(DEADLETTER)))
     compare_alerts(verdict, cluster.reader, dump(bootstrap, settings.topic(ALERTS)))
     _audit(verdict, cluster)
@@ -233,12 +245,13 @@ def report(verdict: Verdict) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="the form that runs inside `make test`")
+    parser.add_argument("--hour", action="store_true", help="the form that takes an hour")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of traffic and timetable")
     parser.add_argument("--events", type=int, help="instead of the form's number")
     parser.add_argument("--json", action="store_true", help="one object on standard output instead of lines")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, end_with_cleanup)
-    form = SHORT if given.short else FULL
+    form = SHORT if given.short else HOUR if given.hour else FULL
     if given.events:
         form = replace(form, events=given.events)
     verdict = run(form, seed=given.seed, tell=tell_on_stderr)

@@ -16,13 +16,15 @@ BROKER_AWAY_S: Final = (0.0, 3.0)  # beside the seconds that its own start takes
 
 
 class Act(Enum):
-    """Each has an end: the worker is replaced or leaves again, the warehouse or the broker is back."""
+    """Each has an end: the worker is replaced or leaves again, the warehouse or the broker is back. What has expired
+    stays away."""
 
     KILL = "worker killed"
     LEAVE = "worker leaves"
     JOIN = "worker joins"
     WAREHOUSE = "warehouse away"
     BROKER = "broker away"
+    EXPIRE = "what was read expires"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Form:
     drain_max_s: float
     broker_restarts: int = 1
     workers: int = 3
+    expiries: int = 2
 
 
 FULL: Final = Form(
@@ -62,6 +65,20 @@ FULL: Final = Form(
     outages=3,
     outage_s=(5.0, 20.0),
     drain_max_s=240,
+)
+HOUR: Final = Form(
+    "hour",
+    events=1_000_000,
+    seconds=3_000,
+    partitions=8,
+    kills=200,
+    leaves=20,
+    joins=20,
+    outages=12,
+    outage_s=(5.0, 30.0),
+    drain_max_s=400,
+    broker_restarts=4,
+    expiries=20,
 )
 SHORT: Final = Form(
     "short",
@@ -79,7 +96,8 @@ SHORT: Final = Form(
 
 def timetable(dice: random.Random, form: Form) -> list[Strike]:
     """Every strike of a storm, in order. Absences of warehouse and broker do not overlap; workers die at any moment."""
-    return sorted([*_absences(dice, form), *_small_strikes(dice, form)], key=lambda strike: strike.at_s)
+    strikes = [*_absences(dice, form), *_small_strikes(dice, form), *_expiries(dice, form)]
+    return sorted(strikes, key=lambda strike: strike.at_s)
 
 
 def _absences(dice: random.Random, form: Form) -> list[Strike]:
@@ -95,6 +113,10 @@ def _absences(dice: random.Random, form: Form) -> list[Strike]:
         )
         for number, act in enumerate(acts)
     ]
+
+
+def _expiries(dice: random.Random, form: Form) -> list[Strike]:
+    return [Strike(dice.uniform(0, form.seconds), Act.EXPIRE, 0.0) for _ in range(form.expiries)]
 
 
 def _small_strikes(dice: random.Random, form: Form) -> list[Strike]:

@@ -1,7 +1,8 @@
 """What is published: a plan made from a seed, and the thread that sends it and writes down what it sent.
 
 The plan is honest traffic with everything that goes wrong in real life: repeats adjacent and long after, late events,
-other spellings, wrong keys, another partitioner, conflicting and malformed messages.
+other spellings, wrong keys, another partitioner, transactions that commit or abort, conflicting and malformed
+messages.
 """
 
 from __future__ import annotations
@@ -14,26 +15,30 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from costream import UsageEvent, UsageProducer
 
-Kind = Literal["event", "repeat", "conflict", "malformed"]
-Route = Literal["client", "plain", "wrong_key", "no_key", "other_partitioner"]
+Kind = Literal["event", "repeat", "conflict", "malformed", "aborted"]
+Route = Literal["client", "plain", "wrong_key", "no_key", "other_partitioner", "transaction"]
 
 REPEATED: Final = 0.03
 CONFLICTING: Final = 0.002
 MALFORMED: Final = 0.002
+ABORTED: Final = 0.005
+TRANSACTION_LETTERS: Final = 25  # then it commits, or aborts: markers all over the log, and gaps of what was aborted
+TRANSACTION_MAX_S: Final = 120.0  # a broker's absence lies within it
 LATE: Final = 0.05
 HISTORY: Final = 0.15  # of the events, the first: spread over the past, so that the present hour is a spike
 HISTORY_HOURS: Final = 60
 DELIVERED_MAX_S: Final = 120.0  # for what a broker's absence has held up
 
 ROUTES: Final[tuple[tuple[Route, float], ...]] = (
-    ("client", 0.60),
+    ("client", 0.57),
     ("plain", 0.25),
+    ("transaction", 0.03),
     ("wrong_key", 0.07),
     ("no_key", 0.04),
     ("other_partitioner", 0.04),
@@ -84,6 +89,8 @@ def plan(dice: random.Random, *, start: datetime, events: int, seconds: float) -
             letters.append(_conflict(dice, event, until_s=seconds))
         if dice.random() < MALFORMED:
             letters.append(_malformed(dice, event, start=start))
+        if dice.random() < ABORTED:
+            letters.append(_aborted(dice, event))
     return sorted(letters, key=lambda letter: letter.at_s)
 
 
@@ -202,6 +209,17 @@ def _malformed(dice: random.Random, event: Letter, *, start: datetime) -> Letter
     return Letter(event.at_s, "malformed", "plain", request_id, value, None)
 
 
+def _aborted(dice: random.Random, event: Letter) -> Letter:
+    """An event of a transaction that is taken back: nobody may count it."""
+    fields = _fields(dice, "aborted-" + event.request_id, _moment(event))
+    return Letter(event.at_s, "aborted", "transaction", fields["request_id"], _spelled(dice, "plain", fields), None)
+
+
+def _moment(event: Letter) -> datetime:
+    assert event.fields is not None, "only an event has a time"
+    return cast("datetime", event.fields["occurred_at"])
+
+
 class Publisher:
     """Sends a plan at its pace. What it sends is written down first: whatever is in the file must be counted."""
 
@@ -217,6 +235,7 @@ class Publisher:
     def run(self) -> None:
         """Returns once Kafka has acknowledged every message; raises if one was given up."""
         plain, crc32 = self._producer("murmur2_random"), self._producer("consistent_random")
+        kept, taken_back = (self._transactions(fate) for fate in ("commit", "abort"))
         with (
             UsageProducer(
                 bootstrap_servers=self._bootstrap_servers, topic=self._topic, spool_dir=self._folder / "spool"
@@ -225,8 +244,13 @@ class Publisher:
         ):
             for letter in self._paced():
                 written.write(letter.line() + "\n")
-                self._send(letter, client, plain, crc32)
+                if letter.route == "transaction":
+                    (taken_back if letter.kind == "aborted" else kept).send(letter)
+                else:
+                    self._send(letter, client, plain, crc32)
                 self.sent += 1
+            kept.end()
+            taken_back.end()
             waiting = plain.flush(DELIVERED_MAX_S) + crc32.flush(DELIVERED_MAX_S)
             if waiting:
                 raise RuntimeError(f"{waiting} messages were not acknowledged within {DELIVERED_MAX_S} s of the last")
@@ -253,19 +277,78 @@ class Publisher:
                 _produce(plain, self._topic, None, letter.value)
             case "other_partitioner":
                 _produce(crc32, self._topic, key, letter.value)
+            case "transaction":
+                raise AssertionError("a transaction has a producer of its own")
 
-    def _producer(self, partitioner: str) -> Producer:
-        return Producer(
-            {
-                "bootstrap.servers": self._bootstrap_servers,
-                "partitioner": partitioner,
-                "enable.idempotence": True,  # no repeats but those of the plan
-                "message.timeout.ms": 0,  # none is given up while the broker is away
-                "reconnect.backoff.max.ms": 500,
-                "linger.ms": 10,
-                "log_level": 0,
-            }
+    def _producer(self, partitioner: str, **more: str | int) -> Producer:
+        settings: dict[str, str | int | bool] = {
+            "bootstrap.servers": self._bootstrap_servers,
+            "partitioner": partitioner,
+            "enable.idempotence": True,  # no repeats but those of the plan
+            "message.timeout.ms": 0,  # none is given up while the broker is away
+            "reconnect.backoff.max.ms": 500,
+            "linger.ms": 10,
+            "log_level": 0,
+        }
+        return Producer(settings | more)
+
+    def _transactions(self, fate: Literal["commit", "abort"]) -> Transactions:
+        limit_ms = int(TRANSACTION_MAX_S * 1000)
+        producer = self._producer(
+            "murmur2_random",
+            **{
+                "transactional.id": f"{self._topic}-{fate}",
+                "transaction.timeout.ms": limit_ms,
+                "message.timeout.ms": limit_ms,
+            },
         )
+        return Transactions(producer, topic=self._topic, fate=fate)
+
+
+class Transactions:
+    """One producer's transactions of a few letters each, all with the same end."""
+
+    def __init__(self, producer: Producer, *, topic: str, fate: Literal["commit", "abort"]) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._fate = fate
+        self._open: list[Letter] = []
+        producer.init_transactions(TRANSACTION_MAX_S)
+
+    def send(self, letter: Letter) -> None:
+        if not self._open:
+            self._producer.begin_transaction()
+        self._open.append(letter)
+        self._produce(letter)
+        if len(self._open) == TRANSACTION_LETTERS:
+            self.end()
+
+    def end(self) -> None:
+        """Commit or abort what is open. One that the broker's absence broke is begun again with the same letters."""
+        while self._open:
+            try:
+                if self._fate == "abort":
+                    self._producer.flush(TRANSACTION_MAX_S)  # in the log, and then taken back
+                    self._producer.abort_transaction(TRANSACTION_MAX_S)
+                else:
+                    self._producer.commit_transaction(TRANSACTION_MAX_S)
+            except KafkaException as error:
+                self._recover(error.args[0])
+            else:
+                self._open.clear()
+
+    def _recover(self, error: KafkaError) -> None:
+        if error.retriable():
+            return
+        if not error.txn_requires_abort():
+            raise RuntimeError(f"a transaction of the plan cannot go on: {error}")
+        self._producer.abort_transaction(TRANSACTION_MAX_S)
+        self._producer.begin_transaction()
+        for letter in self._open:
+            self._produce(letter)
+
+    def _produce(self, letter: Letter) -> None:
+        _produce(self._producer, self._topic, letter.request_id.encode(), letter.value)
 
 
 def _produce(producer: Producer, topic: str, key: bytes | None, value: bytes) -> None:
