@@ -62,7 +62,9 @@ def test_missing_rows_are_excused_up_to_the_calls_that_only_rollups_remember() -
     assert exact.partitions[0].beyond_retention == 100
     short = judged(ledger, rows, calls_expired=99)
     assert short.raw_rows.differing == 1
-    assert short.raw_rows.findings[0].numbers["beyond_retention"] == 99
+    (finding,) = short.raw_rows.findings
+    assert finding.rule == "every stored record is a row"
+    assert finding.numbers == {"stored": 100, "rows": 0, "removed": 0, "beyond_retention": 99}
     assert short.short == {("s", 0)}
 
 
@@ -91,7 +93,12 @@ def test_a_dead_letter_is_excused_only_where_its_arrival_may_lie_beyond_retentio
     old = [counted(0, young - timedelta(seconds=1), events=1), counted(1, NOW, events=1, dead_letters=1)]
     assert judged(ledger, old, calls_expired=1).dead_letters.holds
     lost = [counted(0, young, events=1), counted(1, NOW, events=1, dead_letters=1)]
-    assert judged(ledger, lost, calls_expired=1).dead_letters.differing == 1
+    (finding,) = judged(ledger, lost, calls_expired=1).dead_letters.findings
+    assert finding.rule == "every dead letter is a row"
+    too_many = [counted(1, NOW, events=1, dead_letters=2)]
+    (finding,) = judged(ledger[1:], too_many).dead_letters.findings
+    assert finding.rule == "every row is in the ledger as dead-lettered"
+    assert finding.numbers == {"dead_lettered": 1, "rows": 2}
 
 
 def test_a_row_whose_block_no_ledger_knows_is_a_finding() -> None:

@@ -211,6 +211,11 @@ def test_a_period_may_run_past_midnight() -> None:
     assert all(price_of_day.at(datetime(2026, 1, 1, hour, tzinfo=UTC)) is used for hour, used in moments.items())
 
 
+AWS = ("amazon", "amazon-bedrock", "aws_bedrock", "bedrock")
+AZURE = ("az.ai.inference", "azure.ai.openai", "azure-openai", "azure_openai")
+GOOGLE = ("gemini", "google_genai", "google_vertexai", "vertex_ai")
+
+
 @pytest.mark.parametrize(
     ("provider", "model", "same_as"),
     [
@@ -224,6 +229,13 @@ def test_a_period_may_run_past_midnight() -> None:
         ("moonshot_ai", "kimi-k2-0711-preview", "moonshotai"),
         ("x_ai", "grok-3", "x-ai"),
         ("OpenAI", "gpt-4o", "openai"),
+        *((name, "us.anthropic.claude-3-5-sonnet-20241022-v2:0", "aws") for name in AWS),
+        *((name, "gpt-4o", "azure") for name in AZURE),
+        *((name, "gemini-2.5-pro", "google") for name in GOOGLE),
+        *((name, "accounts/fireworks/models/deepseek-v3p2", "fireworks") for name in ("fireworks-ai", "fireworks_ai")),
+        ("mistralai", "mistral-large-latest", "mistral"),
+        *((name, "mistralai/Mixtral-8x7B-Instruct-v0.1", "together") for name in ("together-ai", "together_ai")),
+        ("xai", "grok-3", "x-ai"),
     ],
 )
 def test_the_names_of_the_conventions_mean_the_same_provider(
@@ -245,6 +257,11 @@ def test_a_model_may_be_written_with_its_provider_before_it(book: PriceBook, pro
 
 def test_another_providers_prefix_is_not_taken_off(book: PriceBook) -> None:
     assert isinstance(book.resolve("anthropic", "openai/gpt-4o-mini", DAY), NoPrice)
+
+
+@pytest.mark.parametrize("model", ["acme/gpt-4o-mini", "/gpt-4o-mini", "azure/gpt-4o-mini"])
+def test_a_prefix_that_is_not_the_provider_is_part_of_the_name(book: PriceBook, model: str) -> None:
+    assert book.resolve("openai", model, DAY) == NoPrice(f"no price known for model '{model}' of provider 'openai'")
 
 
 def test_a_fine_tuned_model_with_a_price_of_its_own_takes_it(book: PriceBook) -> None:

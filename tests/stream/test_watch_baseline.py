@@ -46,6 +46,11 @@ def test_too_short_a_history_has_no_baseline_and_the_minimum_is_enough() -> None
     assert spike_baseline(Series({}), NOON, RULES) is None
 
 
+def test_as_many_hours_are_needed_as_the_rule_that_looks_back_furthest() -> None:
+    assert Rules(history_hours_max=168).hours_needed == 168 * 5
+    assert Rules(history_hours_max=1_000).hours_needed == 1_000
+
+
 def test_the_hour_in_which_the_events_began_is_not_compared_with() -> None:
     """It is a part of an hour: a week later the whole one would look like many times the usual."""
     began = NOON - HOUR * 168

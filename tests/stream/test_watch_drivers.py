@@ -127,6 +127,13 @@ def test_where_one_side_has_no_tokens_the_mix_is_compared_by_call() -> None:
     assert reasons(Evidence(usual_hours=10, models=swapped))["model_mix"].text == mix.text
 
 
+def test_models_that_nobody_used_before_are_compared_with_nothing() -> None:
+    """A correction can leave costs of usual hours without a call."""
+    nobody = Change(part(10, 0, "5"), part(0, 0, "5"))
+    assert reasons(Evidence(usual_hours=10, models={"m": nobody})) == {}
+    assert reasons(Evidence(usual_hours=10, models={"m": nobody, "n": Change(usual=part(0, 0, "1"))})) == {}
+
+
 def test_figures_of_a_reason_are_rounded_to_six_digits() -> None:
     calls = reasons(one_model(part(100, 0, "1"), part(7, 0, "1"), hours=3))["calls"]
     assert calls.before == Decimal("2.333333")

@@ -76,6 +76,11 @@ def test_above_three_times_the_average_is_a_warning(cost: str) -> None:
     assert alert.current_value == Decimal(cost)
     assert (alert.expected_value, alert.threshold_value) == (Decimal(1), Decimal(3))
     assert (alert.window_start, alert.window_end) == (NOON, NOON + HOUR)
+    assert alert.metadata == {
+        "first_window": "2026-03-02T11:01:00+00:00",
+        "basis": "the average of the last 168 hours",
+        "currency": "USD",
+    }
 
 
 def test_an_average_that_no_decimal_can_hold_still_has_an_exact_threshold() -> None:
@@ -469,6 +474,32 @@ def test_an_anomaly_below_the_minimum_cost_is_silent() -> None:
     costs = steady("0.01", hours=168 * 4)
     assert found(costs | {NOON: "1.01"}, rules=ANOMALY, scope="feature=a") == []
     assert len(found(costs | {NOON: "1.010001"}, rules=ANOMALY, scope="feature=a")) == 1
+
+
+def test_an_hour_that_has_ended_and_doubles_by_late_events_is_updated() -> None:
+    scope, costs = "feature=a", weekly(4) | {NOON: "500"}
+    alert = opened(costs, rules=ANOMALY, scope=scope)
+    late = found(costs | {NOON: "5000"}, now=NOON + HOUR * 1.2, alerts=[alert], rules=ANOMALY, scope=scope)
+    assert [(each.revision, each.status, each.current_value) for each in late] == [(2, "updated", 5000)]
+
+
+def test_an_earlier_hour_that_grows_beside_the_one_shown_is_not_told_as_growth() -> None:
+    scope, one = "feature=a", NOON + HOUR
+    costs = weekly(4) | {NOON: "500", one: "600"}
+    said = found(costs, now=one + HOUR / 2, rules=ANOMALY, scope=scope)
+    assert states(said) == [(1, "open", 0), (2, "updated", 1)]
+    assert found(costs | {NOON: "50000"}, now=one + HOUR * 0.6, alerts=said, rules=ANOMALY, scope=scope) == []
+
+
+def test_the_hour_in_which_an_alert_cleared_may_open_the_next_one() -> None:
+    scope, one = "feature=a", NOON + HOUR
+    costs = weekly(4) | {NOON: "500"}
+    said = [opened(costs, rules=ANOMALY, scope=scope)]
+    said += found(costs | {one: "2"}, now=one + HOUR, alerts=said, rules=ANOMALY, scope=scope)
+    assert states(said) == [(1, "open", 0), (2, "cleared", 1)]
+    (again,) = found(costs | {one: "700"}, now=one + HOUR * 1.2, alerts=said, rules=ANOMALY, scope=scope)
+    assert (again.status, again.window_start, again.revision) == ("open", one, 1)
+    assert again.alert_id != said[0].alert_id
 
 
 def test_an_anomaly_clears_too() -> None:
