@@ -204,7 +204,7 @@ class _Batch:
 
     @classmethod
     def of(cls, events: pl.DataFrame) -> _Batch:
-        digests = events.select(_DIGEST).to_series().to_numpy().astype(np.uint32)
+        digests = events.select(DIGEST).to_series().to_numpy().astype(np.uint32)
         hours = events["occurred_at"].dt.epoch("ms").to_numpy() // 3_600_000
         sightings = Sightings(events["source_offset"].to_numpy(), digests, hours.astype(np.uint32))
         return cls(Keys.of(events["request_id"]), sightings, events["source_partition"].to_numpy())
@@ -219,7 +219,7 @@ class _Batch:
 
 # Each field has a seed of its own, so that two of them cannot change places unseen. A sum of hashes (it wraps, as it
 # should) takes a third of the time of the hash of a struct, which is written out row by row first.
-_DIGEST: Final = pl.sum_horizontal(pl.col(name).hash(seed=seed) for seed, name in enumerate(CONTENT))
+DIGEST: Final = pl.sum_horizontal(pl.col(name).hash(seed=seed) for seed, name in enumerate(CONTENT))
 
 
 def _unknown_to(table: IdTable, partition: int, batch: _Batch, rows: NDArray[np.int64]) -> list[int]:

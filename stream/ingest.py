@@ -117,7 +117,7 @@ class Ingest:
         refusals = decoded.refusals + _conflicts(found.conflicts, records)
         spent = _effects(counted, found.duplicates)
         return Flush(
-            events=_event_rows(counted),
+            events=event_rows(counted),
             hourly=self._hourly_rows(self._hourly.add(spent)),
             user_daily=self._user_rows(self._user_daily.add(spent.filter("counted"))),
             dead_letters=dead_letter_rows(refusals, source=self._source),
@@ -192,7 +192,7 @@ def _effects(counted: pl.DataFrame, duplicates: pl.DataFrame) -> pl.DataFrame:
 _PLACE: Final = {"occurred_at", "source_partition", "source_offset", *HOURLY.keys} - {"hour"}
 
 
-def _event_rows(counted: pl.DataFrame) -> pl.DataFrame:
+def event_rows(counted: pl.DataFrame) -> pl.DataFrame:
     return counted.with_columns(
         *(to_decimal(pl.col(pico)).alias(usd) for pico, usd in _MONEY.items()),
     ).drop("row", *_MONEY)
@@ -230,15 +230,13 @@ def _positions(refusals: Iterable[Refusal]) -> pl.DataFrame:
 
 
 def _conflicts(conflicts: pl.DataFrame, records: Sequence[Record]) -> list[Refusal]:
-    return [
-        Refusal(
-            records[row],
-            "conflict",
-            f"request_id: {request_id!r} was counted before with other content; the first one stays counted",
-            request_id,
-        )
-        for row, request_id in conflicts.select("row", "request_id").iter_rows()
-    ]
+    return [conflict(records[row], request_id) for row, request_id in conflicts.select("row", "request_id").iter_rows()]
+
+
+def conflict(record: Record, request_id: str) -> Refusal:
+    """The refusal of a record whose id is counted with other content."""
+    reason = f"request_id: {request_id!r} was counted before with other content; the first one stays counted"
+    return Refusal(record, "conflict", reason, request_id)
 
 
 # --- dead letters ----------------------------------------------------------------------------------------------------

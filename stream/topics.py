@@ -190,6 +190,16 @@ def partition_count(settings: Settings, topic: str) -> int:
     return present[topic]
 
 
+def retention(settings: Settings, topic: str) -> timedelta | None:
+    """How long the topic keeps a record; None if the broker does not tell, or keeps it for ever."""
+    config = _configs(_admin(settings), settings, [topic]).get(topic) or {}
+    kept_ms = int(config.get("retention.ms") or -1)
+    return timedelta(milliseconds=kept_ms) if 0 <= kept_ms < FOR_EVER_MS else None
+
+
+FOR_EVER_MS: Final = 100 * 365 * 86_400_000  # a century, and more than a timedelta need hold
+
+
 def _admin(settings: Settings) -> AdminClient:
     # What goes wrong is raised and said once; librdkafka's own lines on stderr would say it again and again.
     return AdminClient(kafka_config(settings) | {"log_level": "0"})

@@ -42,6 +42,7 @@ RECENT: Final = """
   AND (has({partitions:Array(Int64)}, toInt64(kafkaMurmurHash(request_id) % {partition_count:UInt32}))
     OR (source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))))"""
 
+OF_IDS: Final = "occurred_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND request_id IN {ids:Array(String)}"
 STORED: Final = "toStartOfHour(occurred_at) IN {hours:Array(UInt32)} AND request_id IN {ids:Array(String)}"
 
 HOURS_FILLED: Final = """
@@ -120,6 +121,16 @@ def stored_ids(reader: Reader, *, request_ids: Sequence[str], hours: Sequence[da
     return pl.concat(parts) if parts else _events(reader, "0")
 
 
+def events_of_ids(reader: Reader, *, request_ids: Sequence[str], since: datetime) -> pl.DataFrame:
+    """The stored events with one of ``request_ids`` that occurred since then, with the time of their arrival too."""
+    start = round(since.timestamp() * 1000)
+    columns = f"{EVENT_COLUMNS}, received_at"
+    parts = [
+        _events(reader, OF_IDS, columns=columns, ids=ids, since=start) for ids in _by_bytes(sorted(set(request_ids)))
+    ]
+    return pl.concat(parts) if parts else _events(reader, "0", columns=columns)
+
+
 def hourly_rows(reader: Reader, *, source: str, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:
     """The full-state rows of ``usage_hourly`` that these partitions of ``source`` wrote for ``hours``."""
     return _sums(reader, HOURLY, source, partitions, _whole_hours(hours))
@@ -159,9 +170,9 @@ def _blocks(reader: Reader, since: datetime) -> Iterator[tuple[int, int]]:
     yield start, END_OF_TIME
 
 
-def _events(reader: Reader, where: str, **parameters: Any) -> pl.DataFrame:
+def _events(reader: Reader, where: str, *, columns: str = EVENT_COLUMNS, **parameters: Any) -> pl.DataFrame:
     sql = (
-        f"SELECT {EVENT_COLUMNS} FROM usage_events FINAL WHERE {where} "  # noqa: S608 - both parts are constants above
+        f"SELECT {columns} FROM usage_events FINAL WHERE {where} "  # noqa: S608 - both parts are constants above
         "SETTINGS do_not_merge_across_partitions_select_final = 1"
     )
     return _as_integers(reader.frame(sql, **parameters), pl.Int64)

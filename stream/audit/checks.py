@@ -20,6 +20,7 @@ from stream.audit.kafka import KafkaFacts, with_kafka
 from stream.audit.ledger import Conservation, conservation
 from stream.audit.queries import HOURLY, USER_DAILY, RollupTable, Stored
 from stream.audit.report import FINDINGS_MAX, AuditReport, Check, Finding, Value
+from stream.audit.steps import next_steps
 
 RAW_KEPT: Final = timedelta(days=90)  # the TTL of usage_events
 SPAN_ROWS_MAX: Final = 5_000_000  # raw rows compared by one statement: about 1 GB and some seconds
@@ -89,7 +90,13 @@ def audit(
         _ids_check(reader, on, progress),
         _removals_check(reader),
     ]
-    return AuditReport(at=now, since=on.start, checks=tuple(checks), partitions=totals)
+    return AuditReport(
+        at=now,
+        since=on.start,
+        checks=tuple(checks),
+        partitions=totals,
+        next_steps=next_steps(checks, kept, kafka),
+    )
 
 
 def ledger_checks(reader: Reader, on: Ground, *, now: datetime) -> Conservation:

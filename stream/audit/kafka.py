@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -32,6 +33,7 @@ class KafkaFacts:
 
     source: str
     partitions: tuple[LogFacts, ...]
+    retention: timedelta | None = None  # how long a record is kept; None where the brokers do not tell
 
 
 def kafka_facts(settings: Settings) -> KafkaFacts:
@@ -45,7 +47,8 @@ def kafka_facts(settings: Settings) -> KafkaFacts:
     try:
         asked = [TopicPartition(topic, partition) for partition in range(count)]
         committed = consumer.committed(asked, timeout=ANSWER_SECONDS_MAX)
-        return KafkaFacts(source, tuple(_facts(consumer, place) for place in committed))
+        logs = tuple(_facts(consumer, place) for place in committed)
+        return KafkaFacts(source, logs, topics.retention(settings, topic))
     except KafkaException as error:
         raise topics.KafkaUnavailable(
             bootstrap_servers=settings.kafka_bootstrap_servers, reason=error.args[0].str()

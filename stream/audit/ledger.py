@@ -10,7 +10,7 @@ has applied cannot be judged, and are excused whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -18,7 +18,7 @@ from typing import Final
 
 import polars as pl
 
-from stream.audit.report import FINDINGS_MAX, Check, Finding, PartitionTotals
+from stream.audit.report import FINDINGS_MAX, Check, Finding, PartitionTotals, Value
 
 BLOCK_BITS: Final = 16
 OUTCOMES: Final = ("stored", "duplicates", "dead_lettered", "forwarded")
@@ -56,6 +56,29 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of offsets, whole blocks of it, with rows missing."""
+
+    source: str
+    partition: int
+    first: int
+    last: int
+    rows: int
+    letters: int
+    received_first: datetime | None  # of the rows that are left
+
+    def touches(self, after: Gap) -> bool:
+        same = (self.source, self.partition) == (after.source, after.partition)
+        return same and self.last >> BLOCK_BITS == (after.first >> BLOCK_BITS) - 1
+
+    def and_then(self, after: Gap) -> Gap:
+        rows, letters = self.rows + after.rows, self.letters + after.letters
+        arrived = [each for each in (self.received_first, after.received_first) if each is not None]
+        first = min(arrived) if len(arrived) == 2 else None
+        return Gap(self.source, self.partition, self.first, after.last, rows, letters, first)
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     """What the rollups of one partition remember of hours before the horizon."""
 
@@ -71,6 +94,7 @@ class Conservation:
     raw_rows: Check
     dead_letters: Check
     partitions: tuple[PartitionTotals, ...]
+    gaps: tuple[Gap, ...]  # every block with rows or letters missing
     short: frozenset[tuple[str, int]]  # partitions with raw rows missing: their rollups know more than can be rebuilt
 
 
@@ -85,9 +109,10 @@ def conservation(
     raw: list[Finding] = []
     dead: list[Finding] = []
     totals: list[PartitionTotals] = []
+    gaps: list[Gap] = []
     compared = 0
     for (source, partition), found in groupby(
-        _joined(ledger, blocks), key=lambda block: (block.source, block.partition)
+        joined(ledger, blocks), key=lambda block: (block.source, block.partition)
     ):
         of_partition = list(found)
         compared += len(of_partition)
@@ -95,13 +120,17 @@ def conservation(
         excused = _excused(of_partition, memory, forgets=forgets)
         records += [finding for block in of_partition for finding in _ledger_faults(block)]
         raw += _raw_faults(of_partition, excused)
-        dead += _dead_letter_faults(of_partition, old=forgets or memory.calls > 0, horizon=horizon)
+        letters = list(_dead_letter_faults(of_partition, old=forgets or memory.calls > 0, horizon=horizon))
+        dead += letters
+        due = {finding.where["offset_block"] for finding in letters}
+        gaps += _gaps(of_partition, excused, due)
         totals += _totals(source, partition, of_partition, excused)
     return Conservation(
         records=_check("records", "received = stored + duplicates + dead-lettered + forwarded", compared, records),
         raw_rows=_check("raw rows", "rows in usage_events and removed_events = stored", compared, raw),
         dead_letters=_check("dead letters", "rows in dead_letters = dead-lettered", compared, dead),
         partitions=tuple(totals),
+        gaps=tuple(gaps),
         short=frozenset((str(finding.where["source"]), _partition(finding)) for finding in raw),
     )
 
@@ -116,7 +145,7 @@ def _check(name: str, question: str, compared: int, findings: Sequence[Finding])
     return Check(name, question, compared, len(findings), tuple(findings[:FINDINGS_MAX]))
 
 
-def _joined(ledger: pl.DataFrame, blocks: pl.DataFrame) -> Iterator[Block]:
+def joined(ledger: pl.DataFrame, blocks: pl.DataFrame) -> Iterator[Block]:
     """Every block that the ledger or a row knows, in the order of the log."""
     both = ledger.join(blocks, on=PLACE, how="full", coalesce=True).sort(PLACE)
     for row in both.iter_rows(named=True):
@@ -185,6 +214,16 @@ def _excused(blocks: Sequence[Block], memory: Expired, *, forgets: bool) -> dict
         excused[block.number] = min(left, block.missing)
         left -= excused[block.number]
     return excused
+
+
+def _gaps(blocks: Iterable[Block], excused: dict[int, int], letters_due: Collection[Value]) -> Iterator[Gap]:
+    """What can be looked for in Kafka."""
+    for block in blocks:
+        rows = max(0, block.missing - excused.get(block.number, 0))
+        letters = max(0, block.dead_letters_missing) if block.number in letters_due else 0
+        if block.ledger is not None and (rows or letters):
+            first, last = block.ledger["offset_first"], block.ledger["offset_last"]
+            yield Gap(block.source, block.partition, first, last, rows, letters, block.received_first)
 
 
 def _before_memory(entry: dict[str, int], memory: Expired) -> bool:

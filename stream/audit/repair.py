@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -46,6 +46,16 @@ ROUNDS_MAX: Final = 1_000  # two million repeats, or ten million cells, are no a
 
 
 @dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """Differing cells of one partition of one rollup: raw rows of the partition are missing."""
+
+    table: str
+    source: str
+    partition: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Repairs:
     """What was done. ``left`` are differing cells of partitions whose raw rows are missing: their rollups know more
     than the raw rows, so rebuilding would lose usage."""
@@ -53,6 +63,7 @@ class Repairs:
     removed: int
     corrected: int
     left: int
+    left_in: tuple[LeftAlone, ...] = field(default=(), compare=False)
 
 
 def repair(
@@ -72,7 +83,7 @@ def repair(
     removed = _remove_repeats(reader, writer, remover, on, now=now, progress=progress)
     removed += _finish_removals(reader, remover)
     short = ledger_checks(reader, on, now=now).short
-    corrected = left = 0
+    corrected, left = 0, list[LeftAlone]()
     for spec in (HOURLY, USER_DAILY):
         for _ in range(ROUNDS_MAX):
             cells = pl.concat(differing_cells(reader, spec, on, pause=pause, progress=progress))
@@ -81,8 +92,8 @@ def repair(
             corrected += mended.height
             if cells.height < CELLS_MAX or mended.is_empty():
                 break
-        left += cells.height - mended.height
-    return Repairs(removed, corrected, left)
+        left += _left(spec, cells.filter(_of_partitions(short)))
+    return Repairs(removed, corrected, sum(each.rows for each in left), tuple(left))
 
 
 # --- ids counted twice -----------------------------------------------------------------------------------------------
@@ -153,6 +164,11 @@ def _of_partitions(short: frozenset[tuple[str, int]]) -> pl.Expr:
         pl.lit(False),  # no partition is short of rows
         *((pl.col("source") == source) & (pl.col("source_partition") == partition) for source, partition in short),
     )
+
+
+def _left(spec: RollupTable, cells: pl.DataFrame) -> list[LeftAlone]:
+    by_partition = cells.group_by("source", "source_partition").len().sort("source", "source_partition")
+    return [LeftAlone(spec.table, *row) for row in by_partition.iter_rows()]
 
 
 def corrections(spec: RollupTable, cells: pl.DataFrame, taken_out: pl.DataFrame, *, now: datetime) -> pl.DataFrame:

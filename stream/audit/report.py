@@ -61,6 +61,15 @@ class PartitionTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class NextStep:
+    """What to do about a check that does not hold; ``command`` is empty where no command helps."""
+
+    check: str
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AuditReport:
     """The answer. Raw rows and rollups were compared for whole days from ``since`` on."""
 
@@ -68,6 +77,7 @@ class AuditReport:
     since: date
     checks: tuple[Check, ...]
     partitions: tuple[PartitionTotals, ...]
+    next_steps: tuple[NextStep, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -94,6 +104,9 @@ class AuditReport:
                 for check in self.checks
             ],
             "partitions": [_fields(totals) for totals in self.partitions],
+            "next_steps": [
+                {"check": step.check, "text": step.text, "command": step.command or None} for step in self.next_steps
+            ],
         }
 
     def to_json(self) -> str:

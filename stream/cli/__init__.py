@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "query": "query:query",
     "clickhouse": "clickhouse:clickhouse",
     "audit": "audit:audit",
+    "reread": "reread:reread",
     "config": "config:config",
 }
 GROUPS: Final = {

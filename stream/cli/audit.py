@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from stream.cli import common
 
 if TYPE_CHECKING:
-    from stream.audit import AuditReport, Check, KafkaFacts, Repairs
+    from stream.audit import AuditReport, Check, KafkaFacts, PartitionTotals, Repairs
     from stream.settings import Settings
 
 SHOWN_MAX: Final = 5  # differing places of a check on the screen; --json has a hundred
@@ -48,9 +46,9 @@ def audit(
     start = since.replace(tzinfo=UTC) if since and since.tzinfo is None else since
     reader = Reader(address)
     repairs = None
-    with common.explained(), _progress() as progress:
+    with common.explained(), common.progress("audit") as progress:
         if repair:
-            repairs = _repair(settings, start, progress)
+            repairs = repaired(settings, start, progress)
         facts = _facts(settings) if with_kafka else None
         report = auditing.audit(reader, kafka=facts, since=start, retention=settings.retention, progress=progress)
     reader.close()
@@ -61,7 +59,7 @@ def audit(
     raise typer.Exit(0 if report.holds else common.EXIT_FAILED)
 
 
-def _repair(settings: Settings, since: datetime | None, progress: Callable[[str, int, int], None]) -> Repairs:
+def repaired(settings: Settings, since: datetime | None, progress: Callable[[str, int, int], None]) -> Repairs:
     from sinks.clickhouse.reader import Reader
     from sinks.clickhouse.remover import Remover
     from sinks.clickhouse.writer import Writer
@@ -88,24 +86,25 @@ def _facts(settings: Settings) -> KafkaFacts | None:
         return None
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """On standard error, and only where somebody watches."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=common.errors, transient=True, disable=not common.errors.is_terminal) as bar:
-        task = bar.add_task("audit", total=None)
-
-        def show(doing: str, done: int, steps: int) -> None:
-            bar.update(task, description=doing, completed=done, total=steps)
-
-        yield show
+def repairs_told(repairs: Repairs | None) -> dict[str, object] | None:
+    """As JSON has it."""
+    if repairs is None:
+        return None
+    return {
+        "removed": repairs.removed,
+        "corrected": repairs.corrected,
+        "left": repairs.left,
+        "left_in": [
+            {"table": each.table, "source": each.source, "partition": each.partition, "rows": each.rows}
+            for each in repairs.left_in
+        ],
+    }
 
 
 def _json(report: AuditReport, repairs: Repairs | None) -> str:
     import json
 
-    done = {"removed": repairs.removed, "corrected": repairs.corrected, "left": repairs.left} if repairs else None
-    return json.dumps(report.to_dict() | {"repairs": done})
+    return json.dumps(report.to_dict() | {"repairs": repairs_told(repairs)})
 
 
 # --- on the screen ---------------------------------------------------------------------------------------------------
@@ -113,60 +112,78 @@ def _json(report: AuditReport, repairs: Repairs | None) -> str:
 
 def _print(report: AuditReport, repairs: Repairs | None) -> None:
     if repairs:
-        common.console.print(
-            f"repaired: {repairs.removed} repeated events removed, {repairs.corrected} rollup rows corrected, "
-            f"{repairs.left} left (their raw rows are missing)"
-        )
-    common.console.print(_checks(report))
+        say_repairs(repairs)
+    common.console.print(_checks(report), width=min(common.console.width, common.COLUMNS_MAX))
     for check in report.checks:
         _print_findings(check)
-    common.console.print(_partitions(report))
-    verdict = Text("the audit holds", "bold green") if report.holds else Text("THE AUDIT DOES NOT HOLD", "bold red")
-    common.console.print(verdict, Text(f"rollups and ids compared from {report.since} on", "dim"))
+    for totals in report.partitions:
+        _print_partition(totals)
+    say_steps(report)
+    common.say(f"rollups and ids compared from {report.since} on", style="dim")
+
+
+def say_repairs(repairs: Repairs) -> None:
+    """What was done, and why the rest was not."""
+    common.say(f"repaired: {repairs.removed:,} repeated events removed, {repairs.corrected:,} rollup rows corrected")
+    if not repairs.left:
+        return
+    common.say(
+        f"left: {repairs.left:,} rollup rows. Raw rows of their partitions are missing, so they know more than could "
+        "be rebuilt; bring the raw rows back first"
+    )
+    for each in repairs.left_in:
+        common.say(f"{each.rows:,} of {each.table}, partition {each.partition} of {each.source}", indent=2)
+
+
+def say_steps(report: AuditReport) -> None:
+    """What to do, and then the verdict: the last lines are what is read."""
+    if report.next_steps:
+        common.say("next steps", style="bold")
+    for number, step in enumerate(report.next_steps, start=1):
+        common.say(f"{number}. {step.check}: {step.text}")
+        if step.command:
+            common.say_command(step.command, indent=3)
+    if report.holds:
+        common.say("the audit holds", style="bold green")
+    else:
+        common.say("THE AUDIT DOES NOT HOLD", style="bold red")
 
 
 def _checks(report: AuditReport) -> Table:
-    table = Table("check", "what must hold", "compared", "differing", box=None)
+    table = Table("check", Column("compared", justify="right"), Column("differing", justify="right"), box=None)
     for check in report.checks:
         differing = Text("0", "green") if check.holds else Text(f"{check.differing:,}", "bold red")
-        table.add_row(check.name, check.question, f"{check.compared:,}", differing)
+        table.add_row(check.name, f"{check.compared:,}", differing)
     return table
 
 
 def _print_findings(check: Check) -> None:
-    """Names in the cells are anybody's text: they are printed, never read as markup."""
-    from stream.alerts import plain as harmless
     from stream.audit.report import plain
 
+    if not check.holds:
+        common.say(f"{check.name}: what must hold: {check.question}")
     for finding in check.findings[:SHOWN_MAX]:
         where = ", ".join(f"{name}={plain(value)}" for name, value in finding.where.items() if value != "")
         numbers = ", ".join(f"{name}={plain(value)}" for name, value in finding.numbers.items())
-        common.console.print(Text(f"  {check.name}: {harmless(where)}\n    {finding.rule}: {harmless(numbers)}"))
+        common.say(where, indent=2)
+        common.say(f"{finding.rule}: {numbers}", indent=4)
     if check.differing > SHOWN_MAX:
-        common.console.print(Text(f"  {check.name}: and {check.differing - SHOWN_MAX:,} more; --json lists 100", "dim"))
+        common.say(f"and {check.differing - SHOWN_MAX:,} more; --json lists 100", indent=2, style="dim")
 
 
-PARTITION_COLUMNS: Final = {
-    "received": "received",
-    "stored": "stored",
-    "duplicates": "duplicates",
-    "dead_lettered": "dead letters",
-    "forwarded": "forwarded",
-    "offsets_without_record": "gaps",
-    "in_flight": "in flight",
-    "beyond_retention": "expired",
-    "lag": "lag",
-}
-
-
-def _partitions(report: AuditReport) -> Table:
-    table = Table("source", "partition", "offsets", *PARTITION_COLUMNS.values(), box=None)
-    for each in report.partitions:
-        numbers = (getattr(each, name) for name in PARTITION_COLUMNS)
-        table.add_row(
-            Text(each.source),
-            str(each.partition),
-            f"{each.offset_first:,}-{each.offset_last:,}",
-            *("?" if number is None else f"{number:,}" for number in numbers),
-        )
-    return table
+def _print_partition(each: PartitionTotals) -> None:
+    """Conservation as a sum, and what stands beside it."""
+    lag = "" if each.lag is None else f", lag {each.lag:,}"
+    common.say(f"partition {each.partition} of {each.source}: offsets {each.offset_first:,}-{each.offset_last:,}{lag}")
+    common.say(
+        f"received {each.received:,} = stored {each.stored:,} + duplicates {each.duplicates:,} + dead letters "
+        f"{each.dead_lettered:,} + forwarded {each.forwarded:,}",
+        indent=2,
+    )
+    beside = {
+        "offsets without a record": each.offsets_without_record,
+        "rows in flight": each.in_flight,
+        "rows expired": each.beyond_retention,
+    }
+    if told := ", ".join(f"{name} {number:,}" for name, number in beside.items() if number):
+        common.say(told, indent=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, NoReturn
@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.text import Text
 
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.errors import WarehouseError
@@ -20,6 +21,8 @@ from stream.settings import Settings
 
 EXIT_USAGE: Final = 2  # the command or the configuration is wrong: nothing was done
 EXIT_FAILED: Final = 1  # it was right, and did not work or did not hold
+
+COLUMNS_MAX: Final = 80  # what a person is told fits the usual terminal, however wide a name in it is
 
 console = Console()  # colour only on a terminal, as rich does by itself
 errors = Console(stderr=True)
@@ -72,6 +75,45 @@ def explained() -> Iterator[None]:
         fail(str(error))
     except KeyboardInterrupt:
         fail("interrupted", status=130)
+
+
+def say(text: str, *, indent: int = 0, style: str = "") -> None:
+    """A sentence on standard output, wrapped. Names in it are anybody's: what steers a terminal is spelled out."""
+    from stream.alerts import plain
+
+    width = min(console.width, COLUMNS_MAX) - indent
+    for line in Text(plain(text), style).wrap(console, width, overflow="fold"):
+        line.rstrip()
+        console.print(Text(" " * indent) + line, soft_wrap=True)
+
+
+def say_command(command: str, *, indent: int = 2) -> None:
+    """A command to copy: what does not fit a line goes on behind a backslash, before an option."""
+    first, *options = command.split(" --")
+    lines, room = [first], min(console.width, COLUMNS_MAX) - indent - len(" \\")
+    for option in options:
+        if len(lines[-1]) + len(f" --{option}") <= room:
+            lines[-1] += f" --{option}"
+        else:
+            lines.append(f"  --{option}")
+    for number, line in enumerate(lines):
+        more = " \\" if number + 1 < len(lines) else ""
+        console.print(Text(" " * indent + line + more, "bold"), soft_wrap=True)
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[Callable[[str, int, int], None]]:
+    """On standard error, and only where somebody watches."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(doing, total=None)
+
+        def show(what: str, done: int, steps: int) -> None:
+            bar.update(task, description=what, completed=done, total=steps)
+
+        yield show
 
 
 def on_terminal() -> bool:

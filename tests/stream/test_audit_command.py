@@ -108,7 +108,7 @@ def test_an_audit_that_holds_ends_with_status_0(installation: Installation) -> N
 def test_the_audit_as_json_is_one_object_with_what_kafka_says(installation: Installation) -> None:
     told = json.loads(installation.run(audits, "--json", "--repair").stdout)
     assert told["holds"] is True
-    assert told["repairs"] == {"removed": 0, "corrected": 0, "left": 0}
+    assert told["repairs"] == {"removed": 0, "corrected": 0, "left": 0, "left_in": []}
     assert [(each["received"], each["log_end"], each["lag"]) for each in told["partitions"]] == [(3, 3, 0)]
 
 

@@ -1,0 +1,215 @@
+"""What the audit says to do next: something for whatever does not hold, in words, in 80 columns, and as data."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from stream.audit import AuditReport, Check, Finding, KafkaFacts, PartitionTotals, Repairs
+from stream.audit.kafka import LogFacts
+from stream.audit.ledger import Conservation, Gap, conservation
+from stream.audit.repair import LeftAlone
+from stream.audit.report import NextStep
+from stream.audit.steps import next_steps, short_of
+from stream.cli import audit as audit_command
+from stream.cli import common
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+SOURCE = "topic-1"
+BLOCK = 65_536
+
+
+def gap(block: int = 0, *, partition: int = 3, source: str = SOURCE, rows: int = 7, letters: int = 0) -> Gap:
+    first = block * BLOCK
+    return Gap(source, partition, first, first + BLOCK - 1, rows, letters, NOW - timedelta(days=2))
+
+
+def kept(*gaps: Gap) -> Conservation:
+    holds = [Check(name, "?", 0) for name in ("records", "raw rows", "dead letters")]
+    short = frozenset((gap.source, gap.partition) for gap in gaps if gap.rows)
+    return Conservation(*holds, partitions=(), gaps=gaps, short=short)
+
+
+def broken(name: str, **numbers: Any) -> Check:
+    finding = Finding({"source": SOURCE, "source_partition": 3}, "a rule", numbers)
+    return Check(name, "what must hold", compared=9, differing=1, findings=(finding,))
+
+
+def facts(*, begin: int = 0, retention: timedelta | None = timedelta(days=14)) -> KafkaFacts:
+    return KafkaFacts(SOURCE, (LogFacts(3, begin, 10**9, None),), retention)
+
+
+def only(steps: tuple[NextStep, ...]) -> NextStep:
+    (step,) = steps
+    return step
+
+
+def test_missing_rows_are_read_again_by_their_offsets_while_kafka_has_them() -> None:
+    step = only(next_steps([broken("raw rows")], kept(gap(0), gap(1)), facts()))
+    assert step.command == "costream reread --topic-partition usage.events:3 --from 0 --to 131071"
+    assert "14 raw rows are missing: partition 3, offsets 0-131071." in step.text
+    assert "until 2026-12-05" in step.text
+
+
+def test_where_kafka_was_not_asked_no_day_is_promised() -> None:
+    step = only(next_steps([broken("raw rows")], kept(gap()), None))
+    assert "while Kafka has them;" in step.text
+    assert step.command.startswith("costream reread")
+
+
+def test_rows_of_several_stretches_are_read_again_by_one_command() -> None:
+    step = only(next_steps([broken("dead letters")], kept(gap(0, letters=1), gap(5, letters=2)), facts()))
+    assert step.command == "costream reread --missing"
+    assert step.text.startswith("3 dead letters are missing")
+
+
+@pytest.mark.parametrize("gone", [(gap(0), facts(begin=BLOCK)), (gap(0, source="an older topic"), facts())])
+def test_what_kafka_has_no_more_comes_from_a_backup_and_no_command_is_promised(gone: tuple[Gap, KafkaFacts]) -> None:
+    missing, kafka = gone
+    step = only(next_steps([broken("raw rows")], kept(missing), kafka))
+    assert "backup" in step.text
+    assert step.command == ""
+
+
+def test_rows_that_the_ledger_does_not_know_are_told_from_rows_that_are_missing() -> None:
+    step = only(next_steps([broken("raw rows")], kept(), facts()))
+    assert "that the ledger does not know" in step.text
+
+
+def test_a_repair_comes_after_the_raw_rows_are_back() -> None:
+    steps = next_steps([broken("usage_hourly"), broken("raw rows")], kept(gap()), facts())
+    assert [step.check for step in steps] == ["raw rows", "usage_hourly"]
+    assert "left alone until the raw rows are back" in steps[1].text
+    assert steps[1].command == "costream audit --repair"
+
+
+def test_a_rollup_of_a_partition_that_is_whole_is_rebuilt_at_once() -> None:
+    step = only(next_steps([broken("usage_user_daily")], kept(gap(partition=4)), facts()))
+    assert "left alone" not in step.text
+
+
+def test_committed_offsets_that_nobody_stored_are_told_from_records_that_expired() -> None:
+    assert only(next_steps([broken("kafka", committed=9)], kept(), facts())).command == "costream reread --rewind"
+    assert "no command brings them back" in only(next_steps([broken("kafka", log_begin=9)], kept(), facts())).text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("records", "raw rows", "dead letters", "kafka", "vanished", "usage_hourly", "usage_hourly_units"),
+        *("usage_user_daily", "ids", "removals", "a check that comes later"),
+    ],
+)
+def test_no_check_that_fails_is_without_a_next_step(name: str) -> None:
+    steps = next_steps([broken(name), Check("ids", "?", 1)], kept(), None)
+    assert {step.check for step in steps} == {name}
+    assert all(step.text.endswith(".") and step.command for step in steps)
+
+
+def test_neighbouring_blocks_are_one_stretch_and_others_are_not() -> None:
+    stretches = short_of(kept(gap(0), gap(1), gap(3), gap(4, partition=4)))
+    assert [(each.partition, each.first, each.rows) for each in stretches] == [
+        (3, 0, 14),
+        (3, 3 * BLOCK, 7),
+        (4, 4 * BLOCK, 7),
+    ]
+
+
+def test_of_a_stretch_the_day_is_only_known_if_every_block_has_a_row_left() -> None:
+    empty = Gap(SOURCE, 3, BLOCK, 2 * BLOCK - 1, 7, 0, None)
+    assert short_of(kept(gap(0), empty))[0].received_first is None
+
+
+def test_only_blocks_whose_letters_are_missed_are_read_again() -> None:
+    """Dead letters expire; what has is no gap."""
+    ledger = {"source": SOURCE, "source_partition": 3, "offset_block": 0, "offset_first": 0, "offset_last": 9}
+    outcomes = {"received": 10, "stored": 9, "duplicates": 0, "dead_lettered": 1, "forwarded": 0}
+    counted = {"events": 8, "events_expiring": 0, "removed": 0, "dead_letters": 0, "in_flight": 0}
+    place = {"source": SOURCE, "source_partition": 3, "offset_block": 0}
+    blocks = pl.DataFrame([place | counted | {"received_first": NOW - timedelta(days=95)}])
+    old_calls = {
+        "source": SOURCE,
+        "source_partition": 3,
+        "calls": 1,
+        "applied": 0,
+        "hour_first": NOW - timedelta(days=99),
+    }
+    found = conservation(
+        pl.DataFrame([ledger | outcomes]),
+        blocks,
+        pl.DataFrame([old_calls]),
+        now=NOW,
+        horizon=NOW - timedelta(days=88),
+    )
+    assert found.gaps == ()
+    young = blocks.with_columns(received_first=pl.lit(NOW))
+    nothing_old = pl.DataFrame(schema=pl.DataFrame([old_calls]).schema)
+    found = conservation(
+        pl.DataFrame([ledger | outcomes]), young, nothing_old, now=NOW, horizon=NOW - timedelta(days=88)
+    )
+    assert [(each.rows, each.letters) for each in found.gaps] == [(1, 1)]
+
+
+# --- on the screen ---------------------------------------------------------------------------------------------------
+
+WIDE = 10**15
+
+
+def wide_report() -> AuditReport:
+    """Names and numbers as wide as they get, in letters of two columns too."""
+    name = "請求" * 60 + "\x1b[31m" + "x" * 200
+    findings = tuple(
+        Finding(
+            {"model": name, "source": name, "source_partition": 65_535},
+            f"a rule about {name}",
+            {"cost_usd_raw": "9" * 38, "quantities_raw": str({name: "9" * 38})},
+        )
+        for _ in range(9)
+    )
+    checks = tuple(Check(each, f"{name} = {name}", WIDE, WIDE, findings) for each in ("raw rows", "usage_hourly_units"))
+    totals = PartitionTotals(
+        name, 65_535, WIDE, 2 * WIDE, *[WIDE] * 8, committed=WIDE, log_begin=1, log_end=WIDE, lag=WIDE
+    )
+    steps = (
+        NextStep(
+            "raw rows", name, f"costream reread --topic-partition usage.events:65535 --from {WIDE} --to {2 * WIDE}"
+        ),
+    )
+    return AuditReport(NOW, date(2026, 11, 1), checks, (totals,), steps)
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_every_line_fits_80_columns_however_wide_the_data(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    printed = io.StringIO()
+    monkeypatch.setattr(common, "console", Console(file=printed, width=columns))
+    repairs = Repairs(WIDE, WIDE, WIDE, (LeftAlone("usage_hourly_units", "s" * 300, 65_535, WIDE),))
+    audit_command._print(wide_report(), repairs)
+    lines = printed.getvalue().splitlines()
+    assert [line for line in lines if cell_len(line) > 80] == []
+    assert "\x1b" not in printed.getvalue()
+    command = "".join(line.strip().removesuffix("\\") for line in lines if line.strip().startswith(("costream", "--")))
+    assert command.startswith(f"costream reread --topic-partition usage.events:65535 --from {WIDE}")
+    assert f"--to {2 * WIDE}" in command
+
+
+def test_a_report_as_json_has_the_steps_with_their_commands() -> None:
+    told = json.loads(wide_report().to_json())
+    assert told["next_steps"][0]["check"] == "raw rows"
+    assert told["next_steps"][0]["command"].startswith("costream reread")
+    assert NextStep("raw rows", "from a backup").command == ""
+
+
+def test_a_repair_says_what_it_left_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.StringIO()
+    monkeypatch.setattr(common, "console", Console(file=printed, width=80))
+    audit_command.say_repairs(Repairs(0, 2, 18, (LeftAlone("usage_hourly", SOURCE, 3, 18),)))
+    told = " ".join(printed.getvalue().split())
+    assert "left: 18 rollup rows. Raw rows of their partitions are missing" in told
+    assert "18 of usage_hourly, partition 3 of topic-1" in told
