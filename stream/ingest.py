@@ -113,7 +113,7 @@ class Ingest:
         """
         records = decoded.records
         found = self.seen.sort_out(decoded.frame)
-        counted = price(pl.concat([found.new, found.replayed]), self._book)
+        counted = pl.concat([price(found.new, self._book), self._priced_once(found.replayed)])
         refusals = decoded.refusals + _conflicts(found.conflicts, records)
         spent = _effects(counted, found.duplicates)
         return Flush(
@@ -129,6 +129,26 @@ class Ingest:
             replayed=found.replayed.height,
             unpriced=_unpriced(counted),
         )
+
+    def _priced_once(self, replayed: pl.DataFrame) -> pl.DataFrame:
+        """Records delivered again, with what was worked out of them when they were stored.
+
+        The build that stored them may have known other prices, and its rollups may be stored already. So what it said
+        stays. Only an event whose row is not stored, since the flush was torn, is priced now.
+        """
+        priced = price(replayed, self._book)
+        if replayed.is_empty():
+            return priced
+        spans = replayed.group_by("source_partition").agg(
+            first=pl.col("source_offset").min(), last=pl.col("source_offset").max()
+        )
+        stored = state.derived(
+            self._reader,
+            source=self._source,
+            offsets={partition: (first, last) for partition, first, last in spans.iter_rows()},
+            hours=replayed["occurred_at"].dt.truncate("1h").unique().to_list(),
+        )
+        return as_stored(priced, stored)
 
     def _rollups(self) -> tuple[Rollup, Rollup, Rollup]:
         return self._hourly, self._user_daily, self._ledger
@@ -176,6 +196,18 @@ class Ingest:
 
     def _stored_blocks(self, partitions: Sequence[int], blocks: Sequence[int]) -> pl.DataFrame:
         return _applied(state.ledger_rows(self._reader, source=self._source, partitions=partitions, blocks=blocks))
+
+
+def as_stored(priced: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """``priced`` with the columns ``state.DERIVED`` of ``stored`` where it has the row, matched by their place."""
+    place = ["source_partition", "source_offset"]
+    kept = stored.select(*place, **{f"stored_{name}": name for name in state.DERIVED}, is_stored=pl.lit(True))
+    found = priced.join(kept, on=place, how="left", maintain_order="left")
+    chosen = [
+        pl.when(pl.col("is_stored")).then(pl.col(f"stored_{name}")).otherwise(pl.col(name)).alias(name)
+        for name in state.DERIVED
+    ]
+    return found.with_columns(chosen).select(priced.columns)
 
 
 def _applied(rows: pl.DataFrame) -> pl.DataFrame:

@@ -9,7 +9,7 @@ Types are those of the stream's own frames: text String, counts Int64 (null wher
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, TypeVar
 
@@ -44,6 +44,18 @@ RECENT: Final = """
 
 OF_IDS: Final = "occurred_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND request_id IN {ids:Array(String)}"
 STORED: Final = "toStartOfHour(occurred_at) IN {hours:Array(UInt32)} AND request_id IN {ids:Array(String)}"
+
+# What was worked out of an event when it was stored first. It stays when the record is delivered again, whatever the
+# present build would make of it: sums have been made of it.
+DERIVED: Final = ("cost_pico", "cost_status", "cost_reason", "price_version", "price_rev")
+STORED_DERIVED: Final = """
+  SELECT toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
+    cost_usd AS cost_pico, cost_status, cost_reason, price_version, toInt64(price_rev) AS price_rev
+  FROM usage_events FINAL
+  WHERE toStartOfHour(occurred_at) IN {hours:Array(UInt32)} AND source = {source:String}
+    AND arrayExists(r -> source_partition = r.1 AND source_offset BETWEEN r.2 AND r.3,
+      {ranges:Array(Tuple(UInt16, UInt64, UInt64))})
+  SETTINGS do_not_merge_across_partitions_select_final = 1"""
 
 HOURS_FILLED: Final = """
   SELECT toInt64(toUnixTimestamp(toStartOfHour(occurred_at))) * 1000 AS hour, toInt64(count()) AS rows
@@ -129,6 +141,21 @@ def events_of_ids(reader: Reader, *, request_ids: Sequence[str], since: datetime
         _events(reader, OF_IDS, columns=columns, ids=ids, since=start) for ids in _by_bytes(sorted(set(request_ids)))
     ]
     return pl.concat(parts) if parts else _events(reader, "0", columns=columns)
+
+
+def derived(
+    reader: Reader, *, source: str, offsets: Mapping[int, tuple[int, int]], hours: Sequence[datetime]
+) -> pl.DataFrame:
+    """What is stored as DERIVED of the events of ``source`` in the whole ``hours``, by partition and offset.
+
+    ``offsets`` has the first and the last offset wanted of each partition. What lies between comes along: a stretch
+    that is delivered again has no holes worth a longer question.
+    """
+    ranges = [(partition, first, last) for partition, (first, last) in offsets.items()]
+    parts = [
+        reader.frame(STORED_DERIVED, source=source, ranges=ranges, hours=some) for some in _chunks(_whole_hours(hours))
+    ]
+    return _as_integers(pl.concat(parts), pl.Int64)
 
 
 def hourly_rows(reader: Reader, *, source: str, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:

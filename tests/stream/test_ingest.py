@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseUnavailable
 from stream.ingest import Flush, dead_letter_message
+from stream.pricing import Bracket, Linear, NoPrice, PriceBook, Resolution
 from stream.store import hourly_messages, user_messages
 from tests.support.ingest import TABLES, Warehouse, cut, flush_of, home_of, id_at_home_in, ingest_of, run, total
 from tests.support.properties import examples
@@ -101,6 +103,98 @@ def renamed(cells: Any, source: str, into: str) -> Any:
     if isinstance(cells, bytes):
         return cells.replace(source.encode(), into.encode())
     return cells.replace(source, into) if isinstance(cells, str) else cells
+
+
+# --- builds with other prices take over from one another --------------------------------------------------------------
+
+
+class Table:
+    """A price table with one rate, in 1e-12 USD a token, for the models that it knows."""
+
+    changes = ()
+
+    def __init__(self, version: str, models: Collection[str], *, rate: int) -> None:
+        self.version, self._models = version, models
+        self._price = Linear(f"{version}@base", (Bracket.of(-1, {"input_tokens": rate, "output_tokens": rate}),))
+
+    def resolve(self, provider: str, model: str, on: date) -> Resolution:
+        return self._price if model in self._models else NoPrice(f"{self.version} does not know {model}")
+
+    def lookup(self, effective: str, provider: str, model: str) -> Linear | NoPrice:
+        return self._price
+
+
+BUILDS = (
+    PriceBook([Table("first", ["gpt-4o-mini"], rate=150)]),
+    PriceBook([Table("second", ["gpt-4o-mini", "nobody-knows"], rate=400)]),
+    PriceBook([Table("third", [], rate=0)]),
+)
+
+
+@examples(
+    15,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+@given(drawn=LOGS, data=st.data())
+def test_builds_with_other_prices_that_are_killed_in_a_flush_leave_every_sum_equal_to_its_rows(
+    warehouse: Warehouse, drawn: list[Any], data: st.DataObject
+) -> None:
+    """And what a row once said of its price, it says for good."""
+    source = next(FRESH)
+    log = log_of([as_value(one, source) for one in drawn])
+    said: dict[int, Any] = {}
+    stored = 0  # the offset that Kafka would be told
+    for last in (False, False, True):
+        ingest = ingest_of(warehouse, source, book=data.draw(st.sampled_from(BUILDS), label="build"))
+        start = data.draw(st.integers(0, stored), label="taken up at")
+        end = len(log) if last else data.draw(st.integers(start, len(log)), label="killed at")
+        flushes = [flush_of(ingest, some) for some in cut(log[start:end], data.draw(st.integers(1, 9), label="batch"))]
+        for flush in flushes if last else flushes[:-1]:
+            warehouse.store(flush)
+        if flushes and not last:
+            tear(warehouse, flushes[-1], data)
+            stored = max(stored, end - flushes[-1].received)
+        now = prices_of(warehouse, source)
+        assert said.items() <= now.items()
+        said = now
+    assert summed(warehouse, "usage_hourly", source) == summed(warehouse, "usage_events", source)
+    assert summed(warehouse, "usage_user_daily", source) == summed(warehouse, "usage_events", source)
+
+
+def tear(warehouse: Warehouse, flush: Flush, data: st.DataObject) -> None:
+    """Leave a flush at any line of its writing: also in the middle of the raw rows, which take several parts."""
+    tables = data.draw(st.sampled_from(TORN[: len(TABLES) + 1]), label="tables that the last flush reached")
+    if not tables and flush.events.height:
+        some = data.draw(st.sets(st.integers(0, flush.events.height - 1)), label="raw rows that it reached")
+        warehouse.writer.insert("usage_events", flush.events[sorted(some)])
+    warehouse.store(flush, tables)
+
+
+def prices_of(warehouse: Warehouse, source: str) -> dict[int, Any]:
+    names = ("cost_usd", "cost_status", "cost_reason", "price_version", "price_rev")
+    rows = warehouse.rows("usage_events", source)
+    return {row["source_offset"]: tuple(row[name] for name in names) for row in rows}
+
+
+def summed(warehouse: Warehouse, table: str, source: str) -> tuple[Any, ...]:
+    """Cost, calls, and calls without a price."""
+    rows = warehouse.rows(table, source)
+    if table == "usage_events":
+        unpriced = sum(row["cost_status"] == "unpriced" for row in rows)
+        return sum(row["cost_usd"] or 0 for row in rows), len(rows), unpriced
+    return tuple(sum(row[name] for row in rows) for name in ("cost_usd", "calls", "unpriced_calls"))
+
+
+def test_what_is_stored_of_other_places_changes_no_price(warehouse: Warehouse, source: str) -> None:
+    log = log_of([wire(f"{source}-{number}") for number in range(4)])
+    first, second, _ = BUILDS
+    whole = flush_of(ingest_of(warehouse, source, book=first), log)
+    warehouse.writer.insert("usage_events", whole.events[[0, 3]])
+    run(warehouse, ingest_of(warehouse, f"{source}-elsewhere", book=first), log_of([wire(f"{source}-x")] * 2, first=1))
+    run(warehouse, ingest_of(warehouse, source, book=second), log)
+    versions = {offset: said[3] for offset, said in prices_of(warehouse, source).items()}
+    assert versions == {0: "first@base", 1: "second@base", 2: "second@base", 3: "first@base"}
 
 
 def test_an_id_repeated_inside_the_replayed_stretch_stays_one_call_and_its_repeats(

@@ -57,9 +57,10 @@ def ingest_of(
     count: int = 1,
     since: datetime = SINCE,
     ids_max: int = 1_000_000,
+    book: PriceBook = BOOK,
 ) -> Ingest:
     """A worker's state as after a start: read back from ClickHouse."""
-    ingest = Ingest(reader=warehouse.reader, book=BOOK, limits=LIMITS, ids_max=ids_max)
+    ingest = Ingest(reader=warehouse.reader, book=book, limits=LIMITS, ids_max=ids_max)
     ingest.assign(partitions, partition_count=count, source=source, since=since)
     return ingest
 
