@@ -166,6 +166,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
     assert len(keys(read_topic(embedded_bootstrap, topic))) == 600
 
 
+@pytest.mark.slow
 def test_forks_in_the_middle_of_the_work_leave_no_child_hanging(
     host: StartHost, embedded_bootstrap: str, topic: str, read_topic: ReadTopic
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
+from tests.support.warehouse import Embedded, Server, one_way_and_the_other
 
 TABLES = [
     "usage_events",
@@ -21,11 +22,10 @@ TABLES = [
 ]
 
 
-@pytest.fixture(scope="session", params=["embedded", "http"])
+@pytest.fixture(scope="session", params=one_way_and_the_other)
 def one_database(request: pytest.FixtureRequest) -> ClickHouseAddress:
-    name = "clickhouse_embedded" if request.param == "embedded" else "clickhouse_endpoint"
-    fresh: ClickHouseAddress = request.getfixturevalue(name).fresh()
-    return fresh
+    warehouse: Embedded | Server = request.getfixturevalue(request.param)
+    return warehouse.fresh()
 
 
 @pytest.fixture

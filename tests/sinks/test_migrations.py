@@ -14,17 +14,16 @@ from sinks.clickhouse.connect import ClickHouseAddress, create_database, open_cl
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import DataWouldBeLost, WarehouseRefused
-from tests.support.warehouse import drop_database
+from tests.support.warehouse import drop_database, one_way_and_the_other
 from tests.support.warehouse_rows import PICO, events, hourly, this_hour
 
 VERSIONS = [1, 2]
 
 
-@pytest.fixture(params=["embedded", "http"])
+@pytest.fixture(params=one_way_and_the_other)
 def empty(request: pytest.FixtureRequest) -> Iterator[ClickHouseAddress]:
     """A database that does not exist yet."""
-    name = "clickhouse_embedded" if request.param == "embedded" else "clickhouse_endpoint"
-    address: ClickHouseAddress = request.getfixturevalue(name).unmade()
+    address: ClickHouseAddress = request.getfixturevalue(request.param).unmade()
     yield address
     drop_database(address)
 

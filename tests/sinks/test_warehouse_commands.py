@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.writer import Writer
 from stream.cli import clickhouse, migrate, query
-from tests.support.warehouse import Endpoint, drop_database
+from tests.support.warehouse import Server, drop_database
 from tests.support.warehouse_rows import events, hourly
 
 app = typer.Typer()
@@ -34,7 +34,7 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def configured(clickhouse_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> ClickHouseAddress:
+def configured(clickhouse_endpoint: Server, monkeypatch: pytest.MonkeyPatch) -> ClickHouseAddress:
     """The commands' settings name a database that does not exist yet."""
     address = clickhouse_endpoint.unmade()
     monkeypatch.setenv("COSTREAM_CLICKHOUSE_URL", address.url)

@@ -23,10 +23,17 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import MONEY, Writer, to_decimal, to_map
 from sinks.errors import RowCountMismatch, WarehouseRefused, WarehouseUnavailable
 from tests.support.properties import examples
-from tests.support.warehouse import free_port
+from tests.support.warehouse import Embedded, Server, both_ways, free_port
 from tests.support.warehouse_rows import PICO, events, hourly, this_hour, user_daily
 
 INT64_MAX = 2**63 - 1
+
+
+@pytest.fixture(scope="session", params=both_ways)
+def one_database(request: pytest.FixtureRequest) -> ClickHouseAddress:
+    """What the two ways to the engine could do differently is asked of both each time."""
+    warehouse: Embedded | Server = request.getfixturevalue(request.param)
+    return warehouse.fresh()
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from stream.cli.deadletter import app as deadletter
 from stream.decode import Refusal
 from stream.ingest import dead_letter_rows
 from stream.settings import Settings
-from tests.support.warehouse import Endpoint, drop_database
+from tests.support.warehouse import Server, drop_database
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 GOOD = json.dumps({"request_id": "r-1", "occurred_at": NOW.isoformat(), "provider": "openai", "model": "m"}).encode()
@@ -45,7 +45,7 @@ class Log:
 class Installation:
     """A warehouse and a broker, in which one partition of two has had three records: two refused, one a duplicate."""
 
-    def __init__(self, endpoint: Endpoint, broker: EmbeddedBroker) -> None:
+    def __init__(self, endpoint: Server, broker: EmbeddedBroker) -> None:
         self.address = endpoint.fresh()
         self.settings = Settings(kafka_bootstrap_servers=broker.bootstrap_servers)
         # It outlives the broker by a moment, and would say so.
@@ -80,7 +80,7 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def installation(clickhouse_endpoint: Endpoint) -> Iterator[Installation]:
+def installation(clickhouse_endpoint: Server) -> Iterator[Installation]:
     with EmbeddedBroker({"usage.events": 2}) as broker:
         found = Installation(clickhouse_endpoint, broker)
         yield found

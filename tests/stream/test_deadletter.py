@@ -18,7 +18,7 @@ from stream import deadletter
 from stream.deadletter import BadCorrection, DeadLetter, Refused, Replay
 from stream.decode import AgeLimits, Refusal
 from stream.ingest import Message, dead_letter_rows
-from tests.support.warehouse import Embedded, Endpoint, drop_database
+from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LIMITS = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90))
@@ -37,10 +37,10 @@ class Log:
     headers: list[tuple[str, bytes]] = field(default_factory=lambda: [("trace", b"\x00\xff"), ("trace", b"2")])
 
 
-@pytest.fixture(scope="module", params=["clickhouse_embedded", "clickhouse_endpoint"])
+@pytest.fixture(scope="module", params=one_way_and_the_other)
 def address(request: pytest.FixtureRequest) -> Iterator[ClickHouseAddress]:
     """450 letters in two kinds: more than two pages."""
-    warehouse: Embedded | Endpoint = request.getfixturevalue(request.param)
+    warehouse: Embedded | Server = request.getfixturevalue(request.param)
     address = warehouse.fresh()
     writer = Writer(address)
     refusals = [

@@ -60,6 +60,7 @@ def test_a_span_without_history_for_the_spike_is_refused() -> None:
         demo.plan(span=timedelta(hours=25), now=NOW, run="a")
 
 
+@pytest.mark.slow
 def test_the_demo_holds_and_its_totals_are_those_of_a_recount(tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -18,17 +18,17 @@ from stream.settings import Settings
 from stream.watch import Watcher
 from stream.watch.queries import dear_features, feature_hours, latest_alerts, system_hours, system_minutes
 from stream.watch.series import HOUR, MINUTE, NOTHING, Spend
-from tests.support.warehouse import Embedded, Endpoint, drop_database
+from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
 
 NOON = datetime(2099, 3, 2, 12, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops
 HALF_PAST = NOON + HOUR / 2
 NASTY = 'eve\'); DROP TABLE alerts; --\\ {x:String} "東京" %s'
 
 
-@pytest.fixture(params=["clickhouse_embedded", "clickhouse_endpoint"])
+@pytest.fixture(params=one_way_and_the_other)
 def address(request: pytest.FixtureRequest) -> Iterator[ClickHouseAddress]:
     """In this process and over HTTP: bound parameters travel differently."""
-    warehouse: Embedded | Endpoint = request.getfixturevalue(request.param)
+    warehouse: Embedded | Server = request.getfixturevalue(request.param)
     address = warehouse.fresh()
     yield address
     drop_database(address)

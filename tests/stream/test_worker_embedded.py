@@ -22,7 +22,7 @@ from stream.telemetry import Telemetry
 from tests.support.forwarder import Forwarder
 from tests.support.hostile import SENDABLE
 from tests.support.records import rfc3339, wire
-from tests.support.warehouse import Endpoint
+from tests.support.warehouse import Endpoint, Server
 from tests.support.worker import TOPICS, Totals, WorkerProcess, group_offsets, producer_of, read_topic
 
 EVENTS = "usage.events"
@@ -37,7 +37,7 @@ def broker() -> Iterator[EmbeddedBroker]:
 
 
 @pytest.fixture
-def address(clickhouse_endpoint: Endpoint) -> ClickHouseAddress:
+def address(clickhouse_endpoint: Server) -> ClickHouseAddress:
     return clickhouse_endpoint.fresh()
 
 
@@ -204,6 +204,7 @@ def test_an_error_nobody_expected_ends_the_process_and_nothing_was_acknowledged(
         assert worker.stop() == EXIT_OK
 
 
+@pytest.mark.slow
 def test_nothing_is_forgotten_while_a_batch_is_on_its_way(
     broker: EmbeddedBroker, address: ClickHouseAddress, totals: Totals
 ) -> None:
@@ -280,6 +281,7 @@ def test_an_outage_of_the_warehouse_is_waited_out_and_said_once(broker: Embedded
         totals.close()
 
 
+@pytest.mark.slow
 def test_a_worker_told_to_stop_in_an_outage_ends_and_acknowledges_nothing(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
@@ -294,6 +296,7 @@ def test_a_worker_told_to_stop_in_an_outage_ends_and_acknowledges_nothing(
         assert max(group_offsets(broker.bootstrap_servers, "costream", EVENTS, PARTITIONS)) <= 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_finds_no_kafka_says_so_once_and_goes_on_when_it_comes(
     broker: EmbeddedBroker, address: ClickHouseAddress, totals: Totals
 ) -> None:
@@ -311,6 +314,7 @@ def test_a_worker_that_finds_no_kafka_says_so_once_and_goes_on_when_it_comes(
                 assert worker.stop() == EXIT_OK
 
 
+@pytest.mark.slow
 def test_a_worker_that_waits_for_kafka_can_be_stopped(address: ClickHouseAddress) -> None:
     with WorkerProcess("127.0.0.1:1", address) as worker:
         worker.until(lambda: worker.log("stalled"), "it waits")

@@ -18,7 +18,7 @@ from stream.settings import Settings
 from tests.support.hostile import TEN_MB
 from tests.support.kafka import create_topics, delete_topics
 from tests.support.records import rfc3339, wire
-from tests.support.warehouse import Endpoint
+from tests.support.warehouse import Server
 from tests.support.worker import Totals, WorkerProcess, group_offsets, producer_of, read_topic
 
 pytestmark = pytest.mark.kafka
@@ -67,7 +67,7 @@ class Site:
 
 
 @pytest.fixture
-def site(kafka_bootstrap: str, kafka_prefix: str, clickhouse_endpoint: Endpoint) -> Iterator[Site]:
+def site(kafka_bootstrap: str, kafka_prefix: str, clickhouse_endpoint: Server) -> Iterator[Site]:
     site = Site(kafka_bootstrap, kafka_prefix, clickhouse_endpoint.fresh())
     yield site
     site.totals.close()
@@ -156,6 +156,7 @@ def stored_by(worker: WorkerProcess) -> float:
     return 0.0
 
 
+@pytest.mark.slow
 def test_batches_of_every_compression_are_read(site: Site) -> None:
     site.create()
     for compression in ("zstd", "snappy", "gzip", "lz4", "none"):

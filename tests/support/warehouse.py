@@ -184,6 +184,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+# The two ways to the same engine, as parameters of a fixture: names of those below. What an answer holds is the same
+# on both, so most cases are asked over HTTP in `make test-all` only; the contract is asked of both each time.
+both_ways = ["clickhouse_embedded", "clickhouse_endpoint"]
+one_way_and_the_other = ["clickhouse_embedded", pytest.param("clickhouse_endpoint", marks=pytest.mark.slow)]
+
 # COSTREAM_TEST_CLICKHOUSE=http://[user:password@]host:port is a server that stands where the endpoint would.
 
 
