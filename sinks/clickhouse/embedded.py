@@ -20,7 +20,11 @@ NOWHERE: Final = "system"  # where a request without a database starts; in `defa
 
 _NAME: Final = r"(?:\w+|`(?:[^`\\]|\\.)+`|\"(?:[^\"\\]|\\.)+\")"
 _INTO: Final = rf"INSERT\s+INTO\s+(?:TABLE\s+)?{_NAME}(?:\.{_NAME})?\s*(?:\([^()]*\)\s*)?"
-INSERT_WITH_DATA: Final = re.compile(rf"\A\s*({_INTO})FORMAT\s+(\w+)[ \t]*;?(?:\r?\n|\s|\Z)".encode(), re.IGNORECASE)
+_SETTING: Final = r"\w+\s*=\s*(?:'[^'\\]*'|[\w.]+)\s*"
+_SETTINGS: Final = rf"(?:SETTINGS\s+({_SETTING}(?:,\s*{_SETTING})*))?"
+INSERT_WITH_DATA: Final = re.compile(
+    rf"\A\s*({_INTO}){_SETTINGS}(?:FORMAT\s+(\w+)[ \t]*;?(?:\r?\n|\s|\Z)|(VALUES)(?=[\s(]|\Z))".encode(), re.IGNORECASE
+)
 HAS_RESULT: Final = re.compile(r"(SELECT|WITH|FROM|VALUES|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|CHECK)\b|\(", re.IGNORECASE)
 LAST_FORMAT: Final = re.compile(r"\bFORMAT (\w+)(?: SETTINGS [^']*)?\Z")
 
@@ -59,22 +63,32 @@ class Engine:
         self._sessions: OrderedDict[str, tuple[Any, threading.Lock]] = OrderedDict()
         self._lock = threading.Lock()
         self.timezone = self._value("SELECT timezone()")
-        names = self._value("SELECT arrayStringConcat(groupArray(lower(name)), ' ') FROM system.table_functions")
-        self._table_functions = frozenset(names.split())
+        self._vocabulary = read_vocabulary(self._names)
         self._canonical = lru_cache(maxsize=1_024)(self._spell)
 
     def run(self, request: Request) -> Answer:
-        """Judge the statement, then run it. Raises ``guard.Refused``, or RuntimeError with ClickHouse's own message."""
-        head = INSERT_WITH_DATA.match(request.statement)
-        text = (head[0] if head else request.statement).decode(errors="surrogateescape")
-        canonical = self._canonical(text)
-        guard.check(canonical, table_functions=self._table_functions)
-        guard.check_settings(request.settings)
+        """Judge the statement, then run it. Raises ``guard.Refused``, or RuntimeError with ClickHouse's own message.
+
+        All of it is judged but the rows of an INSERT, and those are only ever read as rows, never as statements.
+        """
+        for name in request.settings:
+            guard.check_setting(name)
+        if head := INSERT_WITH_DATA.match(request.statement):
+            self._judge(head[0], request)
+            rows = request.statement[head.end() :] + request.data
+            with self._handle(request) as handle:
+                return _insert(handle, head, rows)
+        whole = request.statement + (b"\n" + request.data if request.data else b"")
+        canonical = self._judge(whole, request)
+        if guard.rows_follow(canonical):
+            raise guard.Refused("an INSERT with rows is written INSERT INTO table (columns) FORMAT name, or VALUES")
         with self._handle(request) as handle:
-            if head and not request.read_only:
-                rows = request.statement[head.end() :] + request.data
-                return _insert(handle, head[1].decode(), head[2].decode(), rows)
-            return _query(handle, request, canonical)
+            return _query(handle, request, whole, canonical)
+
+    def _judge(self, statement: bytes, request: Request) -> str:
+        canonical = self._canonical(statement.decode(errors="surrogateescape"))
+        guard.check(canonical, self._vocabulary, reading=request.read_only)
+        return canonical
 
     def close(self) -> None:
         with self._lock:
@@ -91,6 +105,9 @@ class Engine:
 
     def _value(self, sql: str) -> str:
         return bytes(self._keeper.query(sql, "TabSeparatedRaw").bytes()).decode().strip()
+
+    def _names(self, sql: str) -> frozenset[str]:
+        return guard.names(self._value(sql))
 
     def _spell(self, text: str) -> str:
         """One statement in the engine's own spelling; a syntax error or a second statement raises here."""
@@ -130,18 +147,35 @@ class Engine:
             yield handle
 
 
+def read_vocabulary(names: Callable[[str], frozenset[str]]) -> guard.Vocabulary:
+    """``names`` gives the words that a query answers with."""
+    told = names(
+        "SELECT concat(lower(name), '/', lower(alias_to), '/', replaceAll(categories, ' ', '-')) FROM system.functions"
+    )
+    functions = [line.split("/") for line in told]
+    refused = {name for name, _, category in functions if category in guard.CATEGORIES_REFUSED}
+    return guard.Vocabulary(
+        table_functions=names("SELECT lower(name) FROM system.table_functions"),
+        functions_refused=frozenset(name for name, alias_to, _ in functions if refused & {name, alias_to}),
+        # A text could name a disk. The other types are numbers, switches and words of the engine.
+        table_settings=names("SELECT name FROM system.merge_tree_settings WHERE type != 'String'"),
+    )
+
+
 @contextmanager
 def _configured(handle: Any, request: Request) -> Iterator[None]:
     """The request's database and settings, taken back afterwards: a session's handle serves many requests.
 
-    ``readonly`` is set last, since nothing can be set after it, and to 1: level 2 lets any setting through.
+    ``readonly`` is set last. Its level 2 lets settings through, and says so to clients, which send none otherwise;
+    which ones, the guard has judged.
     """
     handle.query(f"USE {quoted(request.database or NOWHERE)}")
     try:
-        for name, value in request.settings.items():
+        settings = guard.within_bounds(request.settings) if request.read_only else request.settings
+        for name, value in settings.items():
             handle.query(f"SET {quoted(name)} = {_literal(value)}")
         if request.read_only:
-            handle.query("SET readonly = 1")
+            handle.query("SET readonly = 2")
         yield
     finally:
         if request.session_id and not request.read_only:
@@ -149,27 +183,30 @@ def _configured(handle: Any, request: Request) -> Iterator[None]:
                 handle.query(f"SET {quoted(name)} = DEFAULT")
 
 
-def _insert(handle: Any, head: str, data_format: str, rows: bytes) -> Answer:
-    if not rows:
+# Values are plain here: an expression among them would be judged by nobody.
+_PLAIN_VALUES: Final = {
+    "input_format_values_interpret_expressions": "0",
+    "input_format_values_deduce_templates_of_expressions": "0",
+}
+
+
+def _insert(handle: Any, head: re.Match[bytes], rows: bytes) -> Answer:
+    into, chosen, data_format = (head[group].decode() if head[group] else "" for group in (1, 2, 3))
+    if head[4]:  # VALUES, which may end like a statement
+        data_format, rows = "Values", rows.rstrip().removesuffix(b";")
+    if not rows.strip():
         return Answer(b"", "", {"written_rows": "0", "written_bytes": "0"})
+    settings = _PLAIN_VALUES | dict(re.findall(r"(\w+)\s*=\s*('[^']*'|[\w.]+)", chosen))
     with handover() as given:
         given.file.write(rows)
-        written = insert(handle, head, given, data_format=data_format, settings={})
+        written = insert(handle, into, given, data_format=data_format, settings=settings)
     return Answer(b"", "", {"written_rows": str(written.rows), "written_bytes": str(written.size_bytes)})
 
 
-def _query(handle: Any, request: Request, canonical: str) -> Answer:
-    inserts = canonical.startswith("INSERT")
-    if inserts and not request.read_only:
-        # The rows of VALUES are not part of the judged text, so they must be plain values, not expressions.
-        handle.query("SET input_format_values_interpret_expressions = 0")
-    sql = request.statement + (b"\n" + request.data if request.data else b"")
-    try:
-        result = handle.query(sql.decode(errors="surrogateescape"), request.format, params=dict(request.parameters))
-    finally:
-        if inserts and not request.read_only:
-            handle.query("SET input_format_values_interpret_expressions = DEFAULT")
-    if inserts:
+def _query(handle: Any, request: Request, statement: bytes, canonical: str) -> Answer:
+    sql = statement.decode(errors="surrogateescape")
+    result = handle.query(sql, request.format, params=dict(request.parameters))
+    if canonical.startswith("INSERT"):
         written = {"written_rows": str(result.rows_written()), "written_bytes": str(result.bytes_written())}
         return Answer(b"", "", written)
     named = LAST_FORMAT.search(canonical)

@@ -26,6 +26,7 @@ import lz4.frame
 import structlog
 import zstandard
 from aiohttp import BodyPartReader, web
+from aiohttp.typedefs import Handler
 
 from sinks.clickhouse.embedded import Answer, Engine, Request
 from sinks.clickhouse.guard import Refused, names
@@ -34,7 +35,8 @@ from sinks.errors import EndpointNotStarted, code_of
 log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX: Final = 512 * 1024 * 1024  # a batch of 60,000 events is about 30 MB; this bounds a mistake or a bomb
-THREADS: Final = 4  # queries at once; the engine uses threads of its own in each
+WRITE_THREADS: Final = 4  # statements at once; the engine uses threads of its own in each
+READ_THREADS: Final = 3  # questions at once, beside the writers: who only reads never keeps a write waiting
 STOP_SECONDS_MAX: Final = 3  # what a running query gets to finish after SIGTERM, and its thread after that
 COMPRESS_BYTES_MIN: Final = 1_024  # below this, compressing costs more than it saves
 
@@ -99,14 +101,14 @@ def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower() == "localhost"
 
 
 async def _serve(folder: str, host: str, port: int, tokens: Tokens, on_ready: Callable[[str], None]) -> None:
     engine = Engine(folder)
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
+    pools = Pools()
     runner = web.AppRunner(
-        _app(engine, pool, tokens),
+        _app(engine, pools, tokens),
         auto_decompress=False,  # bodies are bounded and decoded here; aiohttp knows no lz4
         access_log=None,  # queries carry data and passwords
         shutdown_timeout=STOP_SECONDS_MAX,
@@ -121,7 +123,7 @@ async def _serve(folder: str, host: str, port: int, tokens: Tokens, on_ready: Ca
         await stop.wait()
     finally:
         await runner.cleanup()
-        await _close(engine, pool)
+        await _close(engine, pools)
 
 
 def _stop_signal() -> asyncio.Event:
@@ -131,13 +133,11 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-async def _close(engine: Engine, pool: ThreadPoolExecutor) -> None:
+async def _close(engine: Engine, pools: Pools) -> None:
     """Close the engine, unless a query still holds a thread: it cannot be interrupted, so the process ends over it."""
     loop = asyncio.get_running_loop()
     try:
-        await asyncio.wait_for(
-            loop.run_in_executor(None, partial(pool.shutdown, cancel_futures=True)), STOP_SECONDS_MAX
-        )
+        await asyncio.wait_for(loop.run_in_executor(None, pools.shutdown), STOP_SECONDS_MAX)
     except TimeoutError:
         log.warning("clickhouse_endpoint_query_cut_off", waited_seconds=STOP_SECONDS_MAX)
         sys.stdout.flush()
@@ -145,19 +145,58 @@ async def _close(engine: Engine, pool: ThreadPoolExecutor) -> None:
     engine.close()
 
 
-def _app(engine: Engine, pool: ThreadPoolExecutor, tokens: Tokens) -> web.Application:
-    app = web.Application(client_max_size=BODY_BYTES_MAX)
+class Pools:
+    """The threads that statements run on. Those of readers are apart."""
+
+    def __init__(self) -> None:
+        self._write = ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="write")
+        self._read = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")
+
+    def of(self, request: Request) -> ThreadPoolExecutor:
+        return self._read if request.read_only else self._write
+
+    def shutdown(self) -> None:
+        for pool in (self._read, self._write):
+            pool.shutdown(cancel_futures=True, wait=False)
+        for pool in (self._read, self._write):
+            pool.shutdown()
+
+
+def _app(engine: Engine, pools: Pools, tokens: Tokens) -> web.Application:
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_only_from_here])
     app.router.add_get("/ping", _ping)
-    app.router.add_get("/", partial(_handle, engine, pool, tokens))
-    app.router.add_post("/", partial(_handle, engine, pool, tokens))
+    app.router.add_get("/", partial(_handle, engine, pools, tokens))
+    app.router.add_post("/", partial(_handle, engine, pools, tokens))
     return app
+
+
+@web.middleware
+async def _only_from_here(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what a browser sends for somebody else's page, whatever password it has.
+
+    A page may send a GET anywhere, and by a name that resolves to this machine (DNS rebinding) it may read the answer.
+    It cannot choose the headers ``Host``, ``Origin`` and ``Sec-Fetch-Site``.
+    """
+    host = _host_name(request.headers.get("Host", ""))
+    if not _is_loopback(host):
+        return _failure(str(ProtocolError(497, "ACCESS_DENIED", f"The host {host!r} is not this machine's own")), {})
+    if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
+        return _failure(str(ProtocolError(497, "ACCESS_DENIED", "Requests from a web page are refused")), {})
+    return await handler(request)
+
+
+def _host_name(header: str) -> str:
+    """The name or address without its port: ``localhost:8123``, ``127.0.0.1``, ``[::1]:8123``."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.rpartition(":")[0] if ":" in header else header
 
 
 async def _ping(_: web.Request) -> web.Response:
     return web.Response(text="Ok.\n")
 
 
-async def _handle(engine: Engine, pool: ThreadPoolExecutor, tokens: Tokens, http: web.Request) -> web.Response:
+async def _handle(engine: Engine, pools: Pools, tokens: Tokens, http: web.Request) -> web.Response:
     headers = {
         "X-ClickHouse-Query-Id": http.query.get("query_id") or str(uuid4()),
         "X-ClickHouse-Timezone": engine.timezone,
@@ -168,20 +207,16 @@ async def _handle(engine: Engine, pool: ThreadPoolExecutor, tokens: Tokens, http
         request = await _request(http, read_only=role == "read")
         if not request.statement.strip():
             return web.Response(text="Ok.\n", headers=headers)
-        answer = await asyncio.get_running_loop().run_in_executor(pool, engine.run, request)
-    except Refused as error:
-        return _failure(f"Code: 497. DB::Exception: Not enough privileges: {error}. (ACCESS_DENIED)", headers)
+        answer = await asyncio.get_running_loop().run_in_executor(pools.of(request), engine.run, request)
     except ConnectionError:  # whoever asked went away before the request was whole: nothing ran, nobody is listening
         return web.Response()
-    except (ProtocolError, RuntimeError) as error:  # the engine raises RuntimeError with ClickHouse's message
+    except (ProtocolError, Refused, RuntimeError) as error:  # the engine raises RuntimeError with ClickHouse's message
         return _failure(str(error), headers)
     return _success(http, answer, headers)
 
 
 def _role(http: web.Request, tokens: Tokens) -> str:
-    """Who asks. A web page may not: a browser would let any site write to an endpoint on this machine."""
-    if "Origin" in http.headers:
-        raise ProtocolError(497, "ACCESS_DENIED", "Requests from a web page are refused")
+    """Who asks."""
     role = tokens.admits(_password(http))
     if role is None:
         raise ProtocolError(516, "AUTHENTICATION_FAILED", "Authentication failed: password is incorrect")
@@ -209,17 +244,17 @@ async def _request(http: web.Request, *, read_only: bool) -> Request:
     elif http.method == "POST":
         body = _decoded(await http.read(), http.headers.get("Content-Encoding", ""))
     query = fields.get("query", "").encode()
+    settings = {name: value for name, value in fields.items() if name not in PROTOCOL and not name.startswith("param_")}
+    asked_to_read = settings.pop("readonly", "")  # it can only take rights away; 0 gives none back
     return Request(
         statement=query or body,
         data=body if query else b"",
         format=fields.get("default_format") or http.headers.get("X-ClickHouse-Format") or "TabSeparated",
         database=_database(fields.get("database") or http.headers.get("X-ClickHouse-Database") or ""),
-        settings={
-            name: value for name, value in fields.items() if name not in PROTOCOL and not name.startswith("param_")
-        },
+        settings=settings,
         parameters={name[6:]: value for name, value in fields.items() if name.startswith("param_")},
         session_id=fields.get("session_id", ""),
-        read_only=read_only or http.method == "GET",
+        read_only=read_only or http.method == "GET" or asked_to_read in ("1", "2"),
     )
 
 
