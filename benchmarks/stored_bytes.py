@@ -15,7 +15,7 @@ from benchmarks.ground import ask_child, python_module
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
 
 RAW: Final = "usage_events"
-ROLLUPS: Final = ("usage_hourly", "usage_user_daily", "ingest_ledger")
+ROLLUPS: Final = ("usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger")
 SECONDS_MAX: Final = 180.0
 
 

@@ -20,12 +20,12 @@ import polars as pl
 
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.writer import to_decimal, to_map
+from sinks.clickhouse.writer import to_decimal
 from stream.decode import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal, decode
 from stream.dedup import SeenIds, Sorted
 from stream.home import home_partitions
 from stream.pricing import PriceBook, price
-from stream.rollup import HOURLY, LEDGER, PRICE_REV_SHIFT, USER_DAILY, Rollup
+from stream.rollup import HOURLY, LEDGER, PRICE_REV_SHIFT, UNITS, USER_DAILY, Rollup, metered
 
 FORWARDED_HEADER: Final = "costream-forwarded"  # for people: the partition count by which its sender sent it here
 
@@ -45,6 +45,7 @@ class Flush:
 
     events: pl.DataFrame  # table usage_events
     hourly: pl.DataFrame  # table usage_hourly: the rows that changed, whole
+    units: pl.DataFrame  # table usage_hourly_units
     user_daily: pl.DataFrame  # table usage_user_daily
     dead_letters: pl.DataFrame  # table dead_letters
     ledger: pl.DataFrame  # table ingest_ledger
@@ -71,6 +72,7 @@ class Ingest:
         self._partition_count = 0
         self.seen = SeenIds(find_stored=self._stored_events, ids_max=ids_max)
         self._hourly = Rollup(HOURLY, self._stored_hours)
+        self._units = Rollup(UNITS, self._stored_units)
         self._user_daily = Rollup(USER_DAILY, self._stored_days)
         self._ledger = Rollup(LEDGER, self._stored_blocks)
 
@@ -119,6 +121,7 @@ class Ingest:
         return Flush(
             events=event_rows(counted),
             hourly=self._hourly_rows(self._hourly.add(spent)),
+            units=self._unit_rows(self._units.add(metered(counted))),
             user_daily=self._user_rows(self._user_daily.add(spent.filter("counted"))),
             dead_letters=dead_letter_rows(refusals, source=self._source),
             ledger=self._ledger_rows(self._ledger.add(_outcomes(found, refusals))),
@@ -150,8 +153,8 @@ class Ingest:
         )
         return as_stored(priced, stored)
 
-    def _rollups(self) -> tuple[Rollup, Rollup, Rollup]:
-        return self._hourly, self._user_daily, self._ledger
+    def _rollups(self) -> tuple[Rollup, ...]:
+        return self._hourly, self._units, self._user_daily, self._ledger
 
     def _forwards(self, away: pl.DataFrame, records: Sequence[Record]) -> list[Message]:
         """Each to its home by this worker's partition count, which is the one its ids were read back by; left to the
@@ -167,18 +170,17 @@ class Ingest:
     # --- rows as the tables have them ---
 
     def _hourly_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return self._stamped(rows).with_columns(quantities=to_map(rows["quantities"]))
+        return self._stamped(_with_money(rows))
+
+    def _unit_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return self._stamped(rows.with_columns(pl.col("amount_whole", "amount_pico").cast(pl.Decimal(38, 0))))
 
     def _user_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return self._stamped(rows)
+        return self._stamped(_with_money(rows))
 
     def _stamped(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.with_columns(
-            source=pl.lit(self._source),
-            cost_usd=to_decimal(pl.col("cost_pico")),
-            revenue_usd=to_decimal(pl.col("revenue_pico")),
-            version=pl.col("applied") + (self._book.price_rev << PRICE_REV_SHIFT),
-        ).drop("cost_pico", "revenue_pico", "applied")
+        version = pl.col("applied") + (self._book.price_rev << PRICE_REV_SHIFT)
+        return rows.with_columns(source=pl.lit(self._source), version=version).drop("applied")
 
     def _ledger_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.with_columns(source=pl.lit(self._source)).rename({"applied": "version"})
@@ -190,6 +192,9 @@ class Ingest:
 
     def _stored_hours(self, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:
         return _applied(state.hourly_rows(self._reader, source=self._source, partitions=partitions, hours=hours))
+
+    def _stored_units(self, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:
+        return _applied(state.unit_rows(self._reader, source=self._source, partitions=partitions, hours=hours))
 
     def _stored_days(self, partitions: Sequence[int], days: Sequence[datetime]) -> pl.DataFrame:
         return _applied(state.user_daily_rows(self._reader, source=self._source, partitions=partitions, days=days))
@@ -208,6 +213,12 @@ def as_stored(priced: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
         for name in state.DERIVED
     ]
     return found.with_columns(chosen).select(priced.columns)
+
+
+def _with_money(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(
+        cost_usd=to_decimal(pl.col("cost_pico")), revenue_usd=to_decimal(pl.col("revenue_pico"))
+    ).drop("cost_pico", "revenue_pico")
 
 
 def _applied(rows: pl.DataFrame) -> pl.DataFrame:

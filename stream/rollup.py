@@ -1,32 +1,37 @@
 """Rollups as full-state rows, each its own watermark.
 
-A row of ``usage_hourly``, ``usage_user_daily`` or ``ingest_ledger`` holds everything its partition has contributed to
-one key, and the offset applied last. **An event changes a row only if its offset is above the row's.** So whatever part
-of the log is replayed, in whatever batches, after whatever torn write, the rows come out the same; and the row with the
-greater offset wins in ClickHouse, so a worker that lost its partition cannot do harm.
+A row of ``usage_hourly``, ``usage_hourly_units``, ``usage_user_daily`` or ``ingest_ledger`` holds everything its
+partition has contributed to one key, and the offset applied last. **An event changes a row only if its offset is above
+the row's.** So whatever part of the log is replayed, in whatever batches, after whatever torn write, the rows come out
+the same; and the row with the greater offset wins in ClickHouse, so a worker that lost its partition cannot do harm.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Context, Decimal, Inexact, InvalidOperation
+from itertools import chain
 from typing import Any, Final
 
+import msgspec
+import numpy as np
 import polars as pl
 
 PRICE_REV_SHIFT: Final = 48  # version = price_rev << 48 | offset: a re-pricing beats every offset
 ROWS_MAX: Final = 400_000  # about 100 MB; buckets that nothing has touched for longest are read back when needed
 NONE_APPLIED: Final = -1  # the applied offset of a row that does not exist
 
+DIMENSIONS: Final = ("provider", "model", "operation", "feature", "task_type", "team", "environment")
 TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+
+
+WIDE: Final = ("_pico", "_whole")  # how the names of sums end that 64 bits cannot hold
 
 
 @dataclass(frozen=True, slots=True)
 class RollupSpec:
     """One table of rollups. ``keys`` are its columns beside source and partition, ``bucket`` the one by which
-    rows are read back; ``sums`` say what an event adds: Int64 or, for money, Int128 picodollars."""
+    rows are read back; ``sums`` say what an event adds: Int64 or, where that could wrap, Int128 (money, amounts)."""
 
     table: str
     bucket: str
@@ -34,7 +39,6 @@ class RollupSpec:
     keys: Mapping[str, pl.Expr]
     sums: Mapping[str, pl.Expr]
     mins: Mapping[str, pl.Expr] = field(default_factory=dict)
-    maps: Sequence[str] = ()  # JSON text of unit -> decimal text, summed by unit
     sets: Mapping[str, pl.Expr] = field(default_factory=dict)
 
     @property
@@ -48,9 +52,8 @@ class RollupSpec:
             {
                 "source_partition": pl.Int64(),
                 **{name: self.bucket_type if name == self.bucket else pl.String() for name in self.keys},
-                **{name: pl.Int128() if name.endswith("_pico") else pl.Int64() for name in self.sums},
+                **{name: pl.Int128() if name.endswith(WIDE) else pl.Int64() for name in self.sums},
                 **dict.fromkeys(self.mins, pl.Int64()),
-                **dict.fromkeys(self.maps, pl.String()),
                 **dict.fromkeys(self.sets, pl.List(pl.String())),
                 "applied": pl.Int64(),
             }
@@ -61,8 +64,12 @@ def _count(condition: pl.Expr) -> pl.Expr:
     return condition.sum().cast(pl.Int64)
 
 
-def _money(column: str) -> pl.Expr:
+def _wide(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.Int128).sum()  # Int64 would wrap, silently, at nine million dollars
+
+
+def _hour() -> pl.Expr:
+    return pl.col("occurred_at").dt.truncate("1h")
 
 
 _COUNTED: Final = pl.col("counted")
@@ -77,21 +84,28 @@ HOURLY: Final = RollupSpec(
     table="usage_hourly",
     bucket="hour",
     bucket_type=pl.Datetime("ms", "UTC"),
-    keys={"hour": pl.col("occurred_at").dt.truncate("1h")}
-    | {
-        name: pl.col(name) for name in ("provider", "model", "operation", "feature", "task_type", "team", "environment")
-    },
+    keys={"hour": _hour()} | {name: pl.col(name) for name in DIMENSIONS},
     sums=_SHARED
     | {"duplicates": _count(~_COUNTED)}
     | {name: pl.col(name).sum() for name in TOKENS}
     | {
-        "cost_pico": _money("cost_pico"),
-        "revenue_pico": _money("revenue_pico"),
+        "cost_pico": _wide("cost_pico"),
+        "revenue_pico": _wide("revenue_pico"),
         "duration_ms": pl.col("duration_ms").sum(),
         "duration_calls": pl.col("duration_ms").count().cast(pl.Int64),
     },
-    maps=("quantities",),
     sets={"price_versions": pl.col("price_version").drop_nulls().unique()},
+)
+
+# Units have rows of their own: a producer may invent as many as it likes, and no row may grow with them. An amount is
+# two sums, its whole units and the 1e-12ths beside them: an event adds less than 10^18 and 10^12, and a partition has
+# fewer than 2^48 events (that is what a version holds), so neither comes near the 10^38 of a Decimal(38, 0).
+UNITS: Final = RollupSpec(
+    table="usage_hourly_units",
+    bucket="hour",
+    bucket_type=pl.Datetime("ms", "UTC"),
+    keys={"hour": _hour()} | {name: pl.col(name) for name in (*DIMENSIONS, "unit")},
+    sums={"amount_whole": _wide("amount_whole"), "amount_pico": _wide("amount_pico")},
 )
 
 USER_DAILY: Final = RollupSpec(
@@ -101,7 +115,7 @@ USER_DAILY: Final = RollupSpec(
     keys={"day": pl.col("occurred_at").dt.date(), "user_id": pl.col("user_id")},
     sums=_SHARED
     | {name: pl.col(name).sum() for name in ("input_tokens", "output_tokens")}
-    | {"cost_pico": _money("cost_pico"), "revenue_pico": _money("revenue_pico")},
+    | {"cost_pico": _wide("cost_pico"), "revenue_pico": _wide("revenue_pico")},
 )
 
 LEDGER_BLOCK_BITS: Final = 16
@@ -149,6 +163,8 @@ class Rollup:
 
     def add(self, events: pl.DataFrame) -> pl.DataFrame:
         """Apply events; returns the rows they belong to, whole, those included that a replay left as they were."""
+        if events.is_empty():
+            return self._rows.clear()
         keyed = events.with_columns(**self.spec.keys)
         self._read_back(keyed)
         deltas = self._summed(self._unapplied(keyed))
@@ -203,7 +219,6 @@ class Rollup:
         sums = events.group_by(self.spec.by).agg(
             **self.spec.sums,
             **self.spec.mins,
-            **{name: pl.col(name) for name in self.spec.maps},
             **self.spec.sets,
             applied=pl.col("source_offset").max(),
         )
@@ -214,34 +229,28 @@ class Rollup:
         merged = rows.group_by(self.spec.by).agg(
             *(pl.col(name).sum() for name in self.spec.sums),
             *(pl.col(name).min() for name in self.spec.mins),
-            *(pl.col(name) for name in self.spec.maps),
             *(pl.col(name).explode().drop_nulls().unique().sort() for name in self.spec.sets),
             pl.col("applied").max(),
         )
         return self._shaped(merged)
 
     def _shaped(self, groups: pl.DataFrame) -> pl.DataFrame:
-        totals = [_totals(groups[name]) for name in self.spec.maps]
-        return groups.with_columns(totals).select(self._rows.columns).cast(self.spec.schema)
+        return groups.select(self._rows.columns).cast(self.spec.schema)
 
 
-def _totals(texts: pl.Series) -> pl.Series:
-    """Of each group's maps the sum, as JSON text. Most events carry none, and then nothing is looked at."""
-    if (texts.list.eval(pl.element().fill_null("") != "").list.any().any()) is not True:
-        return pl.Series(texts.name, [""], dtype=pl.String).new_from_index(0, len(texts))
-    return texts.map_elements(sum_quantities, return_dtype=pl.String)
+METERED: Final = ("source_partition", "source_offset", "occurred_at", *DIMENSIONS)
+_amounts_by_unit: Final = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def sum_quantities(texts: Iterable[str | None]) -> str:
-    """Maps of unit to decimal text, as JSON text, summed by unit exactly. All empty is empty."""
-    given = [text for text in texts if text]
-    if len(given) < 2:
-        return "".join(given)
-    totals: dict[str, Decimal] = {}
-    for text in given:
-        for unit, amount in json.loads(text).items():
-            totals[unit] = EXACT.add(totals.get(unit, Decimal(0)), Decimal(amount))
-    return json.dumps({unit: f"{total:f}" for unit, total in sorted(totals.items())})
-
-
-EXACT: Final = Context(prec=76, traps=[Inexact, InvalidOperation])  # twice what a Decimal(38, 12) holds
+def metered(events: pl.DataFrame) -> pl.DataFrame:
+    """What ``UNITS`` adds up: a row for each unit of each event that reports any, with its amount exact."""
+    reporting = events.filter(pl.col("quantities") != "")
+    maps = [_amounts_by_unit(text) for text in reporting["quantities"]]
+    owners = np.repeat(np.arange(len(maps)), [len(units) for units in maps])
+    amounts = pl.Series(list(chain.from_iterable(units.values() for units in maps)), dtype=pl.String)
+    parts = amounts.str.split_exact(".", 1).struct
+    return reporting.select(METERED)[owners].with_columns(
+        unit=pl.Series(list(chain.from_iterable(maps)), dtype=pl.String),
+        amount_whole=parts.field("field_0").cast(pl.Int64),
+        amount_pico=parts.field("field_1").fill_null("").str.pad_end(12, "0").cast(pl.Int64),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
 import polars as pl
@@ -38,10 +39,11 @@ class Store:
         """
         self._writer.insert("usage_events", flush.events)
         self._writer.insert("usage_hourly", flush.hourly)
+        self._writer.insert("usage_hourly_units", flush.units)
         self._writer.insert("usage_user_daily", flush.user_daily)
         self._writer.insert("dead_letters", flush.dead_letters)
         self._writer.insert("ingest_ledger", flush.ledger)
-        self._outbox.publish(self._topic(ROLLUPS), hourly_messages(flush))
+        self._outbox.publish(self._topic(ROLLUPS), chain(hourly_messages(flush), unit_messages(flush)))
         self._outbox.publish(self._topic(USER_ROLLUPS), user_messages(flush))
         self._outbox.publish(self._topic(EVENTS), flush.forwards)
         self._outbox.publish(
@@ -55,6 +57,20 @@ def hourly_messages(flush: Flush) -> Iterable[Message]:
     polars writes a Decimal as text, so money leaves exact.
     """
     return _row_messages("usage_hourly", flush.hourly, ("hour", *SERIES))
+
+
+def unit_messages(flush: Flush) -> Iterable[Message]:
+    """The changed rows of usage_hourly_units: a record a unit, so that none grows with what a producer invents."""
+    rows = flush.units.with_columns(amount=exact_text(pl.col("amount_whole"), pl.col("amount_pico")))
+    rows = rows.drop("amount_whole", "amount_pico")
+    return _row_messages("usage_hourly_units", rows, ("hour", *SERIES, "unit"))
+
+
+def exact_text(whole: pl.Expr, pico: pl.Expr) -> pl.Expr:
+    """Decimal text of whole units and 1e-12ths beside them, of which there may be more than make a whole one."""
+    whole, pico = whole.cast(pl.Int128), pico.cast(pl.Int128)
+    units, rest = whole + pico // 10**12, (pico % 10**12).cast(pl.Int64)
+    return pl.concat_str(units.cast(pl.String), pl.lit("."), rest.cast(pl.String).str.zfill(12))
 
 
 def user_messages(flush: Flush) -> Iterable[Message]:

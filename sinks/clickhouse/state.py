@@ -67,11 +67,17 @@ HOURLY: Final = """
     source, toInt64(source_partition) AS source_partition,
     calls, errors, duplicates, unpriced_calls, partial_calls,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
-    if(empty(h.quantities), '',
-      toJSONString(mapApply((unit, amount) -> (unit, toString(amount)), mapSort(h.quantities)))) AS quantities,
     cost_usd AS cost_pico, revenue_usd AS revenue_pico, duration_ms, duration_calls, price_versions,
     toInt64(version) AS version
-  FROM usage_hourly AS h FINAL
+  FROM usage_hourly FINAL
+  WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
+    AND hour IN {values:Array(UInt32)}
+  SETTINGS do_not_merge_across_partitions_select_final = 1"""
+
+UNITS: Final = """
+  SELECT hour, provider, model, operation, feature, task_type, team, environment, unit,
+    source, toInt64(source_partition) AS source_partition, amount_whole, amount_pico, toInt64(version) AS version
+  FROM usage_hourly_units FINAL
   WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
     AND hour IN {values:Array(UInt32)}
   SETTINGS do_not_merge_across_partitions_select_final = 1"""
@@ -163,6 +169,11 @@ def hourly_rows(reader: Reader, *, source: str, partitions: Sequence[int], hours
     return _sums(reader, HOURLY, source, partitions, _whole_hours(hours))
 
 
+def unit_rows(reader: Reader, *, source: str, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:
+    """The full-state rows of ``usage_hourly_units`` that these partitions of ``source`` wrote for ``hours``."""
+    return _sums(reader, UNITS, source, partitions, _whole_hours(hours))
+
+
 def user_daily_rows(reader: Reader, *, source: str, partitions: Sequence[int], days: Sequence[date]) -> pl.DataFrame:
     """The full-state rows of ``usage_user_daily`` that these partitions of ``source`` wrote for ``days``."""
     return _sums(reader, USER_DAILY, source, partitions, [day.isoformat() for day in sorted(set(days))])
@@ -215,8 +226,8 @@ def _sums(
 
 
 def _as_integers(frame: pl.DataFrame, dtype: type[pl.Int64] | type[pl.Int128]) -> pl.DataFrame:
-    """Every column named ``*_pico`` as the integer its Decimal with 12 digits is made of: exact, nothing multiplied."""
-    return frame.with_columns(pl.col(r"^.*_pico$").to_physical().cast(dtype))
+    """Every column named ``*_pico`` or ``*_whole`` as the integer its Decimal is made of: exact, nothing multiplied."""
+    return frame.with_columns(pl.col(r"^.*_(pico|whole)$").to_physical().cast(dtype))
 
 
 def _whole_hours(moments: Sequence[datetime]) -> list[int]:

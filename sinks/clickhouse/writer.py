@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -15,7 +14,6 @@ from sinks.clickhouse.inserter import open_inserter
 from sinks.errors import RowCountMismatch
 
 MONEY: Final = pl.Decimal(38, 12)  # USD to 1e-12, as wide as ClickHouse's sums
-QUANTITIES: Final = pl.Map(pl.String, MONEY)
 
 # Columns of few different values: sent as dictionaries, they need not be made so row by row in ClickHouse.
 LOW_CARDINALITY: Final = (
@@ -27,19 +25,6 @@ LOW_CARDINALITY: Final = (
 def to_decimal(picodollars: pl.Expr) -> pl.Expr:
     """Integers of 1e-12 USD as Decimal(38, 12), exactly; null stays null (unknown is never 0)."""
     return (picodollars.cast(pl.Decimal(38, 0)) * Decimal("0.000000000001")).cast(MONEY)
-
-
-def to_map(texts: pl.Series) -> pl.Series:
-    """JSON text of unit to decimal text as ``Map(String, Decimal(38, 12))``; empty text is an empty map."""
-    if texts.is_empty():
-        return pl.Series(texts.name, [], dtype=QUANTITIES)
-    different = texts.unique()  # few: most rows have none
-    maps = pl.Series(texts.name, [_quantities(text) for text in different], dtype=QUANTITIES)
-    return maps.gather(texts.replace_strict(different, range(len(different)), return_dtype=pl.UInt32))
-
-
-def _quantities(text: str | None) -> dict[str, Decimal]:
-    return {unit: Decimal(amount) for unit, amount in json.loads(text).items()} if text else {}
 
 
 def _arrow(frame: pl.DataFrame) -> pa.Table:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
@@ -18,7 +17,7 @@ from sinks.clickhouse.reader import Reader
 from stream.audit import queries
 from stream.audit.kafka import KafkaFacts, with_kafka
 from stream.audit.ledger import Conservation, conservation
-from stream.audit.queries import HOURLY, USER_DAILY, RollupTable, Stored
+from stream.audit.queries import ROLLUPS, RollupTable, Stored
 from stream.audit.report import FINDINGS_MAX, AuditReport, Check, Finding, Value
 from stream.audit.steps import next_steps
 
@@ -85,8 +84,7 @@ def audit(
         kept.raw_rows,
         kept.dead_letters,
         *([logs] if logs else []),
-        _rollup_check(reader, HOURLY, on, pause, progress),
-        _rollup_check(reader, USER_DAILY, on, pause, progress),
+        *(_rollup_check(reader, spec, on, pause, progress) for spec in ROLLUPS),
         _ids_check(reader, on, progress),
         _removals_check(reader),
     ]
@@ -167,23 +165,12 @@ def _count(cells: pl.DataFrame) -> int:
 
 
 def _cell_finding(spec: RollupTable, cell: dict[str, Any]) -> Finding:
-    differing = [name for name in spec.columns if _told(cell[f"{name}_raw"]) != _told(cell[f"{name}_rolled"])]
+    differing = [name for name in spec.columns if cell[f"{name}_raw"] != cell[f"{name}_rolled"]]
     return Finding(
         where={name: cell[name] for name in (*spec.keys, "source", "source_partition")},
         rule=f"{spec.table} is the sum of its raw rows",
-        numbers={f"{name}_{side}": _told(cell[f"{name}_{side}"]) for name in differing for side in ("raw", "rolled")},
+        numbers={f"{name}_{side}": cell[f"{name}_{side}"] for name in differing for side in ("raw", "rolled")},
     )
-
-
-def _told(value: Any) -> Value:
-    """A map of amounts without those that are zero; anything else as it is."""
-    return nonzero(value) if isinstance(value, dict | list) else value
-
-
-def nonzero(amounts: Any) -> dict[str, Decimal]:
-    """A unit that adds up to zero is as good as none. A frame gives a map as a dict, or as key-value pairs."""
-    pairs = amounts.items() if isinstance(amounts, dict) else ((each["key"], each["value"]) for each in amounts)
-    return {unit: amount for unit, amount in sorted(pairs) if amount}
 
 
 # --- ids -------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ Raw rows that stand in ``removed_events`` count as gone, whether or not their de
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import pairwise
 from typing import Final
@@ -24,7 +24,6 @@ CORRECTION: Final = "correction:"  # before the source, in the source of a corre
 DIMENSIONS: Final = ("provider", "model", "operation", "feature", "task_type", "team", "environment")
 MONEY: Final = ("cost_usd", "revenue_usd")
 TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
-QUANTITIES: Final = "quantities"
 
 OFFSET_MASK: Final = "0xFFFFFFFFFFFF"  # the low 48 bits of a version: the offset applied last
 END_OF_TIME: Final = date(2100, 1, 1)  # nothing later passes the gate
@@ -42,10 +41,11 @@ _DURATIONS: Final = {
     "duration_ms": "toInt64(ifNull(sum(duration_ms), 0))",
     "duration_calls": "toInt64(count(duration_ms))",
 }
-_QUANTITIES: Final = {
-    QUANTITIES: "sumMap(mapApply((unit, amount) -> (unit, toDecimal128(amount, 12)), "
-    "JSONExtract(quantities, 'Map(String, String)')))"
+_AMOUNTS: Final = {  # `metered_text` is the decimal text of one unit of one event
+    "amount_whole": "sum(toDecimal128(splitByChar('.', metered_text)[1], 0))",
+    "amount_pico": "sum(toDecimal128(rightPad(splitByChar('.', metered_text)[2], 12, '0'), 0))",
 }
+_METERED: Final = "ARRAY JOIN JSONExtractKeysAndValues(quantities, 'String') AS metered"
 
 # One subquery each, put before a question with WITH.
 STORED: Final = """
@@ -58,13 +58,18 @@ REMOVED: Final = "(SELECT source, source_partition, source_offset FROM removed_e
 
 @dataclass(frozen=True, slots=True)
 class RollupTable:
-    """A table of rollups, its key, and what its columns must equal in raw rows."""
+    """A table of rollups, its key, and what its columns must equal in raw rows.
+
+    Where a raw row adds to several rows of it, ``joined`` makes it several, and ``joined_columns`` are read of those.
+    """
 
     table: str
     bucket: str
     bucket_of_event: str
     labels: tuple[str, ...]
     columns: Mapping[str, str]
+    joined: str = ""
+    joined_columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -76,7 +81,16 @@ HOURLY: Final = RollupTable(
     bucket="hour",
     bucket_of_event="toStartOfHour(occurred_at)",
     labels=DIMENSIONS,
-    columns=_COUNTS | _TOKENS | _MONEY | _DURATIONS | _QUANTITIES,
+    columns=_COUNTS | _TOKENS | _MONEY | _DURATIONS,
+)
+UNITS: Final = RollupTable(
+    table="usage_hourly_units",
+    bucket="hour",
+    bucket_of_event="toStartOfHour(occurred_at)",
+    labels=(*DIMENSIONS, "unit"),
+    columns=_AMOUNTS,
+    joined=_METERED,
+    joined_columns={"unit": "tupleElement(metered, 1)", "metered_text": "tupleElement(metered, 2)"},
 )
 USER_DAILY: Final = RollupTable(
     table="usage_user_daily",
@@ -85,6 +99,8 @@ USER_DAILY: Final = RollupTable(
     labels=("user_id",),
     columns=_COUNTS | {name: _TOKENS[name] for name in ("input_tokens", "output_tokens")} | _MONEY,
 )
+
+ROLLUPS: Final = (HOURLY, UNITS, USER_DAILY)
 
 Stored = Sequence[tuple[str, int, int]]  # source, partition, the offset after the last one in the ledger
 
@@ -167,6 +183,9 @@ def differing_sql(spec: RollupTable) -> str:
     ``m_raw`` is the raw rows' sum, ``m_worker`` the worker's own row, ``m_rolled`` that row with its correction.
     """
     keys = ", ".join(spec.keys)
+    read = "".join(
+        f"{sql} AS {name}, " for name, sql in {spec.bucket: spec.bucket_of_event, **spec.joined_columns}.items()
+    )
     corrects = f"startsWith(source, '{CORRECTION}')"
     return f"""
 WITH {STORED},
@@ -177,8 +196,8 @@ WITH {STORED},
     FROM {spec.table} FINAL
     WHERE {spec.bucket} >= {{start:Date}} AND {spec.bucket} < {{end:Date}}),
   raw AS (
-    SELECT *, {spec.bucket_of_event} AS {spec.bucket}, source AS origin, source_partition AS origin_partition
-    FROM usage_events FINAL
+    SELECT *, {read} source AS origin, source_partition AS origin_partition
+    FROM usage_events FINAL {spec.joined}
     WHERE occurred_at >= {{start:Date}} AND occurred_at < {{end:Date}}
       AND (source, source_partition, source_offset) NOT IN {REMOVED}),
   applied AS (
@@ -191,9 +210,9 @@ WITH {STORED},
 SELECT *, toInt64(count() OVER ()) AS differing
 FROM (
   SELECT {keys}, origin AS source, toInt64(origin_partition) AS source_partition,
-    {_each("{sum}If({name}, side = 'raw') AS {name}_raw", spec)},
-    {_each("{sum}If({name}, side = 'worker') AS {name}_worker", spec)},
-    {_each("{sum}If({name}, side != 'raw') AS {name}_rolled", spec)}
+    {_each("sumIf({name}, side = 'raw') AS {name}_raw", spec)},
+    {_each("sumIf({name}, side = 'worker') AS {name}_worker", spec)},
+    {_each("sumIf({name}, side != 'raw') AS {name}_rolled", spec)}
   FROM (
     SELECT {keys}, origin, origin_partition, if(is_correction, 'correction', 'worker') AS side,
       {", ".join(spec.columns)}
@@ -202,21 +221,14 @@ FROM (
     SELECT {keys}, origin, origin_partition, 'raw', {", ".join(spec.columns.values())}
     FROM applied GROUP BY {keys}, origin, origin_partition)
   GROUP BY {keys}, origin, origin_partition)
-WHERE {" OR ".join(f"{_plain(name, 'raw')} != {_plain(name, 'rolled')}" for name in spec.columns)}
+WHERE {" OR ".join(f"{name}_raw != {name}_rolled" for name in spec.columns)}
 ORDER BY {keys}, source, source_partition
 LIMIT {{limit:UInt32}}"""  # noqa: S608 - every part comes from the constants above
 
 
 def _each(pattern: str, spec: RollupTable) -> str:
-    """One column a measure; maps are added up by unit."""
-    return ", ".join(pattern.format(name=name, sum="sumMap" if name == QUANTITIES else "sum") for name in spec.columns)
-
-
-def _plain(name: str, side: str) -> str:
-    """A column to compare: a unit that adds up to zero is as good as none."""
-    if name != QUANTITIES:
-        return f"{name}_{side}"
-    return f"mapSort(mapFilter((unit, amount) -> amount != 0, {name}_{side}))"
+    """One column a measure."""
+    return ", ".join(pattern.format(name=name) for name in spec.columns)
 
 
 def differing(reader: Reader, spec: RollupTable, *, stored: Stored, start: date, end: date, limit: int) -> pl.DataFrame:

@@ -15,14 +15,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
 
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.remover import Remover
-from sinks.clickhouse.writer import QUANTITIES as QUANTITIES_TYPE
 from sinks.clickhouse.writer import Writer
 from stream.audit import queries
 from stream.audit.checks import (
@@ -34,11 +32,10 @@ from stream.audit.checks import (
     differing_cells,
     ground,
     ledger_checks,
-    nonzero,
     rest,
     silent,
 )
-from stream.audit.queries import CORRECTION, HOURLY, QUANTITIES, USER_DAILY, RollupTable
+from stream.audit.queries import CORRECTION, HOURLY, ROLLUPS, RollupTable
 from stream.audit.report import plain
 
 REMOVED_AT_ONCE: Final = 2_000  # positions in one statement; a server takes 128 KiB as one parameter
@@ -84,7 +81,7 @@ def repair(
     removed += _finish_removals(reader, remover)
     short = ledger_checks(reader, on, now=now).short
     corrected, left = 0, list[LeftAlone]()
-    for spec in (HOURLY, USER_DAILY):
+    for spec in ROLLUPS:
         for _ in range(ROUNDS_MAX):
             cells = pl.concat(differing_cells(reader, spec, on, pause=pause, progress=progress))
             mended = cells.filter(~_of_partitions(short))
@@ -174,21 +171,15 @@ def _left(spec: RollupTable, cells: pl.DataFrame) -> list[LeftAlone]:
 def corrections(spec: RollupTable, cells: pl.DataFrame, taken_out: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
     """Rows of the rollup's own table: what must be added to the worker's row of each cell so that it equals raw."""
     place = [*spec.keys, "source", "source_partition"]
-    sums = [name for name in spec.columns if name != QUANTITIES]
-    rows = cells.select(*place, *((pl.col(f"{name}_raw") - pl.col(f"{name}_worker")).alias(name) for name in sums))
-    if QUANTITIES in spec.columns:
+    rows = cells.select(
+        *place, *((pl.col(f"{name}_raw") - pl.col(f"{name}_worker")).alias(name) for name in spec.columns)
+    )
+    if spec is HOURLY:
         repeats = taken_out.select(*place, "duplicates")
-        missing = [_missing(cell) for cell in cells.select("quantities_raw", "quantities_worker").to_dicts()]
         rows = rows.join(repeats, on=place, how="left", maintain_order="left").with_columns(
-            pl.col("duplicates").fill_null(0), pl.Series(QUANTITIES, missing, dtype=QUANTITIES_TYPE)
+            pl.col("duplicates").fill_null(0)
         )
     return rows.with_columns(
         source=CORRECTION + pl.col("source"),
         version=pl.lit(round(now.timestamp() * 1000), dtype=pl.Int64),  # the latest correction of a key wins
     )
-
-
-def _missing(cell: dict[str, Any]) -> dict[str, Decimal]:
-    raw, worker = nonzero(cell["quantities_raw"]), nonzero(cell["quantities_worker"])
-    units = sorted({*raw, *worker})
-    return {unit: raw.get(unit, Decimal(0)) - worker.get(unit, Decimal(0)) for unit in units}

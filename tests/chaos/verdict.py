@@ -25,7 +25,7 @@ HOURLY: Final = f"""
   SELECT hour, provider, model, operation, feature, task_type, team, environment,
     {", ".join(f"sum({name}) AS {name}" for name in f"{SHARED}, {DETAILS}".split(", "))},
     toJSONString(mapApply((unit, amount) -> (unit, toString(amount)), sumMap(h.quantities))) AS quantities
-  FROM usage_hourly AS h FINAL
+  FROM hourly AS h
   GROUP BY hour, provider, model, operation, feature, task_type, team, environment"""
 USER_DAILY: Final = f"""
   SELECT toString(day) AS day, user_id, {", ".join(f"sum({name}) AS {name}" for name in SHARED.split(", "))}

@@ -14,6 +14,7 @@ from tests.support.warehouse import Embedded, Server, one_way_and_the_other
 TABLES = [
     "usage_events",
     "usage_hourly",
+    "usage_hourly_units",
     "usage_user_daily",
     "ingest_ledger",
     "dead_letters",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from sinks.errors import DataWouldBeLost, WarehouseRefused
 from tests.support.warehouse import drop_database, one_way_and_the_other
 from tests.support.warehouse_rows import PICO, events, hourly, this_hour
 
-VERSIONS = [1, 2]
+VERSIONS = sorted(
+    int(file.name.split("_")[0]) for file in migrate.FOLDER.glob("*.sql") if not file.name.endswith(".down.sql")
+)
 
 
 @pytest.fixture(params=one_way_and_the_other)
@@ -47,10 +50,10 @@ def store_an_event(address: ClickHouseAddress) -> None:
 
 
 def test_up_from_nothing_makes_everything_and_again_changes_nothing(empty: ClickHouseAddress) -> None:
-    assert states(empty) == ["pending", "pending"]
+    assert states(empty) == ["pending"] * len(VERSIONS)
     assert migrate.up(empty) == VERSIONS
     assert migrate.up(empty) == []
-    assert states(empty) == ["applied", "applied"]
+    assert states(empty) == ["applied"] * len(VERSIONS)
     assert all(row.applied_at is not None for row in migrate.status(empty))
 
 
@@ -65,10 +68,10 @@ def test_up_from_every_earlier_version_keeps_its_rows(empty: ClickHouseAddress, 
 def test_down_undoes_the_last_and_keeps_the_rows(empty: ClickHouseAddress) -> None:
     migrate.up(empty)
     store_an_event(empty)
-    assert migrate.down(empty) == [2]
-    assert states(empty) == ["applied", "pending"]
+    assert migrate.down(empty, drop_data=True) == VERSIONS[-1:]
+    assert states(empty) == ["applied"] * (len(VERSIONS) - 1) + ["pending"]
     assert stored(empty) == 1
-    assert migrate.up(empty) == [2]
+    assert migrate.up(empty) == VERSIONS[-1:]
     assert stored(empty) == 1
 
 
@@ -76,12 +79,31 @@ def test_tables_go_only_when_that_is_asked_for(empty: ClickHouseAddress) -> None
     migrate.up(empty)
     store_an_event(empty)
     with pytest.raises(DataWouldBeLost, match="nothing was changed"):
-        migrate.down(empty, steps=2)
-    assert states(empty) == ["applied", "applied"]
+        migrate.down(empty, steps=len(VERSIONS))
+    assert states(empty) == ["applied"] * len(VERSIONS)
     assert stored(empty) == 1
-    assert migrate.down(empty, steps=2, drop_data=True) == [2, 1]
+    assert migrate.down(empty, steps=len(VERSIONS), drop_data=True) == VERSIONS[::-1]
     left = open_client(empty).query("SELECT name FROM system.tables WHERE database = currentDatabase()").result_rows
     assert left == [("schema_versions",)]
+
+
+def test_every_statement_of_a_migration_is_harmless_to_repeat(empty: ClickHouseAddress) -> None:
+    """A run that broke off after the last statement has not recorded its version: the next one runs all of them."""
+    for version in VERSIONS:
+        migrate.up(empty, target=version)
+        if version == 1:
+            store_an_event(empty)
+        (file,) = (found for found in migrate.FOLDER.glob(f"{version:03}_*.sql") if ".down." not in found.name)
+        with closing(open_client(empty)) as client:
+            for statement in statements(file):
+                client.command(statement)
+    with closing(open_client(empty)) as client:
+        assert client.query("SELECT sum(calls) FROM hourly").result_rows == [(1,)]
+    assert stored(empty) == 1
+
+
+def statements(file: Path) -> list[str]:
+    return [text for text in re.sub(r"--[^\n]*", "", file.read_text()).split(";") if text.strip()]
 
 
 def test_down_of_nothing_does_nothing(empty: ClickHouseAddress) -> None:
@@ -91,8 +113,9 @@ def test_down_of_nothing_does_nothing(empty: ClickHouseAddress) -> None:
 def test_a_run_that_broke_off_is_completed_by_the_next(empty: ClickHouseAddress) -> None:
     create_database(empty)
     client = open_client(empty)
-    first = re.sub(r"--[^\n]*", "", (migrate.FOLDER / "001_tables.sql").read_text()).split(";")[0]
-    client.command(first)  # then the power went, before the version was recorded
+    client.command(
+        statements(migrate.FOLDER / "001_tables.sql")[0]
+    )  # then the power went, before the version was recorded
     client.close()
     assert migrate.up(empty) == VERSIONS
 
@@ -104,7 +127,7 @@ def test_a_migration_changed_after_it_ran_is_refused(
     for file in migrate.FOLDER.glob("*.sql"):
         (tmp_path / file.name).write_text(file.read_text() + "-- changed\n")
     monkeypatch.setattr(migrate, "FOLDER", tmp_path)
-    assert states(empty) == ["md5-mismatch", "md5-mismatch"]
+    assert states(empty) == ["md5-mismatch"] * len(VERSIONS)
     with pytest.raises(WarehouseRefused, match="md5 is not equal"):
         migrate.up(empty)
 
@@ -126,6 +149,7 @@ def test_every_migration_has_its_way_down() -> None:
         ("usage_events", "TTL toDateTime(occurred_at) + toIntervalDay(90)"),
         ("dead_letters", "TTL toDateTime(received_at) + toIntervalDay(90)"),
         ("usage_hourly", "TTL hour + toIntervalYear(1)"),
+        ("usage_hourly_units", "TTL hour + toIntervalYear(1)"),
         ("usage_user_daily", "TTL day + toIntervalYear(1)"),
         ("alerts", "TTL window_start + toIntervalYear(1)"),
     ],
@@ -155,7 +179,7 @@ def test_every_table_survives_a_power_cut_and_repeated_rows(empty: ClickHouseAdd
         "SELECT name, engine, create_table_query FROM system.tables WHERE database = currentDatabase() "
         "AND engine LIKE '%MergeTree' AND name != 'schema_versions'"
     )
-    assert len(tables.result_rows) == 7
+    assert len(tables.result_rows) == 8
     for name, engine, ddl in tables.result_rows:
         assert engine == "ReplacingMergeTree", name
         assert "fsync_after_insert = 1, fsync_part_directory = 1" in ddl, name

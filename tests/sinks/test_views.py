@@ -12,8 +12,9 @@ import pytest
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from tests.support.warehouse_rows import events, hourly, this_hour, user_daily
+from tests.support.warehouse_rows import events, hourly, this_hour, units, user_daily
 
+PICO = Decimal("0.000000000001")
 CENT = 10_000_000_000  # in 1e-12 USD
 
 
@@ -30,11 +31,34 @@ def test_sources_and_partitions_sum_into_one_row_per_hour_and_dimensions(writer:
         {"source": "correction", "calls": -1, "cost_pico": -1},
     ]
     writer.insert("usage_hourly", hourly(state))
+    writer.insert("usage_hourly_units", units(state))
     (row,) = rows(reader, "SELECT calls, cost_usd, quantities, input_tokens FROM hourly")
     assert row["calls"] == 5 + 2 + 1 - 1
     assert row["cost_usd"] == Decimal("0.000000000007")
     assert row["quantities"] == {"images": Decimal("1.5")}
     assert row["input_tokens"] == 400
+
+
+def test_units_of_an_hour_are_added_each_for_itself_and_beyond_what_a_decimal_holds_told_as_the_most(
+    writer: Writer, reader: Reader
+) -> None:
+    most = Decimal("999999999999999.999999999999")
+    state = [
+        {"quantities": {"images": Decimal("0.4"), "gpu_hours": Decimal(0)}, "version": 8},  # an earlier state
+        {"quantities": {"images": most, "gpu_hours": PICO}, "version": 9},
+        {"quantities": {"images": Decimal("0.7")}, "source_partition": 1},
+        {"quantities": {"images": Decimal("-0.5")}, "source": "correction:topic-1", "calls": 0},
+    ]
+    writer.insert("usage_hourly", hourly(state))
+    writer.insert("usage_hourly_units", units(state))
+    (row,) = rows(reader, "SELECT calls, quantities FROM hourly")
+    assert (row["calls"], row["quantities"]) == (2, {"images": most + Decimal("0.2"), "gpu_hours": PICO})
+    (sums,) = rows(reader, "SELECT sum(amount) AS amount FROM usage_hourly_units FINAL WHERE unit = 'images'")
+    assert sums["amount"] == most + Decimal("0.2")
+    endless = units([{"quantities": {"images": Decimal(1)}, "version": 10}])
+    writer.insert("usage_hourly_units", endless.with_columns(amount_whole=pl.lit(Decimal(10**37), pl.Decimal(38, 0))))
+    (row,) = rows(reader, "SELECT quantities FROM hourly")
+    assert row["quantities"]["images"] == Decimal("99999999999999999999999999.999999999999")
 
 
 def test_user_daily_sums_partitions(writer: Writer, reader: Reader) -> None:
@@ -199,6 +223,7 @@ def test_events_that_clients_dropped_are_summed_from_their_own_reports(writer: W
         report | {"source_partition": p, "quantities": {"dropped_events": Decimal(n)}} for p, n in ((0, 40), (1, 2))
     ]
     writer.insert("usage_hourly", hourly([*state, {}]))
+    writer.insert("usage_hourly_units", units(state))
     (row,) = rows(reader, "SELECT * FROM dropped_events")
     assert (row["feature"], row["reports"], row["dropped_events"]) == ("checkout", 2, 42)
 

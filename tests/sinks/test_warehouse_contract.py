@@ -20,11 +20,11 @@ from sinks.clickhouse import state
 from sinks.clickhouse.connect import ClickHouseAddress, Clients, open_client
 from sinks.clickhouse.inserter import EngineInserter, ServerInserter
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.writer import MONEY, Writer, to_decimal, to_map
+from sinks.clickhouse.writer import MONEY, Writer, to_decimal
 from sinks.errors import RowCountMismatch, WarehouseRefused, WarehouseUnavailable
 from tests.support.properties import examples
 from tests.support.warehouse import Embedded, Server, both_ways, free_port
-from tests.support.warehouse_rows import PICO, events, hourly, this_hour, user_daily
+from tests.support.warehouse_rows import PICO, events, hourly, this_hour, units, user_daily
 
 INT64_MAX = 2**63 - 1
 
@@ -124,14 +124,16 @@ def test_picodollars_become_decimals_digit_for_digit(amounts: list[int | None]) 
     assert series.to_list() == [None if amount is None else Decimal(amount).scaleb(-12) for amount in amounts]
 
 
-def test_quantities_travel_as_a_map_of_decimals_and_come_back_as_text(writer: Writer, reader: Reader) -> None:
-    texts = ['{"images":"2","audio_seconds":"0.000000000001"}', ""]
-    frame = hourly([{"model": "a"}, {"model": "b"}]).with_columns(to_map(pl.Series("quantities", texts)))
-    writer.insert("usage_hourly", frame)
-    seconds = reader.frame("SELECT quantities['audio_seconds'] AS s FROM usage_hourly ORDER BY model")["s"].to_list()
-    assert seconds == [PICO, Decimal(0)]
-    back = state.hourly_rows(reader, source="topic-1", partitions=[0], hours=[this_hour()]).sort("model")
-    assert back["quantities"].to_list() == ['{"audio_seconds":"0.000000000001","images":"2"}', ""]
+def test_amounts_of_units_travel_in_two_halves_and_come_back_as_integers(writer: Writer, reader: Reader) -> None:
+    given = {"images": Decimal(2), "audio_seconds": PICO, "gpu_hours": Decimal("999999999999999999.999999999999")}
+    writer.insert("usage_hourly_units", units([{"quantities": given}, {"quantities": given, "source": "topic-2"}]))
+    back = state.unit_rows(reader, source="topic-1", partitions=[0], hours=[this_hour()]).sort("unit")
+    assert {back.schema[name] for name in ("amount_whole", "amount_pico")} == {pl.Int128()}
+    assert back.select("unit", "amount_whole", "amount_pico").rows() == [
+        ("audio_seconds", 0, 1),
+        ("gpu_hours", 10**18 - 1, 10**12 - 1),
+        ("images", 2, 0),
+    ]
 
 
 def test_a_list_of_price_versions_and_hostile_text_come_back_as_they_were(writer: Writer, reader: Reader) -> None:

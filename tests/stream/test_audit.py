@@ -36,7 +36,10 @@ NOW = datetime.now(UTC).replace(minute=30, second=0, microsecond=0)  # the engin
 LIMITS = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90))
 
 
-TABLES = ("usage_events", "usage_hourly", "usage_user_daily", "ingest_ledger", "dead_letters", "removed_events")
+TABLES = (
+    *("usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily"),
+    *("ingest_ledger", "dead_letters", "removed_events"),
+)
 
 
 @pytest.fixture(scope="module", params=one_way_and_the_other)
@@ -230,7 +233,9 @@ def test_it_holds_on_an_empty_warehouse(address: ClickHouseAddress) -> None:
     reader.close()
 
 
-@pytest.mark.parametrize("until", ["usage_hourly", "usage_user_daily", "dead_letters", "ingest_ledger"])
+@pytest.mark.parametrize(
+    "until", ["usage_hourly", "usage_hourly_units", "usage_user_daily", "dead_letters", "ingest_ledger"]
+)
 def test_a_flush_under_way_is_in_flight_and_no_difference(stream: Stream, until: str) -> None:
     stream.store(stream.records(event(number) for number in range(300, 340)), until=until)
     report = stream.audit()
@@ -238,7 +243,7 @@ def test_a_flush_under_way_is_in_flight_and_no_difference(stream: Stream, until:
     assert sum(each.in_flight for each in report.partitions) == 40
 
 
-@pytest.mark.parametrize("until", ["usage_hourly", "usage_user_daily", "ingest_ledger"])
+@pytest.mark.parametrize("until", ["usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"])
 def test_a_torn_flush_that_is_replayed_leaves_no_trace(stream: Stream, until: str) -> None:
     records = stream.records(event(number) for number in range(300, 340))
     stream.store(records, until=until)
@@ -354,13 +359,19 @@ def column_type(column: str) -> str:
     return "Decimal(38, 12)" if column.endswith("_usd") else "Int64"
 
 
-def test_quantities_are_compared_by_unit(stream: Stream) -> None:
+@pytest.mark.parametrize("half", ["amount_whole", "amount_pico"])
+def test_units_are_compared_one_by_one(stream: Stream, half: str) -> None:
     stream.run(
-        "INSERT INTO usage_hourly SELECT * REPLACE (map('images', toDecimal128('0.75', 12)) AS quantities) "
-        "FROM usage_hourly FINAL WHERE notEmpty(quantities) LIMIT 1"
+        f"INSERT INTO usage_hourly_units SELECT * REPLACE (CAST({half} + 1 AS Decimal(38, 0)) AS {half}) "
+        "FROM usage_hourly_units FINAL LIMIT 1"
     )
-    finding = stream.audit().check("usage_hourly").findings[0]
-    assert finding.numbers["quantities_rolled"] == {"images": Decimal("0.75")}
+    report = stream.audit()
+    assert broken(report) == {"usage_hourly_units": 1}
+    finding = report.check("usage_hourly_units").findings[0]
+    assert finding.where["unit"] == "images"
+    assert set(finding.numbers) == {f"{half}_raw", f"{half}_rolled"}
+    assert stream.repair() == Repairs(removed=0, corrected=1, left=0)
+    assert broken(stream.audit()) == {}
 
 
 def test_an_hourly_row_without_any_raw_row_is_named(stream: Stream) -> None:

@@ -20,7 +20,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseUnavailable
 from stream.ingest import Flush, dead_letter_message
 from stream.pricing import Bracket, Linear, NoPrice, PriceBook, Resolution
-from stream.store import hourly_messages, user_messages
+from stream.store import hourly_messages, unit_messages, user_messages
 from tests.support.ingest import TABLES, Warehouse, cut, flush_of, home_of, id_at_home_in, ingest_of, run, total
 from tests.support.properties import examples
 from tests.support.records import NOW, FakeRecord, log_of, rfc3339, wire
@@ -320,9 +320,9 @@ def test_a_dead_letter_keeps_the_record_byte_for_byte(warehouse: Warehouse, sour
 
 
 def test_changed_rows_are_published_whole_under_one_key_each(warehouse: Warehouse, source: str) -> None:
-    ingest = ingest_of(warehouse, source)
+    ingest, used = ingest_of(warehouse, source), {"images": "0.7", "gpu_hours": "2"}
     first, second = (
-        flush_of(ingest, log_of([wire(f"{source}-{n}", feature='a"b\n'.strip(), revenue_usd="0.1")], first=n))
+        flush_of(ingest, log_of([wire(f"{source}-{n}", feature='a"b', revenue_usd="0.1", quantities=used)], first=n))
         for n in (0, 1)
     )
     one, two = (published(flush) for flush in (first, second))
@@ -331,13 +331,14 @@ def test_changed_rows_are_published_whole_under_one_key_each(warehouse: Warehous
     assert [(row["calls"], Decimal(row["revenue_usd"]), row["feature"]) for row in hours] == [
         (2, Decimal("0.2"), 'a"b')
     ]
+    units = {row["unit"]: row["amount"] for row in two.values() if row["table"] == "usage_hourly_units"}
+    assert units == {"images": "1.400000000000", "gpu_hours": "4.000000000000"}
     assert {row["version"] for row in two.values()} == {1 + total(first.hourly, "version")}
 
 
 def published(flush: Flush) -> dict[bytes | None, dict[str, Any]]:
-    return {
-        message.key: json.loads(message.value or b"") for message in [*hourly_messages(flush), *user_messages(flush)]
-    }
+    messages = [*hourly_messages(flush), *unit_messages(flush), *user_messages(flush)]
+    return {message.key: json.loads(message.value or b"") for message in messages}
 
 
 def test_a_replay_publishes_its_rows_again_since_the_crash_may_have_come_before_that(

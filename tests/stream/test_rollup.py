@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from stream.decode import decode
 from stream.pricing import price
-from stream.rollup import HOURLY, LEDGER, USER_DAILY, Rollup, RollupSpec, sum_quantities
+from stream.rollup import HOURLY, LEDGER, UNITS, USER_DAILY, Rollup, RollupSpec, metered
 from tests.support.ingest import BOOK, Warehouse, ingest_of, run
 from tests.support.properties import examples
 from tests.support.records import LIMITS, log_of, wire
@@ -167,22 +167,44 @@ def test_the_price_versions_of_a_row_are_the_union_of_those_met() -> None:
 
 
 def test_quantities_are_summed_unit_by_unit() -> None:
-    stored = Stored(HOURLY)
-    stored.insert(stored.worker().add(spent({"quantities": '{"images":"1"}'}, {"source_offset": 1})))
-    rows = stored.worker().add(spent({"quantities": '{"images":"0.000000000001","gpu_hours":"2"}', "source_offset": 2}))
-    assert json.loads(rows["quantities"][0]) == {"gpu_hours": "2", "images": "1.000000000001"}
+    stored = Stored(UNITS)
+    first = spent({"quantities": '{"images":"1"}'}, {"source_offset": 1})
+    stored.insert(stored.worker().add(metered(first)))
+    later = spent({"quantities": '{"images":"0.000000000001","gpu_hours":"2.5"}', "source_offset": 2})
+    stored.insert(stored.worker().add(metered(later)))
+    assert cells(stored.rows, "unit", "amount_whole", "amount_pico", "applied") == [
+        ("gpu_hours", 2, 500_000_000_000, 2),
+        ("images", 1, 1, 2),
+    ]
+
+
+def test_an_event_without_quantities_and_a_duplicate_add_to_no_unit() -> None:
+    assert metered(spent({}, {"quantities": None, "counted": False})).is_empty()
+    assert Stored(UNITS).worker().add(metered(spent({}))).is_empty()
 
 
 AMOUNTS = st.decimals(min_value=0, max_value=10**18 - 1, places=12, allow_nan=False)
 
 
-@examples(50)
-@given(st.lists(st.dictionaries(st.sampled_from(["images", "gpu_hours"]), AMOUNTS, max_size=2), max_size=20))
+@given(
+    st.lists(st.dictionaries(st.sampled_from(["images", "gpu_hours"]), AMOUNTS, max_size=2), min_size=1, max_size=20)
+)
 def test_a_sum_of_quantities_is_exact_to_the_last_digit(maps: list[dict[str, Decimal]]) -> None:
     texts = [json.dumps({unit: f"{amount:f}" for unit, amount in units.items()}) if units else "" for units in maps]
-    total = json.loads(sum_quantities(texts) or "{}")
-    for unit in ("images", "gpu_hours"):
-        assert Fraction(total.get(unit, "0")) == sum(Fraction(units[unit]) for units in maps if unit in units)
+    events = spent(*({"quantities": text, "source_offset": offset} for offset, text in enumerate(texts)))
+    rows = Stored(UNITS).worker().add(metered(events))
+    found = {row["unit"]: row["amount_whole"] + Fraction(row["amount_pico"], 10**12) for row in rows.to_dicts()}
+    assert found == {unit: sum(Fraction(units[unit]) for units in maps if unit in units) for unit in set().union(*maps)}
+
+
+def test_no_number_of_events_that_a_partition_can_hold_makes_an_amount_overflow() -> None:
+    """The most that 2^48 events add, taken as two rows of half of it each, is still told to the last digit."""
+    most = pl.DataFrame({"amount_whole": [2**47 * (10**18 - 1)] * 2, "amount_pico": [2**47 * (10**12 - 1)] * 2})
+    wide = most.cast(pl.Int128)
+    keys = spent({}, {}).select("source_partition", "occurred_at", "provider").with_columns(unit=pl.lit("images"))
+    rows = pl.concat([keys, wide], how="horizontal").group_by("unit").agg(pl.col("amount_whole", "amount_pico").sum())
+    halves = pl.col("amount_whole", "amount_pico")
+    assert rows.select(halves.cast(pl.Decimal(38, 0))).row(0) == (2**48 * (10**18 - 1), 2**48 * (10**12 - 1))
 
 
 # --- the offset a row has applied -------------------------------------------------------------------------------------
@@ -335,7 +357,7 @@ def rolled_up(spec: RollupSpec, batches: Sequence[pl.DataFrame]) -> list[dict[st
     stored = Stored(spec)
     rollup = stored.worker()
     for batch in batches:
-        stored.insert(rollup.add(batch))
+        stored.insert(rollup.add(metered(batch) if spec is UNITS else batch))
     return sorted(stored.rows.drop("applied").to_dicts(), key=repr)
 
 
@@ -349,7 +371,7 @@ def test_arrival_order_and_chunk_boundaries_never_change_a_rollup(
     cuts = sorted(data.draw(st.sets(st.integers(0, len(values)), max_size=5)))
     borders = list(zip([0, *cuts], [*cuts, len(values)], strict=True))
     frame = priced(shuffled)
-    for spec in (HOURLY, USER_DAILY):
+    for spec in (HOURLY, UNITS, USER_DAILY):
         in_pieces = rolled_up(spec, [frame[start:end] for start, end in borders if end > start])
         assert in_pieces == rolled_up(spec, [priced(values)])
 
@@ -365,7 +387,7 @@ def test_a_rollup_costs_exactly_what_its_events_cost(events: list[dict[str, Any]
         assert sum(row["calls"] - row["unpriced_calls"] for row in rows) == len(costs)
 
 
-@pytest.mark.parametrize("spec", [HOURLY, USER_DAILY, LEDGER], ids=lambda spec: spec.table)
+@pytest.mark.parametrize("spec", [HOURLY, UNITS, USER_DAILY, LEDGER], ids=lambda spec: spec.table)
 def test_a_row_comes_back_from_clickhouse_as_it_went(warehouse: Warehouse, spec: RollupSpec) -> None:
     source = f"test-{uuid4()}"
     values = [
@@ -375,14 +397,16 @@ def test_a_row_comes_back_from_clickhouse_as_it_went(warehouse: Warehouse, spec:
     records = log_of([*values, values[0], b"junk"])
     run(warehouse, ingest_of(warehouse, source), records)
     before = warehouse.rows(spec.table, source)
-    run(warehouse, ingest_of(warehouse, source), log_of([wire(f"{source}-more", input_tokens=1)], first=len(records)))
+    more = wire(f"{source}-more", input_tokens=1, quantities={"images": "1"})
+    run(warehouse, ingest_of(warehouse, source), log_of([more], first=len(records)))
     run(warehouse, ingest_of(warehouse, source), records, batch=5)
     after = warehouse.rows(spec.table, source)
     assert len(before) == len(after) == 1
     changed = {name for name in before[0] if before[0][name] != after[0][name]}
     grown = {
-        "usage_hourly": {"calls", "input_tokens", "output_tokens", "cost_usd", "version"},
-        "usage_user_daily": {"calls", "input_tokens", "output_tokens", "cost_usd", "version"},
+        "usage_hourly": {"calls", "partial_calls", "input_tokens", "output_tokens", "cost_usd", "version"},
+        "usage_hourly_units": {"amount_whole", "version"},
+        "usage_user_daily": {"calls", "partial_calls", "input_tokens", "output_tokens", "cost_usd", "version"},
         "ingest_ledger": {"received", "stored", "version"},
     }
     assert changed == grown[spec.table]

@@ -19,7 +19,9 @@ from stream.ingest import Flush, Ingest
 from stream.pricing import PriceBook
 from tests.support.records import LIMITS, NOW, FakeRecord
 
-TABLES: Final = ("usage_events", "usage_hourly", "usage_user_daily", "dead_letters", "ingest_ledger")
+TABLES: Final = (
+    *("usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "dead_letters", "ingest_ledger"),
+)
 SINCE: Final = NOW - timedelta(days=7)
 BOOK: Final = PriceBook.bundled()
 
@@ -33,7 +35,7 @@ class Warehouse:
 
     def store(self, flush: Flush, tables: Collection[str] = TABLES) -> None:
         """Write these tables of a flush, in the order the worker does; with fewer than all it is a torn flush."""
-        frames = (flush.events, flush.hourly, flush.user_daily, flush.dead_letters, flush.ledger)
+        frames = (flush.events, flush.hourly, flush.units, flush.user_daily, flush.dead_letters, flush.ledger)
         for table, frame in zip(TABLES, frames, strict=True):
             if table in tables:
                 self.writer.insert(table, frame)

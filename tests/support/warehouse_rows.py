@@ -9,10 +9,13 @@ from typing import Any, Final
 
 import polars as pl
 
-from sinks.clickhouse.writer import QUANTITIES, to_decimal
+from sinks.clickhouse.writer import to_decimal
 
 MOMENT: Final = pl.Datetime("ms", "UTC")
 PICO: Final = Decimal("0.000000000001")
+UNIT_KEYS: Final = (
+    *("hour", "provider", "model", "operation", "feature", "task_type", "source", "source_partition", "version"),
+)
 
 
 def this_hour() -> datetime:
@@ -73,8 +76,20 @@ def hourly(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         {name: [row.get(name, usual.get(name)) for row in whole] for name in usual},
         schema_overrides={"cost_pico": pl.Int128},
     )
-    quantities = pl.Series("quantities", [row.get("quantities", {}) for row in whole], dtype=QUANTITIES)
-    return _stored(frame.with_columns(pl.col("hour").cast(MOMENT), quantities))
+    return _stored(frame.with_columns(pl.col("hour").cast(MOMENT)))
+
+
+def units(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """``usage_hourly_units``, of rows as ``hourly`` takes them: one for each of their ``quantities``."""
+    keys = [name for name in hourly([]).columns if name in UNIT_KEYS]
+    of_hours = hourly(rows).select(keys).to_dicts()
+    amounts = [
+        row | {"unit": unit, "amount_whole": amount // 1, "amount_pico": amount % 1 / PICO}
+        for row, given in zip(of_hours, rows, strict=True)
+        for unit, amount in given.get("quantities", {}).items()
+    ]
+    kinds = dict.fromkeys(("amount_whole", "amount_pico"), pl.Decimal(38, 0))
+    return pl.DataFrame(amounts, schema_overrides=kinds | {"hour": MOMENT})
 
 
 def user_daily(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

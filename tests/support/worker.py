@@ -187,7 +187,10 @@ class Totals:
         )
 
     def cells(
-        self, tables: Sequence[str] = ("usage_events", "usage_hourly", "usage_user_daily", "ingest_ledger")
+        self,
+        tables: Sequence[str] = (
+            *("usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"),
+        ),
     ) -> Any:
         return {
             table: sorted(
