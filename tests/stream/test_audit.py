@@ -403,7 +403,7 @@ def test_an_id_counted_in_two_hours_is_named_with_its_later_row(resent: Stream) 
 
 def test_a_repair_keeps_the_first_row_and_corrects_the_hour(resent: Stream) -> None:
     before = sums(resent)
-    assert resent.repair() == Repairs(removed=2, corrected=4, left=0)
+    assert resent.repair() == Repairs(removed=2, corrected=6, left=0)
     report = resent.audit()
     assert broken(report) == {}
     after = sums(resent)
@@ -472,8 +472,11 @@ def killed_before_the_days(stream: Stream) -> None:
     ("breaks_off", "left"),
     [
         (killed_before_the_copy, {"ids": 2}),
-        (killed_before_the_deletion, {"usage_hourly": 2, "usage_user_daily": 2, "removals": 2}),
-        (killed_before_the_hours, {"usage_hourly": 2, "usage_user_daily": 2}),
+        (
+            killed_before_the_deletion,
+            {"usage_hourly": 2, "usage_hourly_units": 2, "usage_user_daily": 2, "removals": 2},
+        ),
+        (killed_before_the_hours, {"usage_hourly": 2, "usage_hourly_units": 2, "usage_user_daily": 2}),
         (killed_before_the_days, {"usage_user_daily": 2}),
     ],
 )
