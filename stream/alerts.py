@@ -123,19 +123,32 @@ class Alert(BaseModel):
     revision: int = Field(ge=1, description="1, 2, 3, … within alert_id.")
     status: Status
     level: Level
-    rule: str = Field(description="What judged: hourly_spike, hourly_anomaly.")
+    rule: str = Field(
+        description="What judged: hourly_spike, hourly_anomaly; about the pipeline itself audit, stall, "
+        "vanished_records, dead_letter_flood. Others may be added: ignore those you do not know."
+    )
     title: str
     message: str
-    metric_name: str = Field(description="hourly_cost_spike, hourly_cost_anomaly.")
-    scope: str = Field(description="What was judged: system, or feature=NAME.")
-    user_id: str | None = None
-    window_start: Moment = Field(description="The 60 minutes this revision is about: a clock hour of an anomaly.")
-    window_end: Moment
-    current_value: Amount = Field(description="USD spent in the window, exact; to date while it runs.")
-    threshold_value: Amount = Field(
-        description="The level crossed, in USD: upwards for open and updated, downwards otherwise. Rounded to 6 digits."
+    metric_name: str = Field(
+        description="What the figures are: hourly_cost_spike, hourly_cost_anomaly in USD; audit_differences, "
+        "stalled_seconds, vanished_records, dead_letter_records as named, with the unit in metadata.unit."
     )
-    expected_value: Amount | None = Field(description="USD of a usual hour, rounded to 6 digits; null if not known.")
+    scope: str = Field(description="What was judged: system, feature=NAME, or pipeline.")
+    user_id: str | None = None
+    window_start: Moment = Field(
+        description="The 60 minutes this revision is about: a clock hour of an anomaly. Of the pipeline: since when."
+    )
+    window_end: Moment
+    current_value: Amount = Field(
+        description="USD spent in the window, exact; to date while it runs. Of the pipeline what metric_name counts."
+    )
+    threshold_value: Amount = Field(
+        description="The level crossed, in USD: upwards for open and updated, downwards otherwise. Rounded to 6 "
+        "digits. Of the pipeline in the unit of current_value."
+    )
+    expected_value: Amount | None = Field(
+        description="USD of a usual hour, rounded to 6 digits; null if not known, or about the pipeline."
+    )
     ratio: Amount | None = Field(
         description="current_value / expected_value, rounded to 4 digits, at most 1000000; null if that is zero."
     )

@@ -28,7 +28,7 @@ from sinks.clickhouse.writer import Writer
 from stream import topics
 from stream.alert_topic import publish_alerts, published_alerts
 from stream.audit import AuditReport, audit, kafka_facts
-from stream.auditor import Auditor
+from stream.auditor import REACH, Auditor
 from stream.batches import Batch, batches
 from stream.decode import AgeLimits, Decoded
 from stream.delivery import (
@@ -43,20 +43,24 @@ from stream.delivery import (
 from stream.health import Health, Progress
 from stream.ingest import Flush, Ingest
 from stream.kafka import faust_credentials, kafka_config
+from stream.keeper import Keeper, pipeline_rules
 from stream.outbox import Outbox
 from stream.patience import Patience
 from stream.pricing import PriceBook
 from stream.settings import Settings
+from stream.stalls import Stalls
 from stream.store import ALERTS, EVENTS, ROLLUPS, Store
 from stream.telemetry import Telemetry
 from stream.turn import OutOfTurn, Turn
 from stream.watch import Watcher
+from stream.watch.pipeline import AuditRule
 
 T = TypeVar("T")
 
 EXIT_BUG: Final = 70  # EX_SOFTWARE: an error nobody expected; the offsets replay after the restart
 WATCH_TICK_SECONDS: Final = 0.25  # how often the watch asks itself whether it is due
 AUDIT_TICK_SECONDS: Final = 1.0
+KEEP_TICK_SECONDS: Final = 1.0
 # A partition's share of a fetch, compressed; bounds what is fetched ahead. A worker that lags behind should get much of
 # few partitions at a time: each partition has rollup rows of its own, so a batch of all touches several times as many.
 PARTITION_FETCH_BYTES_MAX: Final = 4_194_304
@@ -99,17 +103,29 @@ class Worker:
             reader=self._reader, writer=self._writer, publish=self._publish_alerts, settings=settings, clock=clock
         )
         self._auditor = Auditor(
-            prove=self._prove, telemetry=self.telemetry, interval=settings.audit_interval, clock=clock
+            prove=self._prove,
+            telemetry=self.telemetry,
+            interval=settings.audit_interval,
+            clock=clock,
+            suspect_since=self._suspect_since,
+        )
+        self._stalls = Stalls(self.patience, clock=clock)
+        self._keeper = Keeper(
+            pipeline_rules(settings, reader=self._reader, stalls=self._stalls, report=lambda: self._auditor.report),
+            writer=self._writer,
+            publish=self._publish_pipeline_alerts,
+            clock=clock,
         )
         self._source = ""
         self._loaded: frozenset[int] = frozenset()
         self._turn = Turn()
         self._judged_in = 0  # the turn that the watch has restored itself for
+        self._kept_in = 0  # and the keeper
         self._trimmed = time.monotonic()
         # One thread a stage: while one batch is stored the next is worked out and the one after it is decoded; no stage
         # runs twice at a time.
-        self._decoding, self._working, self._storing, self._judging, self._auditing = (
-            ThreadPoolExecutor(1, name) for name in ("decode", "work", "store", "watch", "audit")
+        self._decoding, self._working, self._storing, self._judging, self._auditing, self._keeping = (
+            ThreadPoolExecutor(1, name) for name in ("decode", "work", "store", "watch", "audit", "keep")
         )
         self._decoded: asyncio.Queue[tuple[Batch, Decoded]] = asyncio.Queue(maxsize=1)
         self._flushes: asyncio.Queue[tuple[Batch, Flush]] = asyncio.Queue(maxsize=1)
@@ -141,7 +157,7 @@ class Worker:
             self._decoded.task_done()
 
     def _process(self, decoded: Decoded) -> Flush:
-        return self.patience.insist(lambda: self._ingest.process(decoded), doing="looking up what is stored")
+        return self._stalls.insist(lambda: self._ingest.process(decoded), doing="looking up what is stored")
 
     async def store(self) -> None:
         """Store, then acknowledge, in the order of delivery. What cannot be stored now is tried until it can."""
@@ -154,7 +170,7 @@ class Worker:
             self._count(batch, flush)
 
     def _save(self, flush: Flush) -> None:
-        self.patience.insist(lambda: self._store.save(flush, source=self._source), doing="storing a batch")
+        self._stalls.insist(lambda: self._store.save(flush, source=self._source), doing="storing a batch")
 
     async def _take_over_partitions(self, batch: Batch) -> None:
         """Before the first batch of a partition: read back what is stored of it. Never while a flush is on its way, or
@@ -168,7 +184,7 @@ class Worker:
         self._loaded = frozenset(held)
 
     def _read_back(self, partitions: list[int]) -> None:
-        self.patience.insist(lambda: self._assign(partitions), doing="reading back the state of partitions")
+        self._stalls.insist(lambda: self._assign(partitions), doing="reading back the state of partitions")
 
     def _assign(self, partitions: list[int]) -> None:
         started = time.monotonic()
@@ -281,6 +297,38 @@ class Worker:
             progress=progress,
         )
 
+    # --- the pipeline itself -> usage.alerts ---
+
+    async def keep(self) -> None:
+        """Tell what is wrong with the pipeline, while this worker holds usage.rollups; also in an outage of the
+        warehouse, so it waits for nothing else here."""
+        while True:
+            await asyncio.sleep(KEEP_TICK_SECONDS)
+            number = self._turn.number
+            if number is None:
+                continue
+            if number != self._kept_in:
+                self._kept_in = number
+                await self._in(self._keeping, self._restore_keeper)
+            for alert in await self._in(self._keeping, self._keeper.tick):
+                self.telemetry.alerts.labels(alert.rule, alert.status).inc()
+
+    def _restore_keeper(self) -> None:
+        self.patience.insist(
+            lambda: self._keeper.restore(published_alerts(self._settings)),
+            doing="reading back the alerts about the pipeline",
+        )
+
+    def _publish_pipeline_alerts(self, alerts: Any) -> None:
+        """By the outbox of the watch: whoever publishes holds the turn, so the two do not meet."""
+        with self._turn.publishing(self._kept_in):
+            publish_alerts(self._alert_outbox, self._settings.topic(ALERTS), alerts)
+
+    def _suspect_since(self) -> datetime | None:
+        """From where on the audit last found something that is not known to be mended."""
+        alert = self._keeper.standing(AuditRule.name)
+        return alert.window_start - REACH if alert else None
+
     # --- Faust ---
 
     def _faust_app(self) -> faust.App:
@@ -314,6 +362,7 @@ class Worker:
         app.task(self._guarded(self.store))
         app.task(self._guarded(self.judge))
         app.task(self._guarded(self.audit))
+        app.task(self._guarded(self.keep))
         # Faust types its signal handlers more narrowly than it calls them.
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)  # type: ignore[arg-type]
         app.on_partitions_assigned.connect(self._on_assigned, weak=False)  # type: ignore[arg-type]

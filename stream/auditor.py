@@ -21,6 +21,7 @@ from stream.turn import OutOfTurn
 log = structlog.get_logger(__name__)
 
 FIRST_AFTER: Final = timedelta(minutes=5)  # of a turn: a start has a backlog to work off
+AGAIN_AFTER: Final = timedelta(minutes=30)  # while it does not hold: a repair is to be seen soon
 REACH: Final = timedelta(days=2)  # how far back rollups are compared; older ones change only by corrections
 OFF: Final = timedelta(0)
 
@@ -31,9 +32,21 @@ Prove = Callable[[datetime], AuditReport]
 class Auditor:
     """Due ``FIRST_AFTER`` a turn began, then every ``interval`` (zero: never). ``tick`` blocks; one thread calls it."""
 
-    def __init__(self, *, prove: Prove, telemetry: Telemetry, interval: timedelta, clock: Callable[[], datetime]):
+    def __init__(
+        self,
+        *,
+        prove: Prove,
+        telemetry: Telemetry,
+        interval: timedelta,
+        clock: Callable[[], datetime],
+        suspect_since: Callable[[], datetime | None] = lambda: None,
+    ) -> None:
+        """``suspect_since``: from when on something was found that may not be mended yet; older than REACH, it would
+        otherwise be forgotten."""
         self._prove, self._telemetry, self._interval, self._clock = prove, telemetry, interval, clock
+        self._suspect_since = suspect_since
         self._due: datetime | None = None
+        self.report: AuditReport | None = None  # the last one of this turn
 
     def begin(self) -> None:
         """A turn begins."""
@@ -43,7 +56,7 @@ class Auditor:
 
     def end(self) -> None:
         """A turn is over: another worker audits, and what this one found may not be so any more."""
-        self._due = None
+        self._due = self.report = None
         self._telemetry.no_audit()
 
     def tick(self) -> AuditReport | None:
@@ -53,7 +66,7 @@ class Auditor:
             return None
         self._due = now + self._interval
         try:
-            report = self._prove(now - REACH)
+            report = self._prove(min(now - REACH, self._suspect_since() or now))
         except OutOfTurn as error:
             log.info("audit broken off", reason=str(error))
         except Exception as error:
@@ -61,6 +74,9 @@ class Auditor:
             outage = isinstance(error, WarehouseError | StreamError)
             log.error("not audited", reason=str(error), next=f"tried again at {self._due}", exc_info=not outage)
         else:
+            self.report = report
+            if not report.holds:
+                self._due = now + min(AGAIN_AFTER, self._interval)
             self._telemetry.audited(report)
             _tell(report)
             return report
@@ -76,5 +92,6 @@ def _tell(report: AuditReport) -> None:
         "THE AUDIT DOES NOT HOLD",
         differing=differing,
         since=str(report.since),
-        next="nothing was changed; `costream audit` names the places, `costream audit --repair` mends what can be",
+        steps=[f"{step.check}: {step.text} {step.command}".rstrip() for step in report.next_steps],
+        next="nothing was changed; `costream audit` names the places, and these steps again",
     )

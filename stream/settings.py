@@ -96,6 +96,18 @@ class Settings(BaseSettings):
         default=Decimal("1"), ge=0, description="USD above the expected cost below which no anomaly is worth an alert."
     )
 
+    # Alerts about the pipeline
+    pipeline_alerts_enabled: bool = Field(
+        default=True, description="The audit, a stall, records that vanished, a flood of dead letters: on usage.alerts."
+    )
+    flood_records_max: int = Field(
+        default=1_000, gt=0, description="Dead letters within the window above which it is a flood."
+    )
+    flood_share_max: Decimal = Field(
+        default=Decimal("0.05"), gt=0, le=1, description="Or this share of all records, from 50 dead letters on."
+    )
+    flood_window: PositiveDuration = Field(default=timedelta(minutes=10), description="The window of both.")
+
     # Audit
     audit_interval: Duration = Field(
         default=timedelta(hours=6),

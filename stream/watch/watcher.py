@@ -20,6 +20,7 @@ from stream.errors import PublishFailed
 from stream.settings import Settings
 from stream.turn import OutOfTurn
 from stream.watch.baseline import Rules
+from stream.watch.case import ALL_RULES
 from stream.watch.drivers import drivers
 from stream.watch.history import History
 from stream.watch.judge import explained, judge, latest, usual_hours
@@ -83,8 +84,9 @@ class Watcher:
         What is only on the topic was published right before a crash; it is known from here on, and stored next.
         """
         now = self._clock()
-        stored = latest(stored_alerts(self._reader, now=now))
-        tail = [alert for alert in published if alert.standing or alert.window_end >= now - RESTORED]
+        stored = latest(alert for alert in stored_alerts(self._reader, now=now) if alert.rule in ALL_RULES)
+        mine = [alert for alert in published if alert.rule in ALL_RULES]  # others are about the pipeline: keeper.py
+        tail = [alert for alert in mine if alert.standing or alert.window_end >= now - RESTORED]
         unstored = [
             alert for alert in tail if alert.alert_id not in stored or alert.revision > stored[alert.alert_id].revision
         ]

@@ -9,7 +9,7 @@ from prometheus_client import generate_latest
 
 from sinks.errors import WarehouseUnavailable
 from stream.audit import AuditReport, Check
-from stream.auditor import FIRST_AFTER, REACH, Auditor
+from stream.auditor import AGAIN_AFTER, FIRST_AFTER, REACH, Auditor
 from stream.telemetry import Telemetry
 from stream.turn import OutOfTurn
 
@@ -25,7 +25,14 @@ class Stage:
         self.outcome: list[Check] | Exception = [Check("records", "?", compared=7)]
         self.since: list[datetime] = []
         self.telemetry = Telemetry()
-        self.auditor = Auditor(prove=self.prove, telemetry=self.telemetry, interval=interval, clock=lambda: self.now)
+        self.suspect: datetime | None = None
+        self.auditor = Auditor(
+            prove=self.prove,
+            telemetry=self.telemetry,
+            interval=interval,
+            clock=lambda: self.now,
+            suspect_since=lambda: self.suspect,
+        )
 
     def prove(self, since: datetime) -> AuditReport:
         self.since.append(since)
@@ -112,3 +119,19 @@ def test_an_audit_whose_turn_ends_says_nothing(stage: Stage) -> None:
     stage.auditor.begin()
     assert stage.after(FIRST_AFTER)
     assert stage.metrics() == {"costream_audit_timestamp_seconds": 0}
+
+
+def test_while_it_does_not_hold_it_audits_again_soon_and_as_far_back_as_before(stage: Stage) -> None:
+    stage.suspect = stage.now - timedelta(days=9)
+    stage.outcome = [Check("usage_hourly", "?", compared=9, differing=3)]
+    stage.auditor.begin()
+    assert stage.after(FIRST_AFTER)
+    assert stage.since == [stage.suspect]
+    assert stage.auditor.report is not None
+    assert not stage.after(AGAIN_AFTER - timedelta(seconds=1))
+    stage.outcome, stage.suspect = [], None
+    assert stage.after(timedelta(seconds=1))
+    assert stage.since[-1] == stage.now - REACH
+    assert not stage.after(AGAIN_AFTER)
+    stage.auditor.end()
+    assert stage.auditor.report is None
