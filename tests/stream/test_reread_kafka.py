@@ -152,9 +152,7 @@ def test_a_group_that_is_ahead_of_the_ledger_is_set_back_and_reads_again(
             site.sql(f"DELETE FROM {table} WHERE source_partition != 0")
         at_work = site.command("reread", "--rewind", "--yes")
         said = " ".join(at_work.stderr.split())
-        assert (at_work.exit_code, "stop them all first" in " ".join(at_work.stderr.split())) == (1, True), (
-            at_work.output
-        )
+        assert (at_work.exit_code, "stop them all first" in said) == (1, True), at_work.output
         assert worker.stop() == 0
     committed = site.committed()
     assert "costream reread --rewind" in site.command("audit").stdout
