@@ -124,12 +124,16 @@ def _print(report: AuditReport, repairs: Repairs | None) -> None:
 
 def say_repairs(repairs: Repairs) -> None:
     """What was done, and why the rest was not."""
-    common.say(f"repaired: {repairs.removed:,} repeated events removed, {repairs.corrected:,} rollup rows corrected")
+    removed, corrected = (
+        common.counted(repairs.removed, "repeated event"),
+        common.counted(repairs.corrected, "rollup row"),
+    )
+    common.say(f"repaired: {removed} removed, {corrected} corrected")
     if not repairs.left:
         return
     common.say(
-        f"left: {repairs.left:,} rollup rows. Raw rows of their partitions are missing, so they know more than could "
-        "be rebuilt; bring the raw rows back first"
+        f"left: {common.counted(repairs.left, 'rollup row')}. Raw rows of their partitions are missing, so they know"
+        " more than could be rebuilt; bring the raw rows back first"
     )
     for each in repairs.left_in:
         common.say(f"{each.rows:,} of {each.table}, partition {each.partition} of {each.source}", indent=2)

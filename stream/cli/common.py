@@ -87,6 +87,10 @@ def say(text: str, *, indent: int = 0, style: str = "") -> None:
         console.print(Text(" " * indent) + line, soft_wrap=True)
 
 
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def say_command(command: str, *, indent: int = 2) -> None:
     """A command to copy: what does not fit a line goes on behind a backslash, before an option."""
     first, *options = command.split(" --")

@@ -254,7 +254,7 @@ def _print(
     rows = sum(outcome.restored for outcome in outcomes)
     letters = sum(outcome.dead_letters_restored for outcome in outcomes)
     done = "written" if written else "would be written; this was a rehearsal, --yes writes"
-    common.say(f"{rows:,} raw rows and {letters:,} dead letters {done}", style="bold")
+    common.say(f"{common.counted(rows, 'raw row')} and {common.counted(letters, 'dead letter')} {done}", style="bold")
     if repairs is not None:
         say_repairs(repairs)
     if report is not None:
