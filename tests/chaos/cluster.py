@@ -25,6 +25,7 @@ from stream.settings import Settings
 from stream.store import EVENTS
 from tests.chaos.tail import Tail
 from tests.support.kafka import KafkaBroker
+from tests.support.small_disk import SmallDisk
 from tests.support.warehouse import Endpoint, migrated
 
 LEAVE_MAX_S: Final = 45.0  # from SIGTERM to the end; beyond it a worker hangs
@@ -86,19 +87,21 @@ class Counts:
     outages: int = 0
     broker_restarts: int = 0
     expired_records: int = 0
+    full_disks: int = 0
 
 
 class Cluster:
     """Everything that runs. Use as a context: on leaving it, each process it started is ended by its id."""
 
-    def __init__(self, folder: Path, *, partitions: int, prefix: str) -> None:
+    def __init__(self, folder: Path, *, partitions: int, prefix: str, disk: SmallDisk | None = None) -> None:
         self.partitions = partitions
         self.counts = Counts()
         self.workers: list[WorkerProcess] = []
         self.ended: list[Ended] = []
         self.hung: list[str] = []
         self.broker = KafkaBroker(folder / "kafka")
-        self.endpoint = Endpoint(folder / "clickhouse")
+        self.disk = disk  # mounted by whoever gives it
+        self.endpoint = Endpoint((disk.path if disk else folder) / "clickhouse")
         self.settings = Settings(
             kafka_bootstrap_servers=self.broker.bootstrap_servers,
             topic_prefix=prefix,
@@ -215,6 +218,14 @@ class Cluster:
 
     def bring_warehouse_back(self) -> None:
         self._starting.append(self._starters.submit(self.endpoint.start))
+
+    def fill_disk(self) -> None:
+        assert self.disk is not None, "only a small disk is filled"
+        self.disk.fill()
+
+    def make_room(self) -> None:
+        assert self.disk is not None, "only a small disk is filled"
+        self.disk.empty()
 
     def take_broker_away(self, *, rudely: bool) -> None:
         if rudely:

@@ -3,6 +3,7 @@
     python -m tests.chaos.run                  200,000 events, 24 SIGKILLs, 3 outages, a broker restart: about 8 minutes
     python -m tests.chaos.run --short          the form inside `make test`
     python -m tests.chaos.run --hour           1,000,000 events, 200 SIGKILLs, 12 outages: an hour
+    python -m tests.chaos.run --full-disks 5   and the warehouse's disk fills and empties five times (takes root)
     python -m tests.chaos.run --seed 7 --json  the same timetable and traffic again; one object at the end
 
 Exit status 1 if anything is lost, counted twice or differs in any cell.
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -36,10 +38,13 @@ from tests.chaos.tail import Tail
 from tests.chaos.topic_dump import dump
 from tests.chaos.traffic import Publisher, now, plan
 from tests.chaos.verdict import Verdict, compare, compare_alerts, compare_dead_letter_topic
+from tests.support.small_disk import MIB, SmallDisk
 
 TICK_S: Final = 0.05
 TELL_S: Final = 5.0
 READY_MAX_S: Final = 60.0
+DISK_BYTES_MIN: Final = 192 * MIB  # the engine's own files, and rollups written anew with every flush
+DISK_BYTES_PER_EVENT: Final = 400  # ten times what one takes once it is merged
 
 Tell = Callable[[str], None]
 
@@ -49,7 +54,8 @@ def run(form: Form, *, seed: int, tell: Tell) -> Verdict:
     folder = Path(tempfile.mkdtemp(prefix="costream-chaos-"))
     tell(f"chaos, {form.name} form, seed {seed}: {form.events} events in {form.seconds:.0f} s; logs in {folder}")
     started = time.monotonic()
-    with Cluster(folder, partitions=form.partitions, prefix=f"chaos-{secrets.token_hex(4)}.") as cluster:
+    prefix = f"chaos-{secrets.token_hex(4)}."
+    with small_disk(form) as disk, Cluster(folder, partitions=form.partitions, prefix=prefix, disk=disk) as cluster:
         events, log = cluster.settings.topic(EVENTS), folder / "log.jsonl"
         with Tail(cluster.broker.bootstrap_servers, events, partitions=form.partitions, path=log) as tail:
             storm = Storm(form, seed=seed, cluster=cluster, tail=tail, folder=folder, tell=tell)
@@ -61,6 +67,11 @@ def run(form: Form, *, seed: int, tell: Tell) -> Verdict:
     else:
         tell(f"does not hold: what the workers said and what was published is in {folder}")
     return verdict
+
+
+def small_disk(form: Form) -> AbstractContextManager[SmallDisk | None]:
+    """A disk that can be filled, where the form fills one: room for every event as stored, in parts not yet merged."""
+    return SmallDisk(DISK_BYTES_MIN + DISK_BYTES_PER_EVENT * form.events) if form.full_disks else nullcontext()
 
 
 class Storm:
@@ -167,6 +178,10 @@ class Storm:
                 cluster.take_broker_away(rudely=strike.rudely)
                 counts.broker_restarts += 1
                 self._later(strike.lasts_s, cluster.bring_broker_back)
+            case Act.DISK:
+                cluster.fill_disk()
+                counts.full_disks += 1
+                self._later(strike.lasts_s, cluster.make_room)
             case Act.EXPIRE:
                 expired = cluster.expire(self.tail)
                 if expired is None:
@@ -204,6 +219,7 @@ def judge(storm: Storm, *, seed: int, lag: int | None) -> Verdict:
         "leaves": counts.leaves,
         "outages": counts.outages,
         "broker_restarts": counts.broker_restarts,
+        "full_disks": counts.full_disks,
         "expired_after_reading": counts.expired_records,
         "rebalances": len(cluster.log_lines("partitions taken over")),
         "redelivered": sum(line["records"] for line in cluster.log_lines("delivered again")),
@@ -248,10 +264,11 @@ def main() -> int:
     parser.add_argument("--hour", action="store_true", help="the form that takes an hour")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of traffic and timetable")
     parser.add_argument("--events", type=int, help="instead of the form's number")
+    parser.add_argument("--full-disks", type=int, default=0, help="how often the warehouse's disk fills; takes root")
     parser.add_argument("--json", action="store_true", help="one object on standard output instead of lines")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, end_with_cleanup)
-    form = SHORT if given.short else HOUR if given.hour else FULL
+    form = replace(SHORT if given.short else HOUR if given.hour else FULL, full_disks=given.full_disks)
     if given.events:
         form = replace(form, events=given.events)
     verdict = run(form, seed=given.seed, tell=tell_on_stderr)

@@ -25,6 +25,7 @@ class Act(Enum):
     WAREHOUSE = "warehouse away"
     BROKER = "broker away"
     EXPIRE = "what was read expires"
+    DISK = "the warehouse's disk full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Form:
     broker_restarts: int = 1
     workers: int = 3
     expiries: int = 2
+    full_disks: int = 0  # only where the warehouse has a small disk of its own
 
 
 FULL: Final = Form(
@@ -95,20 +97,20 @@ SHORT: Final = Form(
 
 
 def timetable(dice: random.Random, form: Form) -> list[Strike]:
-    """Every strike of a storm, in order. Absences of warehouse and broker do not overlap; workers die at any moment."""
+    """Every strike of a storm, in order. Workers die at any moment; warehouse, broker and room go one at a time."""
     strikes = [*_absences(dice, form), *_small_strikes(dice, form), *_expiries(dice, form)]
     return sorted(strikes, key=lambda strike: strike.at_s)
 
 
 def _absences(dice: random.Random, form: Form) -> list[Strike]:
-    acts = [Act.WAREHOUSE] * form.outages + [Act.BROKER] * form.broker_restarts
+    acts = [Act.WAREHOUSE] * form.outages + [Act.BROKER] * form.broker_restarts + [Act.DISK] * form.full_disks
     dice.shuffle(acts)
     slot_s = form.seconds / len(acts)
     return [
         Strike(
             at_s=slot_s * (number + dice.random() * 0.4),
             act=act,
-            lasts_s=dice.uniform(*(form.outage_s if act is Act.WAREHOUSE else BROKER_AWAY_S)),
+            lasts_s=dice.uniform(*(BROKER_AWAY_S if act is Act.BROKER else form.outage_s)),
             rudely=dice.random() < 0.5,
         )
         for number, act in enumerate(acts)

@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -215,7 +216,7 @@ def test_the_recount_hashes_like_kafka() -> None:
     assert {key: murmur2(key) for key in vectors} == {key: value % 2**32 for key, value in vectors.items()}
 
 
-@pytest.mark.parametrize("form", [SHORT, FULL], ids=lambda form: form.name)
+@pytest.mark.parametrize("form", [SHORT, FULL, replace(FULL, full_disks=4)], ids=["short", "full", "full disks"])
 @pytest.mark.parametrize("seed", range(20))
 def test_a_timetable_has_every_strike_and_one_absence_at_a_time(form: Form, seed: int) -> None:
     strikes = timetable(random.Random(seed), form)
@@ -228,8 +229,9 @@ def test_a_timetable_has_every_strike_and_one_absence_at_a_time(form: Form, seed
         form.outages,
         form.broker_restarts,
         form.expiries,
+        form.full_disks,
     ]
-    absences = [strike for strike in strikes if strike.act in (Act.WAREHOUSE, Act.BROKER)]
+    absences = [strike for strike in strikes if strike.act in (Act.WAREHOUSE, Act.BROKER, Act.DISK)]
     assert all(one.at_s + one.lasts_s < next_.at_s for one, next_ in pairwise(absences))
     assert all(0 <= strike.at_s <= form.seconds + 2 * len(strikes) for strike in strikes)
 

@@ -178,6 +178,10 @@ class Totals:
         except WarehouseUnavailable:
             return ()
 
+    def column(self, sql: str) -> list[Any]:
+        """The one column that a question answers with."""
+        return self._reader.frame(sql).to_series().to_list()
+
     def counted(self) -> tuple[Any, ...]:
         """Rows kept, calls by hour, calls by day, duplicates, dead letters."""
         return self.one(
