@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.writer import Writer
 from stream.cli import clickhouse, migrate, query
-from tests.support.warehouse import Server, drop_database
+from tests.support.warehouse import Server, drop_database, settings_of
 from tests.support.warehouse_rows import events, hourly
 
 app = typer.Typer()
@@ -37,8 +37,8 @@ def run(*arguments: str) -> Result:
 def configured(clickhouse_endpoint: Server, monkeypatch: pytest.MonkeyPatch) -> ClickHouseAddress:
     """The commands' settings name a database that does not exist yet."""
     address = clickhouse_endpoint.unmade()
-    monkeypatch.setenv("COSTREAM_CLICKHOUSE_URL", address.url)
-    monkeypatch.setenv("COSTREAM_CLICKHOUSE_DATABASE", address.database)
+    for name, value in settings_of(address).items():
+        monkeypatch.setenv(f"COSTREAM_{name.upper()}", value)
     return address
 
 

@@ -1,4 +1,5 @@
-"""What the tests of the stream share: one warehouse in this process; tests stay apart by their source."""
+"""What the tests of the stream share: one warehouse, in this process unless a server is named; tests stay apart by
+their source."""
 
 from __future__ import annotations
 
@@ -6,21 +7,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from tests.support.ingest import Warehouse
-from tests.support.warehouse import Embedded
+from tests.support.warehouse import Embedded, Server, named_server
 
 
 @pytest.fixture(scope="session")
-def embedded_address(clickhouse_embedded: Embedded) -> ClickHouseAddress:
-    return clickhouse_embedded.fresh()
+def engine(request: pytest.FixtureRequest) -> Embedded | Server:
+    """The engine in this process, which is the quickest, or the server of COSTREAM_TEST_CLICKHOUSE."""
+    name = "clickhouse_endpoint" if named_server() else "clickhouse_embedded"
+    found: Embedded | Server = request.getfixturevalue(name)
+    return found
 
 
 @pytest.fixture(scope="session")
-def warehouse(embedded_address: ClickHouseAddress) -> Iterator[Warehouse]:
-    warehouse = Warehouse(Reader(embedded_address), Writer(embedded_address))
+def warehouse(engine: Embedded | Server) -> Iterator[Warehouse]:
+    address = engine.fresh()
+    warehouse = Warehouse(Reader(address), Writer(address))
     yield warehouse
     warehouse.reader.close()
     warehouse.writer.close()

@@ -24,7 +24,7 @@ from stream.cli.deadletter import app as deadletter
 from stream.decode import Refusal
 from stream.ingest import dead_letter_rows
 from stream.settings import Settings
-from tests.support.warehouse import Server, drop_database
+from tests.support.warehouse import Server, drop_database, settings_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 GOOD = json.dumps({"request_id": "r-1", "occurred_at": NOW.isoformat(), "provider": "openai", "model": "m"}).encode()
@@ -55,10 +55,8 @@ class Installation:
         assert self.producer.flush(10) == 0
         self.variables = {
             "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
-            "COSTREAM_CLICKHOUSE_URL": endpoint.url,
-            "COSTREAM_CLICKHOUSE_DATABASE": self.address.database,
             "COSTREAM_SOURCE": "topic-1",
-        }
+        } | {f"COSTREAM_{name.upper()}": value for name, value in settings_of(self.address).items()}
         self._store()
 
     def _store(self) -> None:

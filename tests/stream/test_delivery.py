@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +16,9 @@ from aiokafka.structs import TopicPartition
 from faust import App
 from faust import streams as faust_streams
 from faust.transport.consumer import Consumer as FaustConsumer
+from faust.transport.consumer import Fetcher
 from faust.types import TP
+from mode import Service
 
 from stream.delivery import (
     Chunk,
@@ -27,6 +32,7 @@ from stream.delivery import (
 )
 from tests.support.records import FakeRecord, log_of
 
+WAIT_MAX_S = 20.0
 HERE, THERE = TP("usage.events", 0), TP("usage.events", 1)
 
 
@@ -49,12 +55,69 @@ def test_each_record_keeps_the_headers_that_it_came_with() -> None:
     assert records[0].headers is records[1].headers
 
 
-def consumer(**acknowledged: Any) -> ChunkConsumer:
-    """A consumer that has not been started: what is tested asks Kafka nothing."""
-    made = ChunkConsumer.__new__(ChunkConsumer)
-    made._acked = {HERE: [], THERE: []}
-    made._acked_index = {HERE: set(), THERE: set()}
-    return made
+class Kafka(Service):
+    """The edge, in the place of the thread in which aiokafka runs: what it fetches, and what it is told to commit."""
+
+    def __init__(self, *fetched: dict[TP, list[FakeRecord]]) -> None:
+        super().__init__()
+        self._fetched = list(fetched)
+        self.committed: list[dict[TP, int]] = []
+
+    async def getmany(self, _active: set[TP], _seconds: float) -> dict[TP, list[FakeRecord]]:
+        if not self._fetched:
+            await asyncio.Event().wait()  # nothing more is published
+        return self._fetched.pop(0)
+
+    async def commit(self, offsets: dict[TP, int]) -> bool:
+        self.committed.append(dict(offsets))
+        return True
+
+    def assignment(self) -> set[TP]:
+        return {HERE, THERE}
+
+    def highwater(self, _: TP) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+class Reading:
+    """Faust's own fetcher between that edge and a stream; what arrives in ``messages`` waits to be acknowledged."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        class Consumer(ChunkConsumer):
+            def _new_consumer_thread(self) -> Any:
+                return kafka
+
+        self._app = StatelessApp("test", broker="kafka://nowhere", ConsumerScheduler=ChunkScheduler)
+        self._app.topics.acking_topics.add(HERE.topic)
+        self._app.producer = SimpleNamespace(flush=self._nothing)  # type: ignore[assignment]  # a commit flushes it first
+        self.messages: asyncio.Queue[Any] = asyncio.Queue()
+        transport = ChunkTransport(["kafka://nowhere"], self._app)
+        self.consumer = Consumer(transport, self.messages.put, self._nothing, self._nothing)  # type: ignore[arg-type]  # no rebalance comes
+        self._app.consumer = self.consumer
+        self.consumer.resume_flow()
+        self.consumer.resume_partitions({HERE, THERE})
+
+    async def _nothing(self, *_: Any) -> None:
+        pass
+
+    async def acknowledge(self, count: int) -> list[int]:
+        """The last offsets of the next messages, which are acknowledged in the order in which they came."""
+        messages = [await asyncio.wait_for(self.messages.get(), WAIT_MAX_S) for _ in range(count)]
+        assert all(self.consumer.ack(message) for message in messages)
+        return [message.offset for message in messages]
+
+
+@contextlib.asynccontextmanager
+async def reading(*fetched: dict[TP, list[FakeRecord]]) -> AsyncIterator[tuple[Reading, Kafka]]:
+    kafka = Kafka(*fetched)
+    reading = Reading(kafka)
+    fetcher = Fetcher(reading.consumer.app)
+    await fetcher.start()
+    yield reading, kafka
+    await fetcher.stop()
 
 
 def test_one_fetch_of_a_partition_is_one_chunk_and_an_empty_one_none() -> None:
@@ -81,26 +144,44 @@ def test_nothing_is_decoded_since_faust_acknowledges_what_it_cannot_decode() -> 
     assert schema.loads_value(None, message) is message.value
 
 
-def test_the_offset_to_commit_is_past_the_last_acknowledged_chunk_and_told_once() -> None:
-    made = consumer()
-    assert made._new_offset(HERE) is None
-    made._acked[HERE] = [4, 9]
-    made._acked_index[HERE] = {4, 9}
-    assert made._new_offset(HERE) == 10
-    assert made._new_offset(HERE) is None
-    assert not made._acked_index[HERE]
+async def test_the_offset_to_commit_is_past_the_last_acknowledged_chunk_and_told_once() -> None:
+    fetched = [{HERE: log_of([b"x"] * 5)}, {HERE: log_of([b"x"] * 5, first=5)}, {HERE: log_of([b"x"], first=10)}]
+    async with reading(*fetched) as (stream, kafka):
+        assert await stream.acknowledge(2) == [4, 9]
+        assert await stream.consumer.commit()
+        assert not await stream.consumer.commit(), "there is nothing new to say"
+        assert await stream.acknowledge(1) == [10]
+        assert await stream.consumer.commit()
+        kept = [*stream.consumer._acked.values(), *stream.consumer._acked_index.values()]
+        assert not any(kept), "what is committed would be kept for ever"
+    assert kafka.committed == [{HERE: 10}, {HERE: 11}]
 
 
-def test_partitions_are_committed_apart() -> None:
-    made = consumer()
-    made._acked[HERE] = [4]
-    assert (made._new_offset(THERE), made._new_offset(HERE)) == (None, 5)
+async def test_what_was_handed_on_and_not_acknowledged_is_not_committed() -> None:
+    async with reading({HERE: log_of([b"x"] * 5)}, {HERE: log_of([b"x"] * 5, first=5)}) as (stream, kafka):
+        await stream.acknowledge(1)
+        await stream.messages.get()
+        assert await stream.consumer.commit()
+    assert kafka.committed == [{HERE: 5}]
 
 
-async def test_the_offsets_inside_a_chunk_are_no_gap() -> None:
-    made = consumer()
-    await made._add_gap(HERE, 0, 1_000_000)
-    assert made._acked[HERE] == []
+async def test_partitions_are_committed_apart() -> None:
+    here, there = log_of([b"x"] * 5), log_of([b"x"] * 3, partition=1)
+    async with reading({HERE: here, THERE: there}) as (stream, kafka):
+        await stream.acknowledge(1)
+        await stream.messages.get()
+        assert await stream.consumer.commit()
+    assert kafka.committed == [{HERE: 5}]
+
+
+async def test_the_offsets_inside_a_chunk_are_no_gap_and_those_that_compaction_took_hold_no_commit_back() -> None:
+    """Faust takes a chunk for one message behind a gap and would keep an interval for each, for ever."""
+    fetched = [{HERE: [FakeRecord(b"x", 0, offset) for offset in place]} for place in ((0, 5), (9, 1_000_000))]
+    async with reading(*fetched) as (stream, kafka):
+        await stream.acknowledge(2)
+        assert await stream.consumer.commit()
+        assert not any(stream.consumer._gap.values())
+    assert kafka.committed == [{HERE: 1_000_001}]
 
 
 def test_the_transport_brings_the_consumer_that_commits_by_chunk() -> None:

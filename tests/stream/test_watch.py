@@ -23,7 +23,7 @@ from stream.watch.history import DIRTY_HOURS_MAX
 from stream.watch.series import HOUR, MINUTE, hour_of
 from stream.watch.watcher import Watcher, is_due
 from tests.support.properties import examples
-from tests.support.warehouse import Embedded, drop_database
+from tests.support.warehouse import Embedded, Server, drop_database
 from tests.support.warehouse_rows import events, hourly, user_daily
 
 NOON = datetime(2099, 3, 2, 12, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops
@@ -32,7 +32,7 @@ TABLES = ("usage_events", "usage_hourly", "usage_user_daily", "alerts")
 
 
 class Warehouse:
-    """The real engine in this process. What is spent is stored before the watch asks; it can be down or read-only."""
+    """The real engine. What is spent is stored before the watch asks; it can be down or read-only."""
 
     def __init__(self, address: ClickHouseAddress) -> None:
         self._clients = Clients(address)
@@ -131,8 +131,8 @@ def _as_day(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def rows(clickhouse_embedded: Embedded) -> Iterator[Warehouse]:
-    address = clickhouse_embedded.fresh()
+def rows(engine: Embedded | Server) -> Iterator[Warehouse]:
+    address = engine.fresh()
     rows = Warehouse(address)
     yield rows
     rows.close()

@@ -48,6 +48,7 @@ class Server:
 
     def __init__(self, url: str, *, user: str = "default", password: str = "") -> None:
         self.url, self._user, self._password = url, user, password
+        self._made: list[ClickHouseAddress] = []
 
     def address(self, database: str = "costream", *, password: str | None = None) -> ClickHouseAddress:
         return ClickHouseAddress(
@@ -59,11 +60,17 @@ class Server:
 
     def unmade(self) -> ClickHouseAddress:
         """The address of a database that does not exist yet."""
-        return self.address(f"test_{uuid4().hex[:12]}")
+        self._made.append(self.address(f"test_{uuid4().hex[:12]}"))
+        return self._made[-1]
 
     def fresh(self) -> ClickHouseAddress:
         """The address of a new database with every table and view."""
         return migrated(self.unmade())
+
+    def clean(self) -> None:
+        """Remove what the tests have made."""
+        for address in self._made:
+            drop_database(address)
 
 
 class Endpoint(Server):
@@ -178,6 +185,16 @@ def drop_database(address: ClickHouseAddress) -> None:
     client.close()
 
 
+def settings_of(address: ClickHouseAddress) -> dict[str, str]:
+    """The settings, in lower case and without the prefix, that lead a command to this warehouse."""
+    return {
+        "clickhouse_url": address.url,
+        "clickhouse_database": address.database,
+        "clickhouse_user": address.user,
+        "clickhouse_password": address.password,
+    }
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -186,21 +203,26 @@ def free_port() -> int:
 
 # The two ways to the same engine, as parameters of a fixture: names of those below. What an answer holds is the same
 # on both, so most cases are asked over HTTP in `make test-all` only; the contract is asked of both each time.
+#
+# COSTREAM_TEST_CLICKHOUSE=http://[user:password@]host:port is a server that stands where the endpoint would. Who names
+# one means it: then everything is asked of it each time.
 both_ways = ["clickhouse_embedded", "clickhouse_endpoint"]
-one_way_and_the_other = ["clickhouse_embedded", pytest.param("clickhouse_endpoint", marks=pytest.mark.slow)]
-
-# COSTREAM_TEST_CLICKHOUSE=http://[user:password@]host:port is a server that stands where the endpoint would.
+one_way_and_the_other = [
+    "clickhouse_embedded",
+    pytest.param("clickhouse_endpoint", marks=[] if os.environ.get("COSTREAM_TEST_CLICKHOUSE") else pytest.mark.slow),
+]
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    wanted = _wanted()
+    wanted = named_server()
     over_http = (
         f"{wanted.url} (COSTREAM_TEST_CLICKHOUSE)" if wanted else "`costream clickhouse` in a process of its own"
     )
     return f"clickhouse: the embedded engine; over HTTP {over_http}"
 
 
-def _wanted() -> Server | None:
+def named_server() -> Server | None:
+    """The server of COSTREAM_TEST_CLICKHOUSE."""
     text = os.environ.get("COSTREAM_TEST_CLICKHOUSE", "")
     if not text:
         return None
@@ -217,9 +239,13 @@ def _start(running: contextlib.ExitStack) -> str:
 
 
 @pytest.fixture(scope="session")
-def clickhouse_endpoint(request: pytest.FixtureRequest) -> Server:
+def clickhouse_endpoint(request: pytest.FixtureRequest) -> Iterator[Server]:
     """The run's warehouse over HTTP; ``clickhouse_endpoint.fresh()`` gives a test an address of its own."""
-    return _wanted() or Server(shared(request.config, "clickhouse"))
+    if (named := named_server()) is None:
+        yield Server(shared(request.config, "clickhouse"))
+    else:
+        yield named
+        named.clean()
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseUnavailable
 from stream import topics
 from tests.support.records import until
+from tests.support.warehouse import settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = "from stream.cli import main; main()"
@@ -48,8 +49,7 @@ class WorkerProcess:
             "kafka_bootstrap_servers": bootstrap_servers,
             "topic_prefix": prefix,
             "consumer_group": f"{prefix}{group}",
-            "clickhouse_url": address.url,
-            "clickhouse_database": address.database,
+            **settings_of(address),
             "health_port": 0,
             "session_timeout": 6,
             "batch_wait_max": 0.1,
