@@ -2,8 +2,12 @@
 
 WarehouseError
 ├── WarehouseUnavailable   nobody answers, or it is busy, starting or full: wait and do the same again
-├── WarehouseRefused       the engine said no: a bug, a missing migration, a wrong password: do not retry
-├── RowCountMismatch       it took another number of rows than it was given; nothing may be acknowledged on that
+│   ├── WarehouseTooSmall  the insert is too large for it as it is now: its halves may pass
+│   ├── RowCountMismatch   the rows it says it took are not the rows it was given: nothing is acknowledged on that
+│   └── SchemaBehind       migrations are missing: `costream migrate up`, then it goes on
+├── WarehouseRefused       the engine said no: a bug, a wrong password: do not retry
+│   └── RowRefused         one row does not fit its table, and here is which
+├── SchemaAhead            the schema is of a newer build, or not ours: nothing may be written
 ├── DataWouldBeLost        a step down drops tables and nobody asked for that
 └── EndpointNotStarted     the embedded engine cannot be served there: folder, port or address
 """
@@ -11,6 +15,7 @@ WarehouseError
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 
@@ -31,16 +36,52 @@ class WarehouseRefused(WarehouseError):
 
     def __init__(self, *, where: str, reason: str, code: int | None = None) -> None:
         super().__init__(f"the warehouse at {where} refused: {reason}{_remedy(code)}")
-        self.where = where
-        self.code = code
+        self.where, self.reason, self.code = where, reason, code
 
 
-class RowCountMismatch(WarehouseError):
-    """The engine reports another number of rows than it was sent."""
+class RowRefused(WarehouseRefused):
+    """One row of a batch is refused; those before it may be stored, which the batch's repeat does not mind."""
 
-    def __init__(self, *, table: str, sent: int, written: int) -> None:
-        super().__init__(f"{table}: {sent} rows sent, {written} written; the batch is not acknowledged: repeat it")
+    def __init__(self, *, where: str, reason: str, code: int | None, table: str, row: Mapping[str, object]) -> None:
+        place = ", ".join(f"{name}={value!r}" for name, value in row.items())
+        super().__init__(where=where, reason=f"the row of {table} with {place}: {reason}", code=code)
+        self.table, self.row = table, dict(row)
+
+
+class WarehouseTooSmall(WarehouseUnavailable):
+    """The statement needs more memory, or another limit, than the warehouse has for it now."""
+
+
+class RowCountMismatch(WarehouseUnavailable):
+    """The answer does not say that every row was stored. A proxy may have given it, so it is no proof of anything."""
+
+    def __init__(self, *, where: str, table: str, sent: int, written: int) -> None:
+        reason = f"of {sent} rows sent to {table} it reports {written} as written"
+        super().__init__(where=where, reason=reason)
         self.table, self.sent, self.written = table, sent, written
+
+
+class SchemaBehind(WarehouseUnavailable):
+    """The warehouse lacks migrations that this build needs. Somebody runs them, and the caller goes on."""
+
+    def __init__(self, *, where: str, database: str, missing: Sequence[str]) -> None:
+        WarehouseError.__init__(
+            self,
+            f"the schema of database {database!r} at {where} lacks {', '.join(missing)}: run `costream migrate up`. "
+            "Nothing was read or written",
+        )
+        self.where, self.missing = where, tuple(missing)
+
+
+class SchemaAhead(WarehouseError):
+    """The warehouse has migrations that this build does not know, or knows with another text."""
+
+    def __init__(self, *, where: str, database: str, unknown: Sequence[str]) -> None:
+        super().__init__(
+            f"the schema of database {database!r} at {where} has {', '.join(unknown)}, which this build does not have: "
+            "run the build that made it, or a later one. Nothing was read or written"
+        )
+        self.where, self.unknown = where, tuple(unknown)
 
 
 class DataWouldBeLost(WarehouseError):

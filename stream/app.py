@@ -25,6 +25,7 @@ from faust.types import TP
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
+from sinks.errors import WarehouseError
 from stream import topics
 from stream.alert_topic import publish_alerts, published_alerts
 from stream.audit import AuditReport, audit, kafka_facts
@@ -40,6 +41,7 @@ from stream.delivery import (
     keep_fetched_records_small,
     require_compiled_streams,
 )
+from stream.errors import StreamError
 from stream.health import Health, Progress
 from stream.ingest import Flush, Ingest
 from stream.kafka import faust_credentials, kafka_config
@@ -57,6 +59,8 @@ from stream.watch.pipeline import AuditRule
 
 T = TypeVar("T")
 
+EXIT_REFUSED: Final = 78  # EX_CONFIG: Kafka or the warehouse says no, and goes on saying it until a person acts
+_WHEN_REFUSED: Final = "the process ends; nothing was acknowledged: mend it and start again, all replays"
 EXIT_BUG: Final = 70  # EX_SOFTWARE: an error nobody expected; the offsets replay after the restart
 WATCH_TICK_SECONDS: Final = 0.25  # how often the watch asks itself whether it is due
 AUDIT_TICK_SECONDS: Final = 1.0
@@ -390,6 +394,9 @@ class Worker:
                 await run(*args)
             except asyncio.CancelledError:
                 raise
+            except (WarehouseError, StreamError) as error:
+                log.error("refused for good", task=run.__name__, reason=str(error), next=_WHEN_REFUSED)
+                self._end_process(EXIT_REFUSED)
             except BaseException:
                 log.exception("bug", task=run.__name__, next="the process ends; nothing was acknowledged, all replays")
                 self._end_process(EXIT_BUG)

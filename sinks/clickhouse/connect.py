@@ -9,50 +9,30 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, Generic, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar, assert_never
 from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.exceptions import Error as DriverError
+from urllib3.exceptions import HTTPError
 
-from sinks.errors import WarehouseError, WarehouseRefused, WarehouseUnavailable
+from sinks.clickhouse.codes import Remedy, remedy_of
+from sinks.errors import WarehouseError, WarehouseRefused, WarehouseTooSmall, WarehouseUnavailable, code_of
 
 # They warn of every failed request, also of those we retry for hours; our errors say the same, once, with the reason.
 for _library in ("clickhouse_connect", "urllib3"):
     logging.getLogger(_library).setLevel(logging.ERROR)
 
 CONNECT_SECONDS_MAX: Final = 5  # a host that is down is known at once; the caller waits with backoff, not here
+REASON_CHARS_MAX: Final = 600  # ClickHouse says what is wrong first; the rest repeats the statement
 ANSWER_SECONDS_MAX: Final = 120  # the longest read-back at start takes seconds; beyond this the server is stuck
 
 # A server's default of async_insert=1 may answer for rows that no part on disk holds yet. A client that only reads
 # sends no setting at all: a read-only user may not change one.
 WRITE_SETTINGS: Final[Mapping[str, Any]] = {"async_insert": "0"}
 READ_SETTINGS: Final[Mapping[str, Any]] = {}
-
-# Codes of a server that is busy, starting, full or cut off: the same statement can work later.
-TRANSIENT: Final = frozenset(
-    {
-        159,  # TIMEOUT_EXCEEDED
-        198,  # DNS_ERROR
-        202,  # TOO_MANY_SIMULTANEOUS_QUERIES
-        203,  # NO_FREE_CONNECTION
-        209,  # SOCKET_TIMEOUT
-        210,  # NETWORK_ERROR
-        225,  # NO_ZOOKEEPER
-        236,  # ABORTED: the server is shutting down
-        241,  # MEMORY_LIMIT_EXCEEDED
-        242,  # TABLE_IS_READ_ONLY: a replica that lost its keeper
-        243,  # NOT_ENOUGH_SPACE
-        285,  # TOO_FEW_LIVE_REPLICAS
-        319,  # UNKNOWN_STATUS_OF_INSERT
-        394,  # QUERY_WAS_CANCELLED
-        425,  # SYSTEM_ERROR
-        999,  # KEEPER_EXCEPTION
-    }
-)
-TOO_MANY_PARTS: Final = 252  # passes when merges catch up, except where it means one insert with too many partitions
 
 
 @dataclass(frozen=True)
@@ -96,7 +76,12 @@ def open_client(
 ) -> Client:
     """A client for one thread. ``database=""`` connects without one, which is how it gets created."""
     with translated(address):
-        return _open(address, address.database if database is None else database, dict(settings))
+        try:
+            return _open(address, address.database if database is None else database, dict(settings))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            # The driver asks for the server's version and settings first. What is none of them is not from a server.
+            reason = f"what answers there is not ClickHouse ({type(error).__name__}: {error})"
+            raise WarehouseUnavailable(where=address.url, reason=reason) from error
 
 
 def _open(address: ClickHouseAddress, database: str, settings: dict[str, Any]) -> Client:
@@ -206,33 +191,40 @@ def translated(address: ClickHouseAddress) -> Iterator[None]:
         yield
     except WarehouseError:
         raise
-    except (ClickHouseError, OSError) as error:
+    except (ClickHouseError, OSError, HTTPError) as error:
         raise _translate(error, where=address.url) from error
 
 
 def _translate(error: Exception, *, where: str) -> WarehouseError:
-    code = error.code if isinstance(error, DriverError) else None
     reason = _one_line(error)
     if "EmbeddedServer" in reason:  # the engine says no more: it is open elsewhere, or the folder is not ours to write
         return WarehouseUnavailable(where=where, reason=f"{_LOCKED} ({reason})")
-    if _passes(error, code, reason):
-        return WarehouseUnavailable(where=where, reason=reason)
-    return WarehouseRefused(where=where, reason=reason, code=code)
+    told = error.code if isinstance(error, DriverError) else None
+    code = told if told is not None else code_of(reason)  # a proxy may have taken the header off
+    if code is None:
+        return _without_a_code(where, reason)
+    match remedy_of(code, reason):
+        case Remedy.WAIT:
+            return WarehouseUnavailable(where=where, reason=reason)
+        case Remedy.SPLIT:
+            return WarehouseTooSmall(where=where, reason=reason)
+        case Remedy.STOP:
+            return WarehouseRefused(where=where, reason=reason, code=code)
+        case unreachable:
+            assert_never(unreachable)
 
 
 _LOCKED: Final = "the folder is open elsewhere, or not writable; `costream clickhouse` lets several processes share one"
 
 
-def _passes(error: Exception, code: int | None, reason: str) -> bool:
-    if code is None:  # it never reached the engine: no connection, or a proxy or a starting server answered instead
-        return (
-            isinstance(error, OperationalError | OSError) or re.search(r"HTTP status (5\d\d|429)", reason) is not None
-        )
-    if code == TOO_MANY_PARTS:
-        return "for single INSERT block" not in reason
-    return code in TRANSIENT
+def _without_a_code(where: str, reason: str) -> WarehouseError:
+    """Whatever answered, it was not ClickHouse."""
+    if re.search(r"HTTP status 413", reason):
+        return WarehouseTooSmall(where=where, reason=reason)
+    return WarehouseUnavailable(where=where, reason=reason)
 
 
 def _one_line(error: Exception) -> str:
-    text = str(error).split("Stack trace", maxsplit=1)[0]
-    return " ".join(text.split()) or repr(error)
+    """The error in one line that a log can hold: a proxy answers with whole pages."""
+    text = " ".join(str(error).split("Stack trace", maxsplit=1)[0].split()) or repr(error)
+    return text if len(text) <= REASON_CHARS_MAX else f"{text[:REASON_CHARS_MAX]}…"

@@ -14,7 +14,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from sinks.clickhouse.connect import ClickHouseAddress, open_client, quoted
 from sinks.clickhouse.handover import handover, insert
-from sinks.errors import code_of
+from sinks.errors import WarehouseUnavailable, code_of
 
 SETTINGS: Final = {
     "async_insert": "0",
@@ -36,19 +36,30 @@ def open_inserter(address: ClickHouseAddress) -> Inserter:
     """The engine's own way in has no HTTP to cross, and its driver would write each batch to a file first."""
     if address.embedded:
         return EngineInserter(address)
-    return ServerInserter(open_client(address))
+    return ServerInserter(open_client(address), where=address.url)
 
 
 class ServerInserter:
     """Through the driver, as one HTTP request."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, *, where: str) -> None:
+        self._client, self._where = client, where
 
     def insert(self, table: str, rows: pa.Table) -> int:
         # The server counts the rows before it answers only if it waits for the end.
         settings = SETTINGS | {"wait_end_of_query": "1"}
-        return int(self._client.insert_arrow(quoted(table), rows, settings=settings).written_rows)
+        try:
+            summary = self._client.insert_arrow(quoted(table), rows, settings=settings)
+        except TypeError as error:  # the driver stumbles over a summary that is not an object
+            raise self._no_count(error) from error
+        try:
+            return int(summary.written_rows)
+        except (ValueError, TypeError) as error:
+            raise self._no_count(error) from error
+
+    def _no_count(self, error: Exception) -> WarehouseUnavailable:
+        """What answered was not ClickHouse, so nothing is known of the rows."""
+        return WarehouseUnavailable(where=self._where, reason=f"its answer does not count the rows ({error})")
 
     def close(self) -> None:
         self._client.close()

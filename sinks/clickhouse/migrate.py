@@ -16,7 +16,7 @@ from clickhouse_migrations.exceptions import MigrationException
 from clickhouse_migrations.migration import MigrationStorage
 
 from sinks.clickhouse.connect import ClickHouseAddress, open_client, translated
-from sinks.errors import DataWouldBeLost, WarehouseRefused
+from sinks.errors import DataWouldBeLost, SchemaAhead, SchemaBehind, WarehouseRefused
 
 FOLDER: Final = Path(__file__).parent / "migrations"
 DROPS_DATA: Final = re.compile(r"\bDROP\s+TABLE\b|\bTRUNCATE\b", re.IGNORECASE)
@@ -68,18 +68,43 @@ def down(address: ClickHouseAddress, steps: int = 1, *, drop_data: bool = False)
 
 def status(address: ClickHouseAddress) -> list[MigrationStatus]:
     """Every migration, in order; reads only."""
-    names = MigrationStorage(FOLDER).migration_filenames()
+    names = _names()
     with _checked(address):
         rows = _Warehouse(address).status(address.database, FOLDER)
     return [
         MigrationStatus(
             version=row.version,
-            name=names.get(row.version, "").removesuffix(".sql"),
+            name=names.get(row.version, ""),
             state=row.state,
             applied_at=row.applied_at.replace(tzinfo=UTC) if row.applied_at else None,
         )
         for row in rows
     ]
+
+
+def require_current(address: ClickHouseAddress) -> None:
+    """Return if the warehouse has exactly the migrations of this build; reads only.
+
+    Raises ``SchemaBehind`` where some or all are missing, which `costream migrate up` mends while the caller waits,
+    ``SchemaAhead`` where it has others, and what any question raises.
+    """
+    found = status(address)
+    unknown = [step for step in found if step.state not in ("applied", "pending")]
+    if unknown:
+        raise SchemaAhead(where=address.url, database=address.database, unknown=[_named(step) for step in unknown])
+    missing = [step for step in found if step.state == "pending"]
+    if missing:
+        raise SchemaBehind(where=address.url, database=address.database, missing=[_named(step) for step in missing])
+
+
+def _named(step: MigrationStatus) -> str:
+    changed = " (with another text)" if step.state == "md5-mismatch" else ""
+    return f"migration {step.version} {step.name}".rstrip() + changed
+
+
+def _names() -> dict[int, str]:
+    names = MigrationStorage(FOLDER).migration_filenames()
+    return {version: name.removesuffix(".sql") for version, name in names.items()}
 
 
 @contextmanager

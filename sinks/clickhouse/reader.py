@@ -6,8 +6,10 @@ import io
 from typing import Any
 
 import polars as pl
+from polars.exceptions import PolarsError
 
 from sinks.clickhouse.connect import READ_SETTINGS, ClickHouseAddress, Clients, open_client, translated
+from sinks.errors import WarehouseUnavailable
 
 
 def ask(address: ClickHouseAddress, sql: str, *, output: str) -> bytes:
@@ -36,7 +38,12 @@ class Reader:
         DateTime into a bare integer).
         """
         with self._clients.use() as client:
-            return pl.read_parquet(io.BytesIO(client.raw_query(sql, parameters=parameters or None, fmt="Parquet")))
+            answer = client.raw_query(sql, parameters=parameters or None, fmt="Parquet")
+            try:
+                return pl.read_parquet(io.BytesIO(answer))
+            except PolarsError as error:  # not a whole result: what answered was no warehouse, or it was cut off
+                reason = f"its answer of {len(answer)} bytes is no result: {bytes(answer[:80])!r}"
+                raise WarehouseUnavailable(where=self.address.url, reason=reason) from error
 
     def close(self) -> None:
         self._clients.close()

@@ -9,9 +9,10 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
+from sinks.clickhouse.codes import OF_A_ROW
 from sinks.clickhouse.connect import ClickHouseAddress, PerThread
 from sinks.clickhouse.inserter import open_inserter
-from sinks.errors import RowCountMismatch
+from sinks.errors import RowCountMismatch, RowRefused, WarehouseRefused, WarehouseTooSmall
 
 MONEY: Final = pl.Decimal(38, 12)  # USD to 1e-12, as wide as ClickHouse's sums
 
@@ -20,6 +21,21 @@ LOW_CARDINALITY: Final = (
     *("provider", "model", "operation", "feature", "task_type", "team", "environment", "source"),
     *("status", "usage_status", "cost_status", "cost_reason", "price_version"),
 )
+
+
+# What names a row to a person, where its table has it.
+PLACE: Final = (
+    "source",
+    "source_partition",
+    "source_offset",
+    "request_id",
+    "hour",
+    "day",
+    "model",
+    "feature",
+    "user_id",
+)
+SPLIT_ROWS_MIN: Final = 100  # so few take no memory to speak of, and no more partitions than one insert may have
 
 
 def to_decimal(picodollars: pl.Expr) -> pl.Expr:
@@ -46,15 +62,35 @@ class Writer:
         """Insert ``frame`` by its column names and return the rows written: all of them, on disk, or an error.
 
         A batch that a crash or a lost answer left half written is inserted again by the caller and ends as the same
-        rows.
+        rows. One that is too large for the warehouse as it is now goes in by halves. So does one with a row that does
+        not fit, until ``RowRefused`` can name it.
         """
         if frame.is_empty():
             return 0
+        try:
+            return self._insert(table, frame)
+        except WarehouseTooSmall:
+            if frame.height <= SPLIT_ROWS_MIN:
+                raise
+        except WarehouseRefused as error:
+            if error.code not in OF_A_ROW:
+                raise
+            if frame.height == 1:
+                raise self._row_refused(table, frame, error) from error
+        middle = frame.height // 2
+        return self.insert(table, frame[:middle]) + self.insert(table, frame[middle:])
+
+    def _insert(self, table: str, frame: pl.DataFrame) -> int:
         with self._inserters.use() as inserter:
             written = inserter.insert(table, _arrow(frame))
         if written != frame.height:
-            raise RowCountMismatch(table=table, sent=frame.height, written=written)
+            raise RowCountMismatch(where=self.address.url, table=table, sent=frame.height, written=written)
         return written
+
+    def _row_refused(self, table: str, frame: pl.DataFrame, error: WarehouseRefused) -> RowRefused:
+        names = [name for name in PLACE if name in frame.columns] or frame.columns
+        row = frame.select(names).row(0, named=True)
+        return RowRefused(where=self.address.url, reason=error.reason, code=error.code, table=table, row=row)
 
     def close(self) -> None:
         self._inserters.close()

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from structlog.testing import capture_logs
 
-from sinks.errors import RowCountMismatch, WarehouseRefused, WarehouseUnavailable
+from sinks.errors import RowCountMismatch, SchemaAhead, SchemaBehind, WarehouseRefused, WarehouseUnavailable
 from stream import patience as patience_module
 from stream.errors import PublishFailed
 from stream.patience import EXIT_TEMPORARY, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Patience
@@ -21,6 +21,8 @@ WAIT_MAX_S = 20.0
 
 OUTAGES = [
     WarehouseUnavailable(where="http://here", reason="connection refused"),
+    RowCountMismatch(where="http://here", table="usage_events", sent=2, written=1),
+    SchemaBehind(where="http://here", database="costream", missing=["migration 3"]),
     PublishFailed(topic="t", unacknowledged=1, reason="timed out"),
     KafkaUnavailable(bootstrap_servers="here:9092", reason="no broker"),
 ]
@@ -104,7 +106,7 @@ def test_without_an_outage_nothing_is_said() -> None:
     "error",
     [
         WarehouseRefused(where="here", reason="unknown table", code=60),
-        RowCountMismatch(table="usage_events", sent=2, written=1),
+        SchemaAhead(where="here", database="costream", unknown=["migration 99"]),
         KeyError("a bug"),
     ],
     ids=lambda error: type(error).__name__,
