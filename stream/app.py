@@ -170,6 +170,7 @@ class Worker:
             with self.telemetry.flush_seconds.time():
                 await self._in(self._storing, partial(self._save, flush))
             batch.ack()
+            self._ingest.settle(flush)
             self._flushes.task_done()
             self._count(batch, flush)
 

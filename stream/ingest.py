@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 
@@ -25,7 +25,7 @@ from stream.decode import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal,
 from stream.dedup import SeenIds, Sorted
 from stream.home import home_partitions
 from stream.pricing import PriceBook, price
-from stream.rollup import HOURLY, LEDGER, PRICE_REV_SHIFT, UNITS, USER_DAILY, Rollup, metered
+from stream.rollup import HOURLY, LEDGER, PRICE_REV_SHIFT, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
 
 FORWARDED_HEADER: Final = "costream-forwarded"  # for people: the partition count by which its sender sent it here
 
@@ -43,6 +43,7 @@ class Message(NamedTuple):
 class Flush:
     """What one batch leaves behind, in the order it must be written."""
 
+    number: int
     events: pl.DataFrame  # table usage_events
     hourly: pl.DataFrame  # table usage_hourly: the rows that changed, whole
     units: pl.DataFrame  # table usage_hourly_units
@@ -64,24 +65,27 @@ class Flush:
 class Ingest:
     """The state of the partitions held, and what to do with their records. One batch at a time."""
 
-    def __init__(self, *, reader: Reader, book: PriceBook, limits: AgeLimits, ids_max: int) -> None:
+    def __init__(
+        self, *, reader: Reader, book: PriceBook, limits: AgeLimits, ids_max: int, rows_max: int = ROWS_MAX
+    ) -> None:
         self._reader = reader
         self._book = book
         self._limits = limits
         self._source = ""
         self._partition_count = 0
         self.seen = SeenIds(find_stored=self._stored_events, ids_max=ids_max)
-        self._hourly = Rollup(HOURLY, self._stored_hours)
-        self._units = Rollup(UNITS, self._stored_units)
-        self._user_daily = Rollup(USER_DAILY, self._stored_days)
-        self._ledger = Rollup(LEDGER, self._stored_blocks)
+        self._hourly, self._units, self._user_daily, self._ledger = (
+            Rollup(spec, _StoredRows(self, spec.table), rows_max=rows_max)
+            for spec in (HOURLY, UNITS, USER_DAILY, LEDGER)
+        )
+        self._flushes = 0
 
     def assign(self, partitions: Sequence[int], *, partition_count: int, source: str, since: datetime) -> None:
         """Take over partitions of ``source``: read back what is stored of them since the hour of ``since``."""
         self.revoke()
         since = since.replace(minute=0, second=0, microsecond=0)  # memory knows whole hours or none of them
         self._source, self._partition_count = source, partition_count
-        for rollup in self._rollups():
+        for rollup in self.rollups:
             rollup.assign(
                 state.applied_offsets(self._reader, rollup.spec.table, source=source, partitions=list(partitions))
             )
@@ -93,14 +97,14 @@ class Ingest:
     def revoke(self) -> None:
         """Forget all: another worker may go on from here."""
         self.seen.revoke()
-        for rollup in self._rollups():
+        for rollup in self.rollups:
             rollup.revoke()
 
     def trim(self, since: datetime) -> None:
         """Stay within the bounds of memory. Only when every Flush handed out is stored."""
         self.seen.forget_before(since)
         self.seen.trim()
-        for rollup in self._rollups():
+        for rollup in self.rollups:
             rollup.trim()
 
     def decode(self, records: Sequence[Record]) -> Decoded:
@@ -113,18 +117,20 @@ class Ingest:
         When ClickHouse cannot answer a question in the middle, call again with the same batch: an id already taken
         in is then a replay, and a row that has applied an offset does not apply it twice.
         """
-        records = decoded.records
+        self._flushes += 1
+        records, flush = decoded.records, self._flushes
         found = self.seen.sort_out(decoded.frame)
         counted = pl.concat([price(found.new, self._book), self._priced_once(found.replayed)])
         refusals = decoded.refusals + _conflicts(found.conflicts, records)
         spent = _effects(counted, found.duplicates)
         return Flush(
+            number=flush,
             events=event_rows(counted),
-            hourly=self._hourly_rows(self._hourly.add(spent)),
-            units=self._unit_rows(self._units.add(metered(counted))),
-            user_daily=self._user_rows(self._user_daily.add(spent.filter("counted"))),
+            hourly=self._hourly_rows(self._hourly.add(spent, flush=flush)),
+            units=self._unit_rows(self._units.add(metered(counted), flush=flush)),
+            user_daily=self._user_rows(self._user_daily.add(spent.filter("counted"), flush=flush)),
             dead_letters=dead_letter_rows(refusals, source=self._source),
-            ledger=self._ledger_rows(self._ledger.add(_outcomes(found, refusals))),
+            ledger=self._ledger_rows(self._ledger.add(_outcomes(found, refusals), flush=flush)),
             refusals=refusals,
             forwards=self._forwards(found.away, records),
             received=len(records),
@@ -132,6 +138,11 @@ class Ingest:
             replayed=found.replayed.height,
             unpriced=_unpriced(counted),
         )
+
+    def settle(self, flush: Flush) -> None:
+        """This flush is stored, and so are those before it: what is in their rows need not stay in memory."""
+        for rollup in self.rollups:
+            rollup.settle(flush.number)
 
     def _priced_once(self, replayed: pl.DataFrame) -> pl.DataFrame:
         """Records delivered again, with what was worked out of them when they were stored.
@@ -153,7 +164,8 @@ class Ingest:
         )
         return as_stored(priced, stored)
 
-    def _rollups(self) -> tuple[Rollup, ...]:
+    @property
+    def rollups(self) -> tuple[Rollup, ...]:
         return self._hourly, self._units, self._user_daily, self._ledger
 
     def _forwards(self, away: pl.DataFrame, records: Sequence[Record]) -> list[Message]:
@@ -190,17 +202,33 @@ class Ingest:
     def _stored_events(self, request_ids: Sequence[str], hours: Sequence[datetime]) -> pl.DataFrame:
         return state.stored_ids(self._reader, request_ids=request_ids, hours=hours)
 
-    def _stored_hours(self, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:
-        return _applied(state.hourly_rows(self._reader, source=self._source, partitions=partitions, hours=hours))
 
-    def _stored_units(self, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:
-        return _applied(state.unit_rows(self._reader, source=self._source, partitions=partitions, hours=hours))
+class _StoredRows:
+    """What is stored of one table of rollups, by the source that is being worked on."""
 
-    def _stored_days(self, partitions: Sequence[int], days: Sequence[datetime]) -> pl.DataFrame:
-        return _applied(state.user_daily_rows(self._reader, source=self._source, partitions=partitions, days=days))
+    def __init__(self, ingest: Ingest, table: str) -> None:
+        self._ingest, self._table = ingest, state.ROLLUPS[table]
 
-    def _stored_blocks(self, partitions: Sequence[int], blocks: Sequence[int]) -> pl.DataFrame:
-        return _applied(state.ledger_rows(self._reader, source=self._source, partitions=partitions, blocks=blocks))
+    def rows(self, partitions: Sequence[int], buckets: Sequence[Any], *, limit: int) -> pl.DataFrame:
+        return _applied(
+            state.rollup_rows(
+                self._reader, self._table, source=self._source, partitions=partitions, buckets=buckets, limit=limit
+            )
+        )
+
+    def keys(self, partitions: Sequence[int], buckets: Sequence[Any]) -> Iterator[pl.DataFrame]:
+        return state.rollup_keys(self._reader, self._table, source=self._source, partitions=partitions, buckets=buckets)
+
+    def find(self, keys: pl.DataFrame) -> pl.DataFrame:
+        return _applied(state.rollup_rows_of(self._reader, self._table, source=self._source, keys=keys))
+
+    @property
+    def _reader(self) -> Reader:
+        return self._ingest._reader
+
+    @property
+    def _source(self) -> str:
+        return self._ingest._source
 
 
 def as_stored(priced: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:

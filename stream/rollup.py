@@ -8,18 +8,22 @@ the same; and the row with the greater offset wins in ClickHouse, so a worker th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
 import polars as pl
 
+from stream.rollup_rows import HashSet, RowStore, hashed
+
 PRICE_REV_SHIFT: Final = 48  # version = price_rev << 48 | offset: a re-pricing beats every offset
-ROWS_MAX: Final = 400_000  # about 100 MB; buckets that nothing has touched for longest are read back when needed
-NONE_APPLIED: Final = -1  # the applied offset of a row that does not exist
+# A row of usage_hourly takes 170 bytes in memory, one of the others 70 to 120: three tables at their bound are 0.8 GB.
+ROWS_MAX: Final = 2_000_000
+HASHES_MAX: Final = 16_000_000  # of rows that were let go, 8 bytes each; beyond it the rows of a bucket are asked for
+READ_ROWS_MAX: Final = 100_000  # read back at once when a bucket is taken over; of more only the hashes are kept
 
 DIMENSIONS: Final = ("provider", "model", "operation", "feature", "task_type", "team", "environment")
 TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
@@ -132,110 +136,256 @@ LEDGER: Final = RollupSpec(
     mins={"offset_first": pl.col("source_offset").min()},
 )
 
-# Reads stored rows back, for some partitions and buckets: the columns of RollupSpec.schema.
-Load = Callable[[Sequence[int], Sequence[Any]], pl.DataFrame]
+Bucket = tuple[Any, ...]  # a partition and an hour, a day, or a block of offsets
+
+
+class StoredRows(Protocol):
+    """What is stored of a table. Frames have the columns of RollupSpec.schema, or those of its key and ``applied``."""
+
+    def rows(self, partitions: Sequence[int], buckets: Sequence[Any], *, limit: int) -> pl.DataFrame:
+        """The rows of these partitions and buckets, at most so many."""
+
+    def keys(self, partitions: Sequence[int], buckets: Sequence[Any]) -> Iterator[pl.DataFrame]:
+        """The keys of all rows of these partitions and buckets, in blocks."""
+
+    def find(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """The rows of these keys."""
 
 
 class Rollup:
-    """The rows in use of one table, for the partitions that this worker holds. One batch at a time."""
+    """The rows in use of one table, for the partitions that this worker holds. One batch at a time.
 
-    def __init__(self, spec: RollupSpec, load: Load, *, rows_max: int = ROWS_MAX) -> None:
+    At most ``rows_max`` are in memory, and those of batches that are not stored yet. Beyond it, the rows that nothing
+    has touched for longest go; of each a hash stays, by which it is read back when an event needs it.
+    """
+
+    def __init__(
+        self,
+        spec: RollupSpec,
+        stored: StoredRows,
+        *,
+        rows_max: int = ROWS_MAX,
+        hashes_max: int = HASHES_MAX,
+        read_rows_max: int = READ_ROWS_MAX,
+    ) -> None:
         self.spec = spec
-        self._load = load
-        self._rows_max = rows_max
+        self.evicted = self.read_back = 0  # rows, since the start
+        self._stored = stored
+        self._rows_max, self._hashes_max, self._read_rows_max = rows_max, hashes_max, read_rows_max
+        self._sums = [*spec.sums, *spec.mins, *spec.sets, "applied"]
         self.revoke()
 
     def __len__(self) -> int:
-        return self._rows.height
+        return len(self._memory)
 
-    def assign(self, applied: Mapping[int, int]) -> None:
-        """Take over partitions; ``applied`` has the greatest offset that any stored row of each has applied."""
-        self._applied.update(applied)
-        self._stored.update(applied)
+    def assign(self, partitions: Iterable[int]) -> None:
+        """Take over partitions of which rows are stored."""
+        self._has_stored.update(partitions)
 
     def revoke(self) -> None:
         """Forget everything: another worker may go on with these rows."""
-        self._rows = pl.DataFrame(schema=self.spec.schema)
-        self._applied: dict[int, int] = {}  # partition -> an offset above which no row in memory has applied any
-        self._stored: set[int] = set()  # partitions of which rows may stand in ClickHouse and not in memory
-        self._touched: dict[tuple[int, object], int] = {}
-        self._turn = 0
+        self._codes = ListCodes()
+        self._memory = RowStore(self._memory_schema())
+        self._has_stored: set[int] = set()  # partitions of which rows may stand in ClickHouse and not in memory
+        self._away: dict[Bucket, HashSet] = {}  # of each bucket in use the rows that are stored and not in memory
+        self._touched: dict[Bucket, int] = {}
+        self._flush = self._settled = 0
 
-    def add(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Apply events; returns the rows they belong to, whole, those included that a replay left as they were."""
+    def add(self, events: pl.DataFrame, *, flush: int | None = None) -> pl.DataFrame:
+        """Apply events; returns the rows they belong to, whole, those included that a replay left as they were.
+
+        ``flush`` numbers what they will be stored with. All questions come first: where one fails, nothing has changed.
+        """
         if events.is_empty():
-            return self._rows.clear()
+            return pl.DataFrame(schema=self.spec.schema)
+        self._flush = self._flush + 1 if flush is None else flush
         keyed = events.with_columns(**self.spec.keys)
-        self._read_back(keyed)
-        deltas = self._summed(self._unapplied(keyed))
-        before = self._rows.join(keyed.select(self.spec.by), on=self.spec.by, how="semi")
-        after = self._merged(pl.concat([before, deltas]))
-        self._rows = pl.concat([self._rows.join(after, on=self.spec.by, how="anti"), after])
-        self._raise_applied(after)
-        return after
+        deltas = self._summed(keyed).with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64))
+        names = deltas.select(self.spec.by)
+        touched = pl.concat([deltas.select("at"), names, hashed(names)], how="horizontal")
+        self._learn_of(touched)
+        found = self._memory.find(touched)
+        before = pl.concat([found.rows, self._read_away(touched, found.rows["at"])]).select("at", *self._sums)
+        after = self._merged(before, self._unapplied(keyed, touched, deltas, before))
+        rows = pl.concat([touched, after.drop("at")], how="horizontal")
+        found.forget()
+        self._memory.put(rows, self._flush)
+        self._make_room()
+        return self._handed_out(rows)
+
+    def settle(self, flush: int) -> None:
+        """All that was handed out up to this flush is stored: those rows may go. From any thread."""
+        self._settled = max(self._settled, flush)
 
     def trim(self) -> None:
-        """Let go of the buckets idle for longest. Only when all rows handed out are stored: they are read back."""
-        while len(self) > self._rows_max and len(set(self._touched.values())) > 1:
-            oldest = min(self._touched.values())
-            idle = [key for key, turn in self._touched.items() if turn == oldest]
-            self._rows = self._rows.join(self._buckets(idle), on=["source_partition", self.spec.bucket], how="anti")
-            self._stored.update(partition for partition, _ in idle)
-            for key in idle:
-                del self._touched[key]
+        """Let go of what is beyond the bound. Only when all rows handed out are stored: they are read back."""
+        self.settle(self._flush)
+        self._make_room()
 
-    def _read_back(self, keyed: pl.DataFrame) -> None:
-        """Have in memory the rows of every bucket that the events fall into."""
-        self._turn += 1
-        touched = keyed.select("source_partition", self.spec.bucket).unique().rows()
-        unread = [key for key in touched if key not in self._touched and key[0] in self._stored]
+    # --- what is stored and not in memory ---
+
+    def _learn_of(self, touched: pl.DataFrame) -> None:
+        """Of every bucket that the events fall into, have the rows in memory, or know which there are."""
+        buckets: list[Bucket] = touched.select("source_partition", self.spec.bucket).unique().rows()
+        unread = [key for key in buckets if key not in self._away and key[0] in self._has_stored]
         if unread:
-            found = self._load(sorted({partition for partition, _ in unread}), sorted({key[1] for key in unread}))
-            # The load is a rectangle of partitions and buckets; what was in memory before is newer there.
-            wanted = found.join(self._buckets(unread), on=["source_partition", self.spec.bucket], how="semi")
-            self._rows = pl.concat([self._rows, wanted.select(self._rows.columns).cast(self.spec.schema)])
-            self._raise_applied(wanted)
-        self._touched.update(dict.fromkeys(touched, self._turn))
+            self._read(unread)
+        for key in buckets:
+            self._away.setdefault(key, HashSet())
+            self._touched[key] = self._flush
 
-    def _raise_applied(self, rows: pl.DataFrame) -> None:
-        """By what was just added, in case it comes again; and by rows read back, which a worker that has lost the
-        partition may have stored ahead of this one."""
-        for partition, applied in rows.group_by("source_partition").agg(pl.col("applied").max()).iter_rows():
-            self._applied[partition] = max(applied, self._applied.get(partition, NONE_APPLIED))
+    def _read(self, unread: Sequence[Bucket]) -> None:
+        asked = sorted({partition for partition, _ in unread}), sorted({bucket for _, bucket in unread})
+        found = self._stored.rows(*asked, limit=self._read_rows_max + 1)
+        # A question is a rectangle of partitions and buckets; what was in memory before is newer there.
+        wanted = pl.DataFrame(unread, schema=self._bucket_schema(), orient="row")
+        if found.height <= self._read_rows_max:
+            rows = self._as_kept(found.join(wanted, on=wanted.columns, how="semi"))
+            known = self._memory.find(rows.with_columns(at=0)).rows["at"]
+            self._memory.put(
+                rows.filter(~pl.int_range(pl.len(), dtype=pl.Int64).is_in(known.implode())), 0, oldest=True
+            )
+            return
+        away = {key: HashSet() for key in unread}
+        for block in self._stored.keys(*asked):
+            names = block.join(wanted, on=wanted.columns, how="semi").select(self.spec.by)
+            self._note(pl.concat([names, hashed(names)], how="horizontal"), away)
+        self._away.update(away)
 
-    def _buckets(self, keys: Iterable[tuple[int, object]]) -> pl.DataFrame:
-        schema = {"source_partition": pl.Int64(), self.spec.bucket: self.spec.bucket_type}
-        return pl.DataFrame(list(keys), schema=schema, orient="row")
+    def _note(self, rows: pl.DataFrame, away: Mapping[Bucket, HashSet]) -> None:
+        for key, some in rows.group_by("source_partition", self.spec.bucket):
+            away[key].add(some["high"].to_numpy())
 
-    def _unapplied(self, keyed: pl.DataFrame) -> pl.DataFrame:
-        """The events above the offset their row has applied; beyond the replayed stretch, as a rule, that is all."""
-        applied = keyed["source_partition"].replace_strict(self._applied, default=NONE_APPLIED, return_dtype=pl.Int64)
-        if (keyed["source_offset"] > applied).all():
-            return keyed
-        known = keyed.join(self._rows.select(*self.spec.by, "applied"), on=self.spec.by, how="left")
-        return known.filter(pl.col("source_offset") > pl.col("applied").fill_null(NONE_APPLIED)).drop("applied")
+    def _read_away(self, touched: pl.DataFrame, in_memory: pl.Series) -> pl.DataFrame:
+        """Of the rows that are touched, those that are stored and not in memory."""
+        missing = np.ones(touched.height, dtype=np.bool_)
+        missing[in_memory.to_numpy()] = False
+        asked = touched.filter(pl.Series(missing))
+        asked = asked.filter(self._may_be_away(asked))
+        if asked.is_empty():
+            return self._memory.find(asked).rows
+        rows = self._as_kept(self._stored.find(asked.select(self.spec.by)))
+        self.read_back += rows.height
+        return rows.join(asked.select("high", "low", "at"), on=["high", "low"])
 
-    def _summed(self, events: pl.DataFrame) -> pl.DataFrame:
-        sums = events.group_by(self.spec.by).agg(
+    def _may_be_away(self, touched: pl.DataFrame) -> pl.Series:
+        found = np.zeros(touched.height, dtype=np.bool_)
+        if any(self._away.values()):
+            places = touched.with_row_index("place")
+            for key, some in places.group_by("source_partition", self.spec.bucket):
+                found[some["place"].to_numpy()] = self._away[key].has(some["high"].to_numpy())
+        return pl.Series(found)
+
+    def _make_room(self) -> None:
+        while len(self) > self._rows_max and (rows := self._memory.take_oldest(stored=self._settled)) is not None:
+            self._note(rows, self._away)
+            self.evicted += rows.height
+        if sum(map(len, self._away.values())) > self._hashes_max:
+            self._away[min(filter(self._away.__getitem__, self._touched), key=self._touched.__getitem__)].forget()
+
+    # --- rows ---
+
+    def _summed(self, keyed: pl.DataFrame) -> pl.DataFrame:
+        sums = keyed.group_by(self.spec.by).agg(
             **self.spec.sums,
             **self.spec.mins,
             **self.spec.sets,
             applied=pl.col("source_offset").max(),
+            first=pl.col("source_offset").min(),
         )
-        return self._shaped(sums)
+        return sums.with_columns(self._codes.of(sums[name]) for name in self.spec.sets)
 
-    def _merged(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """One row a key from the row before and what was added to it."""
-        merged = rows.group_by(self.spec.by).agg(
-            *(pl.col(name).sum() for name in self.spec.sums),
-            *(pl.col(name).min() for name in self.spec.mins),
-            *(pl.col(name).explode().drop_nulls().unique().sort() for name in self.spec.sets),
-            pl.col("applied").max(),
+    def _unapplied(
+        self, keyed: pl.DataFrame, touched: pl.DataFrame, deltas: pl.DataFrame, before: pl.DataFrame
+    ) -> pl.DataFrame:
+        """What to add: of a row that has applied some of its events already, only the others count."""
+        old = (
+            deltas.select("at", "first")
+            .join(before.select("at", "applied"), on="at")
+            .filter(pl.col("first") <= pl.col("applied"))
         )
-        return self._shaped(merged)
+        if old.is_empty():
+            return deltas
+        partly = touched.select("at", *self.spec.by).join(old.select("at", "applied"), on="at")
+        rest = keyed.join(partly.drop("at"), on=self.spec.by).filter(pl.col("source_offset") > pl.col("applied"))
+        again = self._summed(rest.drop("applied")).join(partly.select("at", *self.spec.by), on=self.spec.by)
+        others = deltas.join(old, on="at", how="anti")
+        return pl.concat([others, again.select(others.columns)])
 
-    def _shaped(self, groups: pl.DataFrame) -> pl.DataFrame:
-        return groups.select(self._rows.columns).cast(self.spec.schema)
+    def _merged(self, before: pl.DataFrame, deltas: pl.DataFrame) -> pl.DataFrame:
+        """One row a key, in their order, from the row before and what was added to it."""
+        merged = (
+            pl.concat([before, deltas.select(before.columns).cast(before.schema)])
+            .group_by("at")
+            .agg(
+                *(pl.col(name).sum() for name in self.spec.sums),
+                *(pl.col(name).min() for name in self.spec.mins),
+                *(pl.col(name).unique() for name in self.spec.sets),
+                pl.col("applied").max(),
+            )
+            .sort("at")
+        )
+        merged = merged.with_columns(self._codes.union(merged[name]) for name in self.spec.sets)
+        return merged.cast(before.schema)
+
+    def _as_kept(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Stored rows as they are in memory."""
+        rows = rows.select(self.spec.schema.names()).cast(self.spec.schema)
+        sets = [self._codes.of(rows[name]) for name in self.spec.sets]
+        return pl.concat([rows.with_columns(sets), hashed(rows.select(self.spec.by))], how="horizontal").select(
+            self._memory_schema().names()
+        )
+
+    def _handed_out(self, rows: pl.DataFrame) -> pl.DataFrame:
+        sets = [self._codes.lists(rows[name]) for name in self.spec.sets]
+        return rows.with_columns(sets).select(self.spec.schema.names()).cast(self.spec.schema)
+
+    def _bucket_schema(self) -> dict[str, pl.DataType]:
+        return {"source_partition": pl.Int64(), self.spec.bucket: self.spec.bucket_type}
+
+    def _memory_schema(self) -> pl.Schema:
+        halves = {"high": pl.UInt64(), "low": pl.UInt64()}
+        sums = {name: CODE if name in self.spec.sets else self.spec.schema[name] for name in self._sums}
+        return pl.Schema(self._bucket_schema() | halves | sums)
+
+
+CODE: Final = pl.UInt32()
+
+
+class ListCodes:
+    """Numbers for lists of texts of which few differ, such as the prices that an hour was priced by."""
+
+    def __init__(self) -> None:
+        self._lists: list[tuple[str, ...]] = []
+        self._codes: dict[tuple[str, ...], int] = {}
+
+    def of(self, lists: pl.Series) -> pl.Series:
+        """The code of each list; their order does not matter. Texts have no line breaks."""
+        if lists.is_empty():
+            return pl.Series(lists.name, [], dtype=CODE)
+        texts = lists.list.eval("=" + pl.element()).list.sort().list.join("\n")
+        different = texts.unique().to_list()
+        codes = [self._code(part[1:] for part in text.split("\n") if part) for text in different]
+        return texts.replace_strict(different, codes, return_dtype=CODE)
+
+    def union(self, groups: pl.Series) -> pl.Series:
+        """For each group of codes the code of all their texts together."""
+        if groups.is_empty() or (groups.list.len() == 1).all():
+            return groups.list.first()
+        texts = groups.list.sort().cast(pl.List(pl.String)).list.join(",")
+        different = texts.unique().to_list()
+        codes = [self._code(chain(*(self._lists[int(code)] for code in text.split(",")))) for text in different]
+        return texts.replace_strict(different, codes, return_dtype=CODE)
+
+    def lists(self, codes: pl.Series) -> pl.Series:
+        return pl.Series(codes.name, [list(texts) for texts in self._lists], dtype=pl.List(pl.String)).gather(codes)
+
+    def _code(self, texts: Iterable[str]) -> int:
+        sorted_texts = tuple(sorted(set(texts)))
+        if sorted_texts not in self._codes:
+            self._codes[sorted_texts] = len(self._lists)
+            self._lists.append(sorted_texts)
+        return self._codes[sorted_texts]
 
 
 METERED: Final = ("source_partition", "source_offset", "occurred_at", *DIMENSIONS)

@@ -9,7 +9,8 @@ Types are those of the stream's own frames: text String, counts Int64 (null wher
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, TypeVar
 
@@ -71,16 +72,14 @@ HOURLY: Final = """
     toInt64(version) AS version
   FROM usage_hourly FINAL
   WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
-    AND hour IN {values:Array(UInt32)}
-  SETTINGS do_not_merge_across_partitions_select_final = 1"""
+    AND hour IN {values:Array(UInt32)}"""
 
 UNITS: Final = """
   SELECT hour, provider, model, operation, feature, task_type, team, environment, unit,
     source, toInt64(source_partition) AS source_partition, amount_whole, amount_pico, toInt64(version) AS version
   FROM usage_hourly_units FINAL
   WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
-    AND hour IN {values:Array(UInt32)}
-  SETTINGS do_not_merge_across_partitions_select_final = 1"""
+    AND hour IN {values:Array(UInt32)}"""
 
 USER_DAILY: Final = """
   SELECT day, user_id, source, toInt64(source_partition) AS source_partition,
@@ -88,8 +87,7 @@ USER_DAILY: Final = """
     cost_usd AS cost_pico, revenue_usd AS revenue_pico, toInt64(version) AS version
   FROM usage_user_daily FINAL
   WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
-    AND day IN {values:Array(Date)}
-  SETTINGS do_not_merge_across_partitions_select_final = 1"""
+    AND day IN {values:Array(Date)}"""
 
 LEDGER: Final = """
   SELECT source, toInt64(source_partition) AS source_partition, toInt64(offset_block) AS offset_block,
@@ -98,8 +96,31 @@ LEDGER: Final = """
     toInt64(version) AS version
   FROM ingest_ledger FINAL
   WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
-    AND ({every:Bool} OR has({blocks:Array(Int64)}, toInt64(offset_block)))
-  ORDER BY source_partition, offset_block"""
+    AND ({every:Bool} OR has({values:Array(Int64)}, toInt64(offset_block)))"""
+APART: Final = "\n  SETTINGS do_not_merge_across_partitions_select_final = 1"
+
+
+@dataclass(frozen=True, slots=True)
+class RollupTable:
+    """A table of rollups, how its rows are asked for, and their key beside source and partition."""
+
+    name: str
+    sql: str
+    bucket: str
+    bucket_type: str
+    labels: tuple[str, ...] = ()
+
+
+_DIMENSIONS: Final = ("provider", "model", "operation", "feature", "task_type", "team", "environment")
+ROLLUPS: Final = {
+    table.name: table
+    for table in (
+        RollupTable("usage_hourly", HOURLY, "hour", "UInt32", _DIMENSIONS),
+        RollupTable("usage_hourly_units", UNITS, "hour", "UInt32", (*_DIMENSIONS, "unit")),
+        RollupTable("usage_user_daily", USER_DAILY, "day", "Date", ("user_id",)),
+        RollupTable("ingest_ledger", LEDGER.replace("{every:Bool}", "false"), "offset_block", "UInt64"),
+    )
+}
 
 
 # The low 48 bits of a version are the offset, the high ones the price revision. A row that lost to a newer one has
@@ -183,9 +204,56 @@ def ledger_rows(
     reader: Reader, *, source: str, partitions: Sequence[int], blocks: Sequence[int] | None = None
 ) -> pl.DataFrame:
     """The ledger of these partitions: where the records of each block of 65,536 offsets went. All blocks, or some."""
+    sql = f"{LEDGER}\n  ORDER BY source_partition, offset_block"
     return reader.frame(
-        LEDGER, source=source, partitions=list(partitions), every=blocks is None, blocks=list(blocks or ())
+        sql, source=source, partitions=list(partitions), every=blocks is None, values=list(blocks or ())
     )
+
+
+def rollup_rows(
+    reader: Reader, table: RollupTable, *, source: str, partitions: Sequence[int], buckets: Sequence[Any], limit: int
+) -> pl.DataFrame:
+    """The rows of these partitions and buckets, at most ``limit``."""
+    parts: list[pl.DataFrame] = []
+    for values in _chunks(_bucket_values(buckets)) or [[]]:
+        left = limit - sum(part.height for part in parts)
+        sql = f"{table.sql}\n  LIMIT {{limit:UInt64}}{APART}"
+        parts.append(reader.frame(sql, source=source, partitions=list(partitions), values=values, limit=left))
+    return _as_integers(pl.concat(parts), pl.Int128)
+
+
+def rollup_keys(
+    reader: Reader, table: RollupTable, *, source: str, partitions: Sequence[int], buckets: Sequence[Any]
+) -> Iterator[pl.DataFrame]:
+    """The keys of all rows of these partitions and buckets, in blocks of about BLOCK_ROWS_MAX."""
+    where = f"""FROM {table.name}
+      WHERE source = {{source:String}} AND has({{partitions:Array(Int64)}}, toInt64(source_partition))
+        AND {table.bucket} IN {{values:Array({table.bucket_type})}}"""
+    key = ", ".join((table.bucket, *table.labels))
+    for values in _chunks(_bucket_values(buckets)):
+        asked = {"source": source, "partitions": list(partitions), "values": values}
+        shards = 1 + reader.frame(f"SELECT toInt64(count()) {where}", **asked).item() // BLOCK_ROWS_MAX
+        for shard in range(shards):
+            sql = f"""SELECT DISTINCT {key}, toInt64(source_partition) AS source_partition {where}
+              AND cityHash64({key}) % {{shards:UInt32}} = {{shard:UInt32}}"""
+            yield reader.frame(sql, **asked, shards=shards, shard=shard)
+
+
+def rollup_rows_of(reader: Reader, table: RollupTable, *, source: str, keys: pl.DataFrame) -> pl.DataFrame:
+    """The rows of these keys (columns source_partition, bucket and labels). Asked for in the order of the table, so
+    that each question reads a stretch of it."""
+    names = (table.bucket, *table.labels)
+    kinds = ", ".join([table.bucket_type, *["String"] * len(table.labels), "UInt16"])
+    sql = f"""{table.sql}
+    AND ({", ".join((*names, f"{table.name}.source_partition"))}) IN {{keys:Array(Tuple({kinds}))}}{APART}"""
+    parts = []
+    ordered = keys.sort(table.bucket, *(name for name in ("model", "feature") if name in table.labels))
+    rows = ((_bucket_value(bucket), *rest) for bucket, *rest in ordered.select(*names, "source_partition").iter_rows())
+    for some in _by_size(rows):
+        values = sorted({row[0] for row in some})
+        partitions = sorted({row[-1] for row in some})
+        parts.append(reader.frame(sql, source=source, partitions=partitions, values=values, keys=some))
+    return _as_integers(pl.concat(parts), pl.Int128)
 
 
 def applied_offsets(reader: Reader, table: str, *, source: str, partitions: Sequence[int]) -> dict[int, int]:
@@ -220,7 +288,8 @@ def _sums(
     reader: Reader, sql: str, source: str, partitions: Sequence[int], values: Sequence[int] | Sequence[str]
 ) -> pl.DataFrame:
     parts = [
-        reader.frame(sql, source=source, partitions=list(partitions), values=some) for some in _chunks(values) or [[]]
+        reader.frame(sql + APART, source=source, partitions=list(partitions), values=some)
+        for some in _chunks(values) or [[]]
     ]
     return _as_integers(pl.concat(parts), pl.Int128)
 
@@ -234,8 +303,34 @@ def _whole_hours(moments: Sequence[datetime]) -> list[int]:
     return sorted({int(moment.timestamp()) // 3600 * 3600 for moment in moments})
 
 
+def _bucket_values(buckets: Sequence[Any]) -> list[Any]:
+    """Hours, days or numbers as a question has them."""
+    return sorted({_bucket_value(bucket) for bucket in buckets})
+
+
+def _bucket_value(bucket: Any) -> Any:
+    if isinstance(bucket, datetime):
+        return int(bucket.timestamp())
+    return bucket.isoformat() if isinstance(bucket, date) else bucket
+
+
 def _chunks(values: Sequence[T]) -> list[list[T]]:
     return [list(values[at : at + VALUES_MAX]) for at in range(0, len(values), VALUES_MAX)]
+
+
+def _by_size(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    """Keys in questions that a server takes."""
+    some: list[tuple[Any, ...]] = []
+    size = 0
+    for row in rows:
+        row_size = sum(len(str(value).encode()) + 4 for value in row)
+        if some and size + row_size > ID_BYTES_MAX:
+            yield some
+            some, size = [], 0
+        some.append(row)
+        size += row_size
+    if some:
+        yield some
 
 
 def _by_bytes(ids: Sequence[str]) -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import product
 from types import SimpleNamespace
 
 import polars as pl
@@ -466,6 +467,34 @@ def test_rollup_rows_read_back_are_the_latest_of_these_partitions_and_hours_alon
     assert found.select("hour", "source_partition", "version", "cost_pico").rows() == [(now, 0, 4, 2**70)]
     assert found.schema["cost_pico"] == pl.Int128
     assert state.hourly_rows(reader, source="topic-1", partitions=[0], hours=[]).is_empty()
+
+
+NAMES = ("it's", 'a"b', "back\\slash", "tab\tline", "ü🙂", "[1,'2')", "")
+
+
+def test_rollup_rows_are_found_by_their_keys_whatever_these_are_called(writer: Writer, reader: Reader) -> None:
+    now, before = this_hour(), this_hour() - timedelta(hours=1)
+    rows = [
+        {"hour": hour, "model": name, "feature": name, "source_partition": partition, "calls": calls}
+        for calls, (hour, name, partition) in enumerate(product((now, before), NAMES, (0, 1)))
+    ]
+    units_of = [row | {"quantities": {"images": Decimal(row["calls"]), "gpu_hours": PICO}} for row in rows]
+    writer.insert("usage_hourly", hourly([*rows, rows[0] | {"source": "other", "calls": 77}]))
+    writer.insert("usage_hourly_units", units(units_of))
+    for table in ("usage_hourly", "usage_hourly_units"):
+        spec = state.ROLLUPS[table]
+        asked = {"source": "topic-1", "partitions": [0, 1], "buckets": [now, before]}
+        stored = state.rollup_rows(reader, spec, limit=1_000, **asked)
+        assert state.rollup_rows(reader, spec, limit=3, **asked).height == 3
+        keys = stored.select("source_partition", spec.bucket, *spec.labels)
+        assert pl.concat(state.rollup_keys(reader, spec, **asked)).sort(pl.all()).rows() == (
+            keys.select(spec.bucket, *spec.labels, "source_partition").sort(pl.all()).rows()
+        )
+        some = keys.filter((pl.col("hour") == now) == (pl.col("source_partition") == 0))
+        found = state.rollup_rows_of(reader, spec, source="topic-1", keys=some)
+        by = keys.columns
+        assert found.sort(by).equals(stored.join(some, on=by, how="semi").sort(by))
+        assert some.height < stored.height
 
 
 def test_user_rows_and_the_ledger_read_back_by_partition(writer: Writer, reader: Reader) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -70,22 +70,32 @@ class Stored:
     """The rows of a table as ClickHouse would keep them: of one key, the row that has applied most."""
 
     def __init__(self, spec: RollupSpec) -> None:
-        self.spec, self.rows, self.asked = spec, pl.DataFrame(schema=spec.schema), list[tuple[Any, Any]]()
+        self.spec, self.stored, self.asked = spec, pl.DataFrame(schema=spec.schema), list[Any]()
 
     def insert(self, rows: pl.DataFrame) -> None:
-        all_rows = pl.concat([self.rows, rows.select(self.rows.columns)]).sort("applied", maintain_order=True)
-        self.rows = all_rows.unique(self.spec.by, keep="last", maintain_order=True)
+        all_rows = pl.concat([self.stored, rows.select(self.stored.columns)]).sort("applied", maintain_order=True)
+        self.stored = all_rows.unique(self.spec.by, keep="last", maintain_order=True)
 
-    def load(self, partitions: Sequence[int], buckets: Sequence[Any]) -> pl.DataFrame:
+    def rows(self, partitions: Sequence[int], buckets: Sequence[Any], *, limit: int) -> pl.DataFrame:
         self.asked.append((list(partitions), list(buckets)))
-        wanted = pl.col("source_partition").is_in(list(partitions))
-        return self.rows.filter(wanted & pl.col(self.spec.bucket).is_in(list(buckets)))
+        return self._of(partitions, buckets).head(limit)
 
-    def worker(self, *, rows_max: int = 1_000) -> Rollup:
+    def keys(self, partitions: Sequence[int], buckets: Sequence[Any]) -> Iterator[pl.DataFrame]:
+        self.asked.append("keys")
+        yield from self._of(partitions, buckets).select(self.spec.by).iter_slices(2)
+
+    def find(self, keys: pl.DataFrame) -> pl.DataFrame:
+        self.asked.append(keys.height)
+        return self.stored.join(keys, on=self.spec.by, how="semi")
+
+    def _of(self, partitions: Sequence[int], buckets: Sequence[Any]) -> pl.DataFrame:
+        wanted = pl.col("source_partition").is_in(list(partitions))
+        return self.stored.filter(wanted & pl.col(self.spec.bucket).is_in(list(buckets)))
+
+    def worker(self, **bounds: int) -> Rollup:
         """A rollup as after taking over."""
-        rollup = Rollup(self.spec, self.load, rows_max=rows_max)
-        applied = self.rows.group_by("source_partition").agg(pl.col("applied").max())
-        rollup.assign(dict(applied.iter_rows()))
+        rollup = Rollup(self.spec, self, **bounds)
+        rollup.assign(self.stored["source_partition"].unique())
         return rollup
 
 
@@ -172,7 +182,7 @@ def test_quantities_are_summed_unit_by_unit() -> None:
     stored.insert(stored.worker().add(metered(first)))
     later = spent({"quantities": '{"images":"0.000000000001","gpu_hours":"2.5"}', "source_offset": 2})
     stored.insert(stored.worker().add(metered(later)))
-    assert cells(stored.rows, "unit", "amount_whole", "amount_pico", "applied") == [
+    assert cells(stored.stored, "unit", "amount_whole", "amount_pico", "applied") == [
         ("gpu_hours", 2, 500_000_000_000, 2),
         ("images", 1, 1, 2),
     ]
@@ -258,7 +268,7 @@ def test_a_worker_that_lost_its_partition_cannot_take_away_what_another_has_coun
     late = zombie.add(at(1))
     stored.insert(heir.add(at(1, 2, 3)))
     stored.insert(late)
-    assert cells(stored.rows, "calls", "applied") == [(4, 3)]
+    assert cells(stored.stored, "calls", "applied") == [(4, 3)]
 
 
 def test_a_rival_ahead_of_this_worker_is_met_when_an_hour_is_read_back() -> None:
@@ -302,26 +312,103 @@ def test_a_read_back_does_not_undo_what_is_newer_in_memory() -> None:
     assert cells(rollup.add(at(3, occurred_at=HOURS[0])), "calls", "applied") == [(3, 3)]
 
 
-def test_beyond_the_bound_the_hours_idle_for_longest_go_and_come_back_when_needed() -> None:
+def test_beyond_the_bound_the_rows_idle_for_longest_go_and_come_back_alone_when_needed() -> None:
     stored = Stored(HOURLY)
     rollup = stored.worker(rows_max=5)
-    for offset, hour in enumerate(HOURS):
-        stored.insert(rollup.add(at(offset, occurred_at=hour)))
-    rollup.trim()
-    assert len(rollup) == 5
-    assert stored.asked == []
-    stored.insert(rollup.add(at(12, occurred_at=HOURS[0])))
-    assert stored.asked == [([0], [HOURS[0]])]
-    rollup.add(at(13, occurred_at=HOURS[11]))
-    assert len(stored.asked) == 1
-    assert cells(stored.rows, "hour", "calls") == [(hour, 2 if hour == HOURS[0] else 1) for hour in HOURS]
+    for offset in range(12):
+        stored.insert(rollup.add(at(offset, feature=f"f{offset}")))
+        rollup.trim()
+    assert (len(rollup), rollup.evicted, stored.asked) == (5, 7, [])
+    rows = rollup.add(pl.concat([at(12, feature="f0"), at(13, feature="new"), at(14, feature="f11")]))
+    assert cells(rows, "feature", "calls") == [("f0", 2), ("f11", 2), ("new", 1)]
+    assert (stored.asked, rollup.read_back) == ([1], 1)
 
 
-def test_what_one_batch_needs_is_never_let_go() -> None:
-    rollup = Stored(HOURLY).worker(rows_max=2)
-    rollup.add(spent(*({"source_offset": offset, "occurred_at": hour} for offset, hour in enumerate(HOURS))))
-    rollup.trim()
-    assert len(rollup) == len(HOURS)
+def test_what_is_not_stored_yet_is_never_let_go() -> None:
+    stored = Stored(HOURLY)
+    rollup = stored.worker(rows_max=2)
+    for offset in range(6):
+        rollup.add(at(offset, feature=f"f{offset}"), flush=offset + 1)
+    assert (len(rollup), rollup.evicted) == (6, 0)
+    rollup.settle(3)
+    rollup.add(at(6, feature="f6"), flush=7)
+    assert (len(rollup), rollup.evicted) == (4, 3)
+
+
+def test_of_an_hour_with_more_rows_than_are_read_at_once_only_those_that_events_touch_come_back() -> None:
+    stored = Stored(HOURLY)
+    stored.insert(stored.worker().add(pl.concat([at(n, feature=f"f{n}") for n in range(9)])))
+    rollup = stored.worker(read_rows_max=8)
+    rows = rollup.add(pl.concat([at(9, feature="f3"), at(10, feature="new")]))
+    assert cells(rows, "feature", "calls") == [("f3", 2), ("new", 1)]
+    assert stored.asked == [([0], [COLUMNS["occurred_at"]]), "keys", 1]
+    assert len(rollup) == 2
+
+
+def test_beyond_the_bound_of_hashes_every_row_of_a_bucket_is_asked_for() -> None:
+    stored = Stored(HOURLY)
+    rollup = stored.worker(rows_max=1, hashes_max=3)
+    for offset in range(6):
+        stored.insert(rollup.add(at(offset, feature=f"f{offset}")))
+        rollup.trim()
+    stored.asked.clear()
+    assert cells(rollup.add(pl.concat([at(6, feature="new"), at(7, feature="f0")])), "feature", "calls") == [
+        ("f0", 2),
+        ("new", 1),
+    ]
+    assert stored.asked == [2]
+
+
+BATCHES = st.lists(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 5), st.integers(0, 2)), min_size=1, max_size=8),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(BATCHES, st.data())
+def test_a_rollup_with_room_for_three_rows_says_what_one_without_a_bound_says(
+    batches: list[list[tuple[int, int, int]]], data: st.DataObject
+) -> None:
+    """Whatever is let go, read back, replayed after a restart, or stored late."""
+    log = [
+        pl.concat(
+            at(8 * number + place, source_partition=p, feature=f"f{feature}", occurred_at=HOURS[hour])
+            for place, (p, feature, hour) in enumerate(batch)
+        )
+        for number, batch in enumerate(batches)
+    ]
+    calm, shaken = Stored(HOURLY), Stored(HOURLY)
+    for batch in log:
+        calm.insert(calm.worker().add(batch))
+    bounds = {
+        "rows_max": 3,
+        "hashes_max": data.draw(st.sampled_from([2, 100])),
+        "read_rows_max": data.draw(st.integers(0, 6)),
+    }
+    rollup, number, waiting = shaken.worker(**bounds), 0, list[tuple[int, pl.DataFrame]]()
+    for flush in range(1, 40):
+        if number == len(log):
+            break
+        waiting.append((flush, rollup.add(log[number], flush=flush)))
+        number += 1
+        match data.draw(st.sampled_from(["store", "wait", "restart"])):
+            case "store":
+                for stored, rows in waiting:
+                    shaken.insert(rows)
+                    rollup.settle(stored)
+                waiting.clear()
+            case "restart":
+                torn = data.draw(st.integers(0, len(waiting)))
+                for _, rows in waiting[:torn]:
+                    shaken.insert(rows)
+                number -= data.draw(st.integers(len(waiting) - torn, number))
+                rollup, waiting = shaken.worker(**bounds), []
+    else:
+        return  # restarted again and again: nothing was finished
+    for _, rows in waiting:
+        shaken.insert(rows)
+    assert shaken.stored.sort(shaken.spec.by).equals(calm.stored.sort(calm.spec.by))
 
 
 # --- properties over events -------------------------------------------------------------------------------------------
@@ -358,7 +445,7 @@ def rolled_up(spec: RollupSpec, batches: Sequence[pl.DataFrame]) -> list[dict[st
     rollup = stored.worker()
     for batch in batches:
         stored.insert(rollup.add(metered(batch) if spec is UNITS else batch))
-    return sorted(stored.rows.drop("applied").to_dicts(), key=repr)
+    return sorted(stored.stored.drop("applied").to_dicts(), key=repr)
 
 
 @examples(40)

@@ -59,10 +59,11 @@ def ingest_of(
     count: int = 1,
     since: datetime = SINCE,
     ids_max: int = 1_000_000,
+    rows_max: int = 1_000_000,
     book: PriceBook = BOOK,
 ) -> Ingest:
     """A worker's state as after a start: read back from ClickHouse."""
-    ingest = Ingest(reader=warehouse.reader, book=book, limits=LIMITS, ids_max=ids_max)
+    ingest = Ingest(reader=warehouse.reader, book=book, limits=LIMITS, ids_max=ids_max, rows_max=rows_max)
     ingest.assign(partitions, partition_count=count, source=source, since=since)
     return ingest
 
@@ -78,6 +79,7 @@ def run(warehouse: Warehouse, ingest: Ingest, records: Sequence[FakeRecord], *, 
     for some in cut(records, batch):
         flushes.append(flush_of(ingest, some))
         warehouse.store(flushes[-1])
+        ingest.settle(flushes[-1])
     return flushes
 
 
