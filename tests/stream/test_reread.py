@@ -27,14 +27,13 @@ from stream.reread.restore import Derive
 from tests.chaos import traffic
 from tests.chaos.recount import Recount, home, hourly, recount, user_daily
 from tests.chaos.verdict import Verdict, _stored_days, _stored_hours, compare
-from tests.support.ingest import BOOK, flush_of
+from tests.support.ingest import BOOK, TABLES, Warehouse, flush_of
 from tests.support.records import LIMITS
 from tests.support.warehouse import Embedded
 
 PARTITIONS = 3
 SOURCE = "topic-1"
 NOW = datetime.now(UTC).replace(microsecond=0)  # the engine drops what its own clock calls expired
-TABLES = ("usage_events", "usage_hourly", "usage_user_daily", "ingest_ledger", "dead_letters", "removed_events")
 DEDUP_WINDOW = timedelta(days=7)
 
 
@@ -95,10 +94,7 @@ class Site:
             for partition, records in Counter(record.partition for record in batch).items():
                 self.taken[partition] += records
             flush = flush_of(self.ingest, batch)
-            frames = (flush.events, flush.hourly, flush.user_daily, flush.dead_letters, flush.ledger)
-            names = ("usage_events", "usage_hourly", "usage_user_daily", "dead_letters", "ingest_ledger")
-            for name, frame in zip(names, frames, strict=True):
-                self.writer.insert(name, frame)
+            Warehouse(self.reader, self.writer).store(flush)
             for message in flush.forwards:
                 assert message.partition is not None
                 self.append(message.partition, message.value, message.headers)
@@ -168,7 +164,7 @@ def site(database: ClickHouseAddress, tmp_path: Path) -> Iterator[Site]:
     """300 events of a storm, stored."""
     clients = Clients(database)
     with clients.use() as client:
-        for table in TABLES:
+        for table in (*TABLES, "removed_events"):
             client.command(f"TRUNCATE TABLE {table}")
     clients.close()
     site = Site(database, tmp_path)
@@ -191,7 +187,7 @@ def test_where_nothing_is_missing_nothing_is_written(site: Site) -> None:
     site.check()
 
 
-@pytest.mark.parametrize("lost", ["1", "source_offset % 3 = 0"])
+@pytest.mark.parametrize("lost", ["1", pytest.param("source_offset % 3 = 0", marks=pytest.mark.slow)])
 def test_raw_rows_that_a_hand_deleted_come_back_exactly(site: Site, lost: str) -> None:
     stored = site.rows()
     site.sql(RAW.format(lost))
@@ -212,7 +208,7 @@ def test_dead_letters_that_a_hand_deleted_come_back_conflicts_too(site: Site) ->
 
 def test_raw_rows_and_rollups_deleted_both_come_back(site: Site) -> None:
     site.sql(RAW.format("source_offset % 2 = 0"))
-    for table in ("usage_hourly", "usage_user_daily"):
+    for table in set(TABLES) - {"usage_events", "ingest_ledger", "dead_letters"}:
         site.sql(f"DELETE FROM {table} WHERE source_partition != 1")
     site.reread()
     assert site.repair().left == 0
@@ -229,6 +225,7 @@ def test_a_rehearsal_says_what_would_be_added_and_writes_nothing(site: Site) -> 
     assert totals(done, "restored")[0] > 50
 
 
+@pytest.mark.slow
 def test_a_second_run_adds_nothing(site: Site) -> None:
     site.sql(RAW.format("1"))
     site.reread()
@@ -236,6 +233,7 @@ def test_a_second_run_adds_nothing(site: Site) -> None:
     site.check()
 
 
+@pytest.mark.slow
 def test_only_the_offsets_asked_for_are_restored(site: Site) -> None:
     site.sql(RAW.format("1"))
     (outcome,) = site.reread(Offsets(1, 20, 59))
@@ -261,6 +259,7 @@ def test_offsets_that_no_worker_has_applied_are_left_to_the_workers(site: Site) 
     site.check()
 
 
+@pytest.mark.slow
 def test_what_kafka_has_no_more_is_said_and_the_rest_restored(site: Site) -> None:
     site.sql(RAW.format("1"))
     site.begin = dict.fromkeys(site.begin, 30)
@@ -318,6 +317,7 @@ def test_records_counted_before_partitions_were_added_are_restored_where_they_we
     assert broken(site.audit()) == {}
 
 
+@pytest.mark.slow
 def test_raw_rows_that_the_ledger_does_not_miss_are_not_added(site: Site) -> None:
     """A repeat in a later block, whose first record lost its row in an earlier one that was not asked for."""
     event = next(iter(site.published().events.values()))

@@ -24,6 +24,7 @@ from stream.settings import Settings
 from tests.chaos import traffic
 from tests.chaos.recount import hourly, recount
 from tests.chaos.verdict import Verdict, _stored_hours, compare
+from tests.support.ingest import TABLES
 from tests.support.warehouse import Endpoint
 from tests.support.worker import Totals, WorkerProcess, group_offsets
 
@@ -103,6 +104,7 @@ def test_rows_and_rollups_deleted_under_load_come_back_exactly(site: Site, total
         site.sql("DELETE FROM usage_events WHERE cityHash64(request_id) % 2 = 0")
         site.sql("DELETE FROM dead_letters WHERE 1")
         site.sql("DELETE FROM usage_hourly WHERE source_partition = 1")
+        site.sql("DELETE FROM usage_hourly_units WHERE source_partition = 0")
         site.sql("DELETE FROM usage_user_daily WHERE source_partition = 2")
         under_load = site.command("reread", "--missing", "--yes", "--json")
         assert publishing.is_alive(), "the producers go on meanwhile"
@@ -148,7 +150,7 @@ def test_a_group_that_is_ahead_of_the_ledger_is_set_back_and_reads_again(
         worker.until(lambda: site.committed() == site.ends(), "all is stored and acknowledged", seconds=120)
         refused = site.command("reread", "--rewind", "--yes")
         assert "nothing to set back" in refused.stdout, refused.output
-        for table in ("usage_events", "usage_hourly", "usage_user_daily", "dead_letters", "ingest_ledger"):
+        for table in TABLES:
             site.sql(f"DELETE FROM {table} WHERE source_partition != 0")
         at_work = site.command("reread", "--rewind", "--yes")
         said = " ".join(at_work.stderr.split())
