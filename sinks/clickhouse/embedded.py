@@ -86,7 +86,7 @@ class Engine:
             return _query(handle, request, whole, canonical)
 
     def _judge(self, statement: bytes, request: Request) -> str:
-        canonical = self._canonical(statement.decode(errors="surrogateescape"))
+        canonical = self._canonical(_text(statement))
         guard.check(canonical, self._vocabulary, reading=request.read_only)
         return canonical
 
@@ -204,8 +204,7 @@ def _insert(handle: Any, head: re.Match[bytes], rows: bytes) -> Answer:
 
 
 def _query(handle: Any, request: Request, statement: bytes, canonical: str) -> Answer:
-    sql = statement.decode(errors="surrogateescape")
-    result = handle.query(sql, request.format, params=dict(request.parameters))
+    result = handle.query(_text(statement), request.format, params=dict(request.parameters))
     if canonical.startswith("INSERT"):
         written = {"written_rows": str(result.rows_written()), "written_bytes": str(result.bytes_written())}
         return Answer(b"", "", written)
@@ -213,6 +212,16 @@ def _query(handle: Any, request: Request, statement: bytes, canonical: str) -> A
     shape = (named[1] if named else request.format) if HAS_RESULT.match(canonical) else ""
     summary = {"read_rows": str(result.storage_rows_read()), "read_bytes": str(result.storage_bytes_read())}
     return Answer(bytes(result.bytes() or b""), shape, summary)
+
+
+def _text(statement: bytes) -> str:
+    """Only the rows of an INSERT may be other bytes; the engine takes statements as UTF-8."""
+    try:
+        return statement.decode()
+    except UnicodeDecodeError as error:
+        raise RuntimeError(
+            f"Code: 62. DB::Exception: Syntax error: it is not UTF-8: {error}. (SYNTAX_ERROR)"
+        ) from error
 
 
 def _literal(text: str) -> str:

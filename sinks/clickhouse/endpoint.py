@@ -38,6 +38,8 @@ BODY_BYTES_MAX: Final = 512 * 1024 * 1024  # a batch of 60,000 events is about 3
 WRITE_THREADS: Final = 4  # statements at once; the engine uses threads of its own in each
 READ_THREADS: Final = 3  # questions at once, beside the writers: who only reads never keeps a write waiting
 STOP_SECONDS_MAX: Final = 3  # what a running query gets to finish after SIGTERM, and its thread after that
+IDLE_SECONDS_MAX: Final = 30  # a connection without a whole request; a server's own bound, which drivers know
+BODY_SECONDS_MAX: Final = 60  # from the headers to the end of the body, which comes from this machine
 COMPRESS_BYTES_MIN: Final = 1_024  # below this, compressing costs more than it saves
 
 # Parameters of the protocol; every other one, param_* aside, is a setting.
@@ -107,12 +109,7 @@ def _is_loopback(host: str) -> bool:
 async def _serve(folder: str, host: str, port: int, tokens: Tokens, on_ready: Callable[[str], None]) -> None:
     engine = Engine(folder)
     pools = Pools()
-    runner = web.AppRunner(
-        _app(engine, pools, tokens),
-        auto_decompress=False,  # bodies are bounded and decoded here; aiohttp knows no lz4
-        access_log=None,  # queries carry data and passwords
-        shutdown_timeout=STOP_SECONDS_MAX,
-    )
+    runner = _runner(engine, pools, tokens)
     stop = _stop_signal()
     try:
         await runner.setup()
@@ -124,6 +121,16 @@ async def _serve(folder: str, host: str, port: int, tokens: Tokens, on_ready: Ca
     finally:
         await runner.cleanup()
         await _close(engine, pools)
+
+
+def _runner(engine: Engine, pools: Pools, tokens: Tokens) -> web.AppRunner:
+    return web.AppRunner(
+        _app(engine, pools, tokens),
+        auto_decompress=False,  # bodies are bounded and decoded here; aiohttp knows no lz4
+        access_log=None,  # queries carry data and passwords
+        shutdown_timeout=STOP_SECONDS_MAX,
+        keepalive_timeout=IDLE_SECONDS_MAX,  # also of a connection whose first request never gets whole
+    )
 
 
 def _stop_signal() -> asyncio.Event:
@@ -204,7 +211,7 @@ async def _handle(engine: Engine, pools: Pools, tokens: Tokens, http: web.Reques
     }
     try:
         role = _role(http, tokens)
-        request = await _request(http, read_only=role == "read")
+        request = await _whole(http, read_only=role == "read")
         if not request.statement.strip():
             return web.Response(text="Ok.\n", headers=headers)
         answer = await asyncio.get_running_loop().run_in_executor(pools.of(request), engine.run, request)
@@ -234,6 +241,14 @@ def _password(http: web.Request) -> str:
         return b64decode(value, validate=True).decode().partition(":")[2]
     except ValueError as error:
         raise ProtocolError(516, "AUTHENTICATION_FAILED", "The Authorization header is not Basic base64") from error
+
+
+async def _whole(http: web.Request, *, read_only: bool) -> Request:
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            return await _request(http, read_only=read_only)
+    except TimeoutError as error:
+        raise ProtocolError(209, "SOCKET_TIMEOUT", f"The body was not whole in {BODY_SECONDS_MAX} s") from error
 
 
 async def _request(http: web.Request, *, read_only: bool) -> Request:

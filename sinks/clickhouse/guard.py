@@ -33,7 +33,7 @@ CLAUSES_REFUSED: Final = re.compile(
 
 # Table functions that make rows from nothing or from our own tables; any other reaches outside or evaluates text.
 TABLE_FUNCTIONS: Final = names("""
-    format generaterandom generate_series generateseries input null numbers numbers_mt primes values view viewexplain
+    format generaterandom generate_series generateseries null numbers numbers_mt primes values view viewexplain
     zeros zeros_mt""")
 
 ENGINES: Final = names("""
@@ -50,7 +50,7 @@ CALLS_REFUSED: Final = names("disk source")  # no functions, but parts of CREATE
 
 # System tables that ask the network, signal threads or show files; and those that show what others ask and write.
 SYSTEM_TABLES_REFUSED: Final = re.compile(
-    r"\bsystem\.(zookeeper\w*|stack_trace|certificates|remote_data_paths|jemalloc_profile_text|iceberg\w*"
+    r"\bsystem\.(zookeeper\w*|stack_trace|certificates|remote_data_paths|jemalloc\w*|iceberg\w*"
     r"|named_collections|fail_points)\b"
 )
 SYSTEM_TABLES_OF_WRITERS: Final = re.compile(

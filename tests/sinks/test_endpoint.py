@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import http.client
@@ -16,13 +17,15 @@ from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import lz4.frame
 import pytest
 import zstandard
+from aiohttp import web
 
-from sinks.clickhouse import guard
+from sinks.clickhouse import endpoint, guard
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from sinks.clickhouse.embedded import INSERT_WITH_DATA, read_vocabulary
 from sinks.clickhouse.endpoint import Tokens, serve
@@ -185,6 +188,59 @@ def test_a_client_that_goes_away_in_the_middle_of_its_request_is_no_error(tmp_pa
         endpoint.stop()
         complaints.seek(0)
         assert "Traceback" not in complaints.read()
+
+
+def half_open(port: int, sent: bytes) -> bytes:
+    """What a client gets that stops in the middle of its request; empty is a closed connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(sent)
+        return client.recv(65_536)
+
+
+async def test_a_request_that_never_gets_whole_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "IDLE_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(endpoint, "BODY_SECONDS_MAX", 0.2)
+    runner = endpoint._runner(SimpleNamespace(timezone="UTC"), endpoint.Pools(), Tokens())  # type: ignore[arg-type]  # no statement gets to the engine
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        head = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+        ends = await asyncio.gather(
+            *(asyncio.to_thread(half_open, port, sent) for sent in (b"", b"GET /?que", head, head + b"X: y\r\n")),
+            asyncio.to_thread(half_open, port, head + b"Content-Length: 99\r\n\r\nSELECT"),
+        )
+        assert ends[:4] == [b""] * 4
+        assert b"X-ClickHouse-Exception-Code: 209" in ends[4]
+    finally:
+        await runner.cleanup()
+
+
+def test_a_statement_that_is_not_utf_8_is_refused_in_words(locked: Endpoint) -> None:
+    answer = call(locked, b"SELECT '\xff'")
+    assert (code(answer), b"not UTF-8" in answer[1]) == (62, True)
+    call(locked, b"CREATE TABLE IF NOT EXISTS costream.octets (a String) ENGINE = Memory")
+    assert call(locked, b"INSERT INTO costream.octets FORMAT TSV\n\xff\n")[0] == 200
+    assert call(locked, b"SELECT hex(a) FROM costream.octets")[1] == b"FF\n"
+
+
+def test_a_fault_of_the_engines_sink_is_answered_as_a_server_would(locked: Endpoint) -> None:
+    for definition, number in (
+        ("(n UInt8, CONSTRAINT c CHECK n < 2) ENGINE = MergeTree ORDER BY n", 469),
+        (
+            "(n UInt8) ENGINE = MergeTree ORDER BY n SETTINGS min_free_disk_bytes_to_perform_insert = 1000000000000000",
+            243,
+        ),
+        ("(n UInt8) ENGINE = MergeTree PARTITION BY n ORDER BY n", 252),
+    ):
+        call(locked, f"CREATE OR REPLACE TABLE costream.faulty {definition}".encode())
+        rows = b"\n".join(b"%d" % n for n in range(200))
+        values = b", ".join(b"(%d)" % n for n in range(200))
+        for insert in (b"FORMAT TSV\n" + rows, b"VALUES " + values, b"SELECT toUInt8(number) FROM numbers(200)"):
+            answer = call(locked, b"INSERT INTO costream.faulty " + insert)
+            assert (answer[0], code(answer)) == (500, number)
+            assert answer[1].startswith(b"Code: %d. DB::Exception: " % number)
+        assert call(locked, b"SELECT count() FROM costream.faulty")[1] == b"0\n"
 
 
 def test_many_requests_at_once_each_get_their_own_answer(locked: Endpoint) -> None:
@@ -490,6 +546,7 @@ REACHES_OUT = [
     "SELECT 1 SETTINGS brand_new_setting = 1",
     "INSERT INTO costream.t (a) SETTINGS input_format_values_interpret_expressions = 1 VALUES (file('{file}'))",
     "INSERT INTO costream.t (a) SETTINGS input_format_record_errors_file_path = '{out}' FORMAT TSV\n1",
+    "INSERT INTO costream.t SELECT a FROM input('a String') FORMAT Values ('x'); SELECT file('{file}')",
     "INSERT INTO costream.t (a) /* x */ VALUES (file('{file}'))",
     # what shows the machine, or what others are doing
     "SELECT * FROM system.stack_trace",
