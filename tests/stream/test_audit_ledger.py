@@ -103,7 +103,9 @@ def test_a_dead_letter_is_excused_only_where_its_arrival_may_lie_beyond_retentio
 
 def test_a_row_whose_block_no_ledger_knows_is_a_finding() -> None:
     found = judged([entry(1, stored=1)], [counted(0, NOW, events=1), counted(1, NOW, events=1)])
-    assert found.raw_rows.findings[0].rule == "every row is in the ledger as stored"
+    (finding,) = found.raw_rows.findings
+    assert finding.rule == "every row is in the ledger as stored"
+    assert finding.numbers == {"stored": 0, "rows": 1, "removed": 0, "beyond_retention": 0}
 
 
 def test_offsets_between_blocks_that_hold_no_record_are_told() -> None:

@@ -263,6 +263,13 @@ def test_what_was_stored_from_elsewhere_is_at_no_offset_of_this_log(offset: int)
     assert told(seen.sort_out(frame_of(log_of([wire("a")], first=offset)))) == {"duplicates": [offset]}
 
 
+def test_as_many_ids_as_the_bound_are_all_read_back() -> None:
+    blocks = [frame_of(hourly_log(hours=10, each=10))]
+    seen = SeenIds(find_stored=nothing_stored, ids_max=100)
+    seen.assign([0], partition_count=1, source="s", since=SINCE, stored=blocks)
+    assert len(seen) == 100
+
+
 # --- from ClickHouse --------------------------------------------------------------------------------------------------
 
 

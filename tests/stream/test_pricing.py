@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 from genai_prices import data_snapshot
+from genai_prices.types import ClauseEquals, ConditionalPrice, ModelInfo, ModelPrice, Provider, StartDateConstraint
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ from costream.events import TOKENS_MAX
 from stream.pricing import (
     COST_PICO_MAX,
     Bracket,
+    BundledPrices,
     Call,
     Linear,
     NoPrice,
@@ -585,3 +587,17 @@ def test_the_bundled_book_needs_no_network_and_leaves_the_package_as_it_was(monk
     assert _priced(fresh, input_tokens=1, output_tokens=1)["cost_status"] == "priced"
     assert fresh.version == "genai-prices/0.2.3"
     assert data_snapshot._custom_snapshot is None
+
+
+def test_before_the_first_dated_price_the_first_one_is_taken() -> None:
+    """The table knows no earlier one, and a call of that day was not free."""
+    dated = [
+        ConditionalPrice(StartDateConstraint(date(2026, month, 1)), prices=ModelPrice(input_mtok=Decimal(month)))
+        for month in (3, 6)
+    ]
+    model = ModelInfo("m", ClauseEquals(equals="m"), prices=dated)
+    table = BundledPrices([Provider("p", "P", "p", models=[model])])
+    starts = [table.resolve("p", "m", day) for day in (date(2026, 1, 1), date(2026, 3, 1), date(2026, 5, 31))]
+    assert [price.version.partition("@")[2] for price in starts if isinstance(price, Linear)] == ["2026-03-01"] * 3
+    later = table.resolve("p", "m", date(2026, 6, 1))
+    assert isinstance(later, Linear) and later.version.endswith("@2026-06-01")

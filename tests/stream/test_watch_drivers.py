@@ -111,6 +111,7 @@ def test_an_hour_without_calls_has_no_tokens_a_call() -> None:
     assert reasons(one_model(part(0, 500, "1"), part(100, 100, "1"))) == {}
     assert reasons(one_model(part(5, 500, "1"), part(0, 100, "1"))).keys() == set()
     assert reasons(one_model(part(-1, 500, "1"), part(100, 100, "1"))) == {}
+    assert reasons(one_model(part(0, 0, "1"), part(100, 100, "1"))) == {}
 
 
 def test_where_one_side_has_no_tokens_the_mix_is_compared_by_call() -> None:
@@ -176,6 +177,13 @@ def test_the_user_of_the_excess_is_named() -> None:
     user = reasons(Evidence(usual_hours=10, models=total, users=users))["top_user"]
     assert user.name == "new\n"
     assert user.text == "user new\\u{a}: 7.00 USD against 0.00 USD usually, 88 % of the excess"
+
+
+def test_of_two_users_who_grew_alike_the_same_one_is_named_whatever_their_order() -> None:
+    total = {"m": Change(part(10, 0, "16"), part(100, 0, "80"))}
+    users = (Spender("b", Decimal(8), Decimal(1)), Spender("a", Decimal(8), Decimal(1)))
+    for order in (users, users[::-1]):
+        assert reasons(Evidence(usual_hours=10, models=total, users=order))["top_user"].name == "b"
 
 
 def test_a_user_whose_usual_cost_is_not_known_is_named_by_share_of_the_hour() -> None:

@@ -138,6 +138,11 @@ def test_the_message_names_cost_average_multiple_and_level_and_the_unpriced_call
     assert alert.unpriced_calls == 3
 
 
+def test_a_ratio_has_four_digits_after_the_point() -> None:
+    assert opened(steady("3") | {NOON: "10"}).ratio == Decimal("3.3333")
+    assert opened(steady("3") | {NOON: "20"}).ratio == Decimal("6.6667")
+
+
 def test_a_message_without_unpriced_calls_does_not_speak_of_them() -> None:
     assert "unpriced" not in opened(steady("1") | {NOON: "4.2"}).message
 
