@@ -8,6 +8,7 @@ WarehouseError
 ├── WarehouseRefused       the engine said no: a bug, a wrong password: do not retry
 │   └── RowRefused         one row does not fit its table, and here is which
 ├── SchemaAhead            the schema is of a newer build, or not ours: nothing may be written
+├── VersionNotUnderstood   a stored row was written by another rule than ours: nothing may be added to it
 ├── DataWouldBeLost        a step down drops tables and nobody asked for that
 └── EndpointNotStarted     the embedded engine cannot be served there: folder, port or address
 """
@@ -101,6 +102,18 @@ class EndpointNotStarted(WarehouseError):
 
     def __init__(self, *, folder: str, host: str, port: int, reason: str) -> None:
         super().__init__(f"the engine in {folder!r} is not served at {host}:{port}: {reason}; no data was touched")
+
+
+class VersionNotUnderstood(WarehouseError):
+    """A stored row has a version that is no offset: another build, or a hand, wrote it."""
+
+    def __init__(self, *, table: str, source: str, partition: int, version: int) -> None:
+        super().__init__(
+            f"{table} has a row of source {source!r}, partition {partition}, with version {version}; a version is the "
+            "offset applied last and below 2^48. Nothing was added to it or acknowledged: run the build that wrote it, "
+            "or delete the row and let `costream audit --repair` say what it held"
+        )
+        self.table, self.partition, self.version = table, partition, version
 
 
 def code_of(message: str) -> int | None:

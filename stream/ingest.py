@@ -25,7 +25,7 @@ from stream.decode import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal,
 from stream.dedup import SeenIds, Sorted
 from stream.home import home_partitions
 from stream.pricing import PriceBook, price
-from stream.rollup import HOURLY, LEDGER, PRICE_REV_SHIFT, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
+from stream.rollup import HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
 
 FORWARDED_HEADER: Final = "costream-forwarded"  # for people: the partition count by which its sender sent it here
 
@@ -130,7 +130,7 @@ class Ingest:
             units=self._unit_rows(self._units.add(metered(counted), flush=flush)),
             user_daily=self._user_rows(self._user_daily.add(spent.filter("counted"), flush=flush)),
             dead_letters=dead_letter_rows(refusals, source=self._source),
-            ledger=self._ledger_rows(self._ledger.add(_outcomes(found, refusals), flush=flush)),
+            ledger=self._stamped(self._ledger.add(_outcomes(found, refusals), flush=flush)),
             refusals=refusals,
             forwards=self._forwards(found.away, records),
             received=len(records),
@@ -191,10 +191,7 @@ class Ingest:
         return self._stamped(_with_money(rows))
 
     def _stamped(self, rows: pl.DataFrame) -> pl.DataFrame:
-        version = pl.col("applied") + (self._book.price_rev << PRICE_REV_SHIFT)
-        return rows.with_columns(source=pl.lit(self._source), version=version).drop("applied")
-
-    def _ledger_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """A row's version is the offset applied last: of two copies, ClickHouse keeps the one that has applied more."""
         return rows.with_columns(source=pl.lit(self._source)).rename({"applied": "version"})
 
     # --- rows read back ---
@@ -250,7 +247,7 @@ def _with_money(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _applied(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(applied=pl.col("version") & (2**PRICE_REV_SHIFT - 1))
+    return rows.rename({"version": "applied"})
 
 
 def _effects(counted: pl.DataFrame, duplicates: pl.DataFrame) -> pl.DataFrame:

@@ -4,6 +4,8 @@ A row of ``usage_hourly``, ``usage_hourly_units``, ``usage_user_daily`` or ``ing
 partition has contributed to one key, and the offset applied last. **An event changes a row only if its offset is above
 the row's.** So whatever part of the log is replayed, in whatever batches, after whatever torn write, the rows come out
 the same; and the row with the greater offset wins in ClickHouse, so a worker that lost its partition cannot do harm.
+**That offset is the row's version and nothing else is.** A worker never writes one below the one it has read, whatever
+prices it knows: workers of an old and a new build run side by side, and neither row goes back.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ import polars as pl
 
 from stream.rollup_rows import HashSet, RowStore, hashed
 
-PRICE_REV_SHIFT: Final = 48  # version = price_rev << 48 | offset: a re-pricing beats every offset
 # A row of usage_hourly takes 170 bytes in memory, one of the others 70 to 120: three tables at their bound are 0.8 GB.
 ROWS_MAX: Final = 2_000_000
 HASHES_MAX: Final = 16_000_000  # of rows that were let go, 8 bytes each; beyond it the rows of a bucket are asked for

@@ -18,6 +18,7 @@ import polars as pl
 
 from sinks.clickhouse.connect import quoted
 from sinks.clickhouse.reader import Reader
+from sinks.errors import VersionNotUnderstood
 
 T = TypeVar("T")
 
@@ -123,10 +124,9 @@ ROLLUPS: Final = {
 }
 
 
-# The low 48 bits of a version are the offset, the high ones the price revision. A row that lost to a newer one has
-# applied less, so no FINAL is needed.
+# A version is the offset applied last. A row that lost to a newer one has applied less, so no FINAL is needed.
 APPLIED: Final = """
-  SELECT toInt64(source_partition), toInt64(max(bitAnd(version, 0xFFFFFFFFFFFF)))
+  SELECT toInt64(source_partition) AS source_partition, toInt64(max(version)) AS version
   FROM {table} WHERE source = {{source:String}} AND has({{partitions:Array(Int64)}}, toInt64(source_partition))
   GROUP BY source_partition"""
 
@@ -219,7 +219,7 @@ def rollup_rows(
         left = limit - sum(part.height for part in parts)
         sql = f"{table.sql}\n  LIMIT {{limit:UInt64}}{APART}"
         parts.append(reader.frame(sql, source=source, partitions=list(partitions), values=values, limit=left))
-    return _as_integers(pl.concat(parts), pl.Int128)
+    return _as_integers(_understood(pl.concat(parts), table.name, source), pl.Int128)
 
 
 def rollup_keys(
@@ -253,15 +253,17 @@ def rollup_rows_of(reader: Reader, table: RollupTable, *, source: str, keys: pl.
         values = sorted({row[0] for row in some})
         partitions = sorted({row[-1] for row in some})
         parts.append(reader.frame(sql, source=source, partitions=partitions, values=values, keys=some))
-    return _as_integers(pl.concat(parts), pl.Int128)
+    return _as_integers(_understood(pl.concat(parts), table.name, source), pl.Int128)
 
 
 def applied_offsets(reader: Reader, table: str, *, source: str, partitions: Sequence[int]) -> dict[int, int]:
     """The greatest offset that any row of a rollup table has applied, for the partitions that have rows at all."""
     sql = APPLIED.format(table=quoted(table))
-    return dict(reader.frame(sql, source=source, partitions=list(partitions)).iter_rows())
+    rows = reader.frame(sql, source=source, partitions=list(partitions))
+    return dict(_understood(rows, table, source).iter_rows())
 
 
+VERSION_END: Final = 2**48  # no partition has as many records; a version at or above it is not an offset
 END_OF_TIME: Final = 4_102_444_800_000  # 2100-01-01 in milliseconds: nothing later passes the gate
 
 
@@ -292,6 +294,15 @@ def _sums(
         for some in _chunks(values) or [[]]
     ]
     return _as_integers(pl.concat(parts), pl.Int128)
+
+
+def _understood(rows: pl.DataFrame, table: str, source: str) -> pl.DataFrame:
+    """``rows``, if every version can be an offset: a row that follows another rule must not be added to."""
+    strange = rows.filter(~pl.col("version").is_between(0, VERSION_END, closed="left"))  # toInt64 makes 2^63 negative
+    if strange.height:
+        partition, version = strange.select("source_partition", "version").row(0)
+        raise VersionNotUnderstood(table=table, source=source, partition=partition, version=version % 2**64)
+    return rows
 
 
 def _as_integers(frame: pl.DataFrame, dtype: type[pl.Int64] | type[pl.Int128]) -> pl.DataFrame:

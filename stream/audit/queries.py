@@ -25,7 +25,6 @@ DIMENSIONS: Final = ("provider", "model", "operation", "feature", "task_type", "
 MONEY: Final = ("cost_usd", "revenue_usd")
 TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
-OFFSET_MASK: Final = "0xFFFFFFFFFFFF"  # the low 48 bits of a version: the offset applied last
 END_OF_TIME: Final = date(2100, 1, 1)  # nothing later passes the gate
 
 # What the columns of a rollup row are in the raw rows of its key.
@@ -147,7 +146,7 @@ EXPIRED: Final = f"""
 SELECT if(startsWith(source, '{CORRECTION}'), substring(source, {len(CORRECTION) + 1}), source) AS origin,
   toInt64(source_partition) AS source_partition,
   toInt64(sumIf(calls, hour < {{horizon:DateTime('UTC')}})) AS calls_expired,
-  toInt64(minIf(bitAnd(version, {OFFSET_MASK}), NOT startsWith(source, '{CORRECTION}'))) AS applied_first,
+  toInt64(minIf(version, NOT startsWith(source, '{CORRECTION}'))) AS applied_first,
   min(hour) AS hour_first
 FROM usage_hourly FINAL
 GROUP BY origin, source_partition"""  # noqa: S608 - the prefix is a constant above
@@ -192,7 +191,7 @@ WITH {STORED},
   rolled AS (
     SELECT {keys}, {", ".join(spec.columns)}, {corrects} AS is_correction,
       if(is_correction, substring(source, {len(CORRECTION) + 1}), source) AS origin,
-      source_partition AS origin_partition, bitAnd(version, {OFFSET_MASK}) + 1 AS applied_next
+      source_partition AS origin_partition, version + 1 AS applied_next
     FROM {spec.table} FINAL
     WHERE {spec.bucket} >= {{start:Date}} AND {spec.bucket} < {{end:Date}}),
   raw AS (

@@ -12,12 +12,13 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
 from sinks.clickhouse.reader import Reader
-from sinks.errors import WarehouseUnavailable
+from sinks.errors import VersionNotUnderstood, WarehouseUnavailable
 from stream.ingest import Flush, dead_letter_message
 from stream.pricing import Bracket, Linear, NoPrice, PriceBook, Resolution
 from stream.store import hourly_messages, unit_messages, user_messages
@@ -200,6 +201,45 @@ def test_what_is_stored_of_other_places_changes_no_price(warehouse: Warehouse, s
     run(warehouse, ingest_of(warehouse, source, book=second), log)
     versions = {offset: said[3] for offset, said in prices_of(warehouse, source).items()}
     assert versions == {0: "first@base", 1: "second@base", 2: "second@base", 3: "first@base"}
+
+
+def test_a_version_is_the_offset_applied_last_whatever_prices_the_build_knows(
+    warehouse: Warehouse, source: str
+) -> None:
+    """A build of a later price revision and one of an earlier take turns: neither hides what the other has counted."""
+    for offset, book in enumerate((BUILDS[0], PriceBook([Table("later", [], rate=0)], price_rev=7), BUILDS[0])):
+        run(warehouse, ingest_of(warehouse, source, book=book), log_of([wire(f"{source}-{offset}")], first=offset))
+    for table in ("usage_hourly", "usage_user_daily"):
+        assert [(row["calls"], row["version"]) for row in warehouse.rows(table, source)] == [(3, 2)]
+
+
+@pytest.mark.parametrize("table", ["usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"])
+@pytest.mark.parametrize("version", [2**48, 2**64 - 1])
+def test_a_row_whose_version_is_no_offset_is_refused_in_words_before_anything_is_added_to_it(
+    warehouse: Warehouse, source: str, table: str, version: int
+) -> None:
+    records = log_of([wire(f"{source}-0", quantities={"images": "1"})])
+    worker = ingest_of(warehouse, source)
+    run(warehouse, worker, records)
+    row = warehouse.reader.frame(f"SELECT * FROM {table} FINAL WHERE source = {{source:String}}", source=source)
+    offset = pl.lit(2**48 - 1 if version == 2**48 else 0, pl.UInt64)
+    warehouse.writer.insert(table, row.with_columns(version=offset))
+    ingest_of(warehouse, source)  # the greatest offset there may be is one
+    warehouse.writer.insert(table, row.with_columns(version=pl.lit(version, pl.UInt64)))
+    with pytest.raises(VersionNotUnderstood, match=f"{table} has a row of source '{source}', .* version {version};"):
+        ingest_of(warehouse, source)
+
+
+def test_a_row_read_back_later_is_held_to_the_same_rule(warehouse: Warehouse, source: str) -> None:
+    """Another build stores it while this worker runs."""
+    early, late = "2026-11-23T09:00:00Z", "2026-11-23T10:00:00Z"
+    run(warehouse, ingest_of(warehouse, source), log_of([wire(f"{source}-0", occurred_at=early)]))
+    worker = ingest_of(warehouse, source)
+    row = warehouse.reader.frame("SELECT * FROM usage_hourly FINAL WHERE source = {source:String}", source=source)
+    warehouse.writer.insert("usage_hourly", row.with_columns(version=pl.lit(2**48, pl.UInt64)))
+    run(warehouse, worker, log_of([wire(f"{source}-1", occurred_at=late)], first=1))
+    with pytest.raises(VersionNotUnderstood):
+        flush_of(worker, log_of([wire(f"{source}-2", occurred_at=early)], first=2))
 
 
 def test_an_id_repeated_inside_the_replayed_stretch_stays_one_call_and_its_repeats(

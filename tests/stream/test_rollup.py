@@ -282,6 +282,50 @@ def test_a_rival_ahead_of_this_worker_is_met_when_an_hour_is_read_back() -> None
     assert cells(late_starter.add(at(3, occurred_at=eleven)), "calls", "applied") == [(3, 3)]
 
 
+class ReadStored(Stored):
+    """Remembers what was last told of each row."""
+
+    def __init__(self, spec: RollupSpec) -> None:
+        super().__init__(spec)
+        self.told: dict[tuple[Any, ...], int] = {}
+
+    def rows(self, partitions: Sequence[int], buckets: Sequence[Any], *, limit: int) -> pl.DataFrame:
+        return self._tell(super().rows(partitions, buckets, limit=limit))
+
+    def find(self, keys: pl.DataFrame) -> pl.DataFrame:
+        return self._tell(super().find(keys))
+
+    def _tell(self, rows: pl.DataFrame) -> pl.DataFrame:
+        self.told.update(versions(rows))
+        return rows
+
+
+def versions(rows: pl.DataFrame) -> dict[tuple[Any, ...], int]:
+    return {tuple(key): applied for *key, applied in rows.select(*HOURLY.by, "applied").iter_rows()}
+
+
+@examples(60)
+@given(st.data())
+def test_no_worker_ever_writes_a_version_below_one_that_it_has_read_or_written(data: st.DataObject) -> None:
+    """Two workers hold the partition at once, from wherever they took it up, and let go of rows and read them back."""
+    stored = ReadStored(HOURLY)
+    workers = [stored.worker(rows_max=1), stored.worker(rows_max=1)]
+    known: list[dict[tuple[Any, ...], int]] = [{}, {}]
+    for _ in range(data.draw(st.integers(1, 8), label="turns")):
+        turn = data.draw(st.integers(0, 1), label="worker")
+        if data.draw(st.booleans(), label="starts anew"):
+            workers[turn], known[turn] = stored.worker(rows_max=1), {}
+        first = data.draw(st.integers(0, 12), label="from offset")
+        offsets = range(first, first + data.draw(st.integers(1, 6), label="records"))
+        stored.told.clear()
+        rows = workers[turn].add(pl.concat(at(offset, occurred_at=HOURS[offset % 3]) for offset in offsets))
+        known[turn] |= stored.told
+        assert all(applied >= known[turn].get(key, 0) for key, applied in versions(rows).items())
+        known[turn] |= versions(rows)
+        stored.insert(rows)
+        workers[turn].trim()
+
+
 # --- reading back and letting go --------------------------------------------------------------------------------------
 
 HOURS = [datetime(2026, 11, 23, hour, tzinfo=UTC) for hour in range(12)]
