@@ -272,6 +272,8 @@ def test_more_that_vanished_is_said_again(stage: Stage) -> None:
         (100_000, 1_000, False),
         (100_000, 1_001, True),
         (1_000, 50, False),
+        (2_000, 100, False),
+        (2_000, 101, True),
         (1_000, 51, True),
         (100, 50, False),
         (51, 51, True),
@@ -309,9 +311,28 @@ def test_a_flood_is_over_only_after_a_whole_window_below_half(stage: Stage) -> N
     assert stage.after(15 * SECOND) == [("dead_letter_flood", "cleared")]
 
 
-def test_a_ledger_that_counts_less_than_before_is_counted_from_anew() -> None:
-    tallies = [Tally(START, 100, 10), Tally(START + MINUTE, 50, 5), Tally(START + 2 * MINUTE, 60, 6)]
+@pytest.mark.parametrize("fewer", [(50, 5), (50, 10), (100, 5)])
+def test_a_ledger_that_counts_less_than_before_is_counted_from_anew(fewer: tuple[int, int]) -> None:
+    tallies = [Tally(START, 100, 10), Tally(START + MINUTE, *fewer), Tally(START + 2 * MINUTE, 160, 16)]
     assert within(tallies, START + 2 * MINUTE, 10 * MINUTE) == tallies[1:]
+
+
+def test_what_came_while_nobody_looked_is_not_of_the_window() -> None:
+    tallies = [Tally(START, 0, 0), Tally(START + 60 * MINUTE, 9_000, 9_000)]
+    assert within(tallies, START + 60 * MINUTE, 10 * MINUTE) == tallies[1:]
+    soon = [Tally(START, 0, 0), Tally(START + 12 * MINUTE, 9_000, 9_000)]
+    assert within(soon, START + 12 * MINUTE, 10 * MINUTE) == soon
+
+
+def test_that_a_rule_cannot_look_is_said_once_an_outage(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    stage.warehouse_is_up = False
+    stage.after(5 * MINUTE)
+    assert capsys.readouterr().out.count("rule cannot look") == 2  # of the two that read the warehouse
+    stage.warehouse_is_up = True
+    stage.after(MINUTE)
+    stage.warehouse_is_up = False
+    stage.after(MINUTE)
+    assert capsys.readouterr().out.count("rule cannot look") == 2
 
 
 def test_what_kafka_did_not_take_is_told_later_with_the_same_bytes(stage: Stage) -> None:

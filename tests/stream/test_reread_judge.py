@@ -105,6 +105,9 @@ def test_records_astray_that_fill_the_gap_were_counted_here() -> None:
     assert judged(*sent, away=[2, 3], room=3).astray == [2, 3]
     assert judged(*sent, away=[2, 3], room=2).astray == []
     assert judged(*sent, away=[2, 3], room=3, whole=False).astray == []
+    edge = BLOCK.oldest_kept
+    aged = (seen(1), seen(2, occurred_at=edge), seen(3, occurred_at=edge - timedelta(milliseconds=1)))
+    assert judged(*aged, away=[2, 3], room=3).astray == [2]
 
 
 def test_of_an_id_that_came_twice_only_the_first_record_fills_the_gap() -> None:
