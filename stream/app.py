@@ -42,6 +42,7 @@ from stream.delivery import (
     require_compiled_streams,
 )
 from stream.errors import StreamError
+from stream.fetching import Consumption, LostPlace
 from stream.health import Health, Progress
 from stream.ingest import Flush, Ingest
 from stream.kafka import faust_credentials, kafka_config
@@ -54,6 +55,7 @@ from stream.stalls import Stalls
 from stream.store import ALERTS, EVENTS, ROLLUPS, Store
 from stream.telemetry import Telemetry
 from stream.turn import OutOfTurn, Turn
+from stream.vanished import VanishedRecords
 from stream.watch import Watcher
 from stream.watch.pipeline import AuditRule
 
@@ -65,6 +67,7 @@ EXIT_BUG: Final = 70  # EX_SOFTWARE: an error nobody expected; the offsets repla
 WATCH_TICK_SECONDS: Final = 0.25  # how often the watch asks itself whether it is due
 AUDIT_TICK_SECONDS: Final = 1.0
 KEEP_TICK_SECONDS: Final = 1.0
+LOST_PLACES_TICK_SECONDS: Final = 1.0
 # A partition's share of a fetch, compressed; bounds what is fetched ahead. A worker that lags behind should get much of
 # few partitions at a time: each partition has rollup rows of its own, so a batch of all touches several times as many.
 PARTITION_FETCH_BYTES_MAX: Final = 4_194_304
@@ -90,8 +93,9 @@ class Worker:
         self._clock = clock
         self._end_process = end_process
         self.telemetry = Telemetry()
-        self.progress = Progress()
         self.patience = Patience(self.telemetry.stalled)
+        self._consumption = Consumption(self.patience)
+        self.progress = Progress(self._consumption.positions)
         address = warehouse_address(settings)
         self._reader, self._writer = Reader(address), Writer(address)
         # Two, since a flush waits for all that a producer has: the stages must not wait for one another.
@@ -120,6 +124,8 @@ class Worker:
             publish=self._publish_pipeline_alerts,
             clock=clock,
         )
+        self._vanished = VanishedRecords(reader=self._reader, writer=self._writer, settings=settings, clock=clock)
+        self._noting = asyncio.Lock()
         self._source = ""
         self._loaded: frozenset[int] = frozenset()
         self._turn = Turn()
@@ -134,7 +140,7 @@ class Worker:
         self._decoded: asyncio.Queue[tuple[Batch, Decoded]] = asyncio.Queue(maxsize=1)
         self._flushes: asyncio.Queue[tuple[Batch, Flush]] = asyncio.Queue(maxsize=1)
         self.app = self._faust_app()
-        self.health = Health(settings, app=self.app, progress=self.progress, telemetry=self.telemetry)
+        self.health = Health(settings, patience=self.patience, progress=self.progress, telemetry=self.telemetry)
 
     # --- usage.events -> ClickHouse, usage.rollups, usage.deadletter ---
 
@@ -144,7 +150,7 @@ class Worker:
         async for batch in batches(
             chunk_events(stream), rows_max=settings.batch_rows_max, wait_max=settings.batch_wait_max
         ):
-            self.progress.fetched(batch.chunks)
+            await self._note_lost_places()
             await self._take_over_partitions(batch)
             decoded = await self._in(self._decoding, partial(self._decode, batch))
             await self._decoded.put((batch, decoded))
@@ -189,12 +195,13 @@ class Worker:
         self._loaded = frozenset(held)
 
     def _read_back(self, partitions: list[int]) -> None:
-        self._stalls.insist(lambda: self._assign(partitions), doing="reading back the state of partitions")
+        with self.progress.take_over():
+            self._stalls.insist(lambda: self._assign(partitions), doing="reading back the state of partitions")
 
     def _assign(self, partitions: list[int]) -> None:
         started = time.monotonic()
         topic = self._settings.topic(EVENTS)
-        self._source = source_of(self._settings)
+        self._source = topics.source_of(self._settings, topic)
         self._ingest.assign(
             partitions,
             partition_count=topics.partition_count(self._settings, topic),
@@ -203,6 +210,24 @@ class Worker:
         )
         seconds = round(time.monotonic() - started, 2)
         log.info("partitions taken over", partitions=sorted(partitions), ids=len(self._ingest.seen), seconds=seconds)
+
+    async def note_lost_places(self) -> None:
+        """Also where nothing comes after what vanished, as on a topic that is quiet since."""
+        while True:
+            await asyncio.sleep(LOST_PLACES_TICK_SECONDS)
+            await self._note_lost_places()
+
+    async def _note_lost_places(self) -> None:
+        """Records that vanished stand in the warehouse before any record beyond them is acknowledged."""
+        places = self._consumption.lost_places
+        async with self._noting:
+            while places:
+                await self._in(self._storing, partial(self._note_lost_place, places[0]))
+                places.popleft()
+
+    def _note_lost_place(self, place: LostPlace) -> None:
+        vanished = self._stalls.insist(lambda: self._vanished.note(place), doing="noting where reading goes on")
+        self.telemetry.vanished.inc(vanished)
 
     async def _trim(self) -> None:
         if time.monotonic() - self._trimmed < TRIM_SECONDS:
@@ -343,7 +368,7 @@ class Worker:
             broker=[f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")],
             broker_credentials=faust_credentials(settings),
             ConsumerScheduler=ChunkScheduler,
-            consumer_auto_offset_reset="earliest",
+            consumer_auto_offset_reset="none",  # fetching.py finds the place and tells; aiokafka jumps in silence
             consumer_metadata_max_age_ms=METADATA_AGE_MS_MAX,
             consumer_max_fetch_size=PARTITION_FETCH_BYTES_MAX,
             stream_buffer_maxsize=4,  # chunks; batches.py holds what is fetched ahead
@@ -358,6 +383,7 @@ class Worker:
             store="memory://",
             web_enabled=False,  # its default pages show data; ours are in health.py
         )
+        app.consumption = self._consumption
         app.before_leaving = partial(asyncio.to_thread, self._turn.end)
         app.transport = ChunkTransport(app.conf.broker_consumer, app)
         events, rollups = (app.topic(settings.topic(name), schema=ChunkSchema()) for name in (EVENTS, ROLLUPS))
@@ -365,6 +391,7 @@ class Worker:
         app.agent(rollups, name="watch")(self._guarded(self.watch))
         app.task(self._guarded(self.work))
         app.task(self._guarded(self.store))
+        app.task(self._guarded(self.note_lost_places))
         app.task(self._guarded(self.judge))
         app.task(self._guarded(self.audit))
         app.task(self._guarded(self.keep))
@@ -383,7 +410,6 @@ class Worker:
         held = [tp for tp in assigned if tp.topic == self._settings.topic(EVENTS)]
         if any(tp.topic == self._settings.topic(ROLLUPS) for tp in assigned):
             self._turn.begin()
-        self.telemetry.partitions.set(len(held))
         self.progress.assigned(held)
 
     def _guarded(self, run: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
@@ -433,4 +459,4 @@ def warehouse_address(settings: Settings) -> ClickHouseAddress:
 
 def source_of(settings: Settings) -> str:
     """The name of the topic's incarnation: offsets mean something only together with it."""
-    return settings.source or topics.topic_id(settings, settings.topic(EVENTS)) or ""
+    return topics.source_of(settings, settings.topic(EVENTS))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from aiokafka.consumer import fetcher
@@ -21,6 +21,8 @@ from faust import streams as faust_streams
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+
+from stream.fetching import ChunkConsumerThread, Consumption
 
 
 class FetchedRecord(msgspec.Struct, gc=False):
@@ -119,15 +121,34 @@ class ChunkConsumer(Consumer):
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """The offsets inside a chunk are not a gap; Faust would list every one of them, and the chunk's own twice."""
 
+    @property
+    def _consumption(self) -> Consumption:
+        return cast(StatelessApp, self.app).consumption
+
+    def _new_consumer_thread(self) -> ChunkConsumerThread:
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        """Also those of which nothing was acknowledged: reading may have passed markers, which are no records."""
+        yield from {*super()._filter_tps_with_pending_acks(topics), *self._consumption.positions.known()}
+
     def _new_offset(self, tp: TP) -> int | None:
-        """The offset to commit: past the last acknowledged chunk, since chunks are acknowledged in order."""
+        """The offset to commit: past the last acknowledged chunk, since chunks are acknowledged in order, and past what
+        stands between it and the next record."""
         acknowledged = self._acked[tp]
-        if not acknowledged:
-            return None
-        last = int(max(acknowledged))
-        acknowledged.clear()
-        self._acked_index[tp].clear()
-        return last + 1
+        if acknowledged:
+            self._consumption.positions.acknowledge(tp, int(max(acknowledged)))
+            acknowledged.clear()
+            self._acked_index[tp].clear()
+        return self._consumption.positions.committable(tp)
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        """Faust notes a commit that failed as done; this one is tried again a second later."""
+        before = {tp: self._committed_offset[tp] for tp in offsets}
+        did_commit = bool(await super()._commit_offsets(offsets, start_new_transaction))
+        if not did_commit:
+            self._committed_offset.update(before)
+        return did_commit
 
     def on_buffer_full(self, tp: TP) -> None:
         """Fetching stops because the stream's queue is bounded; Faust's own way would then idle for a second."""
@@ -150,6 +171,7 @@ class StatelessApp(App):
     """
 
     before_leaving: Callable[[], Awaitable[None]]
+    consumption: Consumption  # shared with the consumer's thread
 
     def _create_directories(self) -> None:
         """None: Faust would leave an empty folder wherever the worker is started."""

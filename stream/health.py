@@ -8,16 +8,18 @@ a restart would not help.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
 
-import faust
 import structlog
 from aiohttp import web
 from faust.types import TP
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from stream.delivery import Chunk
+from stream.patience import Patience
+from stream.positions import Positions
 from stream.settings import Settings
 from stream.telemetry import Telemetry
 
@@ -29,10 +31,11 @@ log = structlog.get_logger(__name__)
 class Progress:
     """What the worker was last seen doing, on the monotonic clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, positions: Positions) -> None:
         self.moved_at = time.monotonic()
         self.partitions: frozenset[TP] | None = None
-        self._positions: dict[TP, int] = {}
+        self.taking_over = False  # what is stored is being read back: it takes as long as it takes
+        self._positions = positions
 
     def assigned(self, partitions: Iterable[TP]) -> None:
         self.partitions = frozenset(partitions)
@@ -40,34 +43,37 @@ class Progress:
 
     def revoked(self) -> None:
         self.partitions = None
-        self._positions.clear()
         self.moved_at = time.monotonic()
 
-    def fetched(self, chunks: Iterable[Chunk]) -> None:
-        """What was fetched waits to be stored from its first offset on."""
-        for chunk in chunks:
-            self._positions.setdefault(chunk.tp, chunk.offset_first)
+    @contextmanager
+    def take_over(self) -> Iterator[None]:
+        self.taking_over = True
+        try:
+            yield
+        finally:
+            self.taking_over = False
+            self.moved_at = time.monotonic()
 
     def stored(self, chunks: Iterable[Chunk]) -> None:
-        self._positions |= {chunk.tp: chunk.offset_last + 1 for chunk in chunks}
+        for chunk in chunks:
+            self._positions.stored(chunk.tp, chunk.offset_last)
         self.moved_at = time.monotonic()
 
-    def lag(self, consumer: Any) -> dict[int, int]:
-        """Records between the last stored one and the end of each partition, where both are known."""
-        ends = {tp: consumer.highwater(tp) for tp in self.partitions or ()}
-        return {
-            tp.partition: max(0, end - self._positions[tp])
-            for tp, end in ends.items()
-            if end is not None and tp in self._positions
-        }
+    def lag(self) -> dict[int, int | None]:
+        """Of each partition held, the records that wait, at most; None where that is not known yet."""
+        return {tp.partition: records for tp, records in self._positions.lag(self.partitions or ()).items()}
+
+    def withheld(self) -> dict[int, int]:
+        """Of each partition held, the offsets behind an open transaction."""
+        return {tp.partition: offsets for tp, offsets in self._positions.withheld(self.partitions or ()).items()}
 
 
 class Health:
     """Serves /healthz, /readyz and /metrics."""
 
-    def __init__(self, settings: Settings, *, app: faust.App, progress: Progress, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, *, patience: Patience, progress: Progress, telemetry: Telemetry) -> None:
         self._settings = settings
-        self._app = app
+        self._patience = patience
         self._progress = progress
         self._telemetry = telemetry
         self._runner: web.AppRunner | None = None
@@ -94,33 +100,44 @@ class Health:
         """Why this worker is not ready; empty if it is."""
         if self._progress.partitions is None:
             return ["no partitions are assigned yet"]
-        waiting, idle = sum(self._lag().values()), self._behind_seconds()
+        waiting, idle = self._waiting(), self._behind_seconds()
         if idle > self._stall_seconds():
-            return [f"{waiting} records wait and nothing was stored for {idle:.0f} s"]
+            return [f"{'unknown' if waiting is None else waiting} records wait and nothing was stored for {idle:.0f} s"]
         return []
 
     def dead(self) -> bool:
-        """Beyond waiting: no partitions or no progress for long, and no outage that explains it."""
-        outage = self._telemetry.stalled._value.get() > 0
+        """Beyond waiting: no partitions or no progress for long, and neither an outage nor a take-over explains it."""
+        if self._patience.waiting or self._progress.taking_over:
+            return False
         unassigned = time.monotonic() - self._progress.moved_at if self._progress.partitions is None else 0.0
-        return not outage and max(unassigned, self._behind_seconds()) > DEAD_AFTER * self._stall_seconds()
+        return max(unassigned, self._behind_seconds()) > DEAD_AFTER * self._stall_seconds()
 
     def _stall_seconds(self) -> float:
         return self._settings.stall_max.total_seconds()
 
     def _behind_seconds(self) -> float:
         """For how long records have been waiting without any being stored. A quiet topic is not behind."""
-        if not any(self._lag().values()):
+        if self._waiting() == 0:
             self._behind_since = None
             return 0.0
         self._behind_since = max(self._behind_since or time.monotonic(), self._progress.moved_at)
         return time.monotonic() - self._behind_since
 
-    def _lag(self) -> dict[int, int]:
-        lag = self._progress.lag(self._app.consumer) if self._app.started else {}
-        for partition, records in lag.items():
-            self._telemetry.lag.labels(partition).set(records)
-        return lag
+    def _waiting(self) -> int | None:
+        """The records that wait, at most; None while that is not known of a partition."""
+        lags = self._progress.lag().values()
+        return None if None in lags else sum(records or 0 for records in lags)
+
+    def _measure(self) -> None:
+        """Gauges of the partitions held, and of no other: whoever holds those tells of them."""
+        self._telemetry.lag.clear()
+        self._telemetry.withheld.clear()
+        for partition, records in self._progress.lag().items():
+            if records is not None:
+                self._telemetry.lag.labels(partition).set(records)
+        for partition, offsets in self._progress.withheld().items():
+            self._telemetry.withheld.labels(partition).set(offsets)
+        self._telemetry.partitions.set(len(self._progress.partitions or ()))
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.json_response(
@@ -130,11 +147,11 @@ class Health:
     async def _readyz(self, _: web.Request) -> web.Response:
         faults = self.faults()
         partitions = sorted(tp.partition for tp in self._progress.partitions or ())
-        answer = {"ready": not faults, "faults": faults, "partitions": partitions, "lag": sum(self._lag().values())}
+        answer = {"ready": not faults, "faults": faults, "partitions": partitions, "lag": self._waiting()}
         return web.json_response(answer, status=503 if faults else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        self._lag()
+        self._measure()
         return web.Response(
             body=generate_latest(self._telemetry.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from typing import Any, Final
 
 from stream.settings import Settings
 
@@ -29,6 +29,21 @@ def kafka_config(settings: Settings) -> KafkaConfig:
     if settings.kafka_security_protocol.endswith("SSL") and settings.kafka_ssl_ca_location:
         config["ssl.ca.location"] = settings.kafka_ssl_ca_location
     return config
+
+
+COMMIT_MARK: Final = "records:"
+
+
+def commit_note(records_next: int | None, committed: int) -> str:
+    """What stands beside a committed offset: the offset after the last record. The commit may lie beyond it, since
+    markers of transactions and records of aborted ones are passed over, and no ledger knows of those."""
+    return "" if records_next is None else f"{COMMIT_MARK}{min(records_next, committed)}"
+
+
+def records_next_of(note: str, committed: int) -> int:
+    """The offset after the last record that a commit covers; a commit of somebody else's says no more than itself."""
+    told = note.removeprefix(COMMIT_MARK)
+    return min(int(told), committed) if note.startswith(COMMIT_MARK) and told.isdecimal() else committed
 
 
 def faust_credentials(settings: Settings) -> Any:

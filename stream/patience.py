@@ -20,13 +20,52 @@ T = TypeVar("T")
 
 WAIT_SECONDS_FIRST: Final = 0.2
 WAIT_SECONDS_MAX: Final = 5.0  # an outage is over for us at most this long after it is over
+REMIND_SECONDS: Final = 60.0  # who reads the log of an hour's outage finds the reason near the end of it too
 EXIT_TEMPORARY: Final = 75  # EX_TEMPFAIL: start me again
 
 log = structlog.get_logger(__name__)
 
 
+# What may be over by itself, or because somebody mends it. Anything else is a bug or a refusal that stands.
+WAITED_OUT: Final = (WarehouseUnavailable, PublishFailed, KafkaUnavailable)
+
+
+class Outage:
+    """One thing that is being waited for. Safe to use from one thread at a time."""
+
+    def __init__(self, doing: str, *, count: Callable[[int], None]) -> None:
+        self._doing, self._count = doing, count
+        self._since: float | None = None
+        self._said, self._said_at = "", 0.0
+
+    def because(self, error: Exception, *, refused: bool = False) -> None:
+        """It failed once more. ``refused``: it is not away, it says no, and a person is needed."""
+        reason, now = str(error), time.monotonic()
+        say = log.error if refused else log.warning
+        if self._since is None:
+            self._since = now
+            self._count(1)
+            say("stalled", doing=self._doing, error=reason, next="retried until it works; Kafka keeps the rest")
+        elif reason != self._said or now - self._said_at >= REMIND_SECONDS:
+            stalled_seconds = round(now - self._since, 1)
+            say("still stalled", doing=self._doing, error=reason, stalled_seconds=stalled_seconds)
+        else:
+            return
+        self._said, self._said_at = reason, now
+
+    def over(self) -> None:
+        """It works, or is no longer wanted."""
+        if self._since is None:
+            return
+        stalled_seconds = round(time.monotonic() - self._since, 1)
+        log.warning("going on", doing=self._doing, stalled_seconds=stalled_seconds)
+        self._since = None
+        self._count(-1)
+
+
 class Patience:
-    """Repeats an action until it succeeds; says so once an outage, and once when it is over."""
+    """Repeats an action until it succeeds; says so once an outage, again when the reason changes or a minute has
+    passed, and once when it is over."""
 
     def __init__(self, stalled: Gauge, *, dice: Callable[[], float] = random.random) -> None:
         self._stalled = stalled
@@ -35,34 +74,33 @@ class Patience:
         self._lock = threading.Lock()
         self._waiting = 0  # several stages may wait at once
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is being waited out now: a restart would not help."""
+        return self._waiting > 0
+
+    def outage(self, doing: str) -> Outage:
+        """For whoever waits in its own way: tell it of each failure, and of the end."""
+        return Outage(doing, count=self._count)
+
     def stop(self) -> None:
         """Someone wants the process to end: an outage is no longer waited out."""
         self._stopping.set()
 
     def insist(self, action: Callable[[], T], *, doing: str) -> T:
         """The action's result. Its data stays in Kafka unacknowledged however long it takes, or if the process ends."""
-        since: float | None = None
+        outage = self.outage(doing)
         wait = WAIT_SECONDS_FIRST
         while True:
             try:
                 result = action()
-            except (WarehouseUnavailable, PublishFailed, KafkaUnavailable) as error:
-                since = since or self._begin_outage(doing, error)
+            except WAITED_OUT as error:
+                outage.because(error)
                 self._pause(wait, doing)
                 wait = min(wait * 2, WAIT_SECONDS_MAX)
             else:
-                if since is not None:
-                    self._end_outage(doing, since)
+                outage.over()
                 return result
-
-    def _begin_outage(self, doing: str, error: Exception) -> float:
-        log.warning("stalled", doing=doing, error=str(error), next="retried until it works; Kafka keeps the rest")
-        self._count(1)
-        return time.monotonic()
-
-    def _end_outage(self, doing: str, since: float) -> None:
-        log.warning("going on", doing=doing, stalled_seconds=round(time.monotonic() - since, 1))
-        self._count(-1)
 
     def _count(self, more: int) -> None:
         with self._lock:

@@ -52,8 +52,23 @@ class Telemetry:
         )
         self.lag = Gauge(
             "costream_lag_records",
-            "Records of a partition that are in Kafka and not yet stored. Rising for long: add workers.",
+            "Records of a partition held that can be delivered and are not yet stored, at most: offsets without a "
+            "record count until they are passed over. 0: nothing is left. Rising for long: add workers.",
             ["partition"],
+            registry=self.registry,
+        )
+        self.withheld = Gauge(
+            "costream_withheld_offsets",
+            "Offsets of a partition held that Kafka keeps back because a producer's transaction before them is open. "
+            "Above 0 for longer than that producer's transaction.timeout.ms: `kafka-transactions.sh find-hanging`.",
+            ["partition"],
+            registry=self.registry,
+        )
+        self.vanished = Counter(
+            "costream_vanished_records",
+            "Records of usage.events, at most, that were gone from Kafka before they were read: expired or deleted. "
+            "Above 0: usage is lost; the log and `costream audit` name the offsets. Mend what stopped the workers, and "
+            "keep the topic longer.",
             registry=self.registry,
         )
         self.partitions = self._gauge(

@@ -182,6 +182,11 @@ def topic_id(settings: Settings, topic: str) -> str | None:
     return _id(found)
 
 
+def source_of(settings: Settings, topic: str) -> str:
+    """The name of the topic's incarnation: offsets mean something only together with it."""
+    return settings.source or topic_id(settings, topic) or ""
+
+
 def partition_count(settings: Settings, topic: str) -> int:
     """How many partitions the topic has now."""
     present, _ = _present(_admin(settings), settings)

@@ -1,13 +1,14 @@
 """The audit: proof of guarantee 4, and the repair of what it finds (docs/audit.md).
 
-``checks`` asks, ``queries`` is how, ``ledger`` and ``kafka`` judge the offsets, ``report`` is the answer, ``repair``
-sets right what can be.
+``checks`` asks, ``queries`` is how, ``ledger``, ``kafka`` and ``vanished`` judge the offsets, ``report`` is the
+answer, ``repair`` sets right what can be.
 """
 
 from stream.audit.checks import audit
 from stream.audit.kafka import KafkaFacts, kafka_facts
 from stream.audit.repair import Repairs, repair
 from stream.audit.report import AuditReport, Check, Finding, PartitionTotals
+from stream.audit.vanished import accept_vanished
 
 __all__ = [
     "AuditReport",
@@ -16,6 +17,7 @@ __all__ = [
     "KafkaFacts",
     "PartitionTotals",
     "Repairs",
+    "accept_vanished",
     "audit",
     "kafka_facts",
     "repair",

@@ -20,6 +20,7 @@ from stream.audit.ledger import Conservation, conservation
 from stream.audit.queries import ROLLUPS, RollupTable, Stored
 from stream.audit.report import FINDINGS_MAX, AuditReport, Check, Finding, Value
 from stream.audit.steps import next_steps
+from stream.audit.vanished import vanished_check, vanished_records
 
 RAW_KEPT: Final = timedelta(days=90)  # the TTL of usage_events
 SPAN_ROWS_MAX: Final = 5_000_000  # raw rows compared by one statement: about 1 GB and some seconds
@@ -78,12 +79,14 @@ def audit(
     on = ground(reader, now=now, since=since, retention=retention)
     progress("records and offsets", 0, 1)
     kept = ledger_checks(reader, on, now=now)
-    totals, logs = with_kafka(kept.partitions, kafka) if kafka else (kept.partitions, None)
+    vanished = vanished_records(reader)
+    totals, logs = with_kafka(kept.partitions, kafka, vanished) if kafka else (kept.partitions, None)
     checks = [
         kept.records,
         kept.raw_rows,
         kept.dead_letters,
         *([logs] if logs else []),
+        vanished_check(vanished),
         *(_rollup_check(reader, spec, on, pause, progress) for spec in ROLLUPS),
         _ids_check(reader, on, progress),
         _removals_check(reader),

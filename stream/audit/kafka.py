@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -10,7 +11,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from stream import topics
 from stream.audit.report import FINDINGS_MAX, Check, Finding, PartitionTotals, Value
-from stream.kafka import kafka_config
+from stream.audit.vanished import Vanished
+from stream.kafka import kafka_config, records_next_of
 from stream.settings import Settings
 
 ANSWER_SECONDS_MAX: Final = 15.0
@@ -25,6 +27,7 @@ class LogFacts:
     begin: int
     end: int
     committed: int | None  # None: the group has never committed here
+    records_next: int | None = None  # the offset after the last record committed, where the commit lies beyond it
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,15 @@ def kafka_facts(settings: Settings) -> KafkaFacts:
     """Ask the brokers; joins no group and commits nothing. Raises KafkaUnavailable or TopicMissing."""
     topic = settings.topic(EVENTS)
     count = topics.partition_count(settings, topic)
-    source = settings.source or topics.topic_id(settings, topic) or ""
+    source = topics.source_of(settings, topic)
     consumer = Consumer(
-        kafka_config(settings) | {"group.id": settings.consumer_group, "enable.auto.commit": False, "log_level": 0}
+        kafka_config(settings)
+        | {
+            "group.id": settings.consumer_group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",  # the end of a log is where what can be delivered ends
+            "log_level": 0,
+        }
     )
     try:
         asked = [TopicPartition(topic, partition) for partition in range(count)]
@@ -59,14 +68,26 @@ def kafka_facts(settings: Settings) -> KafkaFacts:
 
 def _facts(consumer: Consumer, place: TopicPartition) -> LogFacts:
     begin, end = consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS_MAX)
-    return LogFacts(place.partition, begin, end, place.offset if place.offset >= 0 else None)
+    if place.offset < 0:
+        return LogFacts(place.partition, begin, end, None)
+    records_next = records_next_of(place.metadata or "", place.offset)
+    beyond = place.offset > records_next
+    return LogFacts(place.partition, begin, end, place.offset, records_next if beyond else None)
 
 
-def with_kafka(totals: tuple[PartitionTotals, ...], facts: KafkaFacts) -> tuple[tuple[PartitionTotals, ...], Check]:
-    """Add what Kafka says to the partitions of its incarnation, and compare it with the ledger."""
+def with_kafka(
+    totals: tuple[PartitionTotals, ...], facts: KafkaFacts, vanished: Sequence[Vanished] = ()
+) -> tuple[tuple[PartitionTotals, ...], Check]:
+    """Add what Kafka says to the partitions of its incarnation, and compare it with the ledger. What is known to have
+    vanished is told by a check of its own."""
     stored_next = {each.partition: each.offset_last + 1 for each in totals if each.source == facts.source}
+    gone_next = {each.partition: each.offset_last + 1 for each in vanished if each.source == facts.source}
     findings = tuple(
-        finding for log in facts.partitions for finding in _faults(facts.source, log, stored_next.get(log.partition))
+        finding
+        for log in facts.partitions
+        for finding in _faults(
+            facts.source, log, stored_next.get(log.partition), gone_next=gone_next.get(log.partition, 0)
+        )
     )
     logs = {log.partition: log for log in facts.partitions}
     told = tuple(_told(each, logs.get(each.partition)) if each.source == facts.source else each for each in totals)
@@ -74,16 +95,19 @@ def with_kafka(totals: tuple[PartitionTotals, ...], facts: KafkaFacts) -> tuple[
     return told, Check("kafka", question, len(facts.partitions), len(findings), findings[:FINDINGS_MAX])
 
 
-def _faults(source: str, log: LogFacts, stored_next: int | None) -> list[Finding]:
+def _faults(source: str, log: LogFacts, stored_next: int | None, *, gone_next: int) -> list[Finding]:
     where: dict[str, Value] = {"source": source, "source_partition": log.partition}
     after = stored_next or 0
     findings: list[Finding] = []
-    if log.committed is not None and log.committed > after:
-        numbers = {"committed": log.committed, "ledger_next": after, "records": log.committed - after}
+    covered = log.committed if log.records_next is None else log.records_next
+    if covered is not None and covered > after:
+        numbers = {"committed": covered, "ledger_next": after, "records": covered - after}
         findings.append(Finding(where, "what is committed is in the ledger", numbers))
     # A partition that nobody has read yet may have begun anywhere: what expired before is not this group's.
-    if stored_next is not None and log.begin > stored_next:
-        numbers = {"log_begin": log.begin, "ledger_next": stored_next, "records": log.begin - stored_next}
+    # What the group has committed lies behind it, and what is known to have vanished is told once.
+    read_next = None if stored_next is None else max(stored_next, gone_next, log.committed or 0)
+    if read_next is not None and log.begin > read_next:
+        numbers = {"log_begin": log.begin, "ledger_next": after, "records": log.begin - read_next}
         findings.append(Finding(where, "no record expires in the log before it is read", numbers))
     return findings
 
@@ -91,5 +115,5 @@ def _faults(source: str, log: LogFacts, stored_next: int | None) -> list[Finding
 def _told(totals: PartitionTotals, log: LogFacts | None) -> PartitionTotals:
     if log is None:
         return totals
-    lag = max(0, log.end - totals.offset_last - 1)
+    lag = max(0, log.end - max(totals.offset_last + 1, log.committed or 0))
     return replace(totals, committed=log.committed, log_begin=log.begin, log_end=log.end, lag=lag)

@@ -28,6 +28,13 @@ def audit(
         datetime | None,
         typer.Option(help="Compare rollups and look for repeated ids from this day (UTC) on; offsets always in full."),
     ] = None,
+    accept_vanished: Annotated[
+        str,
+        typer.Option(
+            metavar="REASON",
+            help="Note that you know of all records that have vanished so far: they stay named, and no longer fail it.",
+        ),
+    ] = "",
     with_kafka: Annotated[
         bool, typer.Option("--kafka/--no-kafka", help="Compare with committed offsets and the log's ends.")
     ] = True,
@@ -49,6 +56,8 @@ def audit(
     with common.explained(), common.progress("audit") as progress:
         if repair:
             repairs = repaired(settings, start, progress)
+        if accept_vanished:
+            _accept_vanished(settings, accept_vanished)
         facts = _facts(settings) if with_kafka else None
         report = auditing.audit(reader, kafka=facts, since=start, retention=settings.retention, progress=progress)
     reader.close()
@@ -72,6 +81,20 @@ def repaired(settings: Settings, since: datetime | None, progress: Callable[[str
     finally:
         for part in (remover, writer, reader):
             part.close()
+
+
+def _accept_vanished(settings: Settings, reason: str) -> None:
+    from sinks.clickhouse.reader import Reader
+    from sinks.clickhouse.writer import Writer
+    from stream import audit as auditing
+
+    address = common.address(settings)
+    reader, writer = Reader(address), Writer(address)
+    try:
+        auditing.accept_vanished(reader, writer, reason=reason, now=datetime.now(UTC))
+    finally:
+        writer.close()
+        reader.close()
 
 
 def _facts(settings: Settings) -> KafkaFacts | None:

@@ -19,6 +19,7 @@ from faust.transport.consumer import Consumer as FaustConsumer
 from faust.transport.consumer import Fetcher
 from faust.types import TP
 from mode import Service
+from prometheus_client import CollectorRegistry, Gauge
 
 from stream.delivery import (
     Chunk,
@@ -30,6 +31,8 @@ from stream.delivery import (
     _FetchedRecords,
     require_compiled_streams,
 )
+from stream.fetching import Consumption
+from stream.patience import Patience
 from tests.support.records import FakeRecord, log_of
 
 WAIT_MAX_S = 20.0
@@ -91,6 +94,7 @@ class Reading:
                 return kafka
 
         self._app = StatelessApp("test", broker="kafka://nowhere", ConsumerScheduler=ChunkScheduler)
+        self._app.consumption = Consumption(Patience(Gauge("stalled", "", registry=CollectorRegistry())))
         self._app.topics.acking_topics.add(HERE.topic)
         self._app.producer = SimpleNamespace(flush=self._nothing)  # type: ignore[assignment]  # a commit flushes it first
         self.messages: asyncio.Queue[Any] = asyncio.Queue()

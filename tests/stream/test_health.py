@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -14,6 +14,8 @@ from faust.types import TP
 from stream import health as health_module
 from stream.delivery import Chunk
 from stream.health import DEAD_AFTER, Health, Progress
+from stream.patience import Patience
+from stream.positions import Positions, Reading
 from stream.settings import Settings
 from stream.telemetry import Telemetry
 from tests.support.records import log_of
@@ -26,25 +28,33 @@ class Site:
     """A worker's health, with a clock and ends of partitions that the test moves."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now, self.ends = 1_000.0, {HERE: 0, THERE: 0}
+        self.now = 1_000.0
         monkeypatch.setattr(health_module.time, "monotonic", lambda: self.now)
-        self.progress, self.telemetry = Progress(), Telemetry()
+        self.positions, self.telemetry = Positions(), Telemetry()
+        self.progress = Progress(self.positions)
+        self.patience = Patience(self.telemetry.stalled)
         self.health = Health(
             Settings(health_port=0, stall_max=timedelta(seconds=STALL)),
-            app=SimpleNamespace(started=True, consumer=SimpleNamespace(highwater=self.ends.get)),  # type: ignore[arg-type]  # the edge
+            patience=self.patience,
             progress=self.progress,
             telemetry=self.telemetry,
         )
 
-    def chunk(self, first: int, rows: int, tp: TP = HERE) -> Chunk:
+    def fetched(self, first: int, rows: int, end: int, tp: TP = HERE) -> Chunk:
+        """Records that a fetch brought, and the end that it told."""
+        self.positions.read({tp: Reading(first + rows, end, handed=(first, first + rows - 1))})
         return Chunk(tp, log_of([b"x"] * rows, partition=tp.partition, first=first))  # type: ignore[arg-type]  # as read
 
-    def behind(self) -> None:
-        """Ten records were fetched and wait."""
+    def nothing_fetched(self, position: int, end: int, tp: TP = HERE) -> None:
+        self.positions.read({tp: Reading(position, end)})
+
+    def behind(self) -> Chunk:
+        """Ten records wait, five of which were fetched."""
         self.progress.assigned([HERE, THERE])
-        self.ends[HERE] = 10
-        self.progress.fetched([self.chunk(0, 5)])
+        self.nothing_fetched(0, 0, THERE)
+        chunk = self.fetched(0, 5, 10)
         self.health.faults()
+        return chunk
 
 
 @pytest.fixture
@@ -63,6 +73,7 @@ def test_a_worker_that_rightly_holds_no_partition_is_ready(site: Site) -> None:
 
 def test_a_quiet_topic_is_not_behind_however_long(site: Site) -> None:
     site.progress.assigned([HERE])
+    site.nothing_fetched(7, 7)
     site.now += 1_000_000
     assert (site.health.faults(), site.health.dead()) == ([], False)
 
@@ -75,22 +86,28 @@ def test_records_that_wait_make_it_unready_after_the_stall_and_not_before(site: 
     assert site.health.faults() == ["10 records wait and nothing was stored for 61 s"]
 
 
+def test_a_partition_of_which_nothing_is_known_for_long_makes_it_unready(site: Site) -> None:
+    site.progress.assigned([HERE])
+    site.health.faults()
+    site.now += STALL + 1
+    assert site.health.faults() == ["unknown records wait and nothing was stored for 61 s"]
+
+
 def test_each_flush_that_is_stored_starts_the_clock_anew(site: Site) -> None:
-    site.behind()
+    chunk = site.behind()
     site.now += STALL
-    site.progress.stored([site.chunk(0, 5)])
+    site.progress.stored([chunk])
     site.now += STALL
     assert site.health.faults() == []
-    assert site.progress.lag(site.health._app.consumer) == {0: 5}
+    assert site.progress.lag() == {0: 5, 1: 0}
 
 
 def test_records_that_come_after_a_quiet_hour_start_it_too(site: Site) -> None:
     site.progress.assigned([HERE])
-    site.progress.stored([site.chunk(0, 5)])
-    site.ends[HERE] = 5
+    site.progress.stored([site.fetched(0, 5, 5)])
     site.now += 3_600
     assert site.health.faults() == []
-    site.ends[HERE] = 6
+    site.nothing_fetched(5, 6)
     assert site.health.faults() == []
     site.now += STALL + 1
     assert len(site.health.faults()) == 1
@@ -102,8 +119,21 @@ def test_it_is_dead_only_after_ten_stalls_and_never_in_an_outage(site: Site) -> 
     assert not site.health.dead()
     site.now += 1
     assert site.health.dead()
-    site.telemetry.stalled.set(1)
+    outage = site.patience.outage("storing a batch")
+    outage.because(ValueError("away"))
     assert not site.health.dead()
+    outage.over()
+    assert site.health.dead()
+
+
+def test_reading_back_what_is_stored_takes_as_long_as_it_takes(site: Site) -> None:
+    site.behind()
+    with site.progress.take_over():
+        site.now += 100 * DEAD_AFTER * STALL
+        assert not site.health.dead()
+    assert not site.health.dead(), "the clock begins when it is done"
+    site.now += DEAD_AFTER * STALL + 1
+    assert site.health.dead()
 
 
 def test_without_partitions_for_ten_stalls_it_is_dead(site: Site) -> None:
@@ -115,15 +145,27 @@ def test_without_partitions_for_ten_stalls_it_is_dead(site: Site) -> None:
     assert site.health.dead()
 
 
-def test_lag_is_told_by_partition_and_only_where_it_is_known(site: Site) -> None:
-    site.progress.assigned([HERE, THERE])
-    site.ends |= {HERE: 10, THERE: 7}
-    site.progress.stored([site.chunk(0, 4)])
-    assert site.progress.lag(site.health._app.consumer) == {0: 6}
-    site.progress.fetched([site.chunk(2, 3, THERE)])
-    assert site.progress.lag(site.health._app.consumer) == {0: 6, 1: 5}
-    site.progress.revoked()
-    assert site.progress.lag(site.health._app.consumer) == {}
+async def test_the_metrics_tell_of_the_partitions_held_and_of_no_other(site: Site) -> None:
+    await site.health.start()
+    try:
+        site.behind()
+        assert await told(site) == {"0": "10.0", "1": "0.0"}
+        site.positions.forget()
+        site.progress.assigned([THERE])
+        assert await told(site) == {}, "not known yet is not zero"
+        site.fetched(3, 4, 9, THERE)
+        assert await told(site) == {"1": "6.0"}
+        site.progress.revoked()
+        assert await told(site) == {}
+    finally:
+        await site.health.stop()
+
+
+async def told(site: Site) -> dict[str, str]:
+    """The lag of each partition as a scraper reads it."""
+    url = f"http://127.0.0.1:{site.health.port}/metrics"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return dict(re.findall(r'^costream_lag_records\{partition="(\d+)"\} (\S+)$', await answer.text(), re.M))
 
 
 async def test_the_pages_answer_on_loopback_with_the_status_that_an_orchestrator_reads(site: Site) -> None:
