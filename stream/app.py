@@ -27,6 +27,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseError
 from stream import topics
+from stream.aiokafka_patches import read_what_brokers_accept
 from stream.alert_topic import publish_alerts, published_alerts
 from stream.audit import AuditReport, audit, kafka_facts
 from stream.auditor import REACH, Auditor
@@ -38,7 +39,6 @@ from stream.delivery import (
     ChunkTransport,
     StatelessApp,
     chunk_events,
-    keep_fetched_records_small,
     require_compiled_streams,
 )
 from stream.errors import StreamError
@@ -88,7 +88,7 @@ class Worker:
         end_process: Callable[[int], NoReturn] = os._exit,
     ) -> None:
         require_compiled_streams()
-        keep_fetched_records_small()
+        read_what_brokers_accept()
         self._settings = settings
         self._clock = clock
         self._end_process = end_process
@@ -105,6 +105,7 @@ class Worker:
             book=PriceBook.bundled(),
             limits=AgeLimits(future_max=settings.event_future_max, past_max=settings.retention),
             ids_max=settings.dedup_ids_max,
+            clock=clock,
         )
         self._store = Store(writer=self._writer, outbox=self._outbox, settings=settings)
         self._watcher = Watcher(

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
-from stream.delivery import Chunk, FetchedRecord
+from stream.delivery import Chunk
+from stream.wire import FetchedRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +32,45 @@ class Batch:
             event.ack()
 
 
-async def batches(events: AsyncIterator[Any], *, rows_max: int, wait_max: timedelta) -> AsyncIterator[Batch]:
-    """Batches of ``rows_max`` records or a chunk more, or what has come ``wait_max`` after their first chunk.
+# Twice what a hundred thousand usual events come to. At most six batches are in memory, and one look at the fetches.
+BATCH_BYTES_MAX: Final = 64 * 1024**2
+
+
+async def batches(
+    events: AsyncIterator[Any], *, rows_max: int, wait_max: timedelta, bytes_max: int = BATCH_BYTES_MAX
+) -> AsyncIterator[Batch]:
+    """Batches of ``rows_max`` records or ``bytes_max`` bytes or a chunk more, or what has come ``wait_max`` after their
+    first chunk.
 
     While the taker of a batch is busy the next one fills: under load batches are large, and under none they are quick.
     """
-    waiting = _Waiting(rows_max)
+    bound = _Bound(rows_max, bytes_max)
+    waiting = _Waiting(bound)
     pump = asyncio.create_task(_pump(events, waiting))
     try:
         while first := await _get(waiting, pump):
-            yield await _fill(first, waiting, rows_max, wait_max.total_seconds())
+            yield await _fill(first, waiting, bound, wait_max.total_seconds())
     finally:
         pump.cancel()
 
 
-class _Waiting:
-    """Events fetched ahead of the batch in work: at most a batch of records, or a chunk more."""
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """How much a batch holds before it is full."""
 
-    def __init__(self, rows_max: int) -> None:
-        self._rows_max = rows_max
-        self._rows = 0
+    rows: int
+    bytes: int
+
+    def reached(self, rows: int, size: int) -> bool:
+        return rows >= self.rows or size >= self.bytes
+
+
+class _Waiting:
+    """Events fetched ahead of the batch in work: at most a batch, or a chunk more."""
+
+    def __init__(self, bound: _Bound) -> None:
+        self._bound = bound
+        self._rows = self._bytes = 0
         self._events: asyncio.Queue[Any] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
@@ -58,14 +78,17 @@ class _Waiting:
     async def put(self, event: Any) -> None:
         await self._room.wait()
         self._rows += len(event.value)
-        if self._rows >= self._rows_max:
+        self._bytes += event.value.size
+        if self._bound.reached(self._rows, self._bytes):
             self._room.clear()
         self._events.put_nowait(event)
 
     async def get(self) -> Any:
         event = await self._events.get()
         self._rows -= len(event.value)
-        self._room.set()
+        self._bytes -= event.value.size
+        if not self._bound.reached(self._rows, self._bytes):
+            self._room.set()
         return event
 
 
@@ -85,14 +108,15 @@ async def _get(waiting: _Waiting, pump: asyncio.Task[None]) -> Any:
     return pump.result()  # raises what the pump raised
 
 
-async def _fill(first: Any, waiting: _Waiting, rows_max: int, wait_seconds: float) -> Batch:
-    taken, rows = [first], len(first.value)
+async def _fill(first: Any, waiting: _Waiting, bound: _Bound, wait_seconds: float) -> Batch:
+    taken, rows, size = [first], len(first.value), first.value.size
     deadline = asyncio.get_running_loop().time() + wait_seconds
-    while rows < rows_max:
+    while not bound.reached(rows, size):
         try:
             async with asyncio.timeout_at(deadline):
                 taken.append(await waiting.get())
         except TimeoutError:
             break
         rows += len(taken[-1].value)
+        size += taken[-1].value.size
     return Batch(tuple(taken))

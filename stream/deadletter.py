@@ -19,8 +19,9 @@ import polars as pl
 
 from costream.events import UsageEvent
 from sinks.clickhouse.reader import Reader
+from stream.cut import Cut, Header
 from stream.decode import AgeLimits, Refusal, canonical, examine
-from stream.ingest import FORWARDED_HEADER, Message
+from stream.ingest import FORWARDED_HEADER, Message, sendable
 
 REPLAYED_HEADER: Final = "costream-replayed"  # source/partition/offset of the record that was refused
 LETTERS_AT_ONCE: Final = 200  # read in one question; a letter may be as large as its topic allows
@@ -29,7 +30,9 @@ DROPPED_HEADERS: Final = frozenset({FORWARDED_HEADER, REPLAYED_HEADER})  # its w
 # Bytes travel as base64: a refused value may hold anything. Pages follow the sort key, so none is read twice.
 LETTERS: Final = """
 SELECT source, toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
-  received_at, kind, reason, request_id, base64Encode(key) AS key, base64Encode(value) AS value, headers
+  received_at, kind, reason, request_id, base64Encode(key) AS key, base64Encode(value) AS value, headers,
+  toInt64(value_bytes) AS value_bytes, value_sha256, toInt64(key_bytes) AS key_bytes, key_sha256,
+  toInt64(headers_count) AS headers_count, toInt64(headers_bytes) AS headers_bytes, headers_sha256
 FROM dead_letters FINAL
 WHERE (empty({kinds:Array(String)}) OR kind IN {kinds:Array(String)})
   AND received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"""
@@ -55,7 +58,8 @@ class DeadLetter:
     request_id: str
     key: bytes | None
     value: bytes
-    headers: Sequence[tuple[str, bytes]] = field(default=())
+    headers: Sequence[Header] = field(default=())
+    cut: Cut | None = None  # how large it was, if not all of it was kept
 
     @property
     def place(self) -> str:
@@ -67,7 +71,7 @@ class DeadLetter:
 
     def to_json(self) -> str:
         """One line for a person to edit: ``event`` if the value is an object, else ``value`` as text or base64."""
-        told = {
+        told: dict[str, Any] = {
             "source": self.source,
             "partition": self.partition,
             "offset": self.offset,
@@ -76,7 +80,33 @@ class DeadLetter:
             "reason": self.reason,
             "request_id": self.request_id,
         }
+        if self.cut is not None:
+            told["cut"] = msgspec.structs.asdict(self.cut)
         return json.dumps(told | _value_told(self.value), ensure_ascii=False)
+
+    @property
+    def value_is_cut(self) -> bool:
+        return self.cut is not None and bool(self.cut.value_sha256)
+
+    def kept_told(self) -> str:
+        """What is there of a letter of which something is missing; empty for all others."""
+        if self.cut is None:
+            return ""
+        kept = {
+            "value": (len(self.value), self.cut.value_bytes, self.cut.value_sha256),
+            "key": (len(self.key or b""), self.cut.key_bytes, self.cut.key_sha256),
+        }
+        told = [
+            f"{name} {of:,} bytes, {head:,} kept, sha256 {digest}"
+            for name, (head, of, digest) in kept.items()
+            if digest
+        ]
+        if self.cut.headers_sha256:
+            told.append(
+                f"{self.cut.headers_count:,} headers of {self.cut.headers_bytes:,} bytes, {len(self.headers)} kept, "
+                f"sha256 {self.cut.headers_sha256}"
+            )
+        return "; ".join(told)
 
 
 def _value_told(value: bytes) -> dict[str, Any]:
@@ -155,10 +185,20 @@ def _letters(frame: pl.DataFrame) -> list[DeadLetter]:
             request_id=row["request_id"],
             key=base64.b64decode(row["key"]) or None,
             value=base64.b64decode(row["value"]),
-            headers=[(name, base64.b64decode(text)) for name, text in json.loads(row["headers"] or "[]")],
+            headers=[
+                (name, None if text is None else base64.b64decode(text))
+                for name, text in json.loads(row["headers"] or "[]")
+            ],
+            cut=_cut(row),
         )
         for row in frame.iter_rows(named=True)
     ]
+
+
+def _cut(row: Mapping[str, Any]) -> Cut | None:
+    if not any(row[digest] for digest in ("value_sha256", "key_sha256", "headers_sha256")):
+        return None
+    return Cut(**{name: row[name] for name in Cut.__struct_fields__})
 
 
 # --- correcting ------------------------------------------------------------------------------------------------------
@@ -258,7 +298,9 @@ class _Candidate:
     offset: int = 0
     timestamp: int = 0
     key: bytes | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: Sequence[Header] = ()
+    cut: Cut | None = None
+    fault: str = ""
 
 
 def plan(
@@ -271,6 +313,12 @@ def plan(
 ) -> Replay | Refused:
     """Whether a letter would be counted if it were sent now, and what is sent."""
     value = letter.value if corrected is None or same_json(corrected, letter.value) else corrected
+    if letter.value_is_cut and value == letter.value:
+        return Refused(
+            letter,
+            f"only a head of its value is kept ({letter.kept_told()}), so it cannot be sent; give the whole value with "
+            "--edit, or have its sender send it again",
+        )
     if fields:
         members = as_object(value)
         if members is None:
@@ -302,7 +350,7 @@ def _judged(letter: DeadLetter, event: UsageEvent, value: bytes, now: datetime, 
         return Refused(letter, f"occurred_at {event.occurred_at.isoformat()} is older than the retention")
     untouched = value == letter.value
     headers: list[tuple[str, str | bytes | None]] = [
-        *((name, given) for name, given in letter.headers if name not in DROPPED_HEADERS),
+        *sendable((name, given) for name, given in letter.headers if name not in DROPPED_HEADERS),
         (REPLAYED_HEADER, letter.place.encode()),
     ]
     sent = value if untouched else canonical(event)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import repeat
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -24,8 +24,8 @@ from polars.exceptions import PolarsError
 from pydantic import ValidationError
 
 from costream.events import AMOUNT, METADATA_BYTES_MAX, NAME_CHARS_MAX, UsageEvent
+from stream.cut import EVENT_BYTES_MAX, Cut, Header
 
-EVENT_BYTES_MAX: Final = 65_536  # an event with every field at its bound is a third of it
 # Past half its size or this deep, metadata is measured by the model: polars spells some numbers shorter than JSON does.
 METADATA_BYTES_SURE: Final = METADATA_BYTES_MAX // 2
 METADATA_NESTING_SURE: Final = 64
@@ -38,7 +38,7 @@ RefusalKind = Literal["malformed", "invalid", "conflict", "too_early", "too_old"
 
 
 class Record(Protocol):
-    """What is read of a Kafka record (aiokafka's ConsumerRecord has more)."""
+    """What is read of a Kafka record: as much of it as was kept."""
 
     @property
     def partition(self) -> int: ...
@@ -51,7 +51,11 @@ class Record(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def headers(self) -> Sequence[Header]: ...
+    @property
+    def cut(self) -> Cut | None: ...
+    @property
+    def fault(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +94,9 @@ def decode(records: Sequence[Record], *, source: str, limits: AgeLimits) -> Deco
     columns = pl.concat([clean, others]).with_columns(row=np.concatenate([clean_rows, other_rows]))
     if other_rows.size:
         columns = columns.sort("row")
-    frame = _with_position(_typed(columns), records, source)
-    in_time, out_of_time = _by_age(frame, records, limits)
-    return Decoded(records, in_time, refusals + out_of_time)
+    timed, untimed = _by_their_time(_with_position(_typed(columns), records, source), records)
+    in_time, out_of_time = _by_age(timed, records, limits)
+    return Decoded(records, in_time, refusals + untimed + out_of_time)
 
 
 def _read_clean(values: Sequence[bytes]) -> tuple[NDArray[np.int64], pl.DataFrame]:
@@ -362,8 +366,37 @@ def _with_position(frame: pl.DataFrame, records: Sequence[Record], source: str) 
         source=pl.lit(source),
         source_partition=of_each("partition"),
         source_offset=of_each("offset"),
-        received_at=of_each("timestamp").cast(UTC_MILLISECONDS),
+        received_at=of_each("timestamp"),
     )
+
+
+# Kafka is younger, and the warehouse counts hours in seconds of 32 bits, until 2106. No retention reaches from one end
+# past the other, so what is judged by such a time lies within what the tables hold.
+RECEIVED_FIRST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+RECEIVED_END: Final = datetime(2100, 1, 1, tzinfo=UTC)
+_CREDIBLE: Final = range(round(RECEIVED_FIRST.timestamp()) * 1000, round(RECEIVED_END.timestamp()) * 1000)
+
+
+def is_credible(timestamp: int) -> bool:
+    """Whether a record can have come then. Only where the topic takes its producers' clocks can it be otherwise."""
+    return timestamp in _CREDIBLE
+
+
+def _by_their_time(frame: pl.DataFrame, records: Sequence[Record]) -> tuple[pl.DataFrame, list[Refusal]]:
+    """Split off what has no time that can be compared with."""
+    credible = frame["received_at"].is_between(_CREDIBLE.start, _CREDIBLE.stop - 1)
+    kept = frame.filter(credible) if not credible.all() else frame
+    untimed = frame.filter(~credible).select("row", "request_id").iter_rows() if kept is not frame else ()
+    return kept.with_columns(pl.col("received_at").cast(UTC_MILLISECONDS)), [
+        Refusal(
+            records[row],
+            "invalid",
+            f"the record's own time, {records[row].timestamp} ms, is not between {RECEIVED_FIRST.year} and "
+            f"{RECEIVED_END.year}: its topic takes its producers' clocks: set message.timestamp.type to LogAppendTime",
+            request_id,
+        )
+        for row, request_id in untimed
+    ]
 
 
 def _by_age(frame: pl.DataFrame, records: Sequence[Record], limits: AgeLimits) -> tuple[pl.DataFrame, list[Refusal]]:
@@ -419,10 +452,13 @@ def _metadata_text(event: UsageEvent) -> str | None:
 def examine(record: Record) -> UsageEvent | Refusal:
     """Validate one record by the contract itself, and say what is wrong with it."""
     value = record.value
+    if record.fault:
+        return Refusal(record, "malformed", _told(record.fault))
     if value is None:
         return Refusal(record, "malformed", "the record has no value (a tombstone); a usage event is a JSON object")
     if len(value) > EVENT_BYTES_MAX:
-        return Refusal(record, "malformed", f"the value is {len(value)} bytes; an event has at most {EVENT_BYTES_MAX}")
+        length = record.cut.value_bytes if record.cut else len(value)
+        return Refusal(record, "malformed", f"the value is {length} bytes; an event has at most {EVENT_BYTES_MAX}")
     try:
         event = UsageEvent.model_validate_json(value)
         json.loads(value, object_pairs_hook=_unique_keys)

@@ -10,53 +10,19 @@ none is skipped.** An acknowledged chunk may therefore be committed with all tha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import msgspec
-from aiokafka.consumer import fetcher
 from faust import App, Schema, Stream
 from faust import streams as faust_streams
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from stream.aiokafka_patches import Fetched
 from stream.fetching import ChunkConsumerThread, Consumption
-
-
-class FetchedRecord(msgspec.Struct, gc=False):
-    """What is kept of a fetched record. ``gc=False``: it holds no cycle, and the collector need not walk it."""
-
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
-
-
-class _FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka publishes no types
-    """aiokafka's records of one fetch, each handed on as it was parsed: its own ConsumerRecord, a frozen dataclass of
-    eleven fields, takes longer to build than the record to parse."""
-
-    _headers: Sequence[tuple[str, bytes]] = ()  # of the record before: nearly all are the same, so they are kept once
-
-    def __iter__(self) -> Iterator[FetchedRecord]:
-        return self._records_iterator  # type: ignore[no-any-return]  # without a call of __next__ in between
-
-    def _consumer_record(self, tp: TP, record: Any) -> FetchedRecord:
-        headers = record.headers
-        if headers == self._headers:
-            headers = self._headers
-        else:
-            self._headers = headers
-        return FetchedRecord(tp.partition, record.offset, record.timestamp, record.key, record.value, headers)
-
-
-def keep_fetched_records_small() -> None:
-    """Put the class above in the place where aiokafka looks for its own; its version is pinned for this."""
-    fetcher.PartitionRecords = _FetchedRecords
+from stream.wire import FetchedRecord
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +31,7 @@ class Chunk:
 
     tp: TP
     records: list[FetchedRecord]
+    size: int = 0  # bytes read for them, decompressed
 
     @property
     def offset_first(self) -> int:
@@ -81,10 +48,10 @@ class Chunk:
 class ChunkScheduler:
     """Faust's ``ConsumerScheduler``: hands on what one fetch brought for a partition as one chunk."""
 
-    def iterate(self, records: Mapping[TP, list[FetchedRecord]]) -> Iterator[tuple[TP, Chunk]]:
+    def iterate(self, records: Mapping[TP, Fetched]) -> Iterator[tuple[TP, Chunk]]:
         for tp, fetched in records.items():
             if fetched:
-                yield tp, Chunk(tp, fetched)
+                yield tp, Chunk(tp, fetched, fetched.size)
 
 
 class ChunkSchema(Schema[Any, Any]):
@@ -117,6 +84,9 @@ class ChunkConsumer(Consumer):
             tp,
             generation_id=self.app.consumer_generation_id,
         )
+
+    def _new_consumer_thread(self) -> ChunkConsumerThread:
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """The offsets inside a chunk are not a gap; Faust would list every one of them, and the chunk's own twice."""

@@ -31,6 +31,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
+from stream.aiokafka_patches import begin_look
 from stream.kafka import commit_note, records_next_of
 from stream.patience import Outage, Patience
 from stream.positions import Positions, Reading
@@ -102,6 +103,7 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's own signature
         max_records: int | None = None,
     ) -> Any:
+        begin_look()
         try:
             records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         except OffsetOutOfRangeError as error:

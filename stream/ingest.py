@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import polars as pl
 
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import to_decimal
-from stream.decode import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal, decode
+from stream.cut import Cut, Header, bytes_of, encoded
+from stream.decode import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal, decode, is_credible
 from stream.dedup import SeenIds, Sorted
 from stream.home import home_partitions
 from stream.pricing import PriceBook, price
@@ -66,9 +68,17 @@ class Ingest:
     """The state of the partitions held, and what to do with their records. One batch at a time."""
 
     def __init__(
-        self, *, reader: Reader, book: PriceBook, limits: AgeLimits, ids_max: int, rows_max: int = ROWS_MAX
+        self,
+        *,
+        reader: Reader,
+        book: PriceBook,
+        limits: AgeLimits,
+        ids_max: int,
+        rows_max: int = ROWS_MAX,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._reader = reader
+        self._clock = clock
         self._book = book
         self._limits = limits
         self._source = ""
@@ -129,7 +139,7 @@ class Ingest:
             hourly=self._hourly_rows(self._hourly.add(spent, flush=flush)),
             units=self._unit_rows(self._units.add(metered(counted), flush=flush)),
             user_daily=self._user_rows(self._user_daily.add(spent.filter("counted"), flush=flush)),
-            dead_letters=dead_letter_rows(refusals, source=self._source),
+            dead_letters=dead_letter_rows(refusals, source=self._source, now=self._clock()),
             ledger=self._stamped(self._ledger.add(_outcomes(found, refusals), flush=flush)),
             refusals=refusals,
             forwards=self._forwards(found.away, records),
@@ -310,27 +320,55 @@ def conflict(record: Record, request_id: str) -> Refusal:
 # --- dead letters ----------------------------------------------------------------------------------------------------
 
 
-def dead_letter_rows(refusals: Sequence[Refusal], *, source: str) -> pl.DataFrame:
-    """Rows of table dead_letters. Bytes are kept as they are: ClickHouse strings hold any."""
+def dead_letter_rows(refusals: Sequence[Refusal], *, source: str, now: datetime) -> pl.DataFrame:
+    """Rows of table dead_letters. Bytes are kept as they are: ClickHouse strings hold any.
+
+    A row is kept for a time that counts from when its record came. Where the record's own time can be no such time,
+    that is now; the reason names what the record said.
+    """
     records = [refusal.record for refusal in refusals]
+    whole = [record.cut or _measured(record) for record in records]
     return pl.DataFrame(
         {
             "source": pl.Series([source] * len(records), dtype=pl.String),
             "source_partition": pl.Series([record.partition for record in records], dtype=pl.Int64),
             "source_offset": pl.Series([record.offset for record in records], dtype=pl.Int64),
-            "received_at": pl.Series([record.timestamp for record in records], dtype=pl.Int64).cast(UTC_MILLISECONDS),
+            "received_at": _received_at(records, now),
             "kind": pl.Series([refusal.kind for refusal in refusals], dtype=pl.String),
             "reason": pl.Series([refusal.reason for refusal in refusals], dtype=pl.String),
             "request_id": pl.Series([refusal.request_id for refusal in refusals], dtype=pl.String),
             "key": pl.Series([record.key or b"" for record in records], dtype=pl.Binary),
             "value": pl.Series([record.value or b"" for record in records], dtype=pl.Binary),
             "headers": pl.Series([_headers_json(record) for record in records], dtype=pl.String),
+            "value_bytes": pl.Series([cut.value_bytes for cut in whole], dtype=pl.Int64),
+            "value_sha256": pl.Series([cut.value_sha256 for cut in whole], dtype=pl.String),
+            "key_bytes": pl.Series([cut.key_bytes for cut in whole], dtype=pl.Int64),
+            "key_sha256": pl.Series([cut.key_sha256 for cut in whole], dtype=pl.String),
+            "headers_count": pl.Series([cut.headers_count for cut in whole], dtype=pl.Int64),
+            "headers_bytes": pl.Series([cut.headers_bytes for cut in whole], dtype=pl.Int64),
+            "headers_sha256": pl.Series([cut.headers_sha256 for cut in whole], dtype=pl.String),
         }
     )
 
 
+def _measured(record: Record) -> Cut:
+    """The lengths of a record that is whole."""
+    return Cut(
+        value_bytes=len(record.value or b""),
+        key_bytes=len(record.key or b""),
+        headers_count=len(record.headers),
+        headers_bytes=len(encoded(record.headers)),
+    )
+
+
+def _received_at(records: Sequence[Record], now: datetime) -> pl.Series:
+    moment = round(now.timestamp() * 1000)
+    times = [record.timestamp if is_credible(record.timestamp) else moment for record in records]
+    return pl.Series(times, dtype=pl.Int64).cast(UTC_MILLISECONDS)
+
+
 def dead_letter_message(refusal: Refusal, *, source: str) -> Message:
-    """The record as it came, key, value and headers, with what was wrong and where it stood."""
+    """The record as it came, or as much of it as was kept, with what was wrong and where it stood."""
     record = refusal.record
     told = {
         "costream-kind": refusal.kind,
@@ -339,16 +377,38 @@ def dead_letter_message(refusal: Refusal, *, source: str) -> Message:
         "costream-partition": str(record.partition),
         "costream-offset": str(record.offset),
     }
-    headers: list[tuple[str, str | bytes | None]] = [
-        *record.headers,
-        *((name, text.encode()) for name, text in told.items()),
-    ]
-    return Message(record.key, record.value, headers)
+    if record.cut is not None:
+        told |= {
+            f"costream-{name.replace('_', '-')}": str(size)
+            for name, size in msgspec.structs.asdict(record.cut).items()
+            if size != ""
+        }
+    return Message(
+        record.key, record.value, [*sendable(record.headers), *((name, text.encode()) for name, text in told.items())]
+    )
+
+
+def sendable(headers: Iterable[Header]) -> list[tuple[str, str | bytes | None]]:
+    """Headers as librdkafka takes them: their names are text without a NUL. A name that is not is written with
+    backslashes, and what it was stands in a header of its own, as base64 by the name that took its place."""
+    named = [(_told_name(name), name, value) for name, value in headers]
+    renamed = {told: base64.b64encode(bytes_of(name)).decode() for told, name, _ in named if told != name}
+    sent: list[tuple[str, str | bytes | None]] = [(told, value) for told, _, value in named]
+    return [*sent, (NAMES_HEADER, json.dumps(renamed).encode())] if renamed else sent
+
+
+NAMES_HEADER: Final = "costream-header-names"
+
+
+def _told_name(name: str) -> str:
+    return bytes_of(name).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
 def _headers_json(record: Record) -> str:
-    return json.dumps([[name, base64.b64encode(value or b"").decode()] for name, value in record.headers])
+    return json.dumps(
+        [[name, None if value is None else base64.b64encode(value).decode()] for name, value in record.headers]
+    )
 
 
 def _other_headers(record: Record) -> list[tuple[str, str | bytes | None]]:
-    return [(name, value) for name, value in record.headers if name != FORWARDED_HEADER]
+    return sendable((name, value) for name, value in record.headers if name != FORWARDED_HEADER)

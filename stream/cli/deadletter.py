@@ -59,6 +59,7 @@ def export(
     since: Since = None,
 ) -> None:
     """Write refused records to a file as JSON Lines, to correct them there: edit `event`, leave the rest.
+    Of a letter that was too large only the head is there (`cut` says of what): put the whole in its place.
 
     Example: costream deadletter export bad.jsonl --kind invalid, edit it, costream deadletter replay --edit bad.jsonl
     """
@@ -172,6 +173,8 @@ def _show(letter: DeadLetter, *, as_json: bool) -> None:
         return
     line = Text(f"{letter.received_at:%Y-%m-%d %H:%M:%S} UTC  {letter.kind:9}  {_harmless(letter.reason)}")
     line.append(f"\n    {letter.place}  request_id {_harmless(letter.request_id) or 'not readable'}", style="dim")
+    if kept := letter.kept_told():
+        line.append(f"\n    not all of it is kept: {kept}", style="dim")
     common.console.print(line, soft_wrap=True)
 
 

@@ -9,9 +9,11 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from stream.cut import Cut, Header
 from stream.kafka import kafka_config
 from stream.settings import Settings
 from stream.topics import KafkaUnavailable
+from stream.wire import kept
 
 ANSWER_SECONDS_MAX: Final = 15.0  # for one question; then the brokers are away
 SILENCE_SECONDS_MAX: Final = 60.0  # without any record while some are due; longer than a broker's restart
@@ -28,7 +30,9 @@ class LogRecord(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: list[Header]
+    cut: Cut | None = None
+    fault: str = ""
 
 
 class LogEnds(NamedTuple):
@@ -120,16 +124,17 @@ _LASTING: Final = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOP
 
 
 def _record(message: Message) -> LogRecord:
+    """As much of it as the worker keeps, so that both judge it alike."""
     _, timestamp = message.timestamp()
-    return LogRecord(
-        message.partition() or 0, message.offset() or 0, timestamp, message.key(), message.value(), _headers(message)
-    )
+    place = (message.partition() or 0, message.offset() or 0, timestamp)
+    key, value, headers, cut = kept(message.key(), message.value(), _headers(message))
+    return LogRecord(*place, key, value, headers, cut)
 
 
-def _headers(message: Message) -> list[tuple[str, bytes]]:
+def _headers(message: Message) -> list[Header]:
     """The client reads names as UTF-8; those of a record with another name cannot be had."""
     try:
         found: Any = message.headers() or ()
     except UnicodeDecodeError:
         return []
-    return [(name, value or b"") for name, value in found]
+    return list(found)

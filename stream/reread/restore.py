@@ -255,7 +255,7 @@ class _Run:
             decoded = decode(some, source=self._derive.source, limits=self._derive.limits)
             refused += [refusal.record.offset for refusal in decoded.refusals]
             missing = [each for each in decoded.refusals if each.record.offset not in letters_stored]
-            letters.append(dead_letter_rows(missing, source=self._derive.source))
+            letters.append(dead_letter_rows(missing, source=self._derive.source, now=self._now))
             frames.append(decoded.frame)
             self._note_forwarded(some, decoded.frame)
         frame = pl.concat(frames) if frames else decode([], source="", limits=self._derive.limits).frame
@@ -267,7 +267,7 @@ class _Run:
             stored=stored,
             removed=removed,
             letters_stored=letters_stored,
-            letters=pl.concat(letters) if letters else dead_letter_rows([], source=""),
+            letters=pl.concat(letters) if letters else dead_letter_rows([], source="", now=self._now),
             refused=refused,
         )
 
@@ -322,7 +322,7 @@ class _Run:
             for records in self._log.read(partition, offset, offset)
             for record in records
         ]
-        return dead_letter_rows(refusals, source=self._derive.source)
+        return dead_letter_rows(refusals, source=self._derive.source, now=self._now)
 
     def _write_rows(
         self, read: _BlockRead, part: _Part, *, lost: Collection[int], counted_again: Collection[int] = ()
@@ -427,7 +427,7 @@ def _note_oldest(outcome: Outcome, rows: pl.DataFrame) -> None:
 def _forwarded_by(record: LogRecord) -> int:
     """The number of partitions by which this record was forwarded; 0 if it was not."""
     for name, value in record.headers:
-        if name == FORWARDED_HEADER and value.isdigit():
+        if name == FORWARDED_HEADER and value and value.isdigit():
             return int(value)
     return 0
 

@@ -21,8 +21,8 @@ AT_ONCE = timedelta(microseconds=1)
 class FakeEvent:
     """A Faust event with a chunk; it notes when it was acknowledged."""
 
-    def __init__(self, rows: int, acknowledged: list[FakeEvent] | None = None) -> None:
-        self.value = Chunk(TP("t", 0), log_of([b"x"] * rows))  # type: ignore[arg-type]  # records as the stream reads them
+    def __init__(self, rows: int, acknowledged: list[FakeEvent] | None = None, *, size: int = 0) -> None:
+        self.value = Chunk(TP("t", 0), log_of([b"x"] * rows), size)  # type: ignore[arg-type]  # records as the stream reads them
         self._acknowledged = acknowledged if acknowledged is not None else []
 
     def ack(self) -> None:
@@ -82,6 +82,32 @@ async def test_who_takes_no_more_batches_lets_go_of_the_stream() -> None:
         for _ in range(20):
             await asyncio.sleep(0)
     assert len(asked) == before
+
+
+async def test_a_batch_is_full_with_the_chunk_that_reaches_its_bytes() -> None:
+    events = [FakeEvent(1, size=size) for size in (400, 500, 99, 1, 1_000, 3_000, 1)]
+    async with asyncio.timeout(10):
+        taken = await sizes(stream_of(*events), rows_max=1_000, bytes_max=1_000, wait_max=timedelta(seconds=0.2))
+    assert taken == [[1, 1, 1, 1], [1], [1], [1]]
+
+
+async def test_what_is_fetched_ahead_has_a_bound_in_bytes_whatever_was_taken_out_of_it() -> None:
+    fetched = 0
+
+    async def plenty() -> AsyncIterator[Any]:
+        nonlocal fetched
+        for number in range(1_000):
+            fetched += 1
+            yield FakeEvent(1, size=1 if number % 2 else 1_000)
+
+    async with asyncio.timeout(10):
+        running = batches(plenty(), rows_max=1_000, bytes_max=1_000, wait_max=AGES)
+        for taken in range(1, 21):
+            await anext(running)
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert fetched <= 2 * taken + 4
+        await running.aclose()
 
 
 async def test_a_batch_that_does_not_fill_is_handed_on_after_its_wait() -> None:

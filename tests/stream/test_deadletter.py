@@ -15,6 +15,7 @@ from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream import deadletter
+from stream.cut import Cut
 from stream.deadletter import BadCorrection, DeadLetter, Refused, Replay
 from stream.decode import AgeLimits, Refusal
 from stream.ingest import Message, dead_letter_rows
@@ -35,6 +36,11 @@ class Log:
     timestamp: int = round(NOW.timestamp() * 1000)
     key: bytes | None = b"k\xff"
     headers: list[tuple[str, bytes]] = field(default_factory=lambda: [("trace", b"\x00\xff"), ("trace", b"2")])
+    cut: Cut | None = None
+    fault: str = ""
+
+
+CUT = Cut(9_000_000, "ab", 5_000, "cd", 10_000, 40_000, "ef")
 
 
 @pytest.fixture(scope="module", params=one_way_and_the_other)
@@ -45,14 +51,14 @@ def address(request: pytest.FixtureRequest) -> Iterator[ClickHouseAddress]:
     writer = Writer(address)
     refusals = [
         Refusal(
-            Log(offset, ANY_BYTES if offset % 2 else event(provider="")),
+            Log(offset, ANY_BYTES if offset % 2 else event(provider=""), cut=CUT if offset == 3 else None),
             kind(offset),
             f"reason {offset}",
             f"r-{offset}",
         )
         for offset in range(450)
     ]
-    writer.insert("dead_letters", dead_letter_rows(refusals, source="topic-1"))
+    writer.insert("dead_letters", dead_letter_rows(refusals, source="topic-1", now=NOW))
     writer.close()
     yield address
     drop_database(address)
@@ -107,6 +113,8 @@ def test_every_letter_comes_back_once_with_its_own_bytes(address: ClickHouseAddr
     assert found[1].value == ANY_BYTES
     assert (found[1].key, found[1].headers) == (b"k\xff", [("trace", b"\x00\xff"), ("trace", b"2")])
     assert found[1].received_at == NOW
+    assert [each.offset for each in found if each.cut] == [3]
+    assert found[3].cut == CUT
 
 
 def test_letters_are_chosen_by_kind_and_arrival(address: ClickHouseAddress) -> None:
@@ -128,6 +136,26 @@ def test_a_letter_that_passes_is_sent_with_its_original_bytes_and_where_it_came_
     assert message.value == spaced
     assert message.key == b"r-1"
     assert message.headers == [("trace", b"1"), ("costream-replayed", b"topic-1/3/17")]
+
+
+def test_a_letter_of_which_only_a_head_is_kept_is_sent_only_with_its_whole_value() -> None:
+    head = event() + b" " * 70_000  # as much of it as was kept, and by chance a whole event
+    found = letter(head, cut=CUT)
+    for options in ({}, {"fields": {"provider": "openai"}}, {"corrected": head}, {"corrected": event()}):
+        told = reason(plan(found, **options))
+        assert "only a head of its value is kept (value 9,000,000 bytes, 70" in told
+        assert "give the whole value with --edit" in told
+    whole = event(model="another")
+    assert json.loads(sent(plan(found, corrected=whole)).value or b"")["model"] == "another"
+
+
+def test_a_letter_whose_headers_alone_are_cut_is_sent_with_those_that_are_kept() -> None:
+    found = letter(
+        event(), headers=[("trace", b"1")], cut=Cut(headers_count=9, headers_bytes=9_999, headers_sha256="ef")
+    )
+    assert sent(plan(found)).headers[0] == ("trace", b"1")
+    assert found.kept_told() == "9 headers of 9,999 bytes, 1 kept, sha256 ef"
+    assert json.loads(found.to_json())["cut"]["headers_count"] == 9
 
 
 def test_a_letter_that_is_still_bad_is_refused_with_the_reason() -> None:

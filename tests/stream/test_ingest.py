@@ -6,12 +6,14 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, Phase, given
@@ -19,7 +21,16 @@ from hypothesis import strategies as st
 
 from sinks.clickhouse.reader import Reader
 from sinks.errors import VersionNotUnderstood, WarehouseUnavailable
-from stream.ingest import Flush, dead_letter_message
+from stream.cut import (
+    HEADERS_KEPT_BYTES_MAX,
+    HEADERS_KEPT_MAX,
+    KEY_KEPT_BYTES_MAX,
+    VALUE_KEPT_BYTES_MAX,
+    Cut,
+    encoded,
+)
+from stream.decode import REASON_CHARS_MAX, Refusal
+from stream.ingest import Flush, dead_letter_message, sendable
 from stream.pricing import Bracket, Linear, NoPrice, PriceBook, Resolution
 from stream.store import hourly_messages, unit_messages, user_messages
 from tests.support.ingest import TABLES, Warehouse, cut, flush_of, home_of, id_at_home_in, ingest_of, run, total
@@ -342,17 +353,21 @@ def test_a_conflict_goes_to_the_dead_letters_and_the_first_stays_counted(warehou
 def test_a_dead_letter_keeps_the_record_byte_for_byte(warehouse: Warehouse, source: str) -> None:
     value, key = bytes(range(256)), b"\xff\x00key"
     headers = [("trace", b"\x00\xff"), ("trace", b"twice"), ("nothing", None)]
-    record = FakeRecord(value, 0, 41, key=key, headers=headers)  # type: ignore[arg-type]  # Kafka has null values
+    record = FakeRecord(value, 0, 41, key=key, headers=headers)
     (flush,) = run(warehouse, ingest_of(warehouse, source), [record])
     row = warehouse.reader.frame(
-        "SELECT hex(value) AS value, hex(key) AS key, headers, source_partition, source_offset, received_at "
+        "SELECT hex(value) AS value, hex(key) AS key, headers, source_partition, source_offset, received_at, "
+        "toInt64(value_bytes) AS value_bytes, toInt64(key_bytes) AS key_bytes, "
+        "value_sha256, key_sha256, headers_sha256 "
         "FROM dead_letters FINAL WHERE source = {source:String}",
         source=source,
     ).row(0, named=True)
     assert (bytes.fromhex(row["value"]), bytes.fromhex(row["key"])) == (value, key)
     assert (row["source_partition"], row["source_offset"], row["received_at"]) == (0, 41, NOW)
-    kept = [(name, base64.b64decode(text)) for name, text in json.loads(row["headers"])]
-    assert kept == [("trace", b"\x00\xff"), ("trace", b"twice"), ("nothing", b"")]
+    assert (row["value_bytes"], row["key_bytes"]) == (256, 5)
+    assert row["value_sha256"] == row["key_sha256"] == row["headers_sha256"] == ""
+    kept = [(name, text and base64.b64decode(text)) for name, text in json.loads(row["headers"])]
+    assert kept == [("trace", b"\x00\xff"), ("trace", b"twice"), ("nothing", None)]
     message = dead_letter_message(flush.refusals[0], source=source)
     assert (message.key, message.value, message.headers[:3]) == (key, value, headers)
     assert dict(message.headers[3:]) == {
@@ -362,6 +377,56 @@ def test_a_dead_letter_keeps_the_record_byte_for_byte(warehouse: Warehouse, sour
         "costream-partition": b"0",
         "costream-offset": b"41",
     }
+
+
+CUT = Cut(10_000_000, "ab" * 32, 5_000, "cd" * 32, 10_000, 40_000, "ef" * 32)
+
+
+def test_a_dead_letter_that_was_cut_says_how_large_it_was(warehouse: Warehouse, source: str) -> None:
+    record = FakeRecord(b"{" * VALUE_KEPT_BYTES_MAX, 0, 41, key=b"k", headers=[("trace", b"1")], cut=CUT)
+    (flush,) = run(warehouse, ingest_of(warehouse, source), [record])
+    (refusal,) = flush.refusals
+    assert refusal.reason == "the value is 10000000 bytes; an event has at most 65536"
+    (row,) = warehouse.rows("dead_letters", source)
+    assert {name: row[name] for name in msgspec.structs.asdict(CUT)} == msgspec.structs.asdict(CUT)
+    headers = dict(dead_letter_message(refusal, source=source).headers)
+    assert {name: headers["costream-" + name.replace("_", "-")] for name in msgspec.structs.asdict(CUT)} == {
+        name: str(size).encode() for name, size in msgspec.structs.asdict(CUT).items()
+    }
+
+
+def test_no_dead_letter_is_larger_than_any_topic_takes() -> None:
+    """Kafka's own limit is a megabyte, and the reason comes on top of what is kept."""
+    headers = [("n" * 100, b"v" * (HEADERS_KEPT_BYTES_MAX // HEADERS_KEPT_MAX)) for _ in range(HEADERS_KEPT_MAX)]
+    record = FakeRecord(b"x" * VALUE_KEPT_BYTES_MAX, 0, 0, key=b"k" * KEY_KEPT_BYTES_MAX, headers=headers, cut=CUT)
+    message = dead_letter_message(Refusal(record, "malformed", "é" * REASON_CHARS_MAX, "r"), source="s")
+    size = len(message.value or b"") + len(message.key or b"") + len(encoded(message.headers))  # type: ignore[arg-type]  # all are bytes
+    assert size < 120_000
+
+
+def test_names_of_headers_that_librdkafka_cannot_send_are_sent_as_text_with_their_bytes_beside() -> None:
+    headers = [("tr\udcff", b"1"), ("a\0b", None), ("é", b"2")]
+    assert sendable(headers) == [
+        ("tr\\xff", b"1"),
+        ("a\\x00b", None),
+        ("é", b"2"),
+        ("costream-header-names", b'{"tr\\\\xff": "dHL/", "a\\\\x00b": "YQBi"}'),
+    ]
+    assert sendable(headers[2:]) == headers[2:]
+
+
+@pytest.mark.parametrize("timestamp", [-1, -(2**63), 2**62, 2**63 - 1, 946_684_799_999, 4_102_444_800_000])
+def test_a_record_whose_time_cannot_be_is_a_dead_letter_that_is_kept_from_now_on(
+    warehouse: Warehouse, source: str, timestamp: int
+) -> None:
+    log = [FakeRecord(wire(f"{source}-{offset}"), 0, offset) for offset in range(3)]
+    log[1] = replace(log[1], timestamp=timestamp)
+    ingest = ingest_of(warehouse, source)
+    (flush,) = run(warehouse, ingest, log)
+    assert (flush.stored, [refusal.record.offset for refusal in flush.refusals]) == (2, [1])
+    assert f"the record's own time, {timestamp} ms, is not between 2000 and 2100" in flush.refusals[0].reason
+    assert flush.refusals[0].request_id == f"{source}-1"
+    assert flush.dead_letters["received_at"].to_list() == [NOW]
 
 
 def test_changed_rows_are_published_whole_under_one_key_each(warehouse: Warehouse, source: str) -> None:

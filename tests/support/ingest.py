@@ -63,7 +63,9 @@ def ingest_of(
     book: PriceBook = BOOK,
 ) -> Ingest:
     """A worker's state as after a start: read back from ClickHouse."""
-    ingest = Ingest(reader=warehouse.reader, book=book, limits=LIMITS, ids_max=ids_max, rows_max=rows_max)
+    ingest = Ingest(
+        reader=warehouse.reader, book=book, limits=LIMITS, ids_max=ids_max, rows_max=rows_max, clock=lambda: NOW
+    )
     ingest.assign(partitions, partition_count=count, source=source, since=since)
     return ingest
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
+from stream.cut import Cut, Header
 from stream.decode import AgeLimits
 
 NOW: Final = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)  # when the broker took the records of a test
@@ -24,7 +25,9 @@ class FakeRecord:
     offset: int = 0
     timestamp: int = round(NOW.timestamp() * 1000)
     key: bytes | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: Sequence[Header] = ()
+    cut: Cut | None = None
+    fault: str = ""
 
     def at(self, partition: int, offset: int) -> Self:
         return replace(self, partition=partition, offset=offset)

@@ -1,0 +1,182 @@
+"""Record batches of our own making, sent to a broker as they are.
+
+A client library writes only what its makers thought of. What a broker *accepts* is more: here every byte of a batch
+can be chosen, and only its checksum is always right, since a broker refuses a wrong one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+import cramjam
+from aiokafka.record.util import calc_crc32c
+
+NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
+CODECS: Final = {"none": NONE, "gzip": GZIP, "snappy": SNAPPY, "lz4": LZ4, "zstd": ZSTD}
+PRODUCE: Final = 0
+PRODUCE_VERSION: Final = 7  # the first that may carry zstd
+ANSWER_SECONDS_MAX: Final = 60.0
+
+Headers = Sequence[tuple[bytes, bytes | None]]
+
+
+def varint(number: int) -> bytes:
+    """Zigzag, as Kafka writes lengths and deltas."""
+    left = (number << 1) ^ (number >> 63) if number < 0 else number << 1
+    left &= 2**64 - 1
+    out = bytearray()
+    while left > 0x7F:
+        out.append(left & 0x7F | 0x80)
+        left >>= 7
+    out.append(left)
+    return bytes(out)
+
+
+def _bytes(value: bytes | None) -> bytes:
+    return varint(-1) if value is None else varint(len(value)) + value
+
+
+@dataclass(frozen=True, slots=True)
+class WireRecord:
+    """A record with every field that a batch has for it."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+    timestamp_delta: int = 0
+    offset_delta: int | None = None  # None: its place in the batch
+    attributes: int = 0
+
+    def encoded(self, place: int) -> bytes:
+        delta = place if self.offset_delta is None else self.offset_delta
+        parts = [bytes([self.attributes]), varint(self.timestamp_delta), varint(delta)]
+        parts += [_bytes(self.key), _bytes(self.value), varint(len(self.headers))]
+        for name, value in self.headers:
+            parts += [_bytes(name), _bytes(value)]
+        body = b"".join(parts)
+        return varint(len(body)) + body
+
+
+@dataclass(frozen=True, slots=True)
+class WireBatch:
+    """A batch of format 2. ``body`` replaces the encoded records, compressed or not."""
+
+    records: Sequence[WireRecord]
+    codec: int = NONE
+    timestamp: int = 0
+    timestamp_max: int | None = None
+    attributes: int = 0
+    body: bytes | None = None
+    count: int | None = None
+    last_offset_delta: int | None = None
+    raw_snappy: bool = field(default=False)
+    producer_id: int = -1
+
+    def encoded(self, base_offset: int = 0) -> bytes:
+        count = len(self.records) if self.count is None else self.count
+        plain = b"".join(record.encoded(place) for place, record in enumerate(self.records))
+        body = compressed(plain, self.codec, raw_snappy=self.raw_snappy) if self.body is None else self.body
+        last = count - 1 if self.last_offset_delta is None else self.last_offset_delta
+        latest = self.timestamp if self.timestamp_max is None else self.timestamp_max
+        checked = (
+            struct.pack(
+                ">hiqqqhii", self.codec | self.attributes, last, self.timestamp, latest, self.producer_id, -1, -1, count
+            )
+            + body
+        )
+        after_length = struct.pack(">ibI", -1, 2, calc_crc32c(checked)) + checked
+        return struct.pack(">qi", base_offset, len(after_length)) + after_length
+
+
+def compressed(plain: bytes, codec: int, *, raw_snappy: bool = False) -> bytes:
+    """As the clients of the field compress: snappy in the frames of Java's library, or raw as librdkafka's."""
+    match codec:
+        case 0:
+            return plain
+        case 1:
+            return gzip.compress(plain, 6, mtime=0)
+        case 2:
+            return bytes(cramjam.snappy.compress_raw(plain)) if raw_snappy else _xerial(plain)
+        case 3:
+            press = cramjam.lz4.Compressor(level=1, content_checksum=False, block_linked=False)
+            press.compress(plain)
+            return bytes(press.finish())
+        case 4:
+            return bytes(cramjam.zstd.compress(plain, level=3))
+        case unknown:
+            return plain + bytes([unknown])
+
+
+def _xerial(plain: bytes, block: int = 32 * 1024) -> bytes:
+    blocks = [bytes(cramjam.snappy.compress_raw(plain[at : at + block])) for at in range(0, len(plain), block)]
+    return b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1) + b"".join(struct.pack(">i", len(b)) + b for b in blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What the broker said to one batch; error 0 is accepted."""
+
+    error: int
+    base_offset: int
+
+
+class WireProducer:
+    """One connection to the one broker of a test."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        host, port = bootstrap_servers.split(",", maxsplit=1)[0].rsplit(":", 1)
+        self._address = (host, int(port))
+        self._socket = self._connect()
+        self._number = 0
+
+    def produce(self, topic: str, partition: int, batch: bytes) -> Taken | None:
+        """The answer; None if the broker closed the connection instead, and what it took is then not known."""
+        name = topic.encode()
+        body = struct.pack(">hhi", -1, -1, int(ANSWER_SECONDS_MAX * 1000)) + struct.pack(">i", 1)
+        body += struct.pack(">h", len(name)) + name + struct.pack(">iii", 1, partition, len(batch)) + batch
+        try:
+            answer = self._ask(PRODUCE, PRODUCE_VERSION, body)
+        except ConnectionError:
+            self._socket.close()
+            self._socket = self._connect()
+            return None
+        at = 4 + 2 + len(name) + 4  # the topics, the name, the partitions
+        _, error, base_offset = struct.unpack_from(">ihq", answer, at)
+        return Taken(error, base_offset)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(self._address, timeout=ANSWER_SECONDS_MAX)
+
+    def _ask(self, api: int, version: int, body: bytes) -> bytes:
+        self._number += 1
+        head = struct.pack(">hhih", api, version, self._number, 4) + b"wire"
+        self._socket.sendall(struct.pack(">i", len(head) + len(body)) + head + body)
+        (length,) = struct.unpack(">i", self._read(4))
+        answer = self._read(length)
+        assert struct.unpack_from(">i", answer)[0] == self._number, "answers come in the order of the questions"
+        return answer[4:]
+
+    def _read(self, length: int) -> bytes:
+        parts: list[Any] = []
+        while length:
+            part = self._socket.recv(min(length, 1 << 20))
+            if not part:
+                raise ConnectionError("the broker closed the connection")
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
