@@ -18,7 +18,6 @@ from functools import partial, wraps
 from typing import Any, Final, NoReturn, TypeVar
 
 import faust
-import msgspec
 import structlog
 from faust.types import TP
 
@@ -57,6 +56,7 @@ from stream.telemetry import Telemetry
 from stream.turn import OutOfTurn, Turn
 from stream.vanished import VanishedRecords
 from stream.watch import Watcher
+from stream.watch.noticed import noticed
 from stream.watch.pipeline import AuditRule
 
 T = TypeVar("T")
@@ -272,8 +272,16 @@ class Worker:
         async for batch in batches(
             chunk_events(stream), rows_max=self._settings.batch_rows_max, wait_max=self._settings.watch_interval
         ):
-            self._watcher.notice(_hours_changed(batch))
+            self._notice(batch)
             batch.ack()
+
+    def _notice(self, batch: Batch) -> None:
+        found = noticed(record.value for record in batch.records)
+        self._watcher.notice(found.rows)
+        if found.strange and not self.telemetry.strange_rollups_seen:
+            told = {"topic": self._settings.topic(ROLLUPS), "records": found.strange, "reason": found.reason}
+            log.warning("records of somebody else", **told, next=_STRANGE)
+        self.telemetry.strange_rollups_found(found.strange)
 
     async def judge(self) -> None:
         """Evaluate when due, while this worker holds usage.rollups. Each turn begins with what the last one left."""
@@ -435,18 +443,7 @@ class Worker:
         return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
-class _RollupRow(msgspec.Struct):
-    """What the watch needs of a record of usage.rollups."""
-
-    table: str = ""
-    hour: str = ""
-
-
-def _hours_changed(batch: Batch) -> list[dict[str, str]]:
-    """One row for each hour that the records name: the watch reads the figures themselves from the warehouse."""
-    read = msgspec.json.Decoder(_RollupRow).decode
-    rows = {(row.table, row.hour) for row in (read(record.value) for record in batch.records if record.value)}
-    return [{"table": table, "hour": hour} for table, hour in rows]
+_STRANGE: Final = "passed over, and said once; later ones are counted in costream_strange_rollups"
 
 
 def warehouse_address(settings: Settings) -> ClickHouseAddress:

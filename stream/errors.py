@@ -2,6 +2,7 @@
 
 StreamError
 ├── ConfigurationError   the settings or the topics cannot work: nothing was consumed
+│   └── PublishRefused   Kafka will not take what is to be published, however often it is sent
 └── PublishFailed        Kafka did not acknowledge in time: the batch is kept and published again
 
 What the warehouse raises is in sinks/errors.py. A bad event is not an error: it goes to the dead-letter topic.
@@ -26,4 +27,15 @@ class PublishFailed(StreamError):
         self.unacknowledged = unacknowledged
         super().__init__(
             f"{unacknowledged} records were not acknowledged by '{topic}': {reason}; they are kept and sent again"
+        )
+
+
+class PublishRefused(ConfigurationError):
+    """Kafka refused records, and would refuse them again: a person has to change the topic, a right or a limit."""
+
+    def __init__(self, *, topic: str, refused: int, reason: str, remedy: str) -> None:
+        self.topic = topic
+        super().__init__(
+            f"{refused} records were refused by '{topic}' for good: {reason}; {remedy}. What they were made of was not "
+            "acknowledged and is read again"
         )

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from stream.errors import PublishFailed
+from stream.errors import PublishFailed, PublishRefused
 from stream.ingest import Message
 
 ACKNOWLEDGE_SECONDS_MAX: Final = 30.0  # then the batch is sent again; consumers know a repeat by its key and headers
 PARTITION_OF_KEY: Final = -1  # librdkafka's RD_KAFKA_PARTITION_UA
 MESSAGE_BYTES_MAX: Final = 12_000_000  # a refused record may be as large as its topic allows, and headers come on top
+
+
+# What no waiting mends, and what does. Everything else is an outage, which is waited out.
+SIZE: Final = "raise max.message.bytes of the topic (`costream topics create` sets what is needed)"
+RIGHT: Final = "grant WRITE on the topic to the user of COSTREAM_KAFKA_SASL_USERNAME"
+TOPIC: Final = "see the configuration of the topic and the log of the broker"
+LASTING: Final[Mapping[int, str]] = {
+    KafkaError.MSG_SIZE_TOO_LARGE: SIZE,
+    KafkaError.RECORD_LIST_TOO_LARGE: SIZE,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: RIGHT,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: RIGHT,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: RIGHT,
+    KafkaError.POLICY_VIOLATION: TOPIC,
+    KafkaError.INVALID_RECORD: TOPIC,
+    KafkaError.INVALID_MSG: TOPIC,
+    KafkaError.INVALID_MSG_SIZE: TOPIC,
+    KafkaError.INVALID_TIMESTAMP: TOPIC,
+    KafkaError.INVALID_REQUIRED_ACKS: TOPIC,
+    KafkaError.TOPIC_EXCEPTION: TOPIC,
+    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT: TOPIC,
+    KafkaError.UNSUPPORTED_COMPRESSION_TYPE: TOPIC,
+}
 
 
 class Outbox:
@@ -35,7 +57,8 @@ class Outbox:
         self._start()
 
     def publish(self, topic: str, messages: Iterable[Message]) -> int:
-        """Send and wait for every acknowledgement; raises PublishFailed if one is missing."""
+        """Send and wait for every acknowledgement; raises PublishFailed if one is missing, and PublishRefused if it
+        would be missing again."""
         self._failures.clear()
         sent = 0
         for message in messages:
@@ -58,7 +81,7 @@ class Outbox:
                 self._producer.poll(0.1)  # its queue is full: let it send
             except KafkaException as error:
                 self._start_anew()  # a producer that has not heard of a new partition refuses it for minutes
-                raise PublishFailed(topic=topic, unacknowledged=1, reason=str(error)) from error
+                raise _failure(topic, [error.args[0]]) from error
             else:
                 return
 
@@ -68,7 +91,7 @@ class Outbox:
             self._start_anew()
             raise PublishFailed(topic=topic, unacknowledged=waiting, reason="no answer from the brokers in time")
         if self._failures:
-            raise PublishFailed(topic=topic, unacknowledged=len(self._failures), reason=self._failures[0].str())
+            raise _failure(topic, self._failures)
 
     def _start_anew(self) -> None:
         """What is still queued will be sent again from the batch; a purge would leave the idempotent producer a gap."""
@@ -86,3 +109,12 @@ class Outbox:
         # One callback for all: handing it over with each message takes longer than to produce the message.
         self._producer = Producer(self._config | {"on_delivery": on_delivery})
         self._failures = failures
+
+
+def _failure(topic: str, errors: Sequence[KafkaError]) -> PublishFailed | PublishRefused:
+    """One record that is refused for good is enough: the batch goes out whole or not at all."""
+    refused = [error for error in errors if error.code() in LASTING]
+    if not refused:
+        return PublishFailed(topic=topic, unacknowledged=len(errors), reason=errors[0].str())
+    first = refused[0]
+    return PublishRefused(topic=topic, refused=len(refused), reason=first.str(), remedy=LASTING[first.code()])

@@ -89,6 +89,14 @@ class Telemetry:
             registry=self.registry,
         )
 
+        self.strange_rollups = Counter(
+            "costream_strange_rollups",
+            "Records of usage.rollups that are not what a worker writes; they are passed over. Rising: somebody else "
+            "writes there; the log has the reason of the first.",
+            registry=self.registry,
+        )
+        self.strange_rollups_seen = False
+
         self.audit_differences = Gauge(
             "costream_audit_differences",
             "Places where a check of the worker's own audit does not hold, by check. Above 0: a total is wrong; "
@@ -101,6 +109,11 @@ class Telemetry:
             "When this worker's last audit ended, in Unix time; 0 on a worker that does not audit. Older than twice "
             "COSTREAM_AUDIT_INTERVAL on all workers: nobody proves the totals; the log says why.",
         )
+
+    def strange_rollups_found(self, records: int) -> None:
+        if records:
+            self.strange_rollups.inc(records)
+            self.strange_rollups_seen = True
 
     def audited(self, report: AuditReport) -> None:
         for check in report.checks:

@@ -1,0 +1,31 @@
+"""Anybody may write to usage.rollups: what is not ours is passed over and told."""
+
+from __future__ import annotations
+
+import pytest
+
+from stream.watch.noticed import noticed
+
+OURS = b'{"table":"usage_hourly","hour":"2026-11-23T12:00:00Z","calls":3}'
+ROW = {"table": "usage_hourly", "hour": "2026-11-23T12:00:00Z"}
+
+
+def test_each_hour_is_named_once_and_a_tombstone_says_nothing() -> None:
+    assert noticed([OURS, None, OURS]) == ([ROW], 0, "")
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        b'{"table":"usage_hourly","hour":null}', b'{"hour":null}', b"{}", b"", b"not JSON", b"null", b"[1]",
+        b"\xff\xfe",
+        b'{"table":"usage_hourly"}', b'{"table":"usage_hourly","hour":"yesterday"}', b'{"table":5}',
+        b'{"table":"usage_hourly","hour":"9999999-01-01T00:00:00Z"}', b"[" * 100_000, b"x" * 1_000_000,
+        b'{"table":"usage_hourly","hour":"2026-11-23T12:00:00Z","x":"' + b"y" * 65_500,
+    ],
+    ids=range(15),
+)  # fmt: skip
+def test_what_is_not_ours_is_counted_with_a_reason_and_its_neighbours_are_read(strange: bytes) -> None:
+    found = noticed([strange, OURS, strange])
+    assert (found.rows, found.strange) == ([ROW], 2)
+    assert 0 < len(found.reason) <= 200
