@@ -63,7 +63,8 @@ class Report:
         return [our / their for our, their in zip(ours, theirs, strict=True)]
 
     def figures(self) -> list[Figure]:
-        return [*self._contest(), *self._bytes(), *self._latency(), *self._alert(), *self._record(), *self._memory()]
+        alone = (self._bytes, self._latency, self._alert, self._record, self._memory, self._hostile)
+        return [*self._contest(), *(figure for figures in alone for figure in figures())]
 
     def _contest(self) -> Iterator[Figure]:
         if rates := self.rates("costream"):
@@ -107,6 +108,12 @@ class Report:
         for result in self.results.get("memory", ()):
             yield Figure("memory per million ids, the table", result.table_mb_per_million, "MB")
             yield Figure("memory per million ids, the process", result.process_mb_per_million, "MB")
+
+    def _hostile(self) -> Iterator[Figure]:
+        for costs in self.results.get("hostile", ()):
+            for cost in costs:
+                yield Figure(f"one message: {cost.kind}", cost.us, "us")
+            yield _at_most("the dearest message to a plain one", max(cost.ratio for cost in costs), 20, "x")
 
 
 def _at_least(name: str, value: float, least: float, unit: str) -> Figure:

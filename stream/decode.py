@@ -12,9 +12,9 @@ import json
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import repeat
+from itertools import islice, repeat
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 from pydantic import ValidationError
 
-from costream.events import AMOUNT, METADATA_BYTES_MAX, NAME_CHARS_MAX, UsageEvent
+from costream.events import AMOUNT, METADATA_BYTES_MAX, NAME_CHARS_MAX, UNITS_MAX, UsageEvent
 from stream.cut import EVENT_BYTES_MAX, Cut, Header
 
 # Past half its size or this deep, metadata is measured by the model: polars spells some numbers shorter than JSON does.
 METADATA_BYTES_SURE: Final = METADATA_BYTES_MAX // 2
 METADATA_NESTING_SURE: Final = 64
+GATE_BYTES_MAX: Final = 8_192  # twice the metadata: what is larger is rare, and looked at once, by the model
 REASON_INPUT_CHARS_MAX: Final = 80
 RULE_CHARS_MAX: Final = 240
 REASON_CHARS_MAX: Final = 2_048  # it travels in a header; what a hostile message puts into it must not fill one
@@ -167,7 +168,7 @@ def _gate(values: Sequence[bytes]) -> tuple[list[int], list[Any]]:
     """The rows that pass, and the metadata that was read of each (None where there is none)."""
     rows, metadata = [], []
     for row, value in enumerate(values):
-        if len(value) > EVENT_BYTES_MAX:
+        if len(value) > GATE_BYTES_MAX:
             continue
         try:
             event: Any = _decode_one(value)
@@ -322,8 +323,9 @@ def _is_read(value: bytes, fields: Set[str]) -> bool:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+        seen: set[str] = set()
+        name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # None, as wanted
+        raise ValueError(f"the key {name!r} stands twice")
     return members
 
 
@@ -459,12 +461,21 @@ def examine(record: Record) -> UsageEvent | Refusal:
     if len(value) > EVENT_BYTES_MAX:
         length = record.cut.value_bytes if record.cut else len(value)
         return Refusal(record, "malformed", f"the value is {length} bytes; an event has at most {EVENT_BYTES_MAX}")
+    return _examined(record, value)
+
+
+def _examined(record: Record, value: bytes) -> UsageEvent | Refusal:
+    shown = _abridged(value)
+    if shown.fault:
+        return Refusal(record, "invalid", _told(shown.fault), _request_id(value))
     try:
-        event = UsageEvent.model_validate_json(value)
+        event = UsageEvent.model_validate_json(shown.value)
         json.loads(value, object_pairs_hook=_unique_keys)
     except ValidationError as error:
-        malformed = any(fault["type"] == "json_invalid" for fault in error.errors())
-        return Refusal(record, "malformed" if malformed else "invalid", _reason(error), _request_id(value))
+        faults = error.errors(include_url=False)
+        malformed = any(fault["type"] == "json_invalid" for fault in faults)
+        reason = _reason(faults, left_out=shown.left_out)
+        return Refusal(record, "malformed" if malformed else "invalid", reason, _request_id(value))
     except (ValueError, RecursionError) as error:
         reason = _told(f"the value is not one plain JSON object: {error}")
         return Refusal(record, "malformed", reason, _request_id(value))
@@ -477,17 +488,82 @@ def canonical(event: UsageEvent) -> bytes:
     return event.model_copy(update=ordered).to_json()
 
 
-def _reason(error: ValidationError) -> str:
+class _Abridged(NamedTuple):
+    """What the model is shown of a message, how many faults were left out, and the fault that needs no model."""
+
+    value: bytes
+    left_out: int = 0
+    fault: str = ""
+
+
+PLAIN_MEMBER_BYTES_MAX: Final = 512  # an array or object that stands where text or a number belongs is shown up to this
+
+
+def _abridged(value: bytes) -> _Abridged:
+    """The model looks at each member and builds an error, with its value, for each that is wrong: a second of work for
+    a message of thousands. So it is shown as many as a reason tells of. What it accepts it has been shown whole."""
+    try:
+        members = _members(value)
+    except (ValueError, RecursionError):
+        is_object = value.lstrip()[:1] == b"{"
+        return _Abridged(value) if is_object or len(value) <= PLAIN_MEMBER_BYTES_MAX else _no_object(value)
+    for name in ("quantities", "unit_prices"):
+        if (count := bytes(members.get(name, b"")).count(b":")) > 2 * UNITS_MAX:
+            fault = f"{name}: Dictionary should have at most {UNITS_MAX} items after validation, not {count}"
+            return _Abridged(value, fault=fault)
+    metadata = bytes(members.get("metadata", b""))
+    if len(metadata) > 2 * METADATA_BYTES_MAX and len(metadata.translate(None, _SHRINKING)) > METADATA_BYTES_MAX:
+        fault = f"metadata: it is {len(metadata)} bytes of JSON, more than {METADATA_BYTES_MAX} however it is spelt"
+        return _Abridged(value, fault=fault)
+    known = {name: members[name] for name in _TEXT_SCHEMA if name in members}
+    unknown = {name: members[name] for name in islice((name for name in members if name not in known), REASONS_MAX)}
+    left_out = len(members) - len(known) - len(unknown)
+    nested = [name for name, raw in known.items() if name not in _MAPS and _is_nested(raw)]
+    if not left_out and not nested:
+        return _Abridged(value)
+    shown = known | unknown | dict.fromkeys(nested, _ELLIPSIS)
+    return _Abridged(msgspec.json.encode(shown), left_out)
+
+
+# White space, numbers and escapes may be written shorter; all else of JSON takes its bytes however it is written, but
+# for members of one name, which are refused anyway.
+_SHRINKING: Final = b" \t\n\r0123456789.+-\\uabcdefABCDEF"
+_ELLIPSIS: Final = msgspec.Raw('["…"]'.encode())
+
+
+def _is_nested(raw: msgspec.Raw) -> bool:
+    text = memoryview(raw)
+    return len(text) > PLAIN_MEMBER_BYTES_MAX and text[0] in b"[{"
+
+
+def _no_object(value: bytes) -> _Abridged:
+    """Another kind of JSON, or none; if it is none, the model says where."""
+    try:
+        msgspec.json.decode(value, type=msgspec.Raw)
+    except (ValueError, RecursionError):
+        return _Abridged(value)
+    head = _shortened(value[:NAME_CHARS_MAX].decode("utf-8", "replace"), REASON_INPUT_CHARS_MAX)
+    return _Abridged(value, fault=f"event: Input should be an object, not {head}")
+
+
+def _reason(faults: Sequence[Any], *, left_out: int = 0) -> str:
     """Which field, which rule, which value."""
-    faults = error.errors(include_url=False)
     told = [_fault(fault["loc"], fault["msg"], fault["input"]) for fault in faults[:REASONS_MAX]]
-    more = [f"and {len(faults) - REASONS_MAX} more faults"] if len(faults) > REASONS_MAX else []
+    others = len(faults) - len(told) + left_out
+    more = [f"and {others} more faults"] if others else []
     return _told("; ".join(told + more))
 
 
 def _fault(place: tuple[int | str, ...], rule: str, given: Any) -> str:
     where = ".".join(_shortened(str(part), NAME_CHARS_MAX) for part in place) or "event"
-    return f"{where}: {_shortened(rule, RULE_CHARS_MAX)}, not {_shortened(repr(given), REASON_INPUT_CHARS_MAX)}"
+    return f"{where}: {_shortened(rule, RULE_CHARS_MAX)}, not {_shortened(_repr(given), REASON_INPUT_CHARS_MAX)}"
+
+
+def _repr(given: Any) -> str:
+    """Of a long text only its ends, since no more is shown."""
+    if isinstance(given, str | bytes) and len(given) > 2 * REASON_INPUT_CHARS_MAX:
+        return f"{given[:REASON_INPUT_CHARS_MAX]!r}{given[-REASON_INPUT_CHARS_MAX:]!r}"
+    return repr(given)
 
 
 def _shortened(text: str, chars_max: int) -> str:

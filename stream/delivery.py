@@ -85,9 +85,6 @@ class ChunkConsumer(Consumer):
             generation_id=self.app.consumer_generation_id,
         )
 
-    def _new_consumer_thread(self) -> ChunkConsumerThread:
-        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """The offsets inside a chunk are not a gap; Faust would list every one of them, and the chunk's own twice."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 
 from stream.decode import REASON_CHARS_MAX, decode
@@ -57,3 +60,55 @@ def test_only_the_first_faults_of_a_message_are_told_and_the_others_counted() ->
 def test_a_field_name_of_sixty_thousand_letters_does_not_flood_the_reason() -> None:
     (refusal,) = decode([FakeRecord(wire(**{"x" * 60_000: 1}))], source="s", limits=LIMITS).refusals
     assert len(refusal.reason) < 400
+
+
+MANY = [
+    ("metadata that repeats a key", 5_300, lambda n: f'"k{n % 5_299:05}":1', "metadata"),
+    ("unknown fields", 6_000, lambda n: f'"x{n:04}":0', ""),
+    ("quantities", 5_900, lambda n: f'"u{n:04}":0', "quantities"),
+    ("units that are no units", 4_900, lambda n: f'"U{n:04}":"x"', "unit_prices"),
+    ("the same field", 4_500, lambda n: '"feature":"x"', ""),
+]
+
+
+@pytest.mark.parametrize(("count", "member", "within"), [each[1:] for each in MANY], ids=[each[0] for each in MANY])
+def test_a_message_of_thousands_of_faults_costs_no_more_than_reading_it(
+    count: int, member: Callable[[int], str], within: str
+) -> None:
+    """A tenth of a second to a second each, if every fault were worked out."""
+    members = ",".join(map(member, range(count)))
+    value = wire()[:-1] + (f',"{within}":{{{members}}}}}' if within else f",{members}}}").encode()
+    started = time.process_time()
+    (refusal,) = decode([FakeRecord(value)], source="s", limits=LIMITS).refusals
+    assert time.process_time() - started < 0.03
+    assert 20 < len(refusal.reason) < 1_000
+
+
+def test_a_list_where_text_belongs_is_told_without_being_shown() -> None:
+    value = wire(feature=None)[:-1] + b',"feature":[' + b'"a",' * 10_000 + b'"a"]}'
+    (refusal,) = decode([FakeRecord(value)], source="s", limits=LIMITS).refusals
+    assert refusal.reason == "feature: Input should be a valid string, not ['…']"
+
+
+@pytest.mark.parametrize("space", [b" ", b"\n", b"\t"])
+def test_white_space_and_spelling_make_no_legal_metadata_too_large(space: bytes) -> None:
+    padded = (
+        b'"metadata":{'
+        + space * 30_000
+        + b'"a":'
+        + b"0."
+        + b"1" * 20_000
+        + b","
+        + b'"b":"'
+        + b"\\u0041" * 1_500
+        + b'"}'
+    )
+    decoded = decode([FakeRecord(wire()[:-1] + b"," + padded + b"}")], source="s", limits=LIMITS)
+    assert decoded.refusals == []
+    assert decoded.frame["metadata"].str.contains("A" * 1_500).all()
+
+
+def test_metadata_that_no_spelling_makes_small_enough_is_refused_for_its_size() -> None:
+    value = wire()[:-1] + b',"metadata":{"a":[' + b"1," * 9_000 + b"1]}}"
+    (refusal,) = decode([FakeRecord(value)], source="s", limits=LIMITS).refusals
+    assert refusal.reason == "metadata: it is 18009 bytes of JSON, more than 4096 however it is spelt"
