@@ -263,6 +263,10 @@ class Worker:
         seen = self._ingest.seen
         self.telemetry.dedup_ids.set(len(seen))
         self.telemetry.dedup_memory_bytes.set(seen.memory_bytes)
+        for rollup in self._ingest.rollups:
+            self.telemetry.rollup_memory(
+                rollup.spec.table, rows=len(rollup), evicted=rollup.evicted, read_back=rollup.read_back
+            )
         self.telemetry.dedup_window_seconds.set((self._clock() - seen.known_since).total_seconds())
 
     # --- usage.rollups -> usage.alerts ---

@@ -21,8 +21,8 @@ import polars as pl
 
 from stream.rollup_rows import HashSet, RowStore, hashed
 
-# A row of usage_hourly takes 170 bytes in memory, one of the others 70 to 120: three tables at their bound are 0.8 GB.
-ROWS_MAX: Final = 2_000_000
+# A row of usage_hourly takes 170 bytes in memory, one of the others 70 to 120: three tables at their bound are 0.4 GB.
+ROWS_MAX: Final = 1_000_000
 HASHES_MAX: Final = 16_000_000  # of rows that were let go, 8 bytes each; beyond it the rows of a bucket are asked for
 READ_ROWS_MAX: Final = 100_000  # read back at once when a bucket is taken over; of more only the hashes are kept
 
@@ -242,10 +242,7 @@ class Rollup:
         wanted = pl.DataFrame(unread, schema=self._bucket_schema(), orient="row")
         if found.height <= self._read_rows_max:
             rows = self._as_kept(found.join(wanted, on=wanted.columns, how="semi"))
-            known = self._memory.find(rows.with_columns(at=0)).rows["at"]
-            self._memory.put(
-                rows.filter(~pl.int_range(pl.len(), dtype=pl.Int64).is_in(known.implode())), 0, oldest=True
-            )
+            self._memory.put(rows, 0, oldest=True)
             return
         away = {key: HashSet() for key in unread}
         for block in self._stored.keys(*asked):

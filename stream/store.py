@@ -22,6 +22,11 @@ ALERTS: Final = "usage.alerts"
 SERIES: Final = ("provider", "model", "operation", "feature", "task_type", "team", "environment")
 
 
+# Key and value of the largest record of a rollup: seven names of 128 characters, a unit of 64, the sums, and the price
+# versions, which the price table bounds. Far below what a topic takes: publishing a row never fails for its size.
+ROW_BYTES_MAX: Final = 16_384
+
+
 class Store:
     """Puts a flush where it belongs; a repeat after a failure half-way changes nothing."""
 

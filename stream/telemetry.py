@@ -82,6 +82,26 @@ class Telemetry:
             "How far back an id with other content is recognised as a conflict. Below the setting: "
             "COSTREAM_DEDUP_IDS_MAX is too small for this volume.",
         )
+        self.rollup_rows = Gauge(
+            "costream_rollup_rows",
+            "Rows of a table of rollups in memory. At its bound (docs/bounds.md) rows are let go and read back.",
+            ["table"],
+            registry=self.registry,
+        )
+        self.rollup_rows_evicted = Counter(
+            "costream_rollup_rows_evicted",
+            "Rows of rollups let go once they were stored. Rising: more series an hour than fit in memory.",
+            ["table"],
+            registry=self.registry,
+        )
+        self.rollup_rows_read_back = Counter(
+            "costream_rollup_rows_read_back",
+            "Rows of rollups read back because an event needed them. Rising as fast as the events: a field meant for a "
+            "few values, such as feature or team, is given a new one with each call; mend its sender.",
+            ["table"],
+            registry=self.registry,
+        )
+        self._rollup_totals: dict[str, tuple[int, int]] = {}
         self.alerts = Counter(
             "costream_alerts",
             "Alerts published, by rule and status.",
@@ -123,6 +143,14 @@ class Telemetry:
     def no_audit(self) -> None:
         self.audit_differences.clear()
         self.audit_timestamp.set(0)
+
+    def rollup_memory(self, table: str, *, rows: int, evicted: int, read_back: int) -> None:
+        """``evicted`` and ``read_back`` are totals since the worker's start."""
+        before = self._rollup_totals.get(table, (0, 0))
+        self._rollup_totals[table] = evicted, read_back
+        self.rollup_rows.labels(table).set(rows)
+        self.rollup_rows_evicted.labels(table).inc(evicted - before[0])
+        self.rollup_rows_read_back.labels(table).inc(read_back - before[1])
 
     def unpriced_calls(self, provider: str, model: str, calls: int) -> None:
         """Count calls without a known cost under a bounded number of labels."""
