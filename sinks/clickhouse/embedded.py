@@ -16,6 +16,7 @@ from sinks.clickhouse.connect import quoted
 from sinks.clickhouse.handover import handover, insert
 
 SESSIONS_MAX: Final = 64  # each holds temporary tables; the one unused for longest goes
+KEPT_CHARS_MAX: Final = 16_384  # longer statements are rarely repeated; a thousand of the kept ones are 32 MB at most
 NOWHERE: Final = "system"  # where a request without a database starts; in `default`, unknown names would be files
 
 _NAME: Final = r"(?:\w+|`(?:[^`\\]|\\.)+`|\"(?:[^\"\\]|\\.)+\")"
@@ -86,7 +87,8 @@ class Engine:
             return _query(handle, request, whole, canonical)
 
     def _judge(self, statement: bytes, request: Request) -> str:
-        canonical = self._canonical(_text(statement))
+        text = _text(statement)
+        canonical = self._canonical(text) if len(text) <= KEPT_CHARS_MAX else self._spell(text)
         guard.check(canonical, self._vocabulary, reading=request.read_only)
         return canonical
 

@@ -15,7 +15,7 @@ import signal
 import sys
 import zlib
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +35,7 @@ from sinks.errors import EndpointNotStarted, code_of
 log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX: Final = 512 * 1024 * 1024  # a batch of 60,000 events is about 30 MB; this bounds a mistake or a bomb
+QUESTION_BYTES_MAX: Final = 16 * 1024 * 1024  # of who only reads: what the engine takes as one statement
 WRITE_THREADS: Final = 4  # statements at once; the engine uses threads of its own in each
 READ_THREADS: Final = 3  # questions at once, beside the writers: who only reads never keeps a write waiting
 STOP_SECONDS_MAX: Final = 3  # what a running query gets to finish after SIGTERM, and its thread after that
@@ -253,11 +254,12 @@ async def _whole(http: web.Request, *, read_only: bool) -> Request:
 
 async def _request(http: web.Request, *, read_only: bool) -> Request:
     fields = dict(http.query)
-    body = b""
+    body, limit = b"", QUESTION_BYTES_MAX if read_only else BODY_BYTES_MAX
     if http.content_type.startswith("multipart/"):
-        fields |= await _form(http)
+        fields |= await _form(http, limit)
     elif http.method == "POST":
-        body = _decoded(await http.read(), http.headers.get("Content-Encoding", ""))
+        sent = await _read(http.content.iter_any(), limit)
+        body = _decoded(sent, http.headers.get("Content-Encoding", ""), limit)
     query = fields.get("query", "").encode()
     settings = {name: value for name, value in fields.items() if name not in PROTOCOL and not name.startswith("param_")}
     asked_to_read = settings.pop("readonly", "")  # it can only take rights away; 0 gives none back
@@ -279,29 +281,43 @@ def _database(name: str) -> str:
     return name
 
 
-async def _form(http: web.Request) -> dict[str, str]:
+async def _form(http: web.Request, limit: int) -> dict[str, str]:
     """Parameters sent as a form, which is how long lists arrive."""
-    fields = {}
+    fields: dict[str, str] = {}
     async for part in await http.multipart():
         if not isinstance(part, BodyPartReader) or part.filename:
             raise ProtocolError(48, "NOT_IMPLEMENTED", "External tables are not supported here")
-        fields[part.name or ""] = (await part.read()).decode(errors="surrogateescape")
+        sent = await _read(part, limit)
+        limit -= len(sent)
+        fields[part.name or ""] = sent.decode(errors="surrogateescape")
     return fields
 
 
-def _decoded(body: bytes, encoding: str) -> bytes:
-    """The body in the clear, at most BODY_BYTES_MAX of it whatever it claims to be compressed from."""
+async def _read(pieces: AsyncIterable[bytes], limit: int) -> bytes:
+    whole = bytearray()
+    async for piece in pieces:
+        whole += piece
+        if len(whole) > limit:
+            raise _too_large(limit)
+    return bytes(whole)
+
+
+def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
+    """The body in the clear, at most ``limit`` bytes of it whatever it claims to be compressed from."""
     try:
-        clear = _inflate(body, encoding.lower())
+        clear = _inflate(body, encoding.lower(), limit + 1)
     except (zlib.error, RuntimeError, zstandard.ZstdError) as error:
         raise ProtocolError(271, "CANNOT_DECOMPRESS", f"The body is not {encoding}: {error}") from error
-    if len(clear) > BODY_BYTES_MAX:
-        raise ProtocolError(396, "TOO_LARGE_BODY", f"The body is larger than {BODY_BYTES_MAX} bytes")
+    if len(clear) > limit:
+        raise _too_large(limit)
     return clear
 
 
-def _inflate(body: bytes, encoding: str) -> bytes:
-    limit = BODY_BYTES_MAX + 1
+def _too_large(limit: int) -> ProtocolError:
+    return ProtocolError(396, "TOO_LARGE_BODY", f"The body is larger than {limit} bytes")
+
+
+def _inflate(body: bytes, encoding: str, limit: int) -> bytes:
     match encoding:
         case "" | "identity":
             return body

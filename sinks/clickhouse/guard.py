@@ -172,12 +172,13 @@ def _check_functions(bare: str, vocabulary: Vocabulary) -> None:
     """Refused are calls, and any mention of a function: ``APPLY(file)`` and ``arrayMap(file, …)`` call it by name."""
     if "``(" in bare:
         raise Refused("a function is called by a quoted name")
-    for name in _CALLS.findall(bare):
-        refused = vocabulary.table_functions - TABLE_FUNCTIONS | CALLS_REFUSED
-        if name.lower() in refused or name.startswith("__"):
+    calls = vocabulary.table_functions - TABLE_FUNCTIONS | CALLS_REFUSED
+    for name in set(_CALLS.findall(bare)):
+        if name.lower() in calls or name.startswith("__"):
             raise Refused(f"{name}() reaches outside the warehouse")
-    for word in _WORDS.findall(bare):
-        if word.lower() in vocabulary.functions_refused | FUNCTIONS_REFUSED:
+    functions = vocabulary.functions_refused | FUNCTIONS_REFUSED
+    for word in set(_WORDS.findall(bare)):
+        if word.lower() in functions:
             raise Refused(f"{word} reaches outside the warehouse, as a function; as a name of your own, take another")
 
 

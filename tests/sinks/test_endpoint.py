@@ -224,6 +224,18 @@ def test_a_statement_that_is_not_utf_8_is_refused_in_words(locked: Endpoint) -> 
     assert call(locked, b"SELECT hex(a) FROM costream.octets")[1] == b"FF\n"
 
 
+def test_who_only_reads_sends_no_more_than_a_statement(locked: Endpoint) -> None:
+    long = b"SELECT length('%s')" % (b"x" * endpoint.QUESTION_BYTES_MAX)
+    form = b'--b\r\nContent-Disposition: form-data; name="query"\r\n\r\n' + long + b"\r\n--b--\r\n"
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert code(call(locked, long, token=READ)) == 396
+    assert code(call(locked, gzip.compress(long), token=READ, headers={"Content-Encoding": "gzip"})) == 396
+    assert code(call(locked, form, token=READ, headers=kind)) == 396
+    rows = b"INSERT INTO costream.octets FORMAT TSV\n" + b"x" * endpoint.QUESTION_BYTES_MAX
+    call(locked, b"CREATE TABLE IF NOT EXISTS costream.octets (a String) ENGINE = Memory")
+    assert call(locked, rows)[0] == 200
+
+
 def test_a_fault_of_the_engines_sink_is_answered_as_a_server_would(locked: Endpoint) -> None:
     for definition, number in (
         ("(n UInt8, CONSTRAINT c CHECK n < 2) ENGINE = MergeTree ORDER BY n", 469),
