@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
+import sqlite3
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -267,6 +272,133 @@ def test_without_a_usable_disk_events_wait_in_memory_for_kafka(
     assert diskless.courier.flush(WAIT_MAX_S) == 0
     assert {event.request_id for event in diskless.kafka.acknowledged} == {"request-0", "request-1"}
     assert diskless.courier.stats().dropped == 0
+
+
+def test_what_kafka_does_not_answer_for_within_a_second_is_on_disk_as_well_and_counts_once(
+    stand: Callable[..., Stand], usage_event: MakeEvent, tmp_path: Path
+) -> None:
+    silent = stand()
+    silent.post(usage_event(0))
+    until(lambda: silent.courier.stats().delivered == 1)  # from now on the link is proved
+    silent.kafka.answering = False
+    silent.post(usage_event(1))
+    silent.courier.flush(0.2)
+    assert silent.courier.stats().queued == 1
+    assert on_disk(tmp_path) == 0
+    silent.now_s += 1
+    until(lambda: on_disk(tmp_path) == 1)
+    assert silent.courier.stats().queued == 0
+    assert silent.courier.flush(0.05) == 0  # it is safe, though not delivered
+    silent.kafka.answering = True
+    until(lambda: on_disk(tmp_path) == 0)
+    stats = silent.courier.stats()
+    assert (stats.delivered, stats.spooled, stats.spool_rows, stats.queued) == (2, 0, 0, 0)
+
+
+def test_the_first_events_of_a_process_are_on_disk_before_kafka_has_answered(
+    stand: Callable[..., Stand], usage_event: MakeEvent, tmp_path: Path
+) -> None:
+    first = stand()
+    first.kafka.answering = False
+    first.post(usage_event(0), usage_event(1))
+    until(lambda: on_disk(tmp_path) == 2)
+    first.kafka.answer = lambda event: KafkaError(KafkaError._MSG_TIMED_OUT) if event.request_id[-1] == "1" else None
+    first.kafka.answering = True
+    until(lambda: first.courier.stats().delivered == 1 and first.courier.stats().spool_rows == 1)
+    first.kafka.answer = lambda event: None
+    until(lambda: first.courier.stats().delivered == 2)
+    stats = first.courier.stats()
+    assert (stats.spooled, stats.spool_rows, stats.queued, stats.dropped) == (1, 0, 0, 0)
+
+
+def on_disk(tmp_path: Path) -> int:
+    """The messages in the spool, seen as the next process would if this one were killed now."""
+    rows = 0
+    for file in (tmp_path / "spool").glob("*.sqlite"):
+        with tempfile.TemporaryDirectory() as copied:
+            for part in file.parent.glob(file.name + "*"):
+                with suppress(FileNotFoundError):
+                    shutil.copy(part, copied)
+            with closing(sqlite3.connect(Path(copied) / file.name)) as copy, suppress(sqlite3.Error):
+                rows += copy.execute("SELECT count(*) FROM messages").fetchone()[0]
+    return rows
+
+
+def test_a_thread_that_has_ended_for_any_reason_is_started_again_by_the_next_event(
+    stand: Callable[..., Stand], usage_event: MakeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = stand()
+    deaths: list[int] = []
+
+    def dies(courier: Courier) -> bool:
+        if len(deaths) < 3:
+            deaths.append(1)
+            raise MemoryError
+        return finished(courier)
+
+    finished = Courier._finished
+    monkeypatch.setattr(Courier, "_finished", dies)  # the one step that no other guards
+    for number in range(20):
+        dying.post(usage_event(number))
+        time.sleep(0.01)
+    assert dying.courier.flush(WAIT_MAX_S) == 0
+    assert len(deaths) == 3
+    assert dying.courier.stats().delivered == 20
+
+
+def test_an_error_that_nobody_expected_costs_no_event(
+    stand: Callable[..., Stand], usage_event: MakeEvent, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = stand()
+    odd.post(usage_event(0))
+    until(lambda: odd.courier.stats().delivered == 1)
+    odd.kafka.raising = RuntimeError("nobody expected this")
+    odd.post(*(usage_event(number) for number in range(1, 50)))
+    assert odd.courier.flush(WAIT_MAX_S) == 0
+    odd.kafka.raising = None
+    odd.post(usage_event(50))
+    odd.close()
+    stats = odd.courier.stats()
+    assert (stats.recorded, stats.dropped, stats.refused, stats.queued) == (51, 0, 0, 0)
+    assert stats.delivered + stats.spool_rows == 51
+    assert "nobody expected this" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["raises", "has no zone", "is no time"])
+def test_a_clock_that_cannot_be_used_costs_no_event(
+    wrong: str, usage_event: MakeEvent, caplog: pytest.LogCaptureFixture
+) -> None:
+    def clock() -> Any:
+        if wrong == "raises":
+            raise OSError("no clock")
+        return NOW.replace(tzinfo=None) if wrong == "has no zone" else "noon"
+
+    with UsageProducer(bootstrap_servers="127.0.0.1:1", clock=clock) as producer:
+        producer.record(usage_event())
+        producer.record(provider="openai", model="gpt-5")
+        producer.record(provider="openai", model="gpt-5", input_tokens=-1)
+        assert producer.flush(WAIT_MAX_S) == 0
+    stats = producer.stats()
+    assert (stats.recorded, stats.refused, stats.dropped, stats.spool_rows) == (3, 1, 0, 3)  # with the report
+    assert "the clock of a producer cannot be used" in caplog.text
+
+
+def test_the_report_says_how_many_for_each_reason(stand: Callable[..., Stand], usage_event: MakeEvent) -> None:
+    lossy = stand()
+    lossy.kafka.gate.clear()
+    with_fields = UsageProducer(enabled=False)
+    with_fields._enabled, with_fields._courier = True, lossy.courier
+    for tokens in (-1, 1.5, "12"):
+        with_fields.record(provider="p", model="m", input_tokens=tokens)  # type: ignore[call-overload] # what is tested
+    with_fields.record(provider="p", model="m", occurred_at=datetime(2025, 1, 1))  # noqa: DTZ001 - what is tested
+    lossy.kafka.gate.set()
+    lossy.close()
+    assert sum(lossy.reports()) == 4
+    reasons = [event.metadata["reasons"] for event in lossy.kafka.acknowledged if event.model == DROPPED_MODEL]
+    assert {key: value for one in reasons for key, value in one.items()} == {  # type: ignore[union-attr, misc] # JSON
+        "refused: input_tokens": 3,
+        "refused: occurred_at": 1,
+    }
 
 
 def until(holds: Callable[[], bool]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from costream import NotAUsageEvent, UsageEvent, UsageProducer
+from costream import UsageEvent, UsageProducer
 from costream.testing import MemoryProducer
 
 CLOSE_MAX_S = 20.0
@@ -131,11 +131,13 @@ def test_the_counts_add_up(setup: Setup, usage_event: Callable[..., UsageEvent])
     assert (stats.queued, stats.spool_rows) == (0, 0)
 
 
-@pytest.mark.parametrize("wrong", [None, {}, "event", b"{}", 1, UsageEvent])
-def test_anything_but_a_usage_event_is_the_callers_mistake(setup: Setup, wrong: Any) -> None:
-    with setup.make() as producer, pytest.raises(NotAUsageEvent, match="nothing was recorded"):
-        producer.record(wrong)
-    assert producer.stats().recorded == 0
+@pytest.mark.parametrize("wrong", [(None,), ({},), ("event",), (b"{}",), (1,), (UsageEvent,), (1, 2), ()])
+def test_anything_but_a_usage_event_raises_nothing_and_is_counted_as_refused(setup: Setup, wrong: Any) -> None:
+    with setup.make() as producer:
+        producer.record(*wrong)
+        assert producer.flush(CLOSE_MAX_S) == 0
+        stats = producer.stats()
+    assert (stats.recorded, stats.refused, stats.delivered) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(

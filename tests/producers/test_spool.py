@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from costream import _voice
 from costream._settings import Settings
 from costream._spool import Lost, Message, Spool
 
@@ -140,6 +141,7 @@ def test_a_damaged_file_is_kept_for_a_look_and_stops_nothing(tmp_path: Path, cap
     with caplog.at_level(logging.ERROR, logger="costream"):
         assert one.adopt() == 0
     assert (tmp_path / "usage.events@1-abcd.corrupt").exists()
+    _voice.wait(5)
     assert "is damaged" in caplog.text
     one.write(messages(1), NOW)
     assert len(drain(one)) == 1

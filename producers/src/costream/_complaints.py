@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+
+from costream._real import new_reentrant_lock
 
 INTERVAL_S: Final = 60.0
+Say = Callable[[int, str, str], None]  # level, kind and text
 
 
 @dataclass(slots=True)
@@ -23,11 +25,11 @@ class _Trouble:
 class Complaints:
     """``text`` is the newest of its kind; the count is of all since the last line."""
 
-    log: logging.Logger
+    speak: Say
     monotonic: Callable[[], float]
     _troubles: dict[str, _Trouble] = field(default_factory=dict)
     # Reentrant, because a signal handler may record an event while the same thread is in here.
-    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _lock: Any = field(default_factory=new_reentrant_lock)
 
     def say(self, kind: str, text: str, *, times: int = 1, level: int = logging.WARNING) -> None:
         with self._lock:
@@ -38,17 +40,11 @@ class Complaints:
 
     def say_what_is_due(self, *, everything: bool = False) -> None:
         now = self.monotonic()
-        for trouble in list(self._troubles.values()):
+        for kind, trouble in list(self._troubles.items()):
             with self._lock:
                 due = everything or trouble.said_at is None or now - trouble.said_at >= INTERVAL_S
                 times, text = trouble.times, trouble.text
                 if not times or not due:
                     continue
                 trouble.times, trouble.said_at = 0, now
-            self.log.log(
-                trouble.level, "%s (%d x since the last such line)" if times > 1 else "%s", *_args(text, times)
-            )
-
-
-def _args(text: str, times: int) -> tuple[object, ...]:
-    return (text, times) if times > 1 else (text,)
+            self.speak(trouble.level, kind, f"{text} ({times} x since the last such line)" if times > 1 else text)

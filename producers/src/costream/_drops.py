@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
 from costream.events import DROPPED_MODEL, DROPPED_PROVIDER, DROPPED_UNIT, UsageEvent
 
+REASONS_MAX: Final = 16  # in one report, with 100 characters each they fit into metadata
+REASON_CHARS_MAX: Final = 100
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -20,11 +23,14 @@ class Drops:
     events: int = 0
     first_at: datetime = NEVER
     last_at: datetime = NEVER
+    reasons: Counter[str] = field(default_factory=Counter)
 
-    def add(self, events: int, at: datetime) -> None:
+    def add(self, events: int, at: datetime, reason: str) -> None:
         if not self.events:
             self.first_at = at
         self.events += events
+        reason = reason.encode("ascii", "backslashreplace").decode()[:REASON_CHARS_MAX]
+        self.reasons[reason if reason in self.reasons or len(self.reasons) < REASONS_MAX else "others"] += events
         self.last_at = at
 
     def take_report(self, *, new_id: Callable[[], str], client: str) -> UsageEvent:
@@ -42,7 +48,9 @@ class Drops:
                 "first_dropped_at": self.first_at.isoformat(timespec="milliseconds"),
                 "last_dropped_at": self.last_at.isoformat(timespec="milliseconds"),
                 "client": client,
+                "reasons": dict(self.reasons),
             },
         )
         self.events = 0
+        self.reasons.clear()
         return report

@@ -7,16 +7,17 @@ find it locked for ever. So whoever enters them holds this gate, and a fork take
 from __future__ import annotations
 
 import ctypes
-import threading
 from types import TracebackType
 from typing import Any, Final
+
+from costream._real import get_ident, new_lock
 
 GATE_WAIT_MAX_S: Final = 1.0  # a transaction takes milliseconds; a stalled disk must not hold up the host's fork
 
 
 class Gate:
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._forking: int | None = None  # the thread that holds it for its fork
 
     def __enter__(self) -> None:
@@ -29,15 +30,15 @@ class Gate:
 
     def before_fork(self) -> None:
         if self._lock.acquire(timeout=GATE_WAIT_MAX_S):
-            self._forking = threading.get_ident()
+            self._forking = get_ident()
 
     def after_fork_in_parent(self) -> None:
-        if self._forking == threading.get_ident():
+        if self._forking == get_ident():
             self._forking = None
             self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._forking = None
 
 

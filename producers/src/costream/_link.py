@@ -11,7 +11,9 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException
 
+from costream import _voice
 from costream._fork import GATE
+from costream._real import is_patched
 from costream._settings import Settings
 from costream._spool import Message
 
@@ -43,10 +45,16 @@ class Offer(Enum):
     HOPELESS = auto()
 
 
+_kafka_log: Final = logging.getLogger("costream.kafka")
+
+
 class _DebugLog:
     """librdkafka's own lines: kept from stderr, there for who looks. What matters of them is in our warnings."""
 
-    log = staticmethod(lambda _level, text, *args, **_: logging.getLogger("costream.kafka").debug(text, *args))
+    @staticmethod
+    def log(_level: int, text: str, *args: Any, **_: Any) -> None:
+        if is_patched() or _kafka_log.isEnabledFor(logging.DEBUG):  # where patched, even the question takes a lock
+            _voice.say(logging.DEBUG, "kafka", text % args, log=_kafka_log)
 
 
 class Link:
@@ -63,6 +71,7 @@ class Link:
         on_up: Callable[[], None],
     ) -> None:
         self.up = True
+        self.proved = False  # whether this handle has had an acknowledgement
         self._settings = settings
         self._connect = connect
         self._headers = list(headers)
@@ -144,7 +153,7 @@ class Link:
         The next one starts with a producer id of its own: a message taken out of the middle of an idempotent sequence
         would leave a gap in this one's.
         """
-        kafka, self._kafka, self._broken = self._kafka, None, False
+        kafka, self._kafka, self._broken, self.proved = self._kafka, None, False, False
         if kafka is not None:
             kafka.purge(in_queue=True, in_flight=True, blocking=True)
             kafka.poll(0)
@@ -154,7 +163,7 @@ class Link:
             self._on_answer(number, KafkaError(KafkaError._PURGE_INFLIGHT), None)
 
     def acknowledged(self) -> None:
-        self._failures, self._retry_at = 0, 0.0
+        self._failures, self._retry_at, self.proved = 0, 0.0, True
         if not self.up:
             self.up, self._trouble = True, ""
             self._on_up()

@@ -1,9 +1,8 @@
-"""What passes through the background thread, and the counts of what became of it."""
+"""What passes from the callers to the background thread, and the counts of what became of it."""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from costream._spool import Message
 
@@ -18,7 +17,8 @@ class ProducerStats:
     spool_rows: int = 0  # on disk now
     queued: int = 0  # in memory only, not acknowledged yet
     dropped: int = 0  # given up because a bound was reached; reported as a usage event
-    refused: int = 0  # could not be written as JSON, or Kafka will never take them; reported as well
+    refused: int = 0  # not an event, or Kafka will never take it; reported as well
+    changed: int = 0  # recorded, but a part had to be cut, replaced or left out; the event says which
 
 
 @dataclass(slots=True)
@@ -30,6 +30,7 @@ class Counts:
     spooled: int = 0
     dropped: int = 0
     refused: int = 0
+    changed: int = 0
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class Parcel:
     message: Message
     epoch: int = 0
     row: int | None = None
+    ahead: int | None = None  # the row of a copy on disk, while Kafka has not answered
+    settled: bool = False
 
 
 @dataclass(slots=True)
@@ -46,7 +49,7 @@ class Flush:
     """Stands in the queue behind the events it waits for."""
 
     epoch: int | None = None
-    done: threading.Event = field(default_factory=threading.Event)
+    done: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from costream import _voice
 from costream.errors import InvalidSettings
 from costream.events import TOPIC
-
-log = logging.getLogger("costream")
 
 KafkaValue = str | int | float | bool
 SWITCHES: Final = ("COSTREAM_ENABLED", "LLM_USAGE_ENABLED")
@@ -146,7 +145,7 @@ def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         if bad & chosen.keys():
             raise InvalidSettings(list(_faults(error, ambient | chosen))) from error
         for fault in _faults(error, ambient):
-            log.warning("%s; the default holds", fault)
+            _voice.say(logging.WARNING, "settings", f"{fault}; the default holds")
         return Settings.model_validate({name: ambient[name] for name in ambient.keys() - bad} | chosen)
 
 
@@ -167,11 +166,7 @@ def is_enabled(environ: Mapping[str, str]) -> bool:
 def _switch(name: str, text: str) -> bool:
     word = text.strip().lower()
     if word not in ON | OFF:
-        log.warning(
-            "%s=%r is neither on (%s) nor off (%s); usage events stay on",
-            name,
-            text,
-            "/".join(sorted(ON)),
-            "/".join(sorted(OFF)),
-        )
+        on, off = "/".join(sorted(ON)), "/".join(sorted(OFF))
+        text = f"{name}={text!r} is neither on ({on}) nor off ({off}); usage events stay on"
+        _voice.say(logging.WARNING, "switch", text)
     return word not in OFF

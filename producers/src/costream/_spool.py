@@ -19,10 +19,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from costream import _voice
 from costream._fork import GATE
 from costream._settings import Settings
-
-log = logging.getLogger("costream")
 
 SUFFIX: Final = ".sqlite"
 DELETE_ROWS_MAX: Final = 500  # in one statement; a few pages, so the transaction stays short
@@ -75,6 +74,8 @@ class SpoolFile:
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        if not self.path.stat().st_size:
+            self._db.execute("PRAGMA synchronous = OFF")  # nothing is in it yet, so nothing is waited for
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")  # survives a killed process; power loss may take the last rows
         self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
@@ -97,13 +98,16 @@ class SpoolFile:
             raise
         self._db.execute("COMMIT")
 
-    def insert(self, messages: Sequence[Message], at_ms: int) -> None:
+    def insert(self, messages: Sequence[Message], at_ms: int) -> range:
+        """The rows that the messages have got; nobody else writes to this file, so they follow each other."""
         with self._transaction():
             self._db.executemany(
                 "INSERT INTO messages (spooled_ms, report_of, key, value) VALUES (?, ?, ?, ?)",
                 [(at_ms, message.report_of, message.key, message.value) for message in messages],
             )
+            last = int(self._db.execute("SELECT max(id) FROM messages").fetchone()[0])
         self.rows += len(messages)
+        return range(last - len(messages) + 1, last + 1)
 
     def oldest(self, rows_max: int) -> list[Stored]:
         found = self._db.execute("SELECT id, key, value, report_of FROM messages ORDER BY id LIMIT ?", (rows_max,))
@@ -167,6 +171,7 @@ class Spool:
         self._adopted: list[SpoolFile] = []
         self._lender: SpoolFile | None = None
         self._lent: frozenset[int] = frozenset()
+        self._ahead: SpoolFile | None = None  # copies of what Kafka has, and has not answered for yet
         self._rows_left = 0  # after the close
 
     @property
@@ -201,6 +206,28 @@ class Spool:
             with suppress(FileNotFoundError):  # its owner has just delivered it
                 total += entry.stat().st_size if entry.name not in own else 0
         return total
+
+    def write_ahead(self, messages: Sequence[Message], at: datetime) -> Sequence[int]:
+        """Keep copies of messages that are on their way to Kafka, in a file of their own; returns their rows.
+
+        If this process is killed, the next one finds them. They are not lent meanwhile.
+        """
+        with GATE:
+            if self._ahead is None:
+                self._ahead = self._create()
+            return self._ahead.insert(messages, _milliseconds(at))
+
+    def end_ahead(self, answered: Sequence[int], *, all_answered: bool) -> None:
+        """Forget the copies of what Kafka has acknowledged; after the last answer the rest is spooled like others."""
+        if self._ahead is None:
+            return
+        with GATE:
+            self._ahead.delete(answered)
+            if all_answered:
+                self._adopted.append(self._ahead)
+                self._ahead = None
+                if self._lender is None:
+                    self._put_away_empty()
 
     def lend(self, rows_max: int) -> list[Stored]:
         """The oldest messages, of adopted files first, to be sent; nothing is lent twice before ``settle``."""
@@ -243,7 +270,7 @@ class Spool:
         return rows
 
     def _strangers(self) -> list[Path]:
-        held = {file.path for file in self._held()}
+        held = {file.path for file in (*self._held(), *([self._ahead] if self._ahead else []))}
         ours = (path for path in self._folder.iterdir() if path.name.startswith(f"{self._topic}@"))
         # A file without a byte is one that its process is about to lock.
         return [path for path in ours if path.suffix == SUFFIX and path not in held and path.stat().st_size]
@@ -262,9 +289,12 @@ class Spool:
     def close(self) -> None:
         """Let go of every file. What is left in them is for the next process to adopt."""
         with GATE:
+            if self._ahead is not None:
+                self._adopted.append(self._ahead)
             self._rows_left = self.rows
             for file in self._held():
                 file.close()
+        self._ahead = None
         self._own, self._adopted, self._lender, self._lent = None, [], None, frozenset()
 
 
@@ -274,9 +304,8 @@ def _open_if_orphaned(path: Path) -> SpoolFile | None:
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             broken = path.replace(path.with_suffix(".corrupt"))
-            log.error(
-                "the spool file %s is damaged (%s); its events are not delivered, it is kept for a look", broken, error
-            )
+            text = f"the spool file {broken} is damaged ({error}); its events are not delivered, it is kept for a look"
+            _voice.say(logging.ERROR, "damaged", text)
         return None  # otherwise: busy, so its process lives
 
 

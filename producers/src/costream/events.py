@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Required, Self, TypedDict, Unpack
 from uuid import uuid4
 
 from pydantic import (
@@ -83,17 +83,17 @@ def _decimal_of(pattern: str, *, digits: int) -> Callable[[Any], Decimal]:
     """A Decimal from plain text: no exponent, no sign, at most 12 digits after the point."""
 
     def parse(value: Any) -> Decimal:
-        if not isinstance(value, Decimal) and not _matches(pattern, value):
+        if not isinstance(value, Decimal) and not matches(pattern, value):
             raise ValueError(f"{value!r} is not plain decimal text with at most 12 digits after the point")
         number = value if isinstance(value, Decimal) else Decimal(value)
-        if not number.is_finite() or not _matches(pattern, _plain(number)):
+        if not number.is_finite() or not matches(pattern, _plain(number)):
             raise ValueError(f"{number} is not between 0 and 1e{digits} with at most 12 digits after the point")
         return number
 
     return parse
 
 
-def _matches(pattern: str, text: str) -> bool:
+def matches(pattern: str, text: str) -> bool:
     return re.fullmatch(pattern.removeprefix("^").removesuffix("$"), text, re.ASCII) is not None
 
 
@@ -101,7 +101,7 @@ def _from_rfc3339(value: Any, info: ValidationInfo) -> Any:
     """Text on the wire becomes a time; in Python a time is a ``datetime``, so text is left to be refused."""
     if info.mode != "json" or not isinstance(value, str):
         return value
-    if not _matches(TIME, value):
+    if not matches(TIME, value):
         raise ValueError(f"{value!r} is not RFC 3339 with a zone, such as 2025-01-01T00:30:00+09:00")
     return datetime.fromisoformat(value.upper())
 
@@ -153,6 +153,38 @@ Moment = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": TIME}),
 ]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_small)]
+
+
+class EventFields(TypedDict, total=False):
+    """The keyword arguments of ``UsageEvent.create``, for the type checker; ``None`` is the same as not given."""
+
+    provider: Required[str]
+    model: Required[str]
+    schema_version: Literal[1]
+    request_id: str | None
+    occurred_at: datetime | None
+    operation: Operation | None
+    feature: str | None
+    task_type: str | None
+    user_id: str | None
+    team: str | None
+    environment: str | None
+    session_id: str | None
+    metadata: dict[str, Any] | None
+    status: Status | None
+    error: str | None
+    duration_ms: int | None
+    time_to_first_token_ms: int | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    quantities: Mapping[str, Decimal | str | int] | None
+    usage_status: UsageStatus | None
+    reported_cost_usd: Decimal | str | int | None
+    unit_prices: Mapping[str, Decimal | str | int] | None
+    revenue_usd: Decimal | str | int | None
 
 
 class UsageEvent(BaseModel):
@@ -235,9 +267,13 @@ class UsageEvent(BaseModel):
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         new_id: Callable[[], str] = lambda: str(uuid4()),
-        **fields: Any,
+        **fields: Unpack[EventFields],
     ) -> Self:
-        """A new event: fills ``request_id`` (UUID v4) and ``occurred_at`` (now) where the caller gives none."""
+        """A new event: fills ``request_id`` (UUID v4) and ``occurred_at`` (now) where the caller gives none.
+
+        As strict as the contract: raises ``pydantic.ValidationError``. ``costream.record(provider=..., ...)`` makes
+        and publishes one without ever raising.
+        """
         given = {name: value for name, value in fields.items() if value is not None}
         values: dict[str, Any] = {"request_id": new_id(), "occurred_at": clock()} | given
         return cls(**values)

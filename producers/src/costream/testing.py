@@ -13,9 +13,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Final
+from uuid import uuid4
 
 from costream import producer
+from costream._intake import Given, to_message
 from costream._parcel import ProducerStats
 from costream._spool import Message
 from costream.events import UsageEvent
@@ -46,6 +49,11 @@ class MemoryProducer(producer.UsageProducer):
         """Key and value of each message."""
         return [(message.key, message.value) for message in self._memory.messages]
 
+    @property
+    def refusals(self) -> list[str]:
+        """Why what was refused is no event: field, value and rule."""
+        return list(self._memory.refusals)
+
     def clear(self) -> None:
         """Forget the events, not the counts."""
         self._memory.messages.clear()
@@ -63,22 +71,30 @@ class _MemoryCourier:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        self._delivered = self._dropped = self._refused = 0
+        self.refusals: list[str] = []
+        self._delivered = self._dropped = self._refused = self._changed = 0
         self._lock = threading.RLock()
 
     def start(self) -> None:
         """Nothing has to be started."""
 
-    def post(self, event: UsageEvent) -> None:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def post(self, event: UsageEvent | Given) -> None:
         with self._lock:
             if len(self.messages) >= EVENTS_MAX:
                 self._dropped += 1
                 return
             try:
-                self.messages.append(Message(event.request_id.encode(), event.to_json()))
-                self._delivered += 1
-            except Exception:  # noqa: BLE001 - whatever an event is that was built without validation
+                message, changes = to_message(event, new_id=lambda: str(uuid4()))
+            except Exception as error:  # noqa: BLE001 - a Refused, or whatever a value does when it is looked at
                 self._refused += 1
+                self.refusals.append(str(error))
+                return
+            self.messages.append(message)
+            self._delivered += 1
+            self._changed += bool(changes)
 
     def come_too_late(self) -> None:
         with self._lock:
@@ -92,4 +108,10 @@ class _MemoryCourier:
 
     def stats(self) -> ProducerStats:
         recorded = self._delivered + self._dropped + self._refused
-        return ProducerStats(recorded=recorded, delivered=self._delivered, dropped=self._dropped, refused=self._refused)
+        return ProducerStats(
+            recorded=recorded,
+            delivered=self._delivered,
+            dropped=self._dropped,
+            refused=self._refused,
+            changed=self._changed,
+        )
