@@ -18,6 +18,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
 from stream.alerts import TABLE, Alert, alert_rows
 from stream.audit import AuditReport
+from stream.audit.vanished import vanished_records
 from stream.errors import PublishFailed
 from stream.settings import Settings
 from stream.stalls import Stalls
@@ -57,7 +58,7 @@ def pipeline_rules(
     return {
         AuditRule(): lambda _: report(),
         StallRule(settings.stall_max): lambda _: Storing(stalls.longest, stalls.got_through),
-        VanishedRule(): lambda _: _gone(reader),
+        VanishedRule(): lambda _: gone_records(reader),
         flood: _Tallies(reader, flood.window),
     }
 
@@ -80,20 +81,13 @@ SELECT toInt64(sum(l.received)) AS received, toInt64(sum(l.dead_lettered)) AS de
 FROM ingest_ledger AS l FINAL"""
 
 
-# Of stretches that begin alike the longest has them all: more had gone when it was noticed again.
-GONE: Final = """
-SELECT source_partition, offset_first, offset_last, noticed_at FROM (
-  SELECT toInt64(source_partition) AS source_partition, toInt64(offset_first) AS offset_first,
-    toInt64(max(v.offset_last)) AS offset_last, min(v.noticed_at) AS noticed_at,
-    argMax(v.accepted, v.offset_last) AS is_accepted
-  FROM vanished_records AS v FINAL
-  GROUP BY source, source_partition, offset_first)
-WHERE is_accepted = 0
-ORDER BY noticed_at, source_partition, offset_first"""
-
-
-def _gone(reader: Reader) -> list[Gone]:
-    return [Gone(*row) for row in reader.frame(GONE).iter_rows()]
+def gone_records(reader: Reader) -> list[Gone]:
+    """What has vanished and nobody has accepted yet."""
+    return [
+        Gone(each.partition, each.offset_first, each.offset_last, each.noticed_at)
+        for each in vanished_records(reader)
+        if each.accepted_reason is None
+    ]
 
 
 class Rows(Protocol):

@@ -12,15 +12,18 @@ import polars as pl
 import pytest
 from jsonschema import Draft202012Validator
 
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable
 from stream.alerts import Alert, alert_rows, alerts_from_rows, json_schema
-from stream.audit import AuditReport, Check
+from stream.audit import AuditReport, Check, accept_vanished
 from stream.audit.report import NextStep
 from stream.errors import PublishFailed
-from stream.keeper import REMEMBERED, STORE_AGAIN, Keeper
+from stream.keeper import REMEMBERED, STORE_AGAIN, Keeper, gone_records
 from stream.stalls import Stall, Stalls
 from stream.turn import OutOfTurn
 from stream.watch.pipeline import AuditRule, FloodRule, Gone, StallRule, Storing, Tally, VanishedRule, within
+from tests.support.warehouse import Embedded
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -378,6 +381,29 @@ def test_alerts_about_money_are_left_to_the_watch(stage: Stage) -> None:
     stage.report = None
     assert stage.after(MINUTE) == []
     assert stage.table == {}
+
+
+# --- what vanished, on the real engine ---
+
+
+def test_gone_is_what_nobody_has_accepted_and_of_stretches_that_begin_alike_the_longest(
+    clickhouse_embedded: Embedded,
+) -> None:
+    address = clickhouse_embedded.fresh()
+    reader, writer = Reader(address), Writer(address)
+    assert gone_records(reader) == []
+    rows = [(3, 10, 19, START), (3, 10, 29, START + timedelta(minutes=5)), (4, 0, 0, START)]
+    columns = ("source_partition", "offset_first", "offset_last", "noticed_at")
+    frame = pl.DataFrame([dict(zip(columns, row, strict=True)) for row in rows])
+    frame = frame.with_columns(pl.col("noticed_at").cast(pl.Datetime("ms", "UTC")), source=pl.lit("topic-1"))
+    writer.insert("vanished_records", frame.with_columns(consumer_group=pl.lit("costream")))
+    found = gone_records(reader)
+    assert [(each.partition, each.offset_first, each.offset_last) for each in found] == [(3, 10, 29), (4, 0, 0)]
+    assert all(isinstance(each, Gone) for each in found)
+    accept_vanished(reader, writer, reason="known", now=START)
+    assert gone_records(reader) == []
+    reader.close()
+    writer.close()
 
 
 # --- what is being waited out ----------------------------------------------------------------------------------------
