@@ -25,7 +25,7 @@ from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseError
-from stream import topics
+from stream import flood, topics
 from stream.aiokafka_patches import read_what_brokers_accept
 from stream.alert_topic import publish_alerts, published_alerts
 from stream.audit import AuditReport, audit, kafka_facts
@@ -72,6 +72,7 @@ LOST_PLACES_TICK_SECONDS: Final = 1.0
 # few partitions at a time: each partition has rollup rows of its own, so a batch of all touches several times as many.
 PARTITION_FETCH_BYTES_MAX: Final = 4_194_304
 METADATA_AGE_MS_MAX: Final = 10_000  # how soon added partitions are noticed; until then nobody reads them
+FLOOD_TOLD_SECONDS: Final = 60.0
 TRIM_SECONDS: Final = 600.0  # how often memory is brought back within its bounds
 
 log = structlog.get_logger(__name__)
@@ -133,6 +134,7 @@ class Worker:
         self._judged_in = 0  # the turn that the watch has restored itself for
         self._kept_in = 0  # and the keeper
         self._trimmed = time.monotonic()
+        self._flood_told = -FLOOD_TOLD_SECONDS
         # One thread a stage: while one batch is stored the next is worked out and the one after it is decoded; no stage
         # runs twice at a time.
         self._decoding, self._working, self._storing, self._judging, self._auditing, self._keeping = (
@@ -252,12 +254,28 @@ class Worker:
         }
         for outcome, records in outcomes.items():
             self.telemetry.records.labels(outcome).inc(records)
+        if flush.letters_cut:
+            self.telemetry.dead_letters_cut.inc(flush.letters_cut)
+            self._tell_of_flood(flush)
         if flush.replayed:
             self.telemetry.replayed.inc(flush.replayed)
             log.info("delivered again", records=flush.replayed, next="applied only where they were not yet")
         for (provider, model), calls in flush.unpriced.items():
             self.telemetry.unpriced_calls(provider, model, calls)
         self._measure_memory()
+
+    def _tell_of_flood(self, flush: Flush) -> None:
+        """Once a minute: there may be thousands a second."""
+        if time.monotonic() - self._flood_told < FLOOD_TOLD_SECONDS:
+            return
+        self._flood_told = time.monotonic()
+        reason = next(refusal.reason for refusal in flush.refusals if refusal.reason.endswith(flood.NOTE))
+        log.warning(
+            "a flood of dead letters",
+            without_their_bytes=flush.letters_cut,
+            one_of_them=reason,
+            next="all are counted; mend the sender, `costream deadletter list` has the first of each minute whole",
+        )
 
     def _measure_memory(self) -> None:
         seen = self._ingest.seen

@@ -25,6 +25,7 @@ from sinks.clickhouse.writer import to_decimal
 from stream.cut import Cut, Header, bytes_of, encoded
 from stream.decode import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal, decode, is_credible
 from stream.dedup import SeenIds, Sorted
+from stream.flood import Flood
 from stream.home import home_partitions
 from stream.pricing import PriceBook, price
 from stream.rollup import HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
@@ -53,6 +54,7 @@ class Flush:
     dead_letters: pl.DataFrame  # table dead_letters
     ledger: pl.DataFrame  # table ingest_ledger
     refusals: list[Refusal]  # topic usage.deadletter
+    letters_cut: int  # of them: kept without their bytes, since there were too many
     forwards: list[Message]  # topic usage.events, to their home
     received: int
     duplicates: int
@@ -89,6 +91,7 @@ class Ingest:
             for spec in (HOURLY, UNITS, USER_DAILY, LEDGER)
         )
         self._flushes = 0
+        self._flood = Flood()
 
     def assign(self, partitions: Sequence[int], *, partition_count: int, source: str, since: datetime) -> None:
         """Take over partitions of ``source``: read back what is stored of them since the hour of ``since``."""
@@ -107,6 +110,7 @@ class Ingest:
     def revoke(self) -> None:
         """Forget all: another worker may go on from here."""
         self.seen.revoke()
+        self._flood = Flood()
         for rollup in self.rollups:
             rollup.revoke()
 
@@ -131,7 +135,7 @@ class Ingest:
         records, flush = decoded.records, self._flushes
         found = self.seen.sort_out(decoded.frame)
         counted = pl.concat([price(found.new, self._book), self._priced_once(found.replayed)])
-        refusals = decoded.refusals + _conflicts(found.conflicts, records)
+        refusals, letters_cut = self._flood.held_back(decoded.refusals + _conflicts(found.conflicts, records))
         spent = _effects(counted, found.duplicates)
         return Flush(
             number=flush,
@@ -142,6 +146,7 @@ class Ingest:
             dead_letters=dead_letter_rows(refusals, source=self._source, now=self._clock()),
             ledger=self._stamped(self._ledger.add(_outcomes(found, refusals), flush=flush)),
             refusals=refusals,
+            letters_cut=letters_cut,
             forwards=self._forwards(found.away, records),
             received=len(records),
             duplicates=found.duplicates.height,

@@ -101,6 +101,12 @@ class Telemetry:
             ["table"],
             registry=self.registry,
         )
+        self.dead_letters_cut = Counter(
+            "costream_dead_letters_cut",
+            "Dead letters kept without their bytes, since a partition had too many of them in a minute "
+            "(docs/bounds.md). Counted and listed like all others; mend their sender, the records are in usage.events.",
+            registry=self.registry,
+        )
         self._rollup_totals: dict[str, tuple[int, int]] = {}
         self.alerts = Counter(
             "costream_alerts",
