@@ -63,7 +63,7 @@ class Report:
         return [our / their for our, their in zip(ours, theirs, strict=True)]
 
     def figures(self) -> list[Figure]:
-        alone = (self._bytes, self._latency, self._alert, self._record, self._memory, self._hostile)
+        alone = (self._bytes, self._latency, self._alert, self._record, self._memory, self._hostile, self._series)
         return [*self._contest(), *(figure for figures in alone for figure in figures())]
 
     def _contest(self) -> Iterator[Figure]:
@@ -108,6 +108,13 @@ class Report:
         for result in self.results.get("memory", ()):
             yield Figure("memory per million ids, the table", result.table_mb_per_million, "MB")
             yield Figure("memory per million ids, the process", result.process_mb_per_million, "MB")
+
+    def _series(self) -> Iterator[Figure]:
+        for few, many in self.results.get("series", ()):
+            share = many.events_per_second / few.events_per_second
+            yield _at_least(f"{many.series:,} series in an hour to {few.series:,}, events per second", share, 0.5, "x")
+            yield _at_most(f"memory above idle, {many.series:,} series", many.memory_above_idle_mb, 1_000, "MB")
+            yield Figure(f"memory above idle, {few.series:,} series", few.memory_above_idle_mb, "MB")
 
     def _hostile(self) -> Iterator[Figure]:
         for costs in self.results.get("hostile", ()):

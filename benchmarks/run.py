@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from benchmarks import alert, contenders, full_job, hostile, latency, memory, record, stored_bytes
+from benchmarks import alert, contenders, full_job, hostile, latency, memory, record, series, stored_bytes
 from benchmarks.events import Loaded, load
 from benchmarks.ground import Ground, ground
 from benchmarks.machine import machine
@@ -34,7 +34,7 @@ from benchmarks.sizes import FULL, QUICK, Sizes
 from stream.store import EVENTS
 
 CONTEST: Final = ("costream", "plain-faust", "quix", "raw-aiokafka", "raw-confluent")
-OTHERS: Final = ("bytes", "latency", "alert", "record", "memory", "hostile")
+OTHERS: Final = ("bytes", "latency", "alert", "record", "memory", "hostile", "series")
 NAMES: Final = (*CONTEST, *OTHERS)
 
 
@@ -97,6 +97,7 @@ class Bench:
             "record": lambda: record.run(self.ground, self.sizes),
             "memory": lambda: memory.run(self.ground, self.sizes),
             "hostile": hostile.run,
+            "series": lambda: series.run(self.ground, self.sizes),
         }
         for name, measure in alone.items():
             if name in wanted:

@@ -19,6 +19,7 @@ class Sizes:
     record_calls: int
     record_rate_calls: int  # of the calls at 1,000 a second
     ids: int
+    series: int  # different ones in an hour, and as many events
 
 
 FULL: Final = Sizes(
@@ -33,6 +34,7 @@ FULL: Final = Sizes(
     record_calls=100_000,
     record_rate_calls=10_000,
     ids=5_000_000,
+    series=2_000_000,
 )
 QUICK: Final = Sizes(
     form="quick",
@@ -46,4 +48,5 @@ QUICK: Final = Sizes(
     record_calls=10_000,
     record_rate_calls=500,
     ids=300_000,
+    series=100_000,
 )

@@ -1,0 +1,154 @@
+"""What many different series in one hour cost: the same events once under few series and once each under its own.
+
+python -m benchmarks.series SERIES EVENTS      in a process of its own, so that nothing else is in its memory
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from benchmarks.ground import Ground, ask_child, python_module
+from benchmarks.sizes import Sizes
+from sinks.clickhouse import migrate
+from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
+from stream.cut import Cut, Header
+from stream.decode import AgeLimits, Record
+from stream.ingest import Ingest
+from stream.pricing import PriceBook
+from stream.store import hourly_messages, user_messages
+
+BATCH: Final = 50_000
+FEW: Final = 1_200  # the series of a company with some hundred features
+POLL_SECONDS: Final = 0.05
+SOURCE: Final = "benchmark"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One worker's work without Kafka, its rows stored by the embedded engine; megabytes are 1e6 bytes."""
+
+    series: int
+    events: int
+    events_per_second: float
+    memory_above_idle_mb: float
+
+
+def run(ground: Ground, sizes: Sizes) -> tuple[Series, Series]:
+    few, many = (
+        Series(
+            **ask_child(
+                python_module("series", series, sizes.series),
+                folder=ground.new_folder(f"series-{series}"),
+                seconds_max=900,
+            )
+        )
+        for series in (FEW, sizes.series)
+    )
+    return few, many
+
+
+def measure(series: int, events: int, folder: Path) -> Series:
+    address = ClickHouseAddress(f"chdb://{folder}", database="series")
+    migrate.up(address)
+    reader, writer, now = Reader(address), Writer(address), datetime.now(UTC)
+    limits = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90))
+    ingest = Ingest(reader=reader, book=PriceBook.bundled(), limits=limits, ids_max=20_000_000)
+    ingest.assign([0], partition_count=1, source=SOURCE, since=now - timedelta(days=1))
+    _store(ingest, writer, _records(0, BATCH, FEW, now))  # what polars and the engine take once
+    idle, peak = _resident(), _Peak()
+    seconds = 0.0
+    for first in range(BATCH, BATCH + events, BATCH):
+        records = _records(first, BATCH, series, now)
+        began = time.perf_counter()
+        _store(ingest, writer, records)
+        seconds += time.perf_counter() - began
+    return Series(series, events, events / seconds, (peak.end() - idle) / 1e6)
+
+
+def _store(ingest: Ingest, writer: Writer, records: list[Record]) -> None:
+    flush = ingest.process(ingest.decode(records))
+    assert flush.stored == len(records), "each is new and valid"
+    for messages in (hourly_messages(flush), user_messages(flush)):  # written out, and sent nowhere
+        assert all(message.value for message in messages)
+    writer.insert("usage_events", flush.events)
+    writer.insert("usage_hourly", flush.hourly)
+    writer.insert("usage_user_daily", flush.user_daily)
+    writer.insert("ingest_ledger", flush.ledger)
+    ingest.settle(flush)
+
+
+def _records(first: int, count: int, series: int, now: datetime) -> list[Record]:
+    moment = now.replace(minute=0, second=0, microsecond=0).isoformat()
+    return [
+        _Record(_value(number, number % series, moment), number, round(now.timestamp() * 1000))
+        for number in range(first, first + count)
+    ]
+
+
+def _value(number: int, series: int, moment: str) -> bytes:
+    fields = {
+        "schema_version": 1,
+        "request_id": f"r-{number}",
+        "occurred_at": moment,
+        "provider": "openai",
+        "model": "gpt-4o-mini",
+        "feature": f"feature-{series}",
+        "user_id": f"u-{series}",
+        "input_tokens": 100,
+        "output_tokens": 10,
+    }
+    return json.dumps(fields).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What the stream reads of a Kafka record."""
+
+    value: bytes | None
+    offset: int
+    timestamp: int
+    partition: int = 0
+    key: bytes | None = None
+    headers: Sequence[Header] = ()
+    cut: Cut | None = None
+    fault: str = ""
+
+
+class _Peak:
+    """The most memory that this process has held since then."""
+
+    def __init__(self) -> None:
+        self._most, self._over = 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def end(self) -> int:
+        self._over.set()
+        self._thread.join()
+        return self._most
+
+    def _watch(self) -> None:
+        while not self._over.wait(POLL_SECONDS):
+            self._most = max(self._most, _resident())
+
+
+def _resident() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(asdict(measure(int(sys.argv[1]), int(sys.argv[2]), Path(folder)))), flush=True)
