@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -22,6 +23,7 @@ CODECS: Final = {"none": NONE, "gzip": GZIP, "snappy": SNAPPY, "lz4": LZ4, "zstd
 PRODUCE: Final = 0
 PRODUCE_VERSION: Final = 7  # the first that may carry zstd
 ANSWER_SECONDS_MAX: Final = 60.0
+NO_LEADER_YET: Final = (3, 6)  # UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER
 
 Headers = Sequence[tuple[bytes, bytes | None]]
 
@@ -136,7 +138,17 @@ class WireProducer:
         self._number = 0
 
     def produce(self, topic: str, partition: int, batch: bytes) -> Taken | None:
-        """The answer; None if the broker closed the connection instead, and what it took is then not known."""
+        """The answer; None if the broker closed the connection instead, and what it took is then not known.
+
+        A topic that was made a moment ago has no leader yet; that is waited out.
+        """
+        deadline = time.monotonic() + ANSWER_SECONDS_MAX
+        while (taken := self._produce(topic, partition, batch)) and taken.error in NO_LEADER_YET:
+            assert time.monotonic() < deadline, f"{topic} has no leader"
+            time.sleep(0.05)
+        return taken
+
+    def _produce(self, topic: str, partition: int, batch: bytes) -> Taken | None:
         name = topic.encode()
         body = struct.pack(">hhi", -1, -1, int(ANSWER_SECONDS_MAX * 1000)) + struct.pack(">i", 1)
         body += struct.pack(">h", len(name)) + name + struct.pack(">iii", 1, partition, len(batch)) + batch
