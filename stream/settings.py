@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     kafka_ssl_ca_location: str = Field(default="", description="CA file; empty takes the system's.")
     topic_prefix: str = Field(default="", pattern=r"^[a-zA-Z0-9._-]*$", description="Put before every topic name.")
     consumer_group: str = "costream"
+    topic_settings_accepted: str = Field(
+        default="",
+        description="Settings of usage.events that a worker would refuse and you accept with what follows, by comma: "
+        "`message.timestamp.type`, `cleanup.policy`, `retention.ms`.",
+    )
     source: str = Field(
         default="",
         description="Names the incarnation of usage.events whose offsets count; empty takes Kafka's own topic id.",

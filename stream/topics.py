@@ -7,14 +7,16 @@ it by number. What differs from the specification is reported, and an operator d
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
@@ -32,6 +34,8 @@ DEADLETTER_BYTES_MAX: Final = 16 * 1024 * 1024
 REPLICAS_WANTED: Final = 3  # the usual: one broker may be down for maintenance and another one fail
 ANSWER_MAX_S: Final = 15.0
 _IN_TIME: Final = {"operation_timeout": ANSWER_MAX_S, "request_timeout": ANSWER_MAX_S}
+
+log = structlog.get_logger(__name__)
 
 
 def _ms(age: timedelta) -> str:
@@ -214,10 +218,12 @@ def _unavailable(settings: Settings, error: KafkaException) -> KafkaUnavailable:
     return KafkaUnavailable(bootstrap_servers=settings.kafka_bootstrap_servers, reason=error.args[0].str())
 
 
-def _present(admin: AdminClient, settings: Settings) -> tuple[dict[str, int], int]:
+def _present(
+    admin: AdminClient, settings: Settings, *, answer_max_s: float | None = None
+) -> tuple[dict[str, int], int]:
     """Partitions by topic, and the number of brokers. Asking for all topics creates none, unlike asking for one."""
     try:
-        metadata = admin.list_topics(timeout=ANSWER_MAX_S)
+        metadata = admin.list_topics(timeout=answer_max_s or ANSWER_MAX_S)
     except KafkaException as error:
         raise _unavailable(settings, error) from error
     return {name: len(topic.partitions) for name, topic in metadata.topics.items()}, len(metadata.brokers)
@@ -320,13 +326,15 @@ def _described(admin: AdminClient, settings: Settings, names: list[str]) -> dict
     return found
 
 
-def _configs(admin: AdminClient, settings: Settings, names: Iterable[str]) -> dict[str, dict[str, str] | None]:
+def _configs(
+    admin: AdminClient, settings: Settings, names: Iterable[str], *, answer_max_s: float | None = None
+) -> dict[str, dict[str, str] | None]:
     """The settings in force; None where a broker does not tell (the embedded one), or does not tell us."""
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     if not resources:
         return {}
     configs: dict[str, dict[str, str] | None] = {}
-    for resource, answer in admin.describe_configs(resources, request_timeout=ANSWER_MAX_S).items():
+    for resource, answer in admin.describe_configs(resources, request_timeout=answer_max_s or ANSWER_MAX_S).items():
         try:
             entries = answer.result(2 * ANSWER_MAX_S)
         except KafkaException as error:
@@ -346,3 +354,121 @@ def _id(found: Any) -> str | None:
     if told is None or (told.get_most_significant_bits() == 0 and told.get_least_significant_bits() == 0):
         return None
     return str(told)
+
+
+# --- what a worker needs of them --------------------------------------------------------------------------------------
+
+START_ANSWER_MAX_S: Final = 3.0  # a worker says within 5 s what it waits for
+
+# Settings of usage.events that the guarantees rest on: what must be there, and what becomes of usage otherwise.
+_NEEDED: Final[Mapping[str, tuple[str, str]]] = {
+    "message.timestamp.type": (
+        "LogAppendTime",
+        "`received_at` and the topic's retention then follow the clocks of producers: an event from a wrong clock may "
+        "expire before it is read, or pass for young and leave the warehouse at once, which the audit takes for a loss",
+    ),
+    "cleanup.policy": ("delete", "compaction deletes events that share a key before they are read"),
+}
+RETENTION_MS_MIN: Final = 86_400_000  # a worker that is away over night loses nothing
+
+
+class TopicUnfit(ConfigurationError):
+    """A topic is set so that a guarantee does not hold."""
+
+    def __init__(self, *, topic: str, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults) + ". Nothing was consumed")
+        self.topic = topic
+
+
+class GroupRefused(ConfigurationError):
+    """An ACL keeps this user from the consumer group."""
+
+    def __init__(self, *, group: str, user: str) -> None:
+        super().__init__(
+            f"Kafka refuses {user or 'this client'!r} the consumer group {group!r}: grant the ACL `Read on group "
+            f"{group}`, as by `kafka-acls.sh --add --allow-principal User:{user or '…'} --operation Read --group "
+            f"{group}`. Nothing was consumed"
+        )
+        self.group = group
+
+
+def unfit(topic: str, config: Mapping[str, str], *, accepted: Collection[str], bootstrap_servers: str) -> list[str]:
+    """What is wrong with the settings of usage.events, a sentence each: setting, value, consequence and remedy."""
+    faults = []
+    for name, (needed, consequence) in _NEEDED.items():
+        value = config.get(name)
+        if value is not None and not _same(value, needed) and name not in accepted:
+            faults.append(_fault(topic, name, value, consequence=consequence, needed=needed, servers=bootstrap_servers))
+    retention = config.get("retention.ms", "-1")
+    if 0 <= int(retention) < RETENTION_MS_MIN and "retention.ms" not in accepted:
+        consequence = "events that no worker has read within that time are gone"
+        needed = USAGE_EVENTS.config["retention.ms"]
+        faults.append(
+            _fault(topic, "retention.ms", retention, consequence=consequence, needed=needed, servers=bootstrap_servers)
+        )
+    return faults
+
+
+def _fault(topic: str, name: str, value: str, *, consequence: str, needed: str, servers: str) -> str:
+    return (
+        f"topic {topic!r} has {name}={value}: {consequence}. Mend it with `kafka-configs.sh --bootstrap-server "
+        f"{servers} --alter --entity-type topics --entity-name {topic} --add-config {name}={needed}`, or accept the "
+        f"consequence with COSTREAM_TOPIC_SETTINGS_ACCEPTED={name}"
+    )
+
+
+class Admin:
+    """Asks Kafka, in time to be told soon, whether a worker could do its work. Every call may be repeated."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin = _admin(settings)
+
+    def require_topics(self) -> None:
+        """Raises ``KafkaUnavailable``, ``TopicMissing``, or ``TopicUnfit`` where a topic must have one partition."""
+        settings = self._settings
+        present, _ = _present(self._admin, settings, answer_max_s=START_ANSWER_MAX_S)
+        for spec in TOPICS:
+            name = settings.topic(spec.name)
+            if name not in present:
+                raise TopicMissing(topic=name, bootstrap_servers=settings.kafka_bootstrap_servers)
+        rollups = settings.topic(USAGE_ROLLUPS.name)
+        if present[rollups] != 1:
+            fault = (
+                f"topic {rollups!r} has {present[rollups]} partitions: several workers would judge and tell the same "
+                "alerts. Delete it while no worker runs and let `costream topics create` make it with one"
+            )
+            raise TopicUnfit(topic=rollups, faults=[fault])
+
+    def require_settings(self) -> None:
+        """Raises ``TopicUnfit``; says once where Kafka does not tell the settings."""
+        settings = self._settings
+        name = settings.topic(USAGE_EVENTS.name)
+        config = _configs(self._admin, settings, [name], answer_max_s=START_ANSWER_MAX_S).get(name)
+        if config is None:
+            log.warning(
+                "settings of topics are unchecked",
+                topic=name,
+                reason="the broker does not tell them, or not to us: `DescribeConfigs on topic`",
+                next=f"see to it that {', '.join(f'{key}={value}' for key, (value, _) in _NEEDED.items())}",
+            )
+            return
+        accepted = {part.strip() for part in settings.topic_settings_accepted.split(",")}
+        servers = settings.kafka_bootstrap_servers
+        if faults := unfit(name, config, accepted=accepted, bootstrap_servers=servers):
+            raise TopicUnfit(topic=name, faults=faults)
+
+    def require_group(self) -> None:
+        """Raises ``GroupRefused`` if we may not read as this group; brokers that do not tell are taken at the join."""
+        group = self._settings.consumer_group
+        asked = self._admin.describe_consumer_groups(
+            [group], include_authorized_operations=True, request_timeout=START_ANSWER_MAX_S
+        )
+        try:
+            allowed = asked[group].result(2 * START_ANSWER_MAX_S).authorized_operations
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                raise GroupRefused(group=group, user=self._settings.kafka_sasl_username) from error
+            return  # a new group, or a broker that describes none: the join itself tells
+        if allowed and not {AclOperation.READ, AclOperation.ALL} & set(allowed):
+            raise GroupRefused(group=group, user=self._settings.kafka_sasl_username)

@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
+from contextlib import AsyncExitStack
 from datetime import timedelta
-from functools import partial
-from typing import Final
+from typing import Any, Final, NoReturn
 
 import structlog
 from aiokafka.errors import KafkaError
 from faust.contrib.asgi import faust_app_running
 from mode.utils.locks import Event
 
-from stream.app import EXIT_BUG, Worker
+from sinks.errors import SchemaBehind
+from stream.app import EXIT_BUG, Worker, warehouse_address
+from stream.errors import ConfigurationError
 from stream.memory import calm_the_collector
-from stream.patience import EXIT_TEMPORARY
+from stream.patience import EXIT_TEMPORARY, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, WAITED_OUT, Outage
+from stream.preconditions import Precondition, preconditions
 from stream.settings import Settings
-from stream.store import EVENTS
-from stream.topics import KafkaUnavailable, partition_count
+from stream.topics import TOPICS, KafkaUnavailable
 
 log = structlog.get_logger(__name__)
 
 EXIT_OK: Final = 0
+SAY_SECONDS: Final = 4.5  # who starts a worker learns within 5 s what it waits for
 
 
 async def run_worker(settings: Settings) -> int:
@@ -32,12 +36,27 @@ async def run_worker(settings: Settings) -> int:
     what was not acknowledged is read again."""
     stop = asyncio.Event()
     _stop_on_signals(stop)
+    address = warehouse_address(settings)
+    log.info(
+        "starting",
+        kafka=settings.kafka_bootstrap_servers,
+        group=settings.consumer_group,
+        topics=[settings.topic(spec.name) for spec in TOPICS],
+        warehouse=address.url,
+        database=address.database,
+    )
     worker = Worker(settings)
     calm_the_collector()
     await worker.health.start()
     try:
-        await _find_kafka(worker, settings, stop)
-        async with faust_app_running(worker.app):
+        for precondition in preconditions(settings, address):
+            await _wait_for(precondition, worker.patience.outage(precondition.name), stop)
+        async with AsyncExitStack() as running:
+            entering = asyncio.ensure_future(running.enter_async_context(faust_app_running(worker.app)))
+            await _first_of(entering, stop)
+            if not entering.done():
+                _end_at_once("joining the consumer group")
+            await entering
             crashed = await _first(stop, worker.app._crashed)
             worker.patience.stop()
             _end_within(settings.stop_max)
@@ -52,17 +71,40 @@ async def run_worker(settings: Settings) -> int:
     return EXIT_OK
 
 
-async def _find_kafka(worker: Worker, settings: Settings, stop: asyncio.Event) -> None:
-    """Wait for Kafka to answer, as later on for anything else. A signal meanwhile ends the process: nothing was taken.
-    Raises ``TopicMissing`` if Kafka answers and has no usage.events."""
-    ask = partial(partition_count, settings, settings.topic(EVENTS))
-    asking = asyncio.ensure_future(asyncio.to_thread(worker.patience.insist, ask, doing="waiting for Kafka"))
+async def _wait_for(precondition: Precondition, outage: Outage, stop: asyncio.Event) -> None:
+    """Return when it holds. A signal meanwhile ends the process: nothing was taken."""
+    wait = WAIT_SECONDS_FIRST
+    while True:
+        checking = asyncio.ensure_future(asyncio.to_thread(precondition.check))
+        await _first_of(checking, stop, seconds=SAY_SECONDS)
+        if not checking.done() and not stop.is_set():
+            outage.because(TimeoutError(f"no answer yet from {precondition.where}"))
+            await _first_of(checking, stop)
+        if stop.is_set():
+            _end_at_once(precondition.name)
+        try:
+            await checking
+        except (*WAITED_OUT, ConfigurationError) as error:
+            outage.because(error, refused=isinstance(error, ConfigurationError | SchemaBehind))
+        else:
+            outage.over()
+            return
+        await _first_of(asyncio.ensure_future(asyncio.sleep(wait)), stop)
+        wait = min(wait * 2, WAIT_SECONDS_MAX)
+
+
+async def _first_of(work: asyncio.Future[Any], stop: asyncio.Event, *, seconds: float | None = None) -> None:
+    """Return when the work is done, or somebody wants the process to end, or the seconds are over."""
     stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((work, stopping), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if stop.is_set():
-        worker.patience.stop()
-    await asking
+
+
+def _end_at_once(doing: str) -> NoReturn:
+    """A question to a broker that does not answer cannot be broken off, and Python would wait for its thread."""
+    log.warning("stopped while starting", doing=doing, next="nothing was taken; start it again")
+    sys.stderr.flush()
+    os._exit(EXIT_OK)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

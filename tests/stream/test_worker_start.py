@@ -1,0 +1,123 @@
+"""A worker says at once what it waits for, can be told to stop meanwhile, and goes on when the cause is gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from sinks.clickhouse import migrate
+from stream import topics
+from stream.broker import EmbeddedBroker
+from stream.settings import Settings
+from tests.support.kafka import create_topics
+from tests.support.warehouse import Server
+from tests.support.worker import TOPICS, WorkerProcess
+
+EXIT_OK = 0
+GOOD = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete", "retention.ms": "-1"}
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker(TOPICS) as broker:
+        yield broker
+
+
+def unfit(accepted: str = "", **config: str) -> list[str]:
+    given = GOOD | {name.replace("_", "."): value for name, value in config.items()}
+    return topics.unfit("usage.events", given, accepted={accepted}, bootstrap_servers="here:9092")
+
+
+def test_settings_that_break_a_guarantee_are_named_with_value_consequence_and_remedy() -> None:
+    assert unfit() == []
+    (clock,) = unfit(message_timestamp_type="CreateTime")
+    for word in (
+        "'usage.events'",
+        "message.timestamp.type=CreateTime",
+        "clocks of producers",
+        "kafka-configs.sh",
+        "--bootstrap-server here:9092",
+        "--add-config message.timestamp.type=LogAppendTime",
+        "COSTREAM_TOPIC_SETTINGS_ACCEPTED=message.timestamp.type",
+    ):
+        assert word in clock
+    assert len(unfit(message_timestamp_type="CreateTime", cleanup_policy="compact")) == 2
+    assert len(unfit(cleanup_policy="compact,delete")) == 1
+
+
+def test_a_topic_must_keep_its_records_for_a_day() -> None:
+    assert unfit(retention_ms="86400000") == []
+    assert len(unfit(retention_ms="86399999")) == 1
+
+
+def test_what_is_accepted_by_name_is_not_refused_and_nothing_else_is() -> None:
+    assert unfit("message.timestamp.type", message_timestamp_type="CreateTime") == []
+    assert len(unfit("cleanup.policy", message_timestamp_type="CreateTime")) == 1
+
+
+def test_where_the_broker_does_not_tell_settings_it_is_said_and_the_worker_may_start(broker: EmbeddedBroker) -> None:
+    admin = topics.Admin(Settings(kafka_bootstrap_servers=broker.bootstrap_servers))
+    with capture_logs() as lines:
+        admin.require_settings()
+    assert [line["event"] for line in lines] == ["settings of topics are unchecked"]
+    admin.require_group()
+
+
+def test_rollups_in_several_partitions_are_refused() -> None:
+    with EmbeddedBroker(TOPICS | {"usage.rollups": 2}) as broker:
+        admin = topics.Admin(Settings(kafka_bootstrap_servers=broker.bootstrap_servers))
+        with pytest.raises(topics.TopicUnfit, match="has 2 partitions: several workers would judge"):
+            admin.require_topics()
+
+
+def test_a_topic_that_nobody_has_created_is_waited_for_and_the_worker_can_be_stopped(
+    clickhouse_endpoint: Server,
+) -> None:
+    with EmbeddedBroker({}) as empty, WorkerProcess(empty.bootstrap_servers, clickhouse_endpoint.fresh()) as worker:
+        worker.until(lambda: worker.log("stalled"), "it says so")
+        (line,) = worker.log("stalled")
+        assert line["level"] == "error"
+        assert "there is no topic 'usage.events'" in line["error"]
+        assert "`costream topics create` creates it" in line["error"]
+        first = worker.log("starting")[0]
+        assert (first["kafka"], first["group"], first["topics"][0]) == (
+            empty.bootstrap_servers,
+            "costream",
+            "usage.events",
+        )
+        assert worker.page("/healthz")[0] == 200
+        told_at = time.monotonic()
+        assert worker.stop() == EXIT_OK
+        assert time.monotonic() - told_at < 5
+        assert worker.log("stopped while starting")
+
+
+@pytest.mark.slow
+def test_a_warehouse_without_its_schema_is_waited_for_until_it_is_migrated(
+    broker: EmbeddedBroker, clickhouse_endpoint: Server
+) -> None:
+    address = clickhouse_endpoint.unmade()
+    with WorkerProcess(broker.bootstrap_servers, address) as worker:
+        worker.until(lambda: worker.log("stalled"), "it says so")
+        assert "costream migrate up" in worker.log("stalled")[0]["error"]
+        migrate.up(address)
+        worker.until(lambda: worker.page("/readyz")[0] == 200, "it goes on by itself")
+        assert worker.stop() == EXIT_OK
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_a_topic_with_the_clocks_of_producers_is_refused_until_it_is_mended(
+    kafka_bootstrap: str, kafka_prefix: str, clickhouse_endpoint: Server
+) -> None:
+    settings = Settings(kafka_bootstrap_servers=kafka_bootstrap, topic_prefix=kafka_prefix)
+    create_topics(kafka_bootstrap, {settings.topic("usage.events"): 1})
+    topics.create(settings)
+    with pytest.raises(topics.TopicUnfit, match=r"message\.timestamp\.type=CreateTime"):
+        topics.Admin(settings).require_settings()
+    accepted = settings.model_copy(update={"topic_settings_accepted": "message.timestamp.type"})
+    topics.Admin(accepted).require_settings()
+    topics.Admin(settings).require_group()
