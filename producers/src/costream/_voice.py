@@ -31,9 +31,9 @@ class Line(NamedTuple):
 
 
 class Voice:
-    def __init__(self, shown: set[str]) -> None:
+    def __init__(self, shown: set[str], lines: deque[Line]) -> None:
         self._shown = shown
-        self._lines: deque[Line] = deque(maxlen=LINES_MAX)
+        self._lines = lines
         self._speaking = new_lock()
 
     def say(self, line: Line) -> None:
@@ -93,7 +93,8 @@ def _has_listener(log: logging.Logger) -> bool:
 
 LOG: Final = logging.getLogger("costream")
 _shown: Final[set[str]] = set()  # in this process, forked children included
-_voice = Voice(_shown)
+LINES: Final[deque[Line]] = deque(maxlen=LINES_MAX)  # that nobody has spoken yet
+_voice = Voice(_shown, LINES)
 
 
 def say(level: int, kind: str, text: str, log: logging.Logger = LOG) -> None:
@@ -111,4 +112,5 @@ def wait(timeout: float) -> None:
 def start_over_in_child() -> None:
     """The parent's speaker does not exist here, and the parent says its lines itself."""
     global _voice  # noqa: PLW0603 - one per process
-    _voice = Voice(_shown)
+    LINES.clear()
+    _voice = Voice(_shown, LINES)

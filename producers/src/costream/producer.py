@@ -117,15 +117,22 @@ class UsageProducer:
         """
         if not self._enabled:
             return
-        try:
-            event: UsageEvent | Given = gather(args, fields, now=self._courier.now)
-        except Exception as error:  # noqa: BLE001 - a value of the caller's does what it likes when it is looked at
-            event = Given({}, f"it cannot be read: {type(error).__name__}")
+        if len(args) == 1 and type(args[0]) is UsageEvent and not fields:  # the short way of most calls
+            event: UsageEvent | Given = args[0]
+        else:
+            event = self._gather(args, fields)
         if self._closed:
             self._courier.come_too_late()
         else:
             self._courier.post(event)
-        _voice.lend_a_thread()
+        if _voice.LINES:
+            _voice.lend_a_thread()
+
+    def _gather(self, args: tuple[Any, ...], fields: dict[str, Any]) -> UsageEvent | Given:
+        try:
+            return gather(args, fields, now=self._courier.now)
+        except Exception as error:  # noqa: BLE001 - a value of the caller's does what it likes when it is looked at
+            return Given({}, f"it cannot be read: {type(error).__name__}")
 
     def flush(self, timeout: float = CLOSE_WAIT_MAX_S) -> int:
         """Wait until every event recorded so far is acknowledged by Kafka or on disk.
