@@ -10,6 +10,8 @@ WarehouseError
 ├── SchemaAhead            the schema is of a newer build, or not ours: nothing may be written
 ├── VersionNotUnderstood   a stored row was written by another rule than ours: nothing may be added to it
 ├── DataWouldBeLost        a step down drops tables and nobody asked for that
+├── RetentionDiffers       the tables keep their rows for another time than we were told
+├── RowsWouldExpire        a shorter retention drops rows and nobody asked for that
 └── EndpointNotStarted     the embedded engine cannot be served there: folder, port or address
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 
@@ -95,6 +98,34 @@ class DataWouldBeLost(WarehouseError):
             "Ask for it with --drop-data"
         )
         self.versions = versions
+
+
+class RetentionDiffers(WarehouseError):
+    """The tables' TTL is not the retention that this process was given."""
+
+    def __init__(self, *, where: str, database: str, wanted: timedelta, found: Mapping[str, timedelta | None]) -> None:
+        tables = " and ".join(
+            f"{table} for {span.days} days" if span is not None else f"{table} for a time that is not ours"
+            for table, span in found.items()
+        )
+        super().__init__(
+            f"COSTREAM_RETENTION is {wanted.days} days, but database {database!r} at {where} keeps {tables}; nothing "
+            f"was read or written. Run `costream migrate up` with COSTREAM_RETENTION=P{wanted.days}D, or start with "
+            "theirs"
+        )
+        self.wanted, self.found = wanted, dict(found)
+
+
+class RowsWouldExpire(WarehouseError):
+    """A shorter retention would drop rows that are kept today."""
+
+    def __init__(self, *, retention: timedelta, rows: Mapping[str, int]) -> None:
+        doomed = " and ".join(f"{count:,} row{'s' * (count != 1)} of {table}" for table, count in rows.items())
+        super().__init__(
+            f"a COSTREAM_RETENTION of {retention.days} days drops {doomed} kept today; the retention was not changed. "
+            "Ask for it with --drop-data"
+        )
+        self.rows = dict(rows)
 
 
 class EndpointNotStarted(WarehouseError):

@@ -62,7 +62,7 @@ from stream.watch.pipeline import AuditRule
 T = TypeVar("T")
 
 EXIT_REFUSED: Final = 78  # EX_CONFIG: Kafka or the warehouse says no, and goes on saying it until a person acts
-_WHEN_REFUSED: Final = "the process ends; nothing was acknowledged: mend it and start again, all replays"
+WHEN_REFUSED: Final = "the process ends; nothing was acknowledged: mend it and start again, all replays"
 EXIT_BUG: Final = 70  # EX_SOFTWARE: an error nobody expected; the offsets replay after the restart
 WATCH_TICK_SECONDS: Final = 0.25  # how often the watch asks itself whether it is due
 AUDIT_TICK_SECONDS: Final = 1.0
@@ -453,7 +453,7 @@ class Worker:
             except asyncio.CancelledError:
                 raise
             except (WarehouseError, StreamError) as error:
-                log.error("refused for good", task=run.__name__, reason=str(error), next=_WHEN_REFUSED)
+                log.error("refused for good", task=run.__name__, reason=str(error), next=WHEN_REFUSED)
                 self._end_process(EXIT_REFUSED)
             except BaseException:
                 log.exception("bug", task=run.__name__, next="the process ends; nothing was acknowledged, all replays")

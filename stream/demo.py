@@ -22,7 +22,7 @@ from confluent_kafka import Producer
 from faust.contrib.asgi import faust_app_running
 
 from costream import UsageEvent, UsageProducer
-from sinks.clickhouse import migrate
+from sinks.clickhouse import migrate, retention
 from sinks.clickhouse.reader import Reader
 from stream import topics
 from stream.app import Worker, warehouse_address
@@ -219,6 +219,7 @@ async def run(
         broker = running.enter_context(EmbeddedBroker(TOPICS))
         settings = _settings(broker, folder)
         migrate.up(warehouse_address(settings))
+        retention.apply(warehouse_address(settings), settings.retention, now=now)
         worker = Worker(settings)
         await running.enter_async_context(faust_app_running(worker.app))
         reader = Reader(warehouse_address(settings))

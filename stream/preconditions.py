@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sinks.clickhouse import migrate
+from sinks.clickhouse import migrate, retention
 from sinks.clickhouse.connect import ClickHouseAddress
 from stream import topics
 from stream.settings import Settings
@@ -28,3 +28,5 @@ def preconditions(settings: Settings, address: ClickHouseAddress) -> Iterator[Pr
     yield Precondition("waiting for the settings of topics", kafka, admin.require_settings)
     yield Precondition("waiting for the consumer group", kafka, admin.require_group)
     yield Precondition("waiting for the warehouse", address.url, lambda: migrate.require_current(address))
+    keeps = settings.retention
+    yield Precondition("comparing the retention", address.url, lambda: retention.require(address, keeps))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+RETENTION_DAYS_MAX: Final = 365  # rollups are kept a year, and no row may outlive the sum that it is in
+RETENTION_DAYS_MIN: Final = 3  # the audit leaves out the two days that are just expiring
 
 
 def _from_seconds(value: Any) -> Any:
@@ -74,7 +77,9 @@ class Settings(BaseSettings):
         default=timedelta(minutes=10), description="An event further ahead of its arrival is refused: a wrong clock."
     )
     retention: PositiveDuration = Field(
-        default=timedelta(days=90), description="Older events are refused; raw rows are kept this long."
+        default=timedelta(days=90),
+        description="Whole days, 3 to 365. Older events are refused; raw rows and dead letters are kept this long. "
+        "`costream migrate up` gives it to the tables, and a worker with another number refuses to start.",
     )
     dedup_window: PositiveDuration = Field(
         default=timedelta(days=7), description="How far back an id with other content is recognised as a conflict."
@@ -134,6 +139,14 @@ class Settings(BaseSettings):
             raise ValueError("COSTREAM_SPIKE_HISTORY_HOURS_MIN is above ..._MAX: no hour would ever be judged")
         if self.spike_clear > self.spike_threshold or self.anomaly_score_clear > self.anomaly_score:
             raise ValueError("an alert must clear at or below the level it opens at: see COSTREAM_SPIKE_CLEAR")
+        days = self.retention / timedelta(days=1)
+        if not (days.is_integer() and RETENTION_DAYS_MIN <= days <= RETENTION_DAYS_MAX):
+            raise ValueError(
+                f"COSTREAM_RETENTION is {days:g} days; it must be {RETENTION_DAYS_MIN} to {RETENTION_DAYS_MAX} whole "
+                "days. Rollups are kept a year, and no row may outlive its sum; of fewer days none could be audited"
+            )
+        if self.dedup_window > self.retention:
+            raise ValueError("COSTREAM_DEDUP_WINDOW is above COSTREAM_RETENTION: ids are read back from raw rows")
         return self
 
     def topic(self, name: str) -> str:

@@ -16,8 +16,8 @@ from aiokafka.errors import KafkaError
 from faust.contrib.asgi import faust_app_running
 from mode.utils.locks import Event
 
-from sinks.errors import SchemaBehind
-from stream.app import EXIT_BUG, Worker, warehouse_address
+from sinks.errors import SchemaBehind, WarehouseError
+from stream.app import EXIT_BUG, EXIT_REFUSED, WHEN_REFUSED, Worker, warehouse_address
 from stream.errors import ConfigurationError
 from stream.memory import calm_the_collector
 from stream.patience import EXIT_TEMPORARY, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, WAITED_OUT, Outage
@@ -63,6 +63,9 @@ async def run_worker(settings: Settings) -> int:
             if crashed:
                 log.error("Faust ended", reason=repr(worker.app.crash_reason), next="nothing unstored was acknowledged")
                 return EXIT_BUG
+    except WarehouseError as error:  # of another build, or of another retention: no waiting mends it
+        log.error("refused for good", reason=str(error), next=WHEN_REFUSED)
+        return EXIT_REFUSED
     except KafkaError as error:  # it went again during the start; later on Faust waits for the brokers by itself
         raise KafkaUnavailable(bootstrap_servers=settings.kafka_bootstrap_servers, reason=str(error)) from error
     finally:

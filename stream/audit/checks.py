@@ -14,6 +14,7 @@ from typing import Any, Final
 import polars as pl
 
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.retention import raw_since
 from stream.audit import queries
 from stream.audit.kafka import KafkaFacts, with_kafka
 from stream.audit.ledger import Conservation, conservation
@@ -22,7 +23,6 @@ from stream.audit.report import FINDINGS_MAX, AuditReport, Check, Finding, Value
 from stream.audit.steps import next_steps
 from stream.audit.vanished import vanished_check, vanished_records
 
-RAW_KEPT: Final = timedelta(days=90)  # the TTL of usage_events
 SPAN_ROWS_MAX: Final = 5_000_000  # raw rows compared by one statement: about 1 GB and some seconds
 SHARD_ROWS_MAX: Final = 5_000_000  # ids compared by one statement, for the same reason
 CELLS_MAX: Final = 10_000  # differing cells looked at one by one in a span; beyond it there is one cause, not many
@@ -51,10 +51,13 @@ class Ground:
     stored: Stored
 
 
-def ground(reader: Reader, *, now: datetime, since: datetime | None = None, retention: timedelta = RAW_KEPT) -> Ground:
+def ground(
+    reader: Reader, *, now: datetime, since: datetime | None = None, retention: timedelta | None = None
+) -> Ground:
     """Read the ledger. Do it before anything else: what it has applied was stored before, so it can be counted."""
     # Parts expire a little before or after their minute; the first whole day after the horizon is safe.
-    horizon = _midnight(now - min(retention, RAW_KEPT)) + timedelta(days=2)
+    kept = raw_since(reader, now=now)
+    horizon = _midnight(max(kept, now - retention) if retention else kept) + timedelta(days=2)
     start = max(horizon, _midnight(since)) if since else horizon
     rows = queries.ledger(reader)
     return Ground(start.date(), horizon, rows, queries.stored_to(rows))
@@ -66,7 +69,7 @@ def audit(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     kafka: KafkaFacts | None = None,
     since: datetime | None = None,
-    retention: timedelta = RAW_KEPT,
+    retention: timedelta | None = None,
     pause: Callable[[], None] = rest,
     progress: Progress = silent,
 ) -> AuditReport:

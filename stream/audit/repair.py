@@ -25,7 +25,6 @@ from sinks.clickhouse.writer import Writer
 from stream.audit import queries
 from stream.audit.checks import (
     CELLS_MAX,
-    RAW_KEPT,
     SHARD_ROWS_MAX,
     Ground,
     Progress,
@@ -70,7 +69,7 @@ def repair(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     since: datetime | None = None,
-    retention: timedelta = RAW_KEPT,
+    retention: timedelta | None = None,
     pause: Callable[[], None] = rest,
     progress: Progress = silent,
 ) -> Repairs:

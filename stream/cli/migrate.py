@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -19,17 +20,25 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of 
 @app.command()
 def up(
     target: Annotated[int | None, typer.Option(min=1, help="The last version to apply; default all.")] = None,
+    drop_data: Annotated[
+        bool, typer.Option("--drop-data", help="Also if a COSTREAM_RETENTION below the tables' drops rows.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Create the database and apply what is pending. Safe to run again at any time.
+    """Create the database, apply what is pending, and keep raw rows for COSTREAM_RETENTION. Safe to run again.
 
     Example: COSTREAM_CLICKHOUSE_URL=http://127.0.0.1:8123 costream migrate up
     """
-    address = common.address(common.settings())
-    from sinks.clickhouse import migrate
+    settings = common.settings()
+    address = common.address(settings)
+    from sinks.clickhouse import migrate, retention
 
     with common.explained():
         _report("applied", migrate.up(address, target), as_json=as_json)
+        if target is None:  # a part of the schema has no table yet to remember the change
+            changed = retention.apply(address, settings.retention, now=datetime.now(UTC), drop_data=drop_data)
+            if changed and not as_json:
+                typer.echo(f"raw rows and dead letters are now kept for {settings.retention.days} days")
 
 
 @app.command()

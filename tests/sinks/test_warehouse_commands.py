@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,11 @@ import typer
 from typer.testing import CliRunner, Result
 
 from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.migrate import FOLDER
 from sinks.clickhouse.writer import Writer
 from stream.cli import clickhouse, migrate, query
 from tests.support.warehouse import Server, drop_database, settings_of
-from tests.support.warehouse_rows import events, hourly
+from tests.support.warehouse_rows import events, hourly, this_hour
 
 app = typer.Typer()
 app.add_typer(migrate.app, name="migrate")
@@ -55,16 +58,35 @@ def filled(configured: ClickHouseAddress) -> ClickHouseAddress:
 
 
 def test_migrate_up_status_down_and_up_again(configured: ClickHouseAddress) -> None:
-    assert run("migrate", "up").output == "applied: 1, 2\n"
+    versions = sorted(int(file.name[:3]) for file in FOLDER.glob("*.sql") if ".down." not in file.name)
+    assert run("migrate", "up").output == f"applied: {', '.join(map(str, versions))}\n"
     assert run("migrate", "up").output == "applied: nothing to do\n"
     rows = json.loads(run("migrate", "status", "--json").output)
-    assert [(row["version"], row["state"]) for row in rows] == [(1, "applied"), (2, "applied")]
+    assert [(row["version"], row["state"]) for row in rows] == [(version, "applied") for version in versions]
     assert "002_views" in run("migrate", "status").output
-    assert json.loads(run("migrate", "down", "--json").output) == {"undone": [2]}
+    all_but_one = ("migrate", "down", "--steps", str(len(versions) - 1), "--drop-data", "--json")
+    assert json.loads(run(*all_but_one).output) == {"undone": versions[:0:-1]}
     kept = run("migrate", "down")
     assert kept.exit_code == 1
     assert "--drop-data" in kept.stderr
     assert run("migrate", "down", "--drop-data").output == "undone: 1\n"
+    drop_database(configured)
+
+
+def test_migrate_up_gives_the_tables_the_retention_and_asks_before_rows_go(
+    configured: ClickHouseAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COSTREAM_RETENTION", "P120D")
+    assert run("migrate", "up").output.endswith("\nraw rows and dead letters are now kept for 120 days\n")
+    with closing(Writer(configured)) as writer:
+        writer.insert("usage_events", events([{"occurred_at": this_hour() - timedelta(days=100)}]))
+    monkeypatch.setenv("COSTREAM_RETENTION", "P30D")
+    kept = run("migrate", "up")
+    assert kept.exit_code == 1
+    assert "1 row of usage_events" in kept.stderr
+    assert "--drop-data" in kept.stderr
+    assert "30 days" in run("migrate", "up", "--drop-data").output
+    assert run("migrate", "up").output == "applied: nothing to do\n"
     drop_database(configured)
 
 

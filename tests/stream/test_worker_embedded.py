@@ -16,18 +16,19 @@ import pytest
 from confluent_kafka import Producer
 from prometheus_client.parser import text_string_to_metric_families
 
+from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
 from stream.broker import EmbeddedBroker
 from stream.telemetry import Telemetry
 from tests.support.forwarder import Forwarder
 from tests.support.hostile import SENDABLE
 from tests.support.records import rfc3339, wire
-from tests.support.warehouse import Endpoint, Server
+from tests.support.warehouse import Endpoint, Server, drop_database
 from tests.support.worker import TOPICS, Totals, WorkerProcess, group_offsets, producer_of, read_topic
 
 EVENTS = "usage.events"
 PARTITIONS = TOPICS[EVENTS]
-EXIT_OK, EXIT_FAILED, EXIT_BUG, EXIT_TEMPORARY = 0, 1, 70, 75
+EXIT_OK, EXIT_FAILED, EXIT_BUG, EXIT_TEMPORARY, EXIT_REFUSED = 0, 1, 70, 75, 78
 
 
 @pytest.fixture
@@ -319,3 +320,27 @@ def test_a_worker_that_waits_for_kafka_can_be_stopped(address: ClickHouseAddress
     with WorkerProcess("127.0.0.1:1", address) as worker:
         worker.until(lambda: worker.log("stalled"), "it waits")
         assert worker.stop() == EXIT_OK
+
+
+def test_a_worker_before_its_schema_says_so_and_goes_on_when_it_comes(
+    broker: EmbeddedBroker, clickhouse_endpoint: Server
+) -> None:
+    publish(producer_of(broker.bootstrap_servers), now_events(10))
+    address = clickhouse_endpoint.unmade()
+    with WorkerProcess(broker.bootstrap_servers, address) as worker:
+        worker.until(lambda: worker.log("stalled"), "it waits")
+        assert "run `costream migrate up`" in worker.log("stalled")[0]["error"]
+        migrate.up(address)
+        worker.until(lambda: Totals(address).counted()[0] == 10, "all counted")
+        assert worker.stop() == EXIT_OK
+    drop_database(address)
+
+
+def test_a_worker_with_another_retention_than_the_tables_ends_with_one_line(
+    broker: EmbeddedBroker, address: ClickHouseAddress
+) -> None:
+    with WorkerProcess(broker.bootstrap_servers, address, retention="P30D") as worker:
+        assert worker.ended() == EXIT_REFUSED
+        (line,) = worker.log("refused for good")
+    assert "COSTREAM_RETENTION is 30 days" in line["reason"]
+    assert "nothing was acknowledged" in line["next"]
