@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -31,9 +30,10 @@ from stream.cut import (
 )
 from stream.decode import REASON_CHARS_MAX, Refusal
 from stream.ingest import Flush, dead_letter_message, sendable
-from stream.pricing import Bracket, Linear, NoPrice, PriceBook, Resolution
+from stream.pricing import PriceBook
 from stream.store import hourly_messages, unit_messages, user_messages
 from tests.support.ingest import TABLES, Warehouse, cut, flush_of, home_of, id_at_home_in, ingest_of, run, total
+from tests.support.price_tables import BUILDS, Table
 from tests.support.properties import examples
 from tests.support.records import NOW, FakeRecord, log_of, rfc3339, wire
 
@@ -123,29 +123,6 @@ def renamed(cells: Any, source: str, into: str) -> Any:
 
 
 # --- builds with other prices take over from one another --------------------------------------------------------------
-
-
-class Table:
-    """A price table with one rate, in 1e-12 USD a token, for the models that it knows."""
-
-    changes = ()
-
-    def __init__(self, version: str, models: Collection[str], *, rate: int) -> None:
-        self.version, self._models = version, models
-        self._price = Linear(f"{version}@base", (Bracket.of(-1, {"input_tokens": rate, "output_tokens": rate}),))
-
-    def resolve(self, provider: str, model: str, on: date) -> Resolution:
-        return self._price if model in self._models else NoPrice(f"{self.version} does not know {model}")
-
-    def lookup(self, effective: str, provider: str, model: str) -> Linear | NoPrice:
-        return self._price
-
-
-BUILDS = (
-    PriceBook([Table("first", ["gpt-4o-mini"], rate=150)]),
-    PriceBook([Table("second", ["gpt-4o-mini", "nobody-knows"], rate=400)]),
-    PriceBook([Table("third", [], rate=0)]),
-)
 
 
 @examples(

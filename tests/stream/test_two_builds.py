@@ -1,0 +1,102 @@
+"""An upgrade in the middle of a flush: one build is killed, another with other prices reads the same records again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.reader import Reader
+from stream.audit import audit
+from stream.broker import EmbeddedBroker
+from tests.support.records import rfc3339, wire
+from tests.support.warehouse import Server
+from tests.support.worker import TOPICS, Totals, WorkerProcess, producer_of
+
+pytestmark = pytest.mark.slow
+
+EVENTS = "usage.events"
+COUNT = 600
+KILLED = -9
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker(TOPICS) as broker:
+        yield broker
+
+
+@pytest.fixture
+def address(clickhouse_endpoint: Server) -> ClickHouseAddress:
+    return clickhouse_endpoint.fresh()
+
+
+def publish(broker: EmbeddedBroker) -> None:
+    producer, now = producer_of(broker.bootstrap_servers), rfc3339(datetime.now(UTC))
+    for number in range(COUNT):
+        named = {"model": ("gpt-4o-mini", "nobody-knows")[number % 2], "quantities": {"images": "1"}}
+        request_id = str(uuid4())
+        producer.produce(EVENTS, wire(request_id, occurred_at=now, input_tokens=number, **named), request_id)
+    producer.flush()
+
+
+def build(number: int, *, killed_at: str = "") -> str:
+    """Python that makes a worker of this build, killed in its second flush when it comes to write this table; of raw
+    rows, when every other one is written."""
+    return (
+        "import os, signal\n"
+        "from sinks.clickhouse.writer import Writer\n"
+        "from stream.pricing import PriceBook\n"
+        "from tests.support.price_tables import BUILDS\n"
+        f"PriceBook.bundled = classmethod(lambda cls: BUILDS[{number}])\n"
+        "insert, flushes = Writer.insert, []\n"
+        "def insert_or_die(self, table, frame):\n"
+        "    flushes.extend(['one'] * (table == 'usage_events'))\n"
+        f"    if len(flushes) == 2 and table == {killed_at!r}:\n"
+        "        if table == 'usage_events':\n"
+        "            insert(self, table, frame[::2])\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return insert(self, table, frame)\n"
+        "Writer.insert = insert_or_die"
+    )
+
+
+def said(reader: Reader) -> dict[str, object]:
+    """What each stored row says of its price."""
+    rows = reader.frame(
+        "SELECT request_id, cost_usd, cost_status, cost_reason, price_version FROM usage_events FINAL"
+    ).iter_rows()
+    return {request_id: tuple(derived) for request_id, *derived in rows}
+
+
+@pytest.mark.parametrize(("old", "new"), [(0, 1), (1, 0)])
+@pytest.mark.parametrize(
+    "killed_at", ["usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"]
+)
+def test_no_cell_differs_after_a_build_with_other_prices_took_over_in_the_middle_of_a_flush(
+    broker: EmbeddedBroker, address: ClickHouseAddress, killed_at: str, old: int, new: int
+) -> None:
+    publish(broker)
+    totals = Totals(address)
+    small = {"batch_rows_max": 100}
+    with closing(Reader(address)) as reader:
+        poison = build(old, killed_at=killed_at)
+        with WorkerProcess(broker.bootstrap_servers, address, prelude=poison, **small) as worker:
+            assert worker.ended(seconds=60) == KILLED
+        before = said(reader)
+        assert 0 < len(before) < COUNT
+        with WorkerProcess(broker.bootstrap_servers, address, group="upgraded", prelude=build(new), **small) as worker:
+            worker.until(lambda: totals.counted() == (COUNT, COUNT, COUNT, 0, 0), "all is counted once")
+            assert worker.stop() == 0
+        after = said(reader)
+        assert before.items() <= after.items()
+        assert {str(derived[3]) for derived in after.values() if isinstance(derived, tuple)} >= {
+            "first@base",
+            "second@base",
+        }
+        report = audit(reader)
+        assert report.holds, report
