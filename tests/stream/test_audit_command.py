@@ -40,6 +40,7 @@ class Log:
     timestamp: int = round(NOW.timestamp() * 1000)
     key: bytes | None = None
     headers: list[tuple[str, bytes]] = field(default_factory=list)
+    cut: None = None
 
 
 class Installation:
@@ -62,7 +63,7 @@ class Installation:
     def _store(self) -> None:
         refusals = [Refusal(Log(0, b"{"), "malformed", "not JSON"), Refusal(Log(1, GOOD), "too_early", "early", "r-1")]
         writer = Writer(self.address)
-        writer.insert("dead_letters", dead_letter_rows(refusals, source="topic-1"))
+        writer.insert("dead_letters", dead_letter_rows(refusals, source="topic-1", now=datetime.now(UTC)))
         entry = {"offset_block": 0, "offset_first": 0, "received": 3, "stored": 0, "duplicates": 1, "dead_lettered": 2}
         place = {"source": "topic-1", "source_partition": 0, "forwarded": 0, "version": 2}
         writer.insert("ingest_ledger", pl.DataFrame([place | entry]))
