@@ -81,6 +81,7 @@ HOUR: Final = Form(
     drain_max_s=400,
     broker_restarts=4,
     expiries=20,
+    full_disks=10,
 )
 SHORT: Final = Form(
     "short",

@@ -7,7 +7,6 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -18,7 +17,7 @@ import pytest
 
 from tests.chaos.recount import Cell, Counted, Recount, hourly, murmur2, recount, user_daily
 from tests.chaos.run import report, run, tell_on_stderr
-from tests.chaos.storm import FULL, SHORT, Act, Form, timetable
+from tests.chaos.storm import FULL, HOUR, SHORT, Act, Form, timetable
 from tests.chaos.topic_dump import Record
 from tests.chaos.traffic import Letter, plan
 from tests.chaos.verdict import DEAD_LETTERS, EVENTS, HOURLY, USER_DAILY, Verdict, compare, compare_alerts
@@ -216,7 +215,7 @@ def test_the_recount_hashes_like_kafka() -> None:
     assert {key: murmur2(key) for key in vectors} == {key: value % 2**32 for key, value in vectors.items()}
 
 
-@pytest.mark.parametrize("form", [SHORT, FULL, replace(FULL, full_disks=4)], ids=["short", "full", "full disks"])
+@pytest.mark.parametrize("form", [SHORT, FULL, HOUR], ids=lambda form: form.name)
 @pytest.mark.parametrize("seed", range(20))
 def test_a_timetable_has_every_strike_and_one_absence_at_a_time(form: Form, seed: int) -> None:
     strikes = timetable(random.Random(seed), form)
