@@ -46,7 +46,7 @@ _RIGHTS: Final = "user or password, or what the user may do"
 
 CODES: Final = (
     Code(1000, "POCO_EXCEPTION", Remedy.WAIT, "the server could not reach something of its own"),
-    Code(1001, "STD_EXCEPTION", Remedy.WAIT, _DISK, said="space"),
+    Code(1001, "STD_EXCEPTION", Remedy.WAIT, _DISK, said="No space left"),
     Code(75, "CANNOT_WRITE_TO_FILE_DESCRIPTOR", Remedy.WAIT, _DISK),
     Code(76, "CANNOT_OPEN_FILE", Remedy.WAIT, _DISK),
     Code(77, "CANNOT_CLOSE_FILE", Remedy.WAIT, _DISK),
