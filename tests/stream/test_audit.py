@@ -20,6 +20,7 @@ from sinks.clickhouse.writer import Writer
 from stream.audit import AuditReport, KafkaFacts, Repairs, audit, checks, repair
 from stream.audit.checks import ATTEMPTS_MAX
 from stream.audit.kafka import LogFacts
+from stream.cut import Cut
 from stream.decode import AgeLimits
 from stream.home import home_partitions
 from stream.ingest import Ingest, Message
@@ -78,6 +79,8 @@ class Log:
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = ()
+    cut: Cut | None = None
+    fault: str = ""
 
 
 @dataclass

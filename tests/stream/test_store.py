@@ -11,7 +11,7 @@ import pytest
 
 from sinks.errors import WarehouseUnavailable
 from stream.broker import EmbeddedBroker
-from stream.errors import PublishFailed
+from stream.errors import PublishRefused
 from stream.ingest import Flush, Message
 from stream.kafka import kafka_config
 from stream.outbox import Outbox
@@ -98,14 +98,14 @@ def test_nothing_to_publish_asks_kafka_nothing() -> None:
 
 
 def test_a_message_that_kafka_would_never_take_is_told_with_its_topic() -> None:
-    with EmbeddedBroker({"t": 1}) as broker, pytest.raises(PublishFailed, match="'t'"):
+    with EmbeddedBroker({"t": 1}) as broker, pytest.raises(PublishRefused, match="'t' for good"):
         outbox_to(broker).publish("t", [Message(None, b"x" * 13_000_000, [])])
 
 
 def test_after_a_failure_the_outbox_takes_the_same_messages_again() -> None:
     with EmbeddedBroker({"t": 1}) as broker:
         outbox = outbox_to(broker)
-        with pytest.raises(PublishFailed):
+        with pytest.raises(PublishRefused):
             outbox.publish("t", [Message(None, b"good", []), Message(None, b"x" * 13_000_000, [])])
         assert outbox.publish("t", [Message(None, b"good", [])]) == 1
         assert read_topic(broker.bootstrap_servers, "t")[-1].value() == b"good"
@@ -117,7 +117,7 @@ def test_what_the_broker_refuses_is_told_though_its_neighbours_arrive(kafka_boot
     create_topics(kafka_bootstrap, {topic: 1}, config={"max.message.bytes": "1000000"})
     outbox = Outbox(kafka_config(Settings(kafka_bootstrap_servers=kafka_bootstrap)))
     larger_than_a_topic_takes = Message(b"large", urandom(2_000_000), [])  # and no compression makes it smaller
-    with pytest.raises(PublishFailed, match=r"1 .* too large"):
+    with pytest.raises(PublishRefused, match=r"1 .* too large"):
         outbox.publish(topic, [larger_than_a_topic_takes])
     assert outbox.publish(topic, [Message(b"good", b"v", [])]) == 1
     assert [one.key() for one in read_topic(kafka_bootstrap, topic)] == [b"good"]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
 from stream.broker import EmbeddedBroker
+from stream.cut import VALUE_KEPT_BYTES_MAX
 from stream.telemetry import Telemetry
 from tests.support.forwarder import Forwarder
 from tests.support.hostile import SENDABLE
@@ -162,8 +164,12 @@ def test_every_hostile_message_ends_in_the_dead_letters_and_no_good_neighbour_is
         headers = dict(letter.headers())
         place = int(headers["costream-partition"]), int(headers["costream-offset"])
         kind, reason, value, key = stored[place]
-        assert (letter.value(), letter.key()) == (hostile.value, hostile.name.encode() + b"\xff")
-        assert (value, key) == (hostile.value or b"", letter.key())
+        kept = hostile.value[:VALUE_KEPT_BYTES_MAX] if hostile.value is not None else None
+        assert (letter.value(), letter.key()) == (kept, hostile.name.encode() + b"\xff")
+        assert (value, key) == (kept or b"", letter.key())
+        if kept != hostile.value:
+            assert headers["costream-value-bytes"] == str(len(hostile.value or b"")).encode()
+            assert headers["costream-value-sha256"] == sha256(hostile.value or b"").hexdigest().encode()
         assert letter.headers()[:3] == [("trace", hostile.name.encode()), ("bytes", b"\x00\xff"), ("nothing", None)]
         assert headers["costream-kind"].decode() == kind == hostile.kind
         assert headers["costream-reason"].decode() == reason
