@@ -66,6 +66,8 @@ def gunicorn(folder: Path, *options: str, app: str, **environ: str) -> Iterator[
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [sys.executable, "-m", "gunicorn", "--bind", address, "--workers", "2", "--log-level", "warning"]
+    # A gevent worker that is told to end while it starts misses it, whatever the app: gunicorn then waits this long.
+    command += ["--graceful-timeout", "10"]
     server = subprocess.Popen([*command, *options, "service:app"], cwd=folder, env=os.environ | environ)
     try:
         until_it_answers(address)

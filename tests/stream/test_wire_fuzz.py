@@ -232,7 +232,7 @@ def test_times_that_cannot_be_are_dead_letters_where_producers_say_the_time(site
             taken = wire.produce(site.events, 0, WireBatch([WireRecord(value)], timestamp=timestamp).encoded())
             assert taken is not None
             assert taken.error == 0
-    with site.worker() as worker:
+    with site.worker(topic_settings_accepted="message.timestamp.type") as worker:
         worker.until(
             lambda: site.totals.counted() == (1, 1, 1, 0, len(times) - 1), "one is counted, the others refused"
         )
