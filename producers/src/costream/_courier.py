@@ -39,6 +39,7 @@ from costream import _voice
 from costream._complaints import INTERVAL_S, Complaints
 from costream._door import Door, Item
 from costream._drops import Drops
+from costream._fork import GATE
 from costream._intake import Given, to_message
 from costream._lenient import Refused
 from costream._lifetime import arrange_celerys_exit
@@ -259,7 +260,8 @@ class Courier:
     def _write(self, item: UsageEvent | Given) -> Message | None:
         """The bytes on the wire, or None: then the event is counted as refused."""
         try:
-            message, changes = to_message(item, new_id=lambda: str(uuid4()))
+            with GATE:  # pydantic's core has locks of its own
+                message, changes = to_message(item, new_id=lambda: str(uuid4()))
         except Exception as error:  # noqa: BLE001 - a Refused, or whatever the caller's value does when looked at
             reason = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
             self._counts.refused += 1
@@ -527,7 +529,8 @@ class Courier:
     def _report(self) -> Message:
         dropped = self._drops.events
         report = self._drops.take_report(new_id=lambda: str(uuid4()), client=self._client)
-        return Message(report.request_id.encode(), report.to_json(), report_of=dropped)
+        with GATE:
+            return Message(report.request_id.encode(), report.to_json(), report_of=dropped)
 
     def _answer_flushes(self) -> None:
         for flush in self._flushes:

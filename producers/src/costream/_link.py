@@ -118,9 +118,12 @@ class Link:
             return None
         config = {**self._settings.kafka_config(), "error_cb": self._note, "logger": _DebugLog}
         try:
+            GATE.settling(id(self))
             with GATE:
                 self._kafka = self._connect(config)
+                GATE.settling(id(self))  # from now: making the handle took its time
         except (KafkaException, ValueError, TypeError) as error:  # settings that librdkafka does not accept
+            GATE.settled(id(self))
             self.go_down(f"its client cannot be made: {error}")
             self._postpone()
         return self._kafka
@@ -153,6 +156,7 @@ class Link:
         The next one starts with a producer id of its own: a message taken out of the middle of an idempotent sequence
         would leave a gap in this one's.
         """
+        GATE.settled(id(self))
         kafka, self._kafka, self._broken, self.proved = self._kafka, None, False, False
         if kafka is not None:
             kafka.purge(in_queue=True, in_flight=True, blocking=True)
@@ -163,6 +167,8 @@ class Link:
             self._on_answer(number, KafkaError(KafkaError._PURGE_INFLIGHT), None)
 
     def acknowledged(self) -> None:
+        if not self.proved:
+            GATE.answered(id(self))
         self._failures, self._retry_at, self.proved = 0, 0.0, True
         if not self.up:
             self.up, self._trouble = True, ""
