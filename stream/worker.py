@@ -55,7 +55,7 @@ async def run_worker(settings: Settings) -> int:
             entering = asyncio.ensure_future(running.enter_async_context(faust_app_running(worker.app)))
             await _first_of(entering, stop)
             if not entering.done():
-                _end_at_once("joining the consumer group")
+                _end_start(worker, settings)
             await entering
             crashed = await _first(stop, worker.app._crashed)
             worker.patience.stop()
@@ -101,6 +101,14 @@ async def _first_of(work: asyncio.Future[Any], stop: asyncio.Event, *, seconds: 
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait((work, stopping), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+
+
+def _end_start(worker: Worker, settings: Settings) -> None:
+    """Somebody wants the process to end while it joins the group. Partitions may be held before Faust has started all of
+    its services: then records may have been taken, and the start is waited for, to be ended like any other run."""
+    if worker.progress.partitions is None:
+        _end_at_once("joining the consumer group")
+    _end_within(settings.stop_max)
 
 
 def _end_at_once(doing: str) -> NoReturn:

@@ -257,6 +257,28 @@ def test_a_stop_that_hangs_ends_within_its_bound(broker: EmbeddedBroker, address
         assert len(worker.log("stopping took too long")) == 1
 
 
+def test_a_stop_before_faust_has_started_all_of_its_services_acknowledges_what_was_stored(
+    broker: EmbeddedBroker, address: ClickHouseAddress, totals: Totals
+) -> None:
+    """The partitions are held by then: records may have been taken."""
+    slow = (
+        "import asyncio\n"
+        "import stream.delivery\n"
+        "start = stream.delivery.StatelessApp.start\n"
+        "async def start_slowly(self):\n"
+        "    await start(self)\n"
+        "    await asyncio.sleep(2)\n"
+        "stream.delivery.StatelessApp.start = start_slowly"
+    )
+    publish(producer_of(broker.bootstrap_servers), now_events(50))
+    with WorkerProcess(broker.bootstrap_servers, address, prelude=slow) as worker:
+        worker.until(lambda: totals.counted() == (50, 50, 50, 0, 0), "all are counted")
+        assert worker.stop() == EXIT_OK
+        assert worker.log("stopped")
+        assert not worker.log("stopped while starting")
+    assert sum(max(0, offset) for offset in group_offsets(broker.bootstrap_servers, "costream", EVENTS, 4)) == 50
+
+
 def test_an_outage_of_the_warehouse_is_waited_out_and_said_once(broker: EmbeddedBroker, tmp_path: Path) -> None:
     """Down while a batch is stored, and while an old id is looked up in the middle of another."""
     late = rfc3339(datetime.now(UTC) - timedelta(days=20))
