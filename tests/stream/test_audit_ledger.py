@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
-from stream.audit.ledger import Conservation, conservation
+from stream.audit.ledger import Conservation, Gap, conservation
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HORIZON = datetime(2026, 8, 27, tzinfo=UTC)
@@ -144,3 +145,128 @@ def test_offsets_without_a_record_are_counted_exactly_and_never_below_none() -> 
         return found.partitions[0].offsets_without_record
 
     assert [gaps(offset_last) for offset_last in (8, 9, 10, 12)] == [0, 0, 1, 3]
+
+
+def test_the_oldest_blocks_are_excused_first_and_none_that_misses_nothing() -> None:
+    ledger = [entry(block, stored=10) for block in range(4)]
+    rows = [counted(2, NOW, events=10), counted(3, NOW, events=12)]
+    found = judged(ledger, rows, calls_expired=13)
+    assert [
+        (finding.where["offset_block"], finding.numbers["beyond_retention"]) for finding in found.raw_rows.findings
+    ] == [
+        (1, 3),
+        (3, 0),
+    ]
+    assert found.partitions[0].beyond_retention == 13
+    assert [(gap.first, gap.last, gap.rows) for gap in found.gaps] == [(1 << 16, (1 << 16) + 9, 7)]
+
+
+def test_a_block_of_a_year_ago_that_is_whole_uses_up_no_excuse() -> None:
+    ledger = [entry(0, stored=10), entry(1, stored=10)]
+    a_year_ago = NOW - timedelta(days=334)
+    found = judged(ledger, [], applied_first=1 << 16, calls_expired=10, hour_first=a_year_ago)
+    assert found.raw_rows.holds
+    assert found.partitions[0].beyond_retention == 20
+
+
+def test_where_the_rollups_have_expired_too_and_none_is_left_every_block_is_excused() -> None:
+    """The partition has no rollup row any more; another one tells that rollups expire."""
+    place = {"source": pl.lit("s"), "source_partition": pl.lit(0, dtype=pl.Int64)}
+    ledger = pl.DataFrame([entry(0, stored=5)]).with_columns(**place)
+    rows = pl.DataFrame([counted(0, None)], schema=dict.fromkeys(COUNTED, pl.Int64()) | {"received_first": MOMENT})
+    columns = {
+        "origin": ["s"],
+        "source_partition": [0],
+        "calls": [0],
+        "applied_first": [None],
+        "hour_first": [NOW - timedelta(days=334)],
+    }
+    found = conservation(
+        ledger,
+        rows.with_columns(**place),
+        pl.DataFrame(columns, schema_overrides={"applied_first": pl.Int64}),
+        now=NOW,
+        horizon=HORIZON,
+    )
+    assert found.raw_rows.holds
+
+
+def test_removed_rows_count_as_there() -> None:
+    rows = [counted(0, NOW, events=7, removed=3)]
+    assert judged([entry(0, stored=10)], rows).raw_rows.holds
+    (finding,) = judged([entry(0, stored=12)], rows).raw_rows.findings
+    assert finding.numbers == {"stored": 12, "rows": 7, "removed": 3, "beyond_retention": 0}
+
+
+def test_the_numbers_of_a_partition_are_the_sums_of_its_blocks() -> None:
+    first = entry(0, stored=10, dead_lettered=2) | {"duplicates": 3, "forwarded": 1, "received": 16, "offset_last": 19}
+    second = entry(1, stored=5) | {"offset_first": (1 << 16) + 2, "offset_last": (1 << 16) + 8}
+    rows = [counted(0, NOW, events=10, dead_letters=2, in_flight=4), counted(1, NOW, events=5, in_flight=1)]
+    (found,) = judged([first, second], rows).partitions
+    assert (found.source, found.partition, found.offset_first, found.offset_last) == ("s", 0, 0, (1 << 16) + 8)
+    assert (found.received, found.stored, found.duplicates) == (21, 15, 3)
+    assert (found.dead_lettered, found.forwarded, found.in_flight) == (2, 1, 5)
+    assert found.offsets_without_record == (1 << 16) + 9 - 21
+    assert found.beyond_retention == 0
+
+
+def test_every_block_that_the_ledger_or_a_row_knows_is_compared() -> None:
+    found = judged([entry(0, stored=1), entry(2, stored=1)], [counted(1, NOW, in_flight=1), counted(2, NOW, events=1)])
+    assert (found.records.compared, found.raw_rows.compared, found.dead_letters.compared) == (3, 3, 3)
+
+
+def test_rows_in_flight_alone_are_no_totals_of_a_partition() -> None:
+    ledger = pl.DataFrame([entry(0, stored=1)]).with_columns(source=pl.lit("s"), source_partition=pl.lit(0)).clear()
+    rows = pl.DataFrame(
+        [counted(0, NOW, in_flight=1)], schema=dict.fromkeys(COUNTED, pl.Int64()) | {"received_first": MOMENT}
+    )
+    expired = pl.DataFrame(
+        schema={
+            "origin": pl.String,
+            "source_partition": pl.Int64,
+            "calls": pl.Int64,
+            "applied_first": pl.Int64,
+            "hour_first": MOMENT,
+        }
+    )
+    found = conservation(
+        ledger.cast({"source_partition": pl.Int64}),
+        rows.with_columns(source=pl.lit("s"), source_partition=pl.lit(0, dtype=pl.Int64)),
+        expired,
+        now=NOW,
+        horizon=HORIZON,
+    )
+    assert found.partitions == ()
+    assert found.raw_rows.holds
+
+
+def test_missing_letters_are_a_gap_only_where_they_are_due() -> None:
+    ledger = [entry(0, stored=1, dead_lettered=3), entry(1, stored=3)]
+    old = [counted(0, HORIZON, events=1, dead_letters=1), counted(1, NOW)]
+    found = judged(ledger, old, calls_expired=1)
+    assert [(gap.first, gap.rows, gap.letters) for gap in found.gaps] == [(1 << 16, 2, 0)]
+    assert found.dead_letters.holds
+    young = judged(ledger, [old[0] | {"received_first": NOW}, old[1]])
+    assert [(gap.first, gap.rows, gap.letters) for gap in young.gaps] == [(0, 0, 2), (1 << 16, 3, 0)]
+    assert young.short == {("s", 0)}
+
+
+def stretch(first: int, last: int, *, arrived: datetime | None = NOW, **other: Any) -> Gap:
+    return replace(Gap("s", 0, first, last, 3, 1, arrived), **other)
+
+
+def test_a_stretch_touches_the_one_in_the_next_block_of_its_own_partition() -> None:
+    block = 1 << 16
+    assert stretch(0, 9).touches(stretch(block + 7, block + 9))
+    assert not stretch(0, 9).touches(stretch(2 * block, 2 * block + 9))
+    assert not stretch(0, 9).touches(stretch(10, 19))
+    assert not stretch(0, 9).touches(stretch(block, block + 9, partition=1))
+    assert not stretch(0, 9).touches(stretch(block, block + 9, source="before"))
+
+
+def test_two_stretches_that_touch_are_one_of_both_and_arrived_with_the_earlier() -> None:
+    earlier, block = NOW - timedelta(days=1), 1 << 16
+    one, next_one = stretch(3, 9), stretch(block, block + 5, arrived=earlier, rows=4, letters=2)
+    assert one.and_then(next_one) == Gap("s", 0, 3, block + 5, 7, 3, earlier)
+    assert one.and_then(replace(next_one, received_first=None)).received_first is None
+    assert replace(one, received_first=None).and_then(next_one).received_first is None

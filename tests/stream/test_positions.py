@@ -83,6 +83,60 @@ def test_a_commit_passes_over_what_is_no_record_and_over_nothing_that_is_not_ack
     assert positions.records_next(HERE) == 15
 
 
+def test_reading_that_begins_anew_knows_the_end_and_what_the_group_was_handed_before() -> None:
+    positions = Positions()
+    positions.begin(HERE, position=3, records_next=2)
+    assert (lag(positions), positions.records_next(HERE)) == (None, 2)
+    read(positions, 5, 9, handed=(3, 4))
+    positions.begin(HERE, position=3, records_next=5)
+    assert (lag(positions), positions.records_next(HERE)) == (6, 5)
+
+
+def test_only_partitions_whose_position_is_known_are_known() -> None:
+    positions = Positions()
+    positions.begin(HERE, position=None, records_next=None)
+    positions.begin(THERE, position=0, records_next=None)
+    assert positions.known() == [THERE]
+    assert positions.records_next(TP("usage.events", 9)) is None
+
+
+def test_an_answer_without_an_end_leaves_the_one_that_is_known() -> None:
+    positions = Positions()
+    read(positions, 5, 9)
+    positions.read({HERE: Reading(6, None)})
+    assert lag(positions) == 3
+
+
+def test_what_stands_behind_an_open_transaction_is_told_apart_and_is_no_lag() -> None:
+    positions = Positions()
+    assert positions.withheld([HERE]) == {HERE: 0}
+    positions.begin(HERE, position=4, records_next=None)
+    assert positions.withheld([HERE]) == {HERE: 0}
+    positions.read({HERE: Reading(4, 4, withheld=3)})
+    assert (positions.withheld([HERE, THERE]), lag(positions)) == ({HERE: 3, THERE: 0}, 0)
+    read(positions, 4, 4)
+    assert positions.withheld([HERE]) == {HERE: 0}
+
+
+def test_without_a_position_no_more_is_committed_than_what_is_acknowledged() -> None:
+    positions = Positions()
+    positions.begin(HERE, position=None, records_next=None)
+    assert positions.committable(HERE) is None
+    positions.acknowledge(HERE, 4)
+    assert positions.committable(HERE) == 5
+    assert positions.committable(THERE) is None
+    positions.begin(THERE, position=3, records_next=None)
+    assert positions.committable(THERE) == 3, "nothing was handed over: all before it is passed over"
+    positions.acknowledge(THERE, 6)
+    assert positions.committable(THERE) == 7, "a commit never goes back"
+
+
+def test_a_log_that_ends_before_the_position_has_no_lag_below_zero() -> None:
+    positions = Positions()
+    read(positions, 9, 5)
+    assert lag(positions) == 0
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 4)), max_size=12), st.data())
 def test_lag_is_zero_exactly_if_every_record_is_stored_and_never_less_than_what_is_left(
     runs: list[tuple[bool, int]], data: st.DataObject
