@@ -104,8 +104,8 @@ async def _first_of(work: asyncio.Future[Any], stop: asyncio.Event, *, seconds: 
 
 
 def _end_start(worker: Worker, settings: Settings) -> None:
-    """Somebody wants the process to end while it joins the group. Partitions may be held before Faust has started all of
-    its services: then records may have been taken, and the start is waited for, to be ended like any other run."""
+    """Somebody wants the process to end while it joins the group. Partitions may be held before Faust has started all
+    of its services: then records may have been taken, and the start is waited for, to be ended like any other run."""
     if worker.progress.partitions is None:
         _end_at_once("joining the consumer group")
     _end_within(settings.stop_max)
