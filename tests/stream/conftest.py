@@ -10,6 +10,7 @@ import pytest
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from tests.support.ingest import Warehouse
+from tests.support.site import Site
 from tests.support.warehouse import Embedded, Server, named_server
 
 
@@ -28,3 +29,11 @@ def warehouse(engine: Embedded | Server) -> Iterator[Warehouse]:
     yield warehouse
     warehouse.reader.close()
     warehouse.writer.close()
+
+
+@pytest.fixture
+def site(kafka_bootstrap: str, kafka_prefix: str, clickhouse_endpoint: Server) -> Iterator[Site]:
+    """Topics of its own on a real Kafka, and a warehouse of its own over HTTP."""
+    site = Site(kafka_bootstrap, kafka_prefix, clickhouse_endpoint.fresh())
+    yield site
+    site.totals.close()

@@ -389,6 +389,23 @@ def test_what_an_aborted_transaction_wrote_is_passed_over_where_only_committed_r
     assert [record.value for records, _ in fetched(raw) for record in records] == [b"v0", b"v1", b"v4"]
 
 
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+def test_batches_that_compaction_has_emptied_are_passed_over_those_of_markers_too(codec: int) -> None:
+    def emptied(base: int, attributes: int) -> bytes:
+        batch = WireBatch([], codec, attributes=attributes, producer_id=7, last_offset_delta=2, body=b"")
+        return batch.encoded(base)
+
+    before, after = WireBatch([WireRecord(b"before")]).encoded(), WireBatch([WireRecord(b"after")]).encoded(10)
+    raw = before + emptied(1, 0) + emptied(4, 0x10) + emptied(7, 0x10 | 0x20) + after
+    for isolation in (fetcher.READ_COMMITTED, fetcher.READ_UNCOMMITTED):
+        found = fetched(raw, isolation=isolation)
+        assert [(record.offset, record.value) for records, _ in found for record in records] == [
+            (0, b"before"),
+            (10, b"after"),
+        ]
+        assert found.next_fetch_offset == 11
+
+
 def test_a_batch_whose_checksum_is_wrong_is_not_taken_for_what_was_accepted() -> None:
     raw = bytearray(WireBatch(TWO).encoded())
     raw[-1] ^= 1

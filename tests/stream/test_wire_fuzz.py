@@ -6,145 +6,30 @@ and aborted records come from real transactions, since a broker takes none from 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
+import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
+from uuid import uuid4
 
-import lz4.frame
 import psutil
 import pytest
+from confluent_kafka import Producer
 
 from stream import topics
 from stream.cut import VALUE_KEPT_BYTES_MAX
 from tests.support.kafka import create_topics
-from tests.support.site import PARTITIONS, Site, now_events
-from tests.support.warehouse import Server
-from tests.support.wire import CODECS, GZIP, LZ4, NONE, SNAPPY, ZSTD, WireBatch, WireProducer, WireRecord, _xerial
-from tests.support.worker import WorkerProcess
+from tests.support.records import until
+from tests.support.site import PARTITIONS, Events, Site, broken, lags, now_events
+from tests.support.wire import ZSTD, LoggedBatch, WireBatch, WireProducer, WireRecord
+from tests.support.wire_fuzz import MEGABYTE, TOO_LARGE, Fuzz
+from tests.support.worker import WorkerProcess, group_offsets, read_topic
 
 pytestmark = pytest.mark.kafka
-MEGABYTE = 1024 * 1024
 MEMORY_MORE_MAX = 200 * MEGABYTE  # above the same worker before the first hostile batch
-
-
-@pytest.fixture
-def site(kafka_bootstrap: str, kafka_prefix: str, clickhouse_endpoint: Server) -> Iterator[Site]:
-    site = Site(kafka_bootstrap, kafka_prefix, clickhouse_endpoint.fresh())
-    yield site
-    site.totals.close()
-
-
-@dataclass
-class Sent:
-    """What the broker has accepted, and what must become of it."""
-
-    friendly: set[str] = field(default_factory=set)
-    letters: set[tuple[int, int]] = field(default_factory=set)
-    accepted: int = 0
-    refused: Counter[int] = field(default_factory=Counter)
-
-
-class Fuzz:
-    def __init__(self, site: Site, dice: random.Random) -> None:
-        self.site, self.dice, self.sent = site, dice, Sent()
-
-    def friendly(self) -> WireRecord:
-        ((request_id, value),) = now_events(1)
-        return WireRecord(value, key=self.dice.choice((request_id.encode(), None, b"", b"k" * 9_000)))
-
-    def hostile(self) -> WireRecord:
-        """No value of it is an event; everything else may be anything."""
-        dice = self.dice
-        value = dice.choice((None, b"", b"{", b"\xff\xfe", dice.randbytes(dice.randint(1, 3_000)), b" " * 70_000,
-            b"{" * dice.randint(1, 60_000), b"x" * dice.choice((65_535, 65_536, 65_537, 900_000))))  # fmt: skip
-        return WireRecord(value, key=dice.choice((None, b"", dice.randbytes(20), b"\xff" * 5_000)))
-
-    def odd(self, record: WireRecord) -> WireRecord:
-        """The same value with odd things around it."""
-        dice = self.dice
-        names = (
-            b"",
-            b"trace",
-            b"\xff\xfe",
-            b"\x00",
-            "é".encode(),
-            b"n" * 3_000,
-            b"costream-forwarded",
-            b"\xed\xa0\x80",
-        )
-        values = (None, b"", b"1", dice.randbytes(100), b"v" * 20_000)
-        headers = [(dice.choice(names), dice.choice(values)) for _ in range(dice.choice((0, 1, 3, 70)))]
-        return WireRecord(
-            record.value, record.key, headers if dice.random() < 0.95 else [(b"h", b"v")] * 10_000,
-            timestamp_delta=dice.choice((0, 1, -1, 2**62)), attributes=dice.choice((0, 0, 0x7F, 0x80, 0xFF)),
-        )  # fmt: skip
-
-    def batch(self) -> tuple[WireBatch, list[bool]]:
-        """A batch and which of its records are friendly."""
-        dice = self.dice
-        which = [dice.random() < 0.5 for _ in range(dice.choice((1, 1, 2, 5, 30)))]
-        records = [self.friendly() if good else self.hostile() for good in which]
-        records = [self.odd(record) if dice.random() < 0.5 else record for record in records]
-        codec = dice.choice(tuple(CODECS.values()))
-        timestamp = dice.choice((round(time.time() * 1000), 0, -1, 2**62))
-        plain = b"".join(record.encoded(place) for place, record in enumerate(records))
-        match dice.randrange(8):
-            case 0 if codec == NONE:  # offsets that lie
-                records = [
-                    WireRecord(each.value, each.key, offset_delta=dice.choice((0, 7, -3, 2**31 - 1)))
-                    for each in records
-                ]
-            case 1:
-                return WireBatch(records, GZIP, timestamp, body=gzip.compress(plain, 1) + b"garbage"), which
-            case 2:
-                whole = lz4.frame.compress(plain, block_linked=False)
-                return WireBatch(records, LZ4, timestamp, body=whole + b"garbage"), which
-            case 3:
-                half = len(plain) // 2
-                return WireBatch(records, SNAPPY, timestamp, body=_xerial(plain[:half]) + _xerial(plain[half:])), which
-            case 4 if len(records) == 1:  # a bomb
-                bomb = WireRecord(bytes(dice.choice((1, 30, 100)) * MEGABYTE))
-                return WireBatch([bomb, self.friendly()], ZSTD, timestamp), [False, True]
-            case 5:  # what a broker is to refuse
-                return WireBatch(records, codec, timestamp, count=dice.choice((0, len(records) + 1))), which
-            case _:
-                pass
-        return WireBatch(records, codec, timestamp, raw_snappy=dice.random() < 0.5), which
-
-    def send(self, wire: WireProducer) -> None:
-        batch, which = self.batch()
-        partition = self.dice.randrange(PARTITIONS)
-        taken = wire.produce(self.site.events, partition, batch.encoded())
-        if taken is None or taken.error:
-            self.sent.refused[taken.error if taken else -1] += len(which)
-            return
-        self.sent.accepted += len(which)
-        ids = [_id_of(record) for record, good in zip(batch.records, which, strict=True) if good]
-        self.sent.friendly |= set(ids)
-        self.sent.letters |= {(partition, taken.base_offset + at) for at, good in enumerate(which) if not good}
-
-    def transact(self, producer: Any) -> None:
-        """Some that are committed and some that are not."""
-        commit = self.dice.random() < 0.5
-        events = now_events(3)
-        producer.begin_transaction()
-        self.site.publish(producer, events)
-        if commit:
-            producer.commit_transaction()
-            self.sent.friendly |= {request_id for request_id, _ in events}
-            self.sent.accepted += len(events)
-        else:
-            producer.abort_transaction()
-
-
-def _id_of(record: WireRecord) -> str:
-    assert record.value is not None
-    return record.value.split(b'"request_id":"')[1].split(b'"')[0].decode()
 
 
 @pytest.mark.parametrize("records", [400, pytest.param(10_000, marks=pytest.mark.slow)])
@@ -152,18 +37,23 @@ def test_each_record_that_a_broker_accepts_is_accounted_for_and_friendly_ones_ar
     site: Site, records: int
 ) -> None:
     site.create()
-    fuzz = Fuzz(site, random.Random(records))
+    fuzz = Fuzz(site.events, PARTITIONS, random.Random(records))
     producer = site.producer(**{"transactional.id": f"{site.prefix}fuzz"})
     producer.init_transactions()
     with site.worker() as worker, WireProducer(site.bootstrap_servers) as wire:
         fuzz.transact(producer)
         worker.until(lambda: worker.page("/readyz")[0] == 200, "ready")
         idle, peak = _memory(worker), 0
+        for fuzzed in fuzz.near_the_limit():
+            fuzz.send(wire, fuzzed)
+        delete_what_is_acknowledged(site, worker)
         while fuzz.sent.accepted < records:
             fuzz.send(wire)
             if fuzz.dice.random() < 0.02:
                 fuzz.transact(producer)
                 peak = max(peak, _memory(worker))
+        for commit in (True, False):  # logs end with markers
+            fuzz.transact(producer, commit=commit)
         sent = fuzz.sent
 
         def accounted() -> bool:
@@ -176,14 +66,24 @@ def test_each_record_that_a_broker_accepts_is_accounted_for_and_friendly_ones_ar
         received, stored, duplicates, dead_lettered, forwarded = site.ledger()
         assert received == stored + duplicates + dead_lettered + forwarded
         assert (stored, duplicates, dead_lettered) == (len(sent.friendly), 0, len(sent.letters))
+        worker.until(lambda: lags(worker) == dict.fromkeys(range(PARTITIONS), 0), "nothing is left")
+        assert not worker.log("RECORDS VANISHED BEFORE THEY WERE READ")
         assert worker.stop() == 0
     reader = site.totals._reader
     rows = reader.frame("SELECT request_id FROM usage_events FINAL")["request_id"].to_list()
     assert Counter(rows) == Counter(sent.friendly)
     letters = reader.frame("SELECT toInt64(source_partition) AS p, toInt64(source_offset) AS o FROM dead_letters FINAL")
     assert set(letters.rows()) == sent.letters
-    assert sent.refused
+    assert sent.refused[TOO_LARGE] >= 2 * 2  # just above the limit, plain and compressed; each of two records
     assert peak - idle < MEMORY_MORE_MAX, f"{(peak - idle) / MEGABYTE:.0f} MB more"
+
+
+def delete_what_is_acknowledged(site: Site, worker: WorkerProcess) -> None:
+    """What is deleted once it was read is no loss."""
+    worker.until(lambda: site.acknowledged(PARTITIONS) > 0, "some are acknowledged")
+    for partition, offset in enumerate(group_offsets(site.bootstrap_servers, site.group, site.events, PARTITIONS)):
+        if offset > 0:
+            site.delete_records(partition, offset)
 
 
 def _memory(worker: WorkerProcess) -> int:
@@ -237,3 +137,128 @@ def test_times_that_cannot_be_are_dead_letters_where_producers_say_the_time(site
             lambda: site.totals.counted() == (1, 1, 1, 0, len(times) - 1), "one is counted, the others refused"
         )
         assert worker.stop() == 0
+
+
+# --- what compaction leaves ------------------------------------------------------------------------------------------
+
+
+class Compacted:
+    """A log of events, tombstones and transactions, most of them on a few keys: compaction takes all but the last."""
+
+    def __init__(self, site: Site, wire: WireProducer, dice: random.Random) -> None:
+        self.site, self.wire, self.dice = site, wire, dice
+        site.create(1)
+        site.configure(
+            "usage.events",
+            cleanup_policy="compact,delete",
+            segment_ms=50,  # what is older than the open segment is compacted
+            min_cleanable_dirty_ratio=0,
+            delete_retention_ms=0,  # markers and tombstones go with the second pass
+        )
+        self._in_transactions = site.producer(**{"transactional.id": str(uuid4()), "linger.ms": 5})
+        self._in_transactions.init_transactions(30)
+
+    def fill(self) -> None:
+        """Whatever is written here on a key of the few is written over in the end; every producer but one is done."""
+        for number in range(10):
+            self._raw(codec=number % 5)
+            if number % 5 == 0:
+                self._of_one_producer()
+            if number % 2 == 0:
+                self._transaction(commit=number % 4 == 0)
+            time.sleep(0.06)  # a segment
+        self._fenced()
+        for key in KEYS:
+            self._take(WireBatch([_event(key)]))
+
+    def until_taken(self, *, seconds: float = 60) -> None:
+        """Each record that goes brings the next pass nearer."""
+
+        def taken() -> bool:
+            self._take(WireBatch([_event(uuid4().bytes)]))
+            batches, found = self.wire.log(self.site.events, 0), self.delivered()
+            last_ones = len({message.key() for message in found}) == len(found)
+            no_tombstones = all(message.value() is not None for message in found)
+            return last_ones and no_tombstones and all(any(map(kind, batches)) for kind in LEFT.values())
+
+        until(taken, f"compaction leaves {', '.join(LEFT)}, and one event a key", seconds=seconds)
+        self._transaction(commit=False)  # the log ends with a marker, and what stands before it is no record
+
+    def delivered(self) -> list[Any]:
+        """What another client reads of it now."""
+        return read_topic(self.site.bootstrap_servers, self.site.events)
+
+    def _take(self, batch: WireBatch) -> None:
+        taken = self.wire.produce(self.site.events, 0, batch.encoded())
+        assert taken is not None
+        assert taken.error == 0
+
+    def _raw(self, *, codec: int) -> None:
+        keys = [self.dice.choice((*KEYS, uuid4().bytes, uuid4().bytes)) for _ in range(6)]
+        self._take(
+            WireBatch([_event(key) if self.dice.random() < 0.9 else WireRecord(None, key) for key in keys], codec)
+        )
+
+    def _of_one_producer(self) -> None:
+        """A batch that is the last of its producer: compaction keeps it, without a record."""
+        config = {"enable.idempotence": True, "linger.ms": 50, "compression.type": self.dice.choice(("none", "lz4"))}
+        producer = self.site.producer(**config)
+        self._publish(producer, now_events(3))
+
+    def _publish(self, producer: Producer, events: Events) -> None:
+        for _, value in events:
+            producer.produce(self.site.events, value=value, key=self.dice.choice(KEYS))
+        assert producer.flush(30) == 0
+
+    def _transaction(self, *, commit: bool) -> None:
+        producer = self._in_transactions
+        producer.begin_transaction()
+        self._publish(producer, now_events(3))
+        (producer.commit_transaction if commit else producer.abort_transaction)(30)
+
+    def _fenced(self) -> None:
+        """A transaction that its producer's next life aborts: of its marker compaction keeps the batch alone."""
+        name = {"transactional.id": str(uuid4()), "linger.ms": 5}
+        producer, its_next_life = self.site.producer(**name), self.site.producer(**name)
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        self._publish(producer, now_events(3))
+        its_next_life.init_transactions(30)
+
+
+def _event(key: bytes) -> WireRecord:
+    ((_, value),) = now_events(1)
+    return WireRecord(value, key)
+
+
+KEYS: Final = [f"key-{number}".encode() for number in range(8)]
+LEFT: Final[dict[str, Callable[[LoggedBatch], bool]]] = {
+    "a batch with holes": lambda batch: batch.has_holes,
+    "an empty batch": lambda batch: batch.empty and not batch.control,
+    "an empty batch of a marker": lambda batch: batch.empty and batch.control,
+}
+
+
+@pytest.mark.slow
+def test_what_compaction_leaves_of_a_log_is_read_record_for_record(site: Site) -> None:
+    """Where an owner accepts it. The second time it goes on from an offset that compaction may have taken."""
+    delivered: dict[int, Any] = {}
+    with WireProducer(site.bootstrap_servers) as wire:
+        log = Compacted(site, wire, random.Random(5))
+        for _ in range(2):
+            log.fill()
+            log.until_taken()
+            delivered |= {message.offset(): message.value() for message in log.delivered()}
+            read_once(site, {offset: json.loads(value)["request_id"] for offset, value in delivered.items()})
+    assert broken(site.audited()) == {}
+
+
+def read_once(site: Site, events: dict[int, str]) -> None:
+    """A worker's whole life on the log: each of these is stored, by its offset, and nothing else is."""
+    with site.worker(topic_settings_accepted="cleanup.policy") as worker:
+        worker.until(lambda: site.counts(len(events)), f"{len(events)} records are read")
+        worker.until(lambda: lags(worker) == {0: 0} and worker.page("/readyz")[0] == 200, "and nothing is left")
+        assert worker.stop() == 0
+    stored = site.totals._reader.frame("SELECT toInt64(source_offset), request_id FROM usage_events FINAL").rows()
+    assert dict(stored) == events
+    assert site.ledger() == (len(events), len(events), 0, 0, 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,17 +13,9 @@ from stream.cut import VALUE_KEPT_BYTES_MAX
 from tests.support.hostile import TEN_MB
 from tests.support.kafka import create_topics, delete_topics
 from tests.support.site import PARTITIONS, Events, Site, now_events
-from tests.support.warehouse import Server
 from tests.support.worker import WorkerProcess, read_topic
 
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture
-def site(kafka_bootstrap: str, kafka_prefix: str, clickhouse_endpoint: Server) -> Iterator[Site]:
-    site = Site(kafka_bootstrap, kafka_prefix, clickhouse_endpoint.fresh())
-    yield site
-    site.totals.close()
 
 
 def publish_from_everywhere(site: Site, events: Events) -> None:

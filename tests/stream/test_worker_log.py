@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
-from stream.audit import AuditReport, audit, kafka_facts
-from tests.support.site import Events, Site, now_events
-from tests.support.warehouse import Server
+from tests.support.site import Events, Site, broken, lags, now_events, ready
 from tests.support.worker import WorkerProcess, group_offsets
 
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture
-def site(kafka_bootstrap: str, kafka_prefix: str, clickhouse_endpoint: Server) -> Iterator[Site]:
-    site = Site(kafka_bootstrap, kafka_prefix, clickhouse_endpoint.fresh())
-    yield site
-    site.totals.close()
 
 
 class Transaction:
@@ -45,39 +32,6 @@ class Transaction:
 
     def abort(self) -> None:
         self._producer.abort_transaction(30)
-
-
-def audited(site: Site) -> AuditReport:
-    from sinks.clickhouse.reader import Reader
-
-    settings = site.settings.model_copy(update={"consumer_group": f"{site.prefix}costream"})
-    reader = Reader(site.address)
-    report = audit(reader, kafka=kafka_facts(settings), pause=lambda: None)
-    reader.close()
-    return report
-
-
-def broken(report: AuditReport) -> dict[str, Any]:
-    return {check.name: check.findings for check in report.checks if not check.holds}
-
-
-def lags(worker: WorkerProcess) -> dict[int, int]:
-    """The lag that its metrics tell, by partition."""
-    page = worker.page("/metrics")[1]
-    return {int(partition): int(float(lag)) for partition, lag in LAG.findall(page)}
-
-
-LAG = re.compile(r'^costream_lag_records\{partition="(\d+)"\} (\S+)$', re.MULTILINE)
-
-
-def ready(worker: WorkerProcess) -> Any:
-    return json.loads(worker.page("/readyz")[1] or "{}")
-
-
-def delete_records(site: Site, partition: int, before: int) -> None:
-    admin = AdminClient({"bootstrap.servers": site.bootstrap_servers})
-    place = TopicPartition(site.events, partition, before)
-    admin.delete_records([place])[place].result(30)
 
 
 def test_aborted_records_are_never_counted_and_committed_ones_once_whoever_writes_between_them(site: Site) -> None:
@@ -105,7 +59,7 @@ def test_aborted_records_are_never_counted_and_committed_ones_once_whoever_write
         assert ready(worker)["lag"] == 0
         assert site.totals.counted() == (180, 180, 180, 0, 0)
         assert worker.stop() == 0
-    report = audited(site)
+    report = site.audited()
     assert broken(report) == {}
     (totals,) = report.partitions
     assert (totals.received, totals.stored, totals.lag) == (180, 180, 0)
@@ -127,7 +81,7 @@ def test_an_open_transaction_holds_back_what_is_behind_it_and_nothing_before_it(
         worker.until(lambda: site.counts(35), "it is counted once the transaction has ended")
         worker.until(lambda: (lags(worker), withheld(worker)) == ({0: 0}, {0: 0}), "nothing is left")
         assert worker.stop() == 0
-    assert broken(audited(site)) == {}
+    assert broken(site.audited()) == {}
 
 
 def withheld(worker: WorkerProcess) -> dict[int, int]:
@@ -150,13 +104,13 @@ def test_a_topic_that_ends_with_a_marker_and_silence_is_not_behind_nor_does_it_v
         worker.until(lambda: lags(worker) == {0: 0} and ready(worker)["ready"], "and no lag")
         assert worker.page("/healthz")[0] == 200
         assert worker.stop() == 0
-    delete_records(site, 0, 11)
+    site.delete_records(0, 11)
     with site.worker() as worker:
         site.publish(site.producer(), now_events(1))
         worker.until(lambda: site.counts(11), "what comes then is counted")
         assert worker.stop() == 0
         assert not worker.log(VANISHED)
-    assert broken(audited(site)) == {}
+    assert broken(site.audited()) == {}
 
 
 VANISHED = "RECORDS VANISHED BEFORE THEY WERE READ"
@@ -175,16 +129,16 @@ def test_records_that_vanish_while_no_worker_runs_are_said_counted_and_named_eve
     with site.worker() as worker:
         worker.until(lambda: site.acknowledged(2) >= 20 and worker.log("partitions taken over"), "all are read")
         assert worker.stop() == 0
-    read = group_offsets(site.bootstrap_servers, f"{site.prefix}costream", site.events, 2)[0]
+    read = group_offsets(site.bootstrap_servers, site.group, site.events, 2)[0]
     site.publish(producer, now_events(20), partition=0)
-    delete_records(site, 0, read + 15)
+    site.delete_records(0, read + 15)
 
     with site.worker() as worker:
         worker.until(lambda: vanished(worker) == 15, "the metric tells of them")
         assert stretches(worker) == [(read, read + 14)]
         worker.until(lambda: lags(worker) == {0: 0, 1: 0}, "the rest is stored")
         assert worker.stop() == 0
-    check = audited(site).check("vanished")
+    check = site.audited().check("vanished")
     assert (check.holds, check.differing) == (False, 1)
     assert check.findings[0].numbers.items() >= {"offset_first": read, "offset_last": read + 14}.items()
 
@@ -206,7 +160,7 @@ def test_records_that_vanish_under_a_running_worker_are_noted_before_what_comes_
         worker.until(lambda: site.counts(10), "the first are counted")
         hold.touch()
         site.publish(site.producer(**{"batch.size": 1_000}), now_events(500))
-        delete_records(site, 0, 400)
+        site.delete_records(0, 400)
         hold.unlink()
         worker.until(lambda: worker.log(VANISHED), "it says so")
         ((first, last),) = stretches(worker)
@@ -214,7 +168,7 @@ def test_records_that_vanish_under_a_running_worker_are_noted_before_what_comes_
         worker.until(lambda: site.acknowledged(1) == 510, "and goes on")
         assert site.totals.counted()[0] == 510 - (400 - first)
         assert worker.stop() == 0
-    assert list(broken(audited(site))) == ["vanished"]
+    assert list(broken(site.audited())) == ["vanished"]
 
 
 # Each fetch brings a few records, and nothing is stored while a file is there.
@@ -235,10 +189,10 @@ stream.store.Store.save = held_up
 def test_what_expired_before_a_new_group_came_is_no_loss_of_it(site: Site) -> None:
     site.create(1)
     site.publish(site.producer(), now_events(30))
-    delete_records(site, 0, 20)
+    site.delete_records(0, 20)
     with site.worker() as worker:
         worker.until(lambda: site.counts(10), "what is left is counted")
         assert [line["offset"] for line in worker.log("reading begins where the log does")] == [20]
         assert not worker.log(VANISHED)
         assert worker.stop() == 0
-    assert broken(audited(site)) == {}
+    assert broken(site.audited()) == {}

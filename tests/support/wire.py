@@ -22,6 +22,10 @@ NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 CODECS: Final = {"none": NONE, "gzip": GZIP, "snappy": SNAPPY, "lz4": LZ4, "zstd": ZSTD}
 PRODUCE: Final = 0
 PRODUCE_VERSION: Final = 7  # the first that may carry zstd
+FETCH: Final = 1
+FETCH_VERSION: Final = 4  # the first with batches as they are in the log, and the oldest that Kafka 4 answers
+FETCH_BYTES_MAX: Final = 2**24
+BATCH_FIXED: Final = struct.Struct(">qiibIhiqqqhii")
 ANSWER_SECONDS_MAX: Final = 60.0
 NO_LEADER_YET: Final = (3, 6)  # UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER
 
@@ -128,6 +132,26 @@ class Taken:
     base_offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedBatch:
+    """What the fixed part of a batch in the log says of it."""
+
+    base_offset: int
+    last_offset: int
+    count: int
+    control: bool
+    transactional: bool
+
+    @property
+    def empty(self) -> bool:
+        """Compaction has taken all of it, and kept the batch for what it says of its producer."""
+        return self.count == 0
+
+    @property
+    def has_holes(self) -> bool:
+        return 0 < self.count < self.last_offset - self.base_offset + 1
+
+
 class WireProducer:
     """One connection to the one broker of a test."""
 
@@ -161,6 +185,29 @@ class WireProducer:
         at = 4 + 2 + len(name) + 4  # the topics, the name, the partitions
         _, error, base_offset = struct.unpack_from(">ihq", answer, at)
         return Taken(error, base_offset)
+
+    def log(self, topic: str, partition: int) -> list[LoggedBatch]:
+        """Every batch from the beginning of a log that nobody has cut to its present end, as the broker keeps it."""
+        found: list[LoggedBatch] = []
+        while raw := self._fetch(topic, partition, found[-1].last_offset + 1 if found else 0):
+            at, before = 0, len(found)
+            while at + 12 <= len(raw) and at + 12 + int.from_bytes(raw[at + 8 : at + 12], "big") <= len(raw):
+                base, length, _, _, _, attributes, last, *_, count = BATCH_FIXED.unpack_from(raw, at)
+                found.append(LoggedBatch(base, base + last, count, bool(attributes & 0x20), bool(attributes & 0x10)))
+                at += 12 + length
+            assert len(found) > before, f"a batch of {topic} at {found[-1].last_offset + 1} is larger than a fetch"
+        return found
+
+    def _fetch(self, topic: str, partition: int, offset: int) -> bytes:
+        name = topic.encode()
+        body = struct.pack(">iiiib", -1, 100, 1, FETCH_BYTES_MAX, 0) + struct.pack(">ih", 1, len(name)) + name
+        answer = self._ask(FETCH, FETCH_VERSION, body + struct.pack(">iiqi", 1, partition, offset, FETCH_BYTES_MAX))
+        at = 4 + 4 + 2 + len(name) + 4 + 4  # the time to wait, the topics, the name, the partitions, the partition
+        error, _, _, aborted = struct.unpack_from(">hqqi", answer, at)
+        assert error == 0, f"{topic} cannot be fetched at {offset}: error {error}"
+        at += 22 + 16 * max(aborted, 0)
+        (length,) = struct.unpack_from(">i", answer, at)
+        return answer[at + 4 : at + 4 + max(length, 0)]
 
     def close(self) -> None:
         self._socket.close()

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
@@ -147,23 +147,30 @@ def group_offsets(bootstrap_servers: str, group: str, topic: str, partitions: in
 def read_topic(bootstrap_servers: str, topic: str, *, partitions: int = 1) -> list[Any]:
     """Every message of a topic from its beginning to its present end."""
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap_servers, "group.id": f"read-{uuid4()}", "fetch.max.bytes": 2**26}
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": f"read-{uuid4()}",
+            "fetch.max.bytes": 2**26,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+        }
     )
     found: list[Any] = []
     try:
         for partition in range(partitions):
-            place = TopicPartition(topic, partition, 0)
-            _, end = consumer.get_watermark_offsets(place, timeout=10)
-            consumer.assign([place])
-            while end and (not found or found[-1].partition() != partition or found[-1].offset() < end - 1):
-                message = consumer.poll(10)
-                assert message is not None, (
-                    f"{topic} ends at {end}, and nothing came for 10 s after {len(found)} records"
-                )
-                found += [] if message.error() else [message]
+            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+            while not _at_end(message := consumer.poll(10), topic, found):
+                found.append(message)
     finally:
         consumer.close()
     return found
+
+
+def _at_end(message: Any, topic: str, found: list[Any]) -> bool:
+    assert message is not None, f"nothing came of {topic} for 10 s after {len(found)} records"
+    error = message.error()
+    assert error is None or error.code() == KafkaError._PARTITION_EOF, str(error)
+    return error is not None
 
 
 class Totals:
