@@ -95,7 +95,7 @@ class Worker:
         self._end_process = end_process
         self.telemetry = Telemetry()
         self.patience = Patience(self.telemetry.stalled)
-        self._consumption = Consumption(self.patience)
+        self._consumption = Consumption(self.patience, settings.kafka_bootstrap_servers, settings.kafka_sasl_username)
         self.progress = Progress(self._consumption.positions)
         address = warehouse_address(settings)
         self._reader, self._writer = Reader(address), Writer(address)

@@ -16,12 +16,12 @@ from typing import Any, cast
 
 from faust import App, Schema, Stream
 from faust import streams as faust_streams
-from faust.transport.drivers.aiokafka import Consumer, Transport
+from faust.transport.drivers.aiokafka import Consumer, Producer, Transport
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from stream.aiokafka_patches import Fetched
-from stream.fetching import ChunkConsumerThread, Consumption
+from stream.fetching import ChunkConsumerThread, Consumption, connected
 from stream.wire import FetchedRecord
 
 
@@ -124,10 +124,19 @@ class ChunkConsumer(Consumer):
         """The counterpart of on_buffer_full."""
 
 
+class PatientProducer(Producer):
+    """Faust starts one, though nothing is published by it (outbox.py does that); it must not end a start."""
+
+    async def on_start(self) -> None:
+        shared = cast(StatelessApp, self.app).consumption
+        await connected(super().on_start, self.on_stop, shared, doing="connecting to Kafka")
+
+
 class ChunkTransport(Transport):
-    """Faust's aiokafka transport with the consumer above."""
+    """Faust's aiokafka transport with the consumer and the producer above."""
 
     Consumer = ChunkConsumer
+    Producer = PatientProducer
 
 
 class StatelessApp(App):

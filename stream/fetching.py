@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -33,8 +33,10 @@ from faust.types import TP
 
 from stream.aiokafka_patches import begin_look
 from stream.kafka import commit_note, records_next_of
-from stream.patience import Outage, Patience
+from stream.patience import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Outage, Patience
 from stream.positions import Positions, Reading
+from stream.rights import READ, Right, RightMissing, right_on_group, right_on_topic
+from stream.topics import KafkaUnavailable
 
 READ_COMMITTED: Final = "read_committed"
 RETRY_SECONDS: Final = 1.0  # how soon a fetch that was refused is tried again
@@ -60,6 +62,8 @@ class Consumption:
     """What the consumer's thread shares with the worker."""
 
     patience: Patience
+    bootstrap_servers: str = ""
+    user: str = ""  # at Kafka; empty where nobody logs in
     positions: Positions = field(default_factory=Positions)
     lost_places: deque[LostPlace] = field(default_factory=deque)  # each stands here before a record beyond it is handed
 
@@ -74,14 +78,20 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         self.consumption = cast(Any, self.app).consumption
         self._held: Any = None  # the assignment that the positions are of
         self._refused: Outage = self.consumption.patience.outage("reading from Kafka")
+        self._refused_topics: frozenset[str] = frozenset()
+        self._refused_ms = 0.0  # when that was last seen, in Unix time
         self._group: Outage = self.consumption.patience.outage("taking part in the consumer group")
         self._away: Outage = self.consumption.patience.outage("asking Kafka for the ends of partitions")
         self._beside: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
-        await super().on_start()
+        await connected(super().on_start, self._give_up_start, self.consumption, doing="connecting to Kafka")
         loop = asyncio.get_running_loop()
         self._beside = [loop.create_task(self._ask_for_ends()), loop.create_task(self._stay_in_group())]
+
+    async def _give_up_start(self) -> None:
+        if self._consumer is not None:
+            await self._consumer.stop()
 
     async def on_thread_stop(self) -> None:
         for task in self._beside:
@@ -114,14 +124,44 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         except GroupAuthorizationFailedError:
             await asyncio.sleep(RETRY_SECONDS)  # _stay_in_group tells of it
         except TopicAuthorizationFailedError as error:
-            self._refused.because(refusal(error), refused=True)
+            self._refuse(topics_of(error))
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            if records:
-                self._refused.over()
+            self._see_if_granted(consumer)
             self._note(consumer, records)
             return records
         return {}
+
+    def _refuse(self, topics: Iterable[str]) -> None:
+        """Whatever was fetched of other topics meanwhile says nothing of these."""
+        self._refused_topics |= frozenset(topics)
+        self._refused_ms = time.time() * 1000
+        rights = [right_on_topic(topic, [READ]) for topic in sorted(self._refused_topics)]
+        self._refused.because(self._right_missing(rights), refused=True)
+
+    def _see_if_granted(self, consumer: Any) -> None:
+        """A fetch that brought nothing has been let in too: it told where the partition ends, and when."""
+        if not self._refused_topics or self._refused_topics & consumer._client.cluster.unauthorized_topics:
+            return
+        assignment = self._assignment(consumer)
+        held = [tp for tp in assignment.tps if tp.topic in self._refused_topics] if assignment is not None else []
+        if all((assignment.state_value(tp).timestamp or 0) > self._refused_ms for tp in held):
+            self._refused_topics = frozenset()
+            self._refused.over()
+
+    def _right_missing(self, rights: Sequence[Right]) -> RightMissing:
+        return RightMissing(
+            rights=rights,
+            user=self.consumption.user,
+            bootstrap_servers=self.consumption.bootstrap_servers,
+            data="What was taken is stored; the rest stays in Kafka",
+        )
+
+    def _told(self, error: KafkaError) -> Exception:
+        """A refusal by the right that would end it; anything else as it is."""
+        if isinstance(error, GroupAuthorizationFailedError):
+            return self._right_missing([right_on_group(self.app.conf.id)])
+        return cast(Exception, error)
 
     def _note(self, consumer: Any, records: Mapping[TP, list[Any]]) -> None:
         """How far reading has come with these records. Nothing else runs in this thread since they were taken."""
@@ -199,7 +239,7 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         try:
             await consumer.commit(commits)
         except GroupAuthorizationFailedError as error:
-            self._group.because(refusal(error, group=self.app.conf.id), refused=True)
+            self._group.because(self._told(error), refused=True)
             return False
         except (CommitFailedError, IllegalStateError) as error:  # the group has moved on: who holds it now reads again
             log.warning("not committed", reason=str(error), next="what is stored is recognised when it is read again")
@@ -219,6 +259,8 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         while True:
             await asyncio.sleep(ENDS_SECONDS)
             consumer = self._ensure_consumer()
+            if hidden := consumer._client.cluster.unauthorized_topics & consumer.subscription():
+                self._refuse(hidden)  # of these nobody is told that they are there, so nobody is assigned any
             assignment = self._assignment(consumer)
             if assignment is None:
                 continue
@@ -230,7 +272,7 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
             try:
                 ends = await consumer._fetcher.end_offsets(quiet, ANSWER_MS_MAX)
             except TopicAuthorizationFailedError as error:
-                self._refused.because(refusal(error), refused=True)
+                self._refuse(topics_of(error))
             except KafkaError as error:
                 if not isinstance(error, GroupAuthorizationFailedError):
                     self._away.because(error)
@@ -252,7 +294,7 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
             try:
                 coordinator.check_errors()
             except KafkaError as error:
-                self._group.because(refusal(error, group=self.app.conf.id), refused=True)
+                self._group.because(self._told(error), refused=True)
                 coordinator.request_rejoin()
             else:
                 self._seem_busy(consumer)
@@ -272,15 +314,28 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
                 pass
 
 
-def refusal(error: KafkaError, *, group: str = "") -> Exception:
-    """What Kafka refuses, by the name of the ACL that would allow it."""
-    if isinstance(error, GroupAuthorizationFailedError):
-        return PermissionError(f"Kafka refuses the consumer group: grant `Read on group {group}`")
-    if isinstance(error, TopicAuthorizationFailedError):
-        named = error.args[0] if error.args else ""
-        topics: Iterable[str] = [named] if isinstance(named, str) else named
-        return PermissionError(f"Kafka refuses a topic: grant `Read on topic {', '.join(topics)}`")
-    return cast(Exception, error)
+def topics_of(error: TopicAuthorizationFailedError) -> Iterable[str]:
+    """The topics that a refusal is of; aiokafka gives one or many."""
+    named = error.args[0] if error.args else ()
+    return [named] if isinstance(named, str) else named
+
+
+async def connected(
+    start: Callable[[], Awaitable[None]], give_up: Callable[[], Awaitable[None]], shared: Consumption, *, doing: str
+) -> None:
+    """Start a client of aiokafka. It connects once and raises; here it is tried until it can, as in any outage."""
+    outage, wait = shared.patience.outage(doing), WAIT_SECONDS_FIRST
+    while True:
+        try:
+            await start()
+        except KafkaError as error:
+            outage.because(KafkaUnavailable(bootstrap_servers=shared.bootstrap_servers, reason=str(error)))
+            await give_up()
+        else:
+            outage.over()
+            return
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, WAIT_SECONDS_MAX)
 
 
 def _end(state: Any) -> int | None:

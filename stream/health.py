@@ -2,7 +2,7 @@
 
 Alive is not enough: a worker can answer pings and consume nothing. Ready means that it holds partitions, or rightly
 none, and that what waits in them is getting stored. An outage of ClickHouse makes a worker not ready, but not dead:
-a restart would not help.
+a restart would not help. A right that is missing makes it not ready at once: a person is needed.
 """
 
 from __future__ import annotations
@@ -98,12 +98,16 @@ class Health:
 
     def faults(self) -> list[str]:
         """Why this worker is not ready; empty if it is."""
+        refusals = self._patience.refusals
         if self._progress.partitions is None:
-            return ["no partitions are assigned yet"]
+            return ["no partitions are assigned yet", *refusals]
         waiting, idle = self._waiting(), self._behind_seconds()
         if idle > self._stall_seconds():
-            return [f"{'unknown' if waiting is None else waiting} records wait and nothing was stored for {idle:.0f} s"]
-        return []
+            return [
+                f"{'unknown' if waiting is None else waiting} records wait and nothing was stored for {idle:.0f} s",
+                *refusals,
+            ]
+        return refusals
 
     def dead(self) -> bool:
         """Beyond waiting: no partitions or no progress for long, and neither an outage nor a take-over explains it."""

@@ -403,6 +403,9 @@ def sendable(headers: Iterable[Header]) -> list[tuple[str, str | bytes | None]]:
 
 
 NAMES_HEADER: Final = "costream-header-names"
+# A head of the value, of the key and of the headers, whose names may take nine times as much: four to be readable, five
+# in the header that says what they were. Then the reason, and the lengths.
+LETTER_BYTES_MAX: Final = 327_680
 
 
 def _told_name(name: str) -> str:

@@ -7,6 +7,10 @@ from typing import Any, Final
 
 from stream.settings import Settings
 
+# Records that are published go out in batches of as many bytes; a larger one goes alone. Kafka's own default for the
+# limit of a topic, and ours, lets such a batch in.
+BATCH_BYTES_MAX: Final = 1_000_000
+
 KafkaConfig = dict[str, str | int | float | bool]  # what confluent-kafka's own signatures say
 
 

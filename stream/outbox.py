@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from stream.errors import PublishFailed, PublishRefused
 from stream.ingest import Message
+from stream.kafka import BATCH_BYTES_MAX
+from stream.rights import WRITE, RightMissing, right_on_topic
 
 ACKNOWLEDGE_SECONDS_MAX: Final = 30.0  # then the batch is sent again; consumers know a repeat by its key and headers
 PARTITION_OF_KEY: Final = -1  # librdkafka's RD_KAFKA_PARTITION_UA
@@ -17,14 +20,10 @@ MESSAGE_BYTES_MAX: Final = 12_000_000  # a refused record may be as large as its
 
 # What no waiting mends, and what does. Everything else is an outage, which is waited out.
 SIZE: Final = "raise max.message.bytes of the topic (`costream topics create` sets what is needed)"
-RIGHT: Final = "grant WRITE on the topic to the user of COSTREAM_KAFKA_SASL_USERNAME"
 TOPIC: Final = "see the configuration of the topic and the log of the broker"
 LASTING: Final[Mapping[int, str]] = {
     KafkaError.MSG_SIZE_TOO_LARGE: SIZE,
     KafkaError.RECORD_LIST_TOO_LARGE: SIZE,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: RIGHT,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: RIGHT,
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: RIGHT,
     KafkaError.POLICY_VIOLATION: TOPIC,
     KafkaError.INVALID_RECORD: TOPIC,
     KafkaError.INVALID_MSG: TOPIC,
@@ -35,6 +34,8 @@ LASTING: Final[Mapping[int, str]] = {
     KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT: TOPIC,
     KafkaError.UNSUPPORTED_COMPRESSION_TYPE: TOPIC,
 }
+# What a person mends by granting a right. An idempotent producer is refused by the cluster if it may write nowhere.
+FORBIDDEN: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 
 
 class Outbox:
@@ -44,10 +45,12 @@ class Outbox:
         self._config: dict[str, Any] = {
             **config,
             "log_level": 0,  # what fails is raised as PublishFailed and said once, not on standard error
+            "logger": _SILENT,  # and the end of a producer is said there at any level
             "enable.idempotence": True,
             "partitioner": "murmur2_random",  # the default of the Java clients, so that all agree on an id's home
             "compression.type": "lz4",
             "linger.ms": 5,
+            "batch.size": BATCH_BYTES_MAX,
             "message.max.bytes": MESSAGE_BYTES_MAX,
             "message.timeout.ms": int(ACKNOWLEDGE_SECONDS_MAX * 1000),
             "delivery.report.only.error": True,  # there are as many records as changed rows; success needs no call
@@ -57,8 +60,8 @@ class Outbox:
         self._start()
 
     def publish(self, topic: str, messages: Iterable[Message]) -> int:
-        """Send and wait for every acknowledgement; raises PublishFailed if one is missing, and PublishRefused if it
-        would be missing again."""
+        """Send and wait for every acknowledgement; raises PublishFailed if one is missing, RightMissing if that is for
+        want of a right, and PublishRefused if it would be missing again."""
         self._failures.clear()
         sent = 0
         for message in messages:
@@ -81,17 +84,24 @@ class Outbox:
                 self._producer.poll(0.1)  # its queue is full: let it send
             except KafkaException as error:
                 self._start_anew()  # a producer that has not heard of a new partition refuses it for minutes
-                raise _failure(topic, [error.args[0]]) from error
+                raise self._failed(topic, [error.args[0]]) from error
             else:
                 return
 
     def _wait(self, topic: str) -> None:
-        waiting = self._producer.flush(ACKNOWLEDGE_SECONDS_MAX)
-        if waiting:
+        try:
+            waiting = self._producer.flush(ACKNOWLEDGE_SECONDS_MAX)
+        except (KafkaException, SystemError) as error:  # the producer has ended; the latter, where it says so twice
+            fatal = error if isinstance(error, KafkaException) else error.__cause__
+            failure = self._failed(topic, [*_errors_in(fatal), *self._failures])
             self._start_anew()
-            raise PublishFailed(topic=topic, unacknowledged=waiting, reason="no answer from the brokers in time")
-        if self._failures:
-            raise _failure(topic, self._failures)
+            raise failure from error
+        if not (waiting or self._failures):
+            return
+        failure = self._failed(topic, self._failures, waiting=waiting)
+        if waiting or isinstance(failure, RightMissing):
+            self._start_anew()  # one that was refused keeps that in mind
+        raise failure
 
     def _start_anew(self) -> None:
         """What is still queued will be sent again from the batch; a purge would leave the idempotent producer a gap."""
@@ -101,14 +111,40 @@ class Outbox:
     def _start(self) -> None:
         """A producer with a list of its own: what the one before may still report is not about the next batch."""
         failures: list[KafkaError] = []
+        troubles: dict[int, KafkaError] = {}
 
         def on_delivery(error: KafkaError | None, _: Any) -> None:
             if error is not None:
                 failures.append(error)
 
+        def on_trouble(error: KafkaError) -> None:
+            """The producer's own: it is not let in, or may not start. The latest of each kind."""
+            troubles[error.code()] = error
+
         # One callback for all: handing it over with each message takes longer than to produce the message.
-        self._producer = Producer(self._config | {"on_delivery": on_delivery})
-        self._failures = failures
+        self._producer = Producer(self._config | {"on_delivery": on_delivery, "error_cb": on_trouble})
+        self._failures, self._troubles = failures, troubles
+
+    def _failed(
+        self, topic: str, errors: Sequence[KafkaError], *, waiting: int = 0
+    ) -> PublishFailed | PublishRefused | RightMissing:
+        """``errors`` are those of records; why the brokers cannot be reached at all is a trouble of the producer's."""
+        if any(error.code() in LASTING for error in errors):
+            return _failure(topic, errors)
+        if any(error.code() in FORBIDDEN for error in [*errors, *self._troubles.values()]):
+            return RightMissing(
+                rights=[right_on_topic(topic, [WRITE])],
+                user=str(self._config.get("sasl.username", "")),
+                bootstrap_servers=str(self._config["bootstrap.servers"]),
+                data="What was to be published is kept, and published once it is granted",
+            )
+        told = self._troubles.get(KafkaError._AUTHENTICATION) or self._troubles.get(KafkaError._SSL)
+        reason = told or (errors[0] if errors else None)
+        return PublishFailed(
+            topic=topic,
+            unacknowledged=waiting + len(errors),
+            reason=reason.str() if reason else "no answer from the brokers in time",
+        )
 
 
 def _failure(topic: str, errors: Sequence[KafkaError]) -> PublishFailed | PublishRefused:
@@ -118,3 +154,11 @@ def _failure(topic: str, errors: Sequence[KafkaError]) -> PublishFailed | Publis
         return PublishFailed(topic=topic, unacknowledged=len(errors), reason=errors[0].str())
     first = refused[0]
     return PublishRefused(topic=topic, refused=len(refused), reason=first.str(), remedy=LASTING[first.code()])
+
+
+def _errors_in(fatal: BaseException | None) -> list[KafkaError]:
+    return [fatal.args[0]] if isinstance(fatal, KafkaException) else []
+
+
+_SILENT: Final = logging.getLogger(f"{__name__}.librdkafka")
+_SILENT.disabled = True

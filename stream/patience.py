@@ -12,9 +12,10 @@ from typing import Final, TypeVar
 import structlog
 from prometheus_client import Gauge
 
-from sinks.errors import WarehouseUnavailable
-from stream.errors import PublishFailed
-from stream.topics import KafkaUnavailable
+from sinks.errors import SchemaBehind, WarehouseUnavailable
+from stream.errors import ConfigurationError, PublishFailed
+from stream.rights import RightMissing
+from stream.topics import KafkaUnavailable, LoginRefused
 
 T = TypeVar("T")
 
@@ -27,20 +28,27 @@ log = structlog.get_logger(__name__)
 
 
 # What may be over by itself, or because somebody mends it. Anything else is a bug or a refusal that stands.
-WAITED_OUT: Final = (WarehouseUnavailable, PublishFailed, KafkaUnavailable)
+WAITED_OUT: Final = (WarehouseUnavailable, PublishFailed, KafkaUnavailable, RightMissing)
+# Of these nobody is away: somebody says no, and a person is needed.
+REFUSALS: Final = (ConfigurationError, SchemaBehind, RightMissing, LoginRefused)
 
 
 class Outage:
     """One thing that is being waited for. Safe to use from one thread at a time."""
 
-    def __init__(self, doing: str, *, count: Callable[[int], None]) -> None:
+    def __init__(self, doing: str, *, count: Callable[[int], None], refusals: dict[Outage, str] | None = None) -> None:
         self._doing, self._count = doing, count
+        self._refusals = {} if refusals is None else refusals  # of all that wait now
         self._since: float | None = None
         self._said, self._said_at = "", 0.0
 
     def because(self, error: Exception, *, refused: bool = False) -> None:
         """It failed once more. ``refused``: it is not away, it says no, and a person is needed."""
         reason, now = str(error), time.monotonic()
+        if refused:
+            self._refusals[self] = f"{self._doing}: {reason}"
+        else:
+            self._refusals.pop(self, None)
         say = log.error if refused else log.warning
         if self._since is None:
             self._since = now
@@ -55,6 +63,7 @@ class Outage:
 
     def over(self) -> None:
         """It works, or is no longer wanted."""
+        self._refusals.pop(self, None)
         if self._since is None:
             return
         stalled_seconds = round(time.monotonic() - self._since, 1)
@@ -73,15 +82,21 @@ class Patience:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._waiting = 0  # several stages may wait at once
+        self._refusals: dict[Outage, str] = {}
 
     @property
     def waiting(self) -> bool:
         """Whether anything is being waited out now: a restart would not help."""
         return self._waiting > 0
 
+    @property
+    def refusals(self) -> list[str]:
+        """What is refused now, and waits for a person."""
+        return list(self._refusals.values())
+
     def outage(self, doing: str) -> Outage:
         """For whoever waits in its own way: tell it of each failure, and of the end."""
-        return Outage(doing, count=self._count)
+        return Outage(doing, count=self._count, refusals=self._refusals)
 
     def stop(self) -> None:
         """Someone wants the process to end: an outage is no longer waited out."""
@@ -95,7 +110,7 @@ class Patience:
             try:
                 result = action()
             except WAITED_OUT as error:
-                outage.because(error)
+                outage.because(error, refused=isinstance(error, REFUSALS))
                 self._pause(wait, doing)
                 wait = min(wait * 2, WAIT_SECONDS_MAX)
             else:

@@ -39,8 +39,8 @@ class Settings(BaseSettings):
     consumer_group: str = "costream"
     topic_settings_accepted: str = Field(
         default="",
-        description="Settings of usage.events that a worker would refuse and you accept with what follows, by comma: "
-        "`message.timestamp.type`, `cleanup.policy`, `retention.ms`.",
+        description="Settings of topics that a worker would refuse and you accept with what follows, by comma: "
+        "`message.timestamp.type` and `retention.ms` of usage.events, `cleanup.policy`, `max.message.bytes`.",
     )
     source: str = Field(
         default="",

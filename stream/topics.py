@@ -22,7 +22,8 @@ from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from stream.errors import ConfigurationError, StreamError
-from stream.kafka import kafka_config
+from stream.kafka import BATCH_BYTES_MAX, kafka_config
+from stream.rights import NEEDED, READ, Right, RightMissing, missing, right_on_group, right_on_topic
 from stream.settings import Settings
 
 # Kafka's own default for a record. An event is 0.3 KB and its metadata at most 4 KB: more is a mistake or an attack.
@@ -113,6 +114,19 @@ class KafkaUnavailable(StreamError):
         )
 
 
+class LoginRefused(KafkaUnavailable):
+    """A broker answered, and did not let this user in."""
+
+    def __init__(self, *, bootstrap_servers: str, user: str, mechanism: str, reason: str) -> None:
+        StreamError.__init__(
+            self,
+            f"Kafka at {bootstrap_servers} refuses the login of user {user!r} by {mechanism}: {reason}; nothing was "
+            "changed. Check COSTREAM_KAFKA_SASL_USERNAME, COSTREAM_KAFKA_SASL_PASSWORD and "
+            "COSTREAM_KAFKA_SASL_MECHANISM, and that the broker has this user: `kafka-configs.sh --bootstrap-server "
+            f"{bootstrap_servers} --describe --entity-type users --entity-name {user}`",
+        )
+
+
 class TopicMissing(ConfigurationError):
     """A topic has not been created, or was deleted."""
 
@@ -152,7 +166,7 @@ def create(
     ``partitions`` is for ``usage.events`` alone: a new topic gets that many, one with fewer is grown to it.
     """
     admin = _admin(settings)
-    present, brokers = _present(admin, settings)
+    present, brokers = _present(admin)
     replicas = replication_factor or min(REPLICAS_WANTED, brokers)
     actions: dict[str, Action] = {}
     expected: dict[str, int] = {}
@@ -179,11 +193,14 @@ def topic_id(settings: Settings, topic: str) -> str | None:
 
     None if the broker gives none (older than Kafka 2.8).
     """
-    admin = _admin(settings)
-    found = _described(admin, settings, [topic]).get(topic)
+    return _id(_one(settings, topic))
+
+
+def _one(settings: Settings, topic: str) -> Any:
+    found = _described(_admin(settings), settings, [topic]).get(topic)
     if found is None:
         raise TopicMissing(topic=topic, bootstrap_servers=settings.kafka_bootstrap_servers)
-    return _id(found)
+    return found
 
 
 def source_of(settings: Settings, topic: str) -> str:
@@ -193,15 +210,12 @@ def source_of(settings: Settings, topic: str) -> str:
 
 def partition_count(settings: Settings, topic: str) -> int:
     """How many partitions the topic has now."""
-    present, _ = _present(_admin(settings), settings)
-    if topic not in present:
-        raise TopicMissing(topic=topic, bootstrap_servers=settings.kafka_bootstrap_servers)
-    return present[topic]
+    return len(_one(settings, topic).partitions)
 
 
 def retention(settings: Settings, topic: str) -> timedelta | None:
     """How long the topic keeps a record; None if the broker does not tell, or keeps it for ever."""
-    config = _configs(_admin(settings), settings, [topic]).get(topic) or {}
+    config = _configs(_admin(settings), [topic]).get(topic) or {}
     kept_ms = int(config.get("retention.ms") or -1)
     return timedelta(milliseconds=kept_ms) if 0 <= kept_ms < FOR_EVER_MS else None
 
@@ -209,27 +223,52 @@ def retention(settings: Settings, topic: str) -> timedelta | None:
 FOR_EVER_MS: Final = 100 * 365 * 86_400_000  # a century, and more than a timedelta need hold
 
 
-def _admin(settings: Settings) -> AdminClient:
-    # What goes wrong is raised and said once; librdkafka's own lines on stderr would say it again and again.
-    return AdminClient(kafka_config(settings) | {"log_level": "0"})
+class _Client(AdminClient):
+    """An admin client that knows why brokers cannot be reached: a question that is not answered in time says only that.
+
+    What goes wrong is raised and said once; librdkafka's own lines on stderr would say it again and again.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._trouble: dict[int, KafkaError] = {}  # the latest of each kind since the last question
+        super().__init__(
+            kafka_config(settings) | {"log_level": "0", "error_cb": self._note}  # type: ignore[arg-type]  # a callback too
+        )
+
+    def _note(self, error: KafkaError) -> None:
+        self._trouble[error.code()] = error
+
+    def unavailable(self, error: KafkaException) -> KafkaUnavailable:
+        """What an error of a question comes from, as far as the brokers have told."""
+        self.poll(0)  # hands over what was noticed meanwhile
+        trouble, self._trouble = self._trouble, {}
+        settings = self._settings
+        if refused := trouble.get(KafkaError._AUTHENTICATION):
+            return LoginRefused(
+                bootstrap_servers=settings.kafka_bootstrap_servers,
+                user=settings.kafka_sasl_username,
+                mechanism=settings.kafka_sasl_mechanism,
+                reason=refused.str(),
+            )
+        cause = trouble.get(KafkaError._SSL) or trouble.get(KafkaError._TRANSPORT) or error.args[0]
+        return KafkaUnavailable(bootstrap_servers=settings.kafka_bootstrap_servers, reason=cause.str())
 
 
-def _unavailable(settings: Settings, error: KafkaException) -> KafkaUnavailable:
-    return KafkaUnavailable(bootstrap_servers=settings.kafka_bootstrap_servers, reason=error.args[0].str())
+def _admin(settings: Settings) -> _Client:
+    return _Client(settings)
 
 
-def _present(
-    admin: AdminClient, settings: Settings, *, answer_max_s: float | None = None
-) -> tuple[dict[str, int], int]:
+def _present(admin: _Client) -> tuple[dict[str, int], int]:
     """Partitions by topic, and the number of brokers. Asking for all topics creates none, unlike asking for one."""
     try:
-        metadata = admin.list_topics(timeout=answer_max_s or ANSWER_MAX_S)
+        metadata = admin.list_topics(timeout=ANSWER_MAX_S)
     except KafkaException as error:
-        raise _unavailable(settings, error) from error
+        raise admin.unavailable(error) from error
     return {name: len(topic.partitions) for name, topic in metadata.topics.items()}, len(metadata.brokers)
 
 
-def _create(admin: AdminClient, name: str, spec: TopicSpec, partitions: int, replicas: int) -> None:
+def _create(admin: _Client, name: str, spec: TopicSpec, partitions: int, replicas: int) -> None:
     config = dict(spec.config) | {"min.insync.replicas": str(_replicas_in_sync(replicas))}
     topic = NewTopic(name, num_partitions=partitions, replication_factor=replicas, config=config)
     try:
@@ -245,7 +284,7 @@ def _replicas_in_sync(replicas: int) -> int:
     return 2 if replicas >= REPLICAS_WANTED else 1
 
 
-def _grow(admin: AdminClient, name: str, now: int, wanted: int) -> None:
+def _grow(admin: _Client, name: str, now: int, wanted: int) -> None:
     if wanted < now:
         raise TopicRefused(topic=name, reason=f"Kafka cannot take partitions away; it has {now}, asked for: {wanted}")
     try:
@@ -254,11 +293,11 @@ def _grow(admin: AdminClient, name: str, now: int, wanted: int) -> None:
         raise TopicRefused(topic=name, reason=error.args[0].str()) from error
 
 
-def _await_partitions(admin: AdminClient, settings: Settings, expected: Mapping[str, int]) -> None:
+def _await_partitions(admin: _Client, settings: Settings, expected: Mapping[str, int]) -> None:
     """Return once the brokers tell of what was just made: they learn of it a moment after the controller agreed."""
     deadline = time.monotonic() + ANSWER_MAX_S
     while expected:
-        present, _ = _present(admin, settings)
+        present, _ = _present(admin)
         behind = [name for name, count in expected.items() if present.get(name, 0) < count]
         if not behind:
             return
@@ -267,10 +306,10 @@ def _await_partitions(admin: AdminClient, settings: Settings, expected: Mapping[
         time.sleep(0.05)
 
 
-def _states(admin: AdminClient, settings: Settings, actions: Mapping[str, Action]) -> list[TopicState]:
+def _states(admin: _Client, settings: Settings, actions: Mapping[str, Action]) -> list[TopicState]:
     specs = {settings.topic(spec.name): spec for spec in TOPICS}
     found = _described(admin, settings, list(specs))
-    configs = _configs(admin, settings, found)
+    configs = _configs(admin, found)
     return [
         _state(name, spec, found[name], configs.get(name), actions.get(name, "none"))
         if name in found
@@ -313,21 +352,44 @@ def _same(actual: str, expected: str) -> bool:
     return sorted(actual.replace(" ", "").split(",")) == sorted(expected.split(","))
 
 
-def _described(admin: AdminClient, settings: Settings, names: list[str]) -> dict[str, Any]:
-    """What Kafka says of these topics; one that is not there is left out."""
-    asked = admin.describe_topics(TopicCollection(names), request_timeout=ANSWER_MAX_S)
-    found = {}
+def _described(
+    admin: _Client, settings: Settings, names: list[str], *, answer_max_s: float | None = None, rights: bool = False
+) -> dict[str, Any]:
+    """What Kafka says of these topics; one that is not there is left out. Raises ``RightMissing`` if it says nothing of
+    one to us, whether it is there or not. ``rights``: also what we may do with it, where the brokers tell."""
+    asked = admin.describe_topics(
+        TopicCollection(names), include_authorized_operations=rights, request_timeout=answer_max_s or ANSWER_MAX_S
+    )
+    found, hidden = {}, []
     for name, answer in asked.items():
         try:
             found[name] = answer.result(2 * ANSWER_MAX_S)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise _unavailable(settings, error) from error
+            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                hidden.append(name)
+            elif error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise admin.unavailable(error) from error
+    if hidden:
+        raise _right_missing(settings, [right_on_topic(name, _needed(settings, name)) for name in hidden])
     return found
 
 
+def _needed(settings: Settings, name: str) -> Sequence[AclOperation]:
+    """What a worker does with a topic; whoever asks for another one only wants to read it."""
+    return next((needed for topic, needed in NEEDED.items() if settings.topic(topic) == name), (READ,))
+
+
+def _right_missing(settings: Settings, rights: Sequence[Right]) -> RightMissing:
+    return RightMissing(
+        rights=rights,
+        user=settings.kafka_sasl_username,
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        data="Nothing was consumed",
+    )
+
+
 def _configs(
-    admin: AdminClient, settings: Settings, names: Iterable[str], *, answer_max_s: float | None = None
+    admin: _Client, names: Iterable[str], *, answer_max_s: float | None = None
 ) -> dict[str, dict[str, str] | None]:
     """The settings in force; None where a broker does not tell (the embedded one), or does not tell us."""
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
@@ -339,7 +401,7 @@ def _configs(
             entries = answer.result(2 * ANSWER_MAX_S)
         except KafkaException as error:
             if error.args[0].code() not in _CONFIG_NOT_TOLD:
-                raise _unavailable(settings, error) from error
+                raise admin.unavailable(error) from error
             configs[resource.name] = None
         else:
             configs[resource.name] = {key: entry.value for key, entry in entries.items()}
@@ -360,16 +422,28 @@ def _id(found: Any) -> str | None:
 
 START_ANSWER_MAX_S: Final = 3.0  # a worker says within 5 s what it waits for
 
-# Settings of usage.events that the guarantees rest on: what must be there, and what becomes of usage otherwise.
-_NEEDED: Final[Mapping[str, tuple[str, str]]] = {
-    "message.timestamp.type": (
-        "LogAppendTime",
-        "`received_at` and the topic's retention then follow the clocks of producers: an event from a wrong clock may "
-        "expire before it is read, or pass for young and leave the warehouse at once, which the audit takes for a loss",
-    ),
-    "cleanup.policy": ("delete", "compaction deletes events that share a key before they are read"),
+_COMPACTED: Final = "compaction deletes"
+# Settings that the guarantees rest on, by topic: what must be there, and what becomes of usage otherwise.
+_NEEDED: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+    USAGE_EVENTS.name: {
+        "message.timestamp.type": (
+            "LogAppendTime",
+            "the topic's retention and `received_at` then follow the clocks of producers: an event from a wrong clock "
+            "may expire before it is read, and what is too old or too early is judged when a worker reads it",
+        ),
+        "cleanup.policy": ("delete", f"{_COMPACTED} events that share a key before they are read"),
+    },
+    USAGE_DEADLETTER.name: {
+        "cleanup.policy": ("delete", f"{_COMPACTED} dead letters that share a key, and takes none without a key"),
+    },
+    USAGE_ALERTS.name: {
+        "cleanup.policy": ("delete", f"{_COMPACTED} revisions of an alert that a subscriber has not read yet"),
+    },
 }
 RETENTION_MS_MIN: Final = 86_400_000  # a worker that is away over night loses nothing
+# A worker publishes in batches, and a batch is what the limit is of. Its largest single record is a dead letter, of a
+# fourth of that (stream/cut.py).
+MESSAGE_BYTES_MIN: Final = BATCH_BYTES_MAX
 
 
 class TopicUnfit(ConfigurationError):
@@ -380,33 +454,39 @@ class TopicUnfit(ConfigurationError):
         self.topic = topic
 
 
-class GroupRefused(ConfigurationError):
-    """An ACL keeps this user from the consumer group."""
+def unfit(
+    topic: str,
+    config: Mapping[str, str],
+    *,
+    accepted: Collection[str],
+    bootstrap_servers: str,
+    spec: TopicSpec = USAGE_EVENTS,
+) -> list[str]:
+    """What is wrong with the settings of a topic, a sentence each: setting, value, consequence and remedy."""
+    return [
+        _fault(topic, name, value, consequence=consequence, needed=needed, servers=bootstrap_servers)
+        for name, value, needed, consequence in _wrong(spec, config)
+        if name not in accepted
+    ]
 
-    def __init__(self, *, group: str, user: str) -> None:
-        super().__init__(
-            f"Kafka refuses {user or 'this client'!r} the consumer group {group!r}: grant the ACL `Read on group "
-            f"{group}`, as by `kafka-acls.sh --add --allow-principal User:{user or '…'} --operation Read --group "
-            f"{group}`. Nothing was consumed"
-        )
-        self.group = group
 
-
-def unfit(topic: str, config: Mapping[str, str], *, accepted: Collection[str], bootstrap_servers: str) -> list[str]:
-    """What is wrong with the settings of usage.events, a sentence each: setting, value, consequence and remedy."""
-    faults = []
-    for name, (needed, consequence) in _NEEDED.items():
+def _wrong(spec: TopicSpec, config: Mapping[str, str]) -> Iterable[tuple[str, str, str, str]]:
+    """Setting, value, what is needed and the consequence."""
+    for name, (needed, consequence) in _NEEDED.get(spec.name, {}).items():
         value = config.get(name)
-        if value is not None and not _same(value, needed) and name not in accepted:
-            faults.append(_fault(topic, name, value, consequence=consequence, needed=needed, servers=bootstrap_servers))
+        if value is not None and not _same(value, needed):
+            yield name, value, needed, consequence
     retention = config.get("retention.ms", "-1")
-    if 0 <= int(retention) < RETENTION_MS_MIN and "retention.ms" not in accepted:
-        consequence = "events that no worker has read within that time are gone"
-        needed = USAGE_EVENTS.config["retention.ms"]
-        faults.append(
-            _fault(topic, "retention.ms", retention, consequence=consequence, needed=needed, servers=bootstrap_servers)
+    if spec is USAGE_EVENTS and 0 <= int(retention) < RETENTION_MS_MIN:
+        lost = "events that no worker has read within that time are gone"
+        yield "retention.ms", retention, spec.config["retention.ms"], lost
+    size = config.get("max.message.bytes", str(MESSAGE_BYTES_MIN))
+    if int(size) < MESSAGE_BYTES_MIN:
+        refused = (
+            f"Kafka then refuses batches of what a worker publishes there, which have up to {MESSAGE_BYTES_MIN} bytes, "
+            "and the worker ends, with nothing acknowledged, until the limit is raised"
         )
-    return faults
+        yield "max.message.bytes", size, spec.config["max.message.bytes"], refused
 
 
 def _fault(topic: str, name: str, value: str, *, consequence: str, needed: str, servers: str) -> str:
@@ -423,52 +503,62 @@ class Admin:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._admin = _admin(settings)
+        self._specs = {settings.topic(spec.name): spec for spec in TOPICS}
 
     def require_topics(self) -> None:
-        """Raises ``KafkaUnavailable``, ``TopicMissing``, or ``TopicUnfit`` where a topic must have one partition."""
+        """Raises ``KafkaUnavailable``, ``TopicMissing``, ``RightMissing`` with all that is known to be missing, or
+        ``TopicUnfit`` where a topic must have one partition."""
         settings = self._settings
-        present, _ = _present(self._admin, settings, answer_max_s=START_ANSWER_MAX_S)
-        for spec in TOPICS:
-            name = settings.topic(spec.name)
-            if name not in present:
+        found = _described(self._admin, settings, list(self._specs), answer_max_s=START_ANSWER_MAX_S, rights=True)
+        for name in self._specs:
+            if name not in found:
                 raise TopicMissing(topic=name, bootstrap_servers=settings.kafka_bootstrap_servers)
+        rights = [missing(name, _needed(settings, name), found[name].authorized_operations) for name in self._specs]
+        if lacking := [right for right in rights if right is not None]:
+            raise _right_missing(settings, lacking)
         rollups = settings.topic(USAGE_ROLLUPS.name)
-        if present[rollups] != 1:
+        if len(found[rollups].partitions) != 1:
             fault = (
-                f"topic {rollups!r} has {present[rollups]} partitions: several workers would judge and tell the same "
-                "alerts. Delete it while no worker runs and let `costream topics create` make it with one"
+                f"topic {rollups!r} has {len(found[rollups].partitions)} partitions: several workers would judge and "
+                "tell the same alerts. Delete it while no worker runs and let `costream topics create` make it with one"
             )
             raise TopicUnfit(topic=rollups, faults=[fault])
 
     def require_settings(self) -> None:
-        """Raises ``TopicUnfit``; says once where Kafka does not tell the settings."""
+        """Raises ``TopicUnfit`` with all that is wrong; says once where Kafka does not tell the settings."""
         settings = self._settings
-        name = settings.topic(USAGE_EVENTS.name)
-        config = _configs(self._admin, settings, [name], answer_max_s=START_ANSWER_MAX_S).get(name)
-        if config is None:
+        configs = _configs(self._admin, self._specs, answer_max_s=START_ANSWER_MAX_S)
+        if unchecked := [name for name, config in configs.items() if config is None]:
+            wanted = {key: value for key, (value, _) in _NEEDED[USAGE_EVENTS.name].items()}
             log.warning(
                 "settings of topics are unchecked",
-                topic=name,
+                topics=unchecked,
                 reason="the broker does not tell them, or not to us: `DescribeConfigs on topic`",
-                next=f"see to it that {', '.join(f'{key}={value}' for key, (value, _) in _NEEDED.items())}",
+                next=f"see to it that {', '.join(f'{key}={value}' for key, value in wanted.items())} on "
+                f"{settings.topic(USAGE_EVENTS.name)}, and max.message.bytes >= {MESSAGE_BYTES_MIN} on all",
             )
-            return
         accepted = {part.strip() for part in settings.topic_settings_accepted.split(",")}
         servers = settings.kafka_bootstrap_servers
-        if faults := unfit(name, config, accepted=accepted, bootstrap_servers=servers):
-            raise TopicUnfit(topic=name, faults=faults)
+        faults = {
+            name: unfit(name, config, accepted=accepted, bootstrap_servers=servers, spec=self._specs[name])
+            for name, config in configs.items()
+            if config is not None
+        }
+        if wrong := [name for name in faults if faults[name]]:
+            raise TopicUnfit(topic=wrong[0], faults=[fault for name in wrong for fault in faults[name]])
 
     def require_group(self) -> None:
-        """Raises ``GroupRefused`` if we may not read as this group; brokers that do not tell are taken at the join."""
+        """Raises ``RightMissing`` if we may not read as this group; brokers that do not tell are taken at the join."""
         group = self._settings.consumer_group
         asked = self._admin.describe_consumer_groups(
             [group], include_authorized_operations=True, request_timeout=START_ANSWER_MAX_S
         )
+        refused = _right_missing(self._settings, [right_on_group(group)])
         try:
             allowed = asked[group].result(2 * START_ANSWER_MAX_S).authorized_operations
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
-                raise GroupRefused(group=group, user=self._settings.kafka_sasl_username) from error
+                raise refused from error
             return  # a new group, or a broker that describes none: the join itself tells
-        if allowed and not {AclOperation.READ, AclOperation.ALL} & set(allowed):
-            raise GroupRefused(group=group, user=self._settings.kafka_sasl_username)
+        if missing(group, (READ,), allowed):
+            raise refused

@@ -16,14 +16,14 @@ from aiokafka.errors import KafkaError
 from faust.contrib.asgi import faust_app_running
 from mode.utils.locks import Event
 
-from sinks.errors import SchemaBehind, WarehouseError
+from sinks.errors import WarehouseError
 from stream.app import EXIT_BUG, EXIT_REFUSED, WHEN_REFUSED, Worker, warehouse_address
 from stream.errors import ConfigurationError
 from stream.memory import calm_the_collector
-from stream.patience import EXIT_TEMPORARY, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, WAITED_OUT, Outage
+from stream.patience import EXIT_TEMPORARY, REFUSALS, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, WAITED_OUT, Outage
 from stream.preconditions import Precondition, preconditions
 from stream.settings import Settings
-from stream.topics import TOPICS, KafkaUnavailable
+from stream.topics import TOPICS
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +52,8 @@ async def run_worker(settings: Settings) -> int:
         for precondition in preconditions(settings, address):
             await _wait_for(precondition, worker.patience.outage(precondition.name), stop)
         async with AsyncExitStack() as running:
+            telling = asyncio.ensure_future(_tell_of_the_join(worker, settings))
+            running.callback(telling.cancel)
             entering = asyncio.ensure_future(running.enter_async_context(faust_app_running(worker.app)))
             await _first_of(entering, stop)
             if not entering.done():
@@ -66,12 +68,25 @@ async def run_worker(settings: Settings) -> int:
     except WarehouseError as error:  # of another build, or of another retention: no waiting mends it
         log.error("refused for good", reason=str(error), next=WHEN_REFUSED)
         return EXIT_REFUSED
-    except KafkaError as error:  # it went again during the start; later on Faust waits for the brokers by itself
-        raise KafkaUnavailable(bootstrap_servers=settings.kafka_bootstrap_servers, reason=str(error)) from error
+    except KafkaError as error:  # Faust waits for brokers by itself; whatever else it could not start with
+        log.error("Kafka failed the start", reason=repr(error), next="nothing was taken; start it again")
+        return EXIT_TEMPORARY
     finally:
         await worker.health.stop()
     log.info("stopped", next="all that was taken is stored and acknowledged")
     return EXIT_OK
+
+
+async def _tell_of_the_join(worker: Worker, settings: Settings) -> None:
+    """A group lets a member in once the others have stored what they hold, which takes as long as it takes."""
+    await asyncio.sleep(SAY_SECONDS)
+    if worker.progress.partitions is None:
+        log.info(
+            "waiting for the consumer group",
+            kafka=settings.kafka_bootstrap_servers,
+            group=settings.consumer_group,
+            next="it hands out partitions once its other members have stored what they hold, or are gone",
+        )
 
 
 async def _wait_for(precondition: Precondition, outage: Outage, stop: asyncio.Event) -> None:
@@ -88,7 +103,7 @@ async def _wait_for(precondition: Precondition, outage: Outage, stop: asyncio.Ev
         try:
             await checking
         except (*WAITED_OUT, ConfigurationError) as error:
-            outage.because(error, refused=isinstance(error, ConfigurationError | SchemaBehind))
+            outage.because(error, refused=isinstance(error, REFUSALS))
         else:
             outage.over()
             return

@@ -8,7 +8,10 @@ import hypothesis
 import pytest
 import structlog
 
-pytest_plugins = ["tests.support.shared", "tests.support.kafka", "tests.support.warehouse", "tests.support.small_disk"]
+pytest_plugins = [
+    *("tests.support.shared", "tests.support.kafka", "tests.support.secure_kafka", "tests.support.warehouse"),
+    "tests.support.small_disk",
+]
 
 # A property is tried on enough examples to find what is common at once, and on all of them in CI and `make test-all`.
 # A number that a test states is what CI tries: see tests/support/properties.py.

@@ -10,11 +10,16 @@ from uuid import uuid4
 import pytest
 from prometheus_client import generate_latest
 
+from stream.cut import HEADERS_KEPT_MAX, KEY_KEPT_BYTES_MAX, VALUE_KEPT_BYTES_MAX
+from stream.decode import REASON_CHARS_MAX, Refusal
+from stream.ingest import LETTER_BYTES_MAX, dead_letter_message
+from stream.kafka import BATCH_BYTES_MAX
 from stream.settings import Settings
 from stream.store import ROW_BYTES_MAX, hourly_messages, unit_messages, user_messages
 from stream.telemetry import MODELS_MAX, Telemetry
+from stream.wire import kept
 from tests.support.ingest import Warehouse, flush_of, ingest_of
-from tests.support.records import log_of, wire
+from tests.support.records import FakeRecord, log_of, wire
 
 PAGE = Path(__file__).parents[2] / "docs" / "bounds.md"
 ROW = re.compile(r"^\|[^|]*\| ([0-9,]+)[^|]*\| `([A-Za-z0-9_.]+)` \|", re.MULTILINE)
@@ -88,3 +93,17 @@ def test_the_largest_row_of_each_table_fits_into_its_message(warehouse: Warehous
     messages = [*hourly_messages(flush), *unit_messages(flush), *user_messages(flush)]
     sizes = [len(message.key or b"") + len(message.value or b"") for message in messages]
     assert max(sizes) <= ROW_BYTES_MAX
+
+
+@pytest.mark.parametrize("name", ["\x00", "\udcff", "é", "x", '"'])
+@pytest.mark.parametrize("count", [1, HEADERS_KEPT_MAX])
+def test_the_largest_dead_letter_fits_into_a_batch_whatever_its_headers_are_called(name: str, count: int) -> None:
+    headers = [(name * 20_000, b"")] if count == 1 else [(f"{at}{name * 250}", b"v") for at in range(count)]
+    key, value, headers_kept, cut = kept(bytes(10_000), bytes(100_000), headers)
+    assert (len(key or b""), len(value or b"")) == (KEY_KEPT_BYTES_MAX, VALUE_KEPT_BYTES_MAX)
+    record = FakeRecord(value, offset=2**62, key=key, headers=headers_kept, cut=cut)
+    message = dead_letter_message(Refusal(record, "malformed", "é" * REASON_CHARS_MAX), source="s" * 22)
+    size = len(message.key or b"") + len(message.value or b"")
+    for title, content in message.headers:
+        size += len(title.encode()) + len(content or b"") + 10
+    assert size <= LETTER_BYTES_MAX <= BATCH_BYTES_MAX

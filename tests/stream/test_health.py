@@ -190,3 +190,16 @@ UNASSIGNED = "no partitions are assigned yet"
 async def page(site: Site, path: str) -> tuple[int, Any]:
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{site.health.port}{path}") as answer:
         return answer.status, json.loads(await answer.text())
+
+
+def test_a_worker_that_waits_for_a_right_is_not_ready_at_once_and_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(monkeypatch)
+    site.progress.assigned([HERE])
+    site.nothing_fetched(5, 5)
+    assert site.health.faults() == []
+    outage = site.patience.outage("reading from Kafka")
+    outage.because(PermissionError("grant it"), refused=True)
+    assert site.health.faults() == ["reading from Kafka: grant it"]
+    assert not site.health.dead()
+    outage.over()
+    assert site.health.faults() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -51,6 +52,24 @@ def test_settings_that_break_a_guarantee_are_named_with_value_consequence_and_re
 def test_a_topic_must_keep_its_records_for_a_day() -> None:
     assert unfit(retention_ms="86400000") == []
     assert len(unfit(retention_ms="86399999")) == 1
+
+
+def test_a_topic_must_take_a_batch_of_what_a_worker_publishes_there() -> None:
+    for spec in topics.TOPICS:
+        small, enough = ({"max.message.bytes": str(size)} for size in (999_999, 1_000_000))
+        given = {"accepted": (), "bootstrap_servers": "here:9092", "spec": spec}
+        (fault,) = topics.unfit(spec.name, small, **given)  # type: ignore[arg-type]  # of several kinds
+        assert f"topic '{spec.name}' has max.message.bytes=999999" in fault
+        assert f"--add-config max.message.bytes={spec.config['max.message.bytes']}" in fault
+        assert topics.unfit(spec.name, enough, **given) == []  # type: ignore[arg-type]
+        assert unfit("max.message.bytes", max_message_bytes="1") == []
+
+
+def test_dead_letters_and_alerts_are_not_compacted() -> None:
+    for spec in (topics.USAGE_DEADLETTER, topics.USAGE_ALERTS):
+        config = {"cleanup.policy": "compact,delete"}
+        (fault,) = topics.unfit(spec.name, config, accepted=(), bootstrap_servers="here:9092", spec=spec)
+        assert "compaction deletes" in fault
 
 
 def test_what_is_accepted_by_name_is_not_refused_and_nothing_else_is() -> None:
@@ -108,6 +127,46 @@ def test_a_warehouse_without_its_schema_is_waited_for_until_it_is_migrated(
         assert worker.stop() == EXIT_OK
 
 
+# The preconditions hold; then the test does something, and then the worker goes on to join the group.
+HELD_BACK = """
+import time, pathlib, stream.worker
+from stream.preconditions import Precondition, preconditions
+folder = pathlib.Path({folder!r})
+def held_back(*given):
+    yield from preconditions(*given)
+    def check():
+        (folder / "met").touch()
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+    yield Precondition("held back", "the test", check)
+stream.worker.preconditions = held_back
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_broker_that_goes_before_the_join_is_waited_for_and_the_worker_can_be_stopped(
+    broker: EmbeddedBroker, clickhouse_endpoint: Server, tmp_path: Path, comes_back: bool
+) -> None:
+    prelude = HELD_BACK.format(folder=str(tmp_path))
+    with WorkerProcess(broker.bootstrap_servers, clickhouse_endpoint.fresh(), prelude=prelude) as worker:
+        worker.until((tmp_path / "met").exists, "the preconditions hold")
+        broker.set_reachable(False)
+        (tmp_path / "go").touch()
+        worker.until(lambda: worker.log("stalled"), "it says so")
+        (line,) = worker.log("stalled")
+        assert line["doing"] == "connecting to Kafka"
+        assert f"Kafka at {broker.bootstrap_servers} does not answer" in line["error"]
+        assert worker.page("/readyz")[0] == 503
+        if comes_back:
+            broker.set_reachable(True)
+            worker.until(lambda: worker.page("/readyz")[0] == 200, "it goes on by itself")
+            assert worker.log("going on")
+        told_at = time.monotonic()
+        assert worker.stop() == EXIT_OK
+        assert comes_back or time.monotonic() - told_at < 5
+
+
 @pytest.mark.slow
 @pytest.mark.kafka
 def test_a_topic_with_the_clocks_of_producers_is_refused_until_it_is_mended(
@@ -121,3 +180,19 @@ def test_a_topic_with_the_clocks_of_producers_is_refused_until_it_is_mended(
     accepted = settings.model_copy(update={"topic_settings_accepted": "message.timestamp.type"})
     topics.Admin(accepted).require_settings()
     topics.Admin(settings).require_group()
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_topics_that_are_too_small_for_what_is_written_to_them_are_all_named_at_once(
+    kafka_bootstrap: str, kafka_prefix: str
+) -> None:
+    settings = Settings(kafka_bootstrap_servers=kafka_bootstrap, topic_prefix=kafka_prefix)
+    small = [settings.topic(name) for name in ("usage.rollups", "usage.deadletter", "usage.alerts")]
+    create_topics(kafka_bootstrap, dict.fromkeys(small, 1), config={"max.message.bytes": "500000"})
+    topics.create(settings)
+    with pytest.raises(topics.TopicUnfit) as unfit:
+        topics.Admin(settings).require_settings()
+    for name in small:
+        assert f"topic '{name}' has max.message.bytes=500000" in str(unfit.value)
+    topics.Admin(settings.model_copy(update={"topic_settings_accepted": "max.message.bytes"})).require_settings()

@@ -51,6 +51,8 @@ class KafkaMissing(Exception):
 class KafkaBroker:
     """Apache Kafka 4.1 in KRaft mode, one node, in a JVM of its own with its own folder and free ports."""
 
+    client: Mapping[str, str] = {}  # what a client that may do everything is told besides the address
+
     def __init__(self, folder: Path | None = None, *, heap_mb: int = 512, options: Mapping[str, str] | None = None):
         self._own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="costream-kafka-"))
@@ -86,7 +88,7 @@ class KafkaBroker:
                 stderr=subprocess.STDOUT,
             )
         atexit.register(self.kill)
-        wait_for_metadata(self.bootstrap_servers, alive=self._assert_alive)
+        wait_for_metadata(self.bootstrap_servers, alive=self._assert_alive, client=self.client)
         return self
 
     def stop(self) -> None:
@@ -242,10 +244,17 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def wait_for_metadata(bootstrap_servers: str, *, alive: Callable[[], None], wait_max_s: float = START_MAX_S) -> None:
+def wait_for_metadata(
+    bootstrap_servers: str,
+    *,
+    alive: Callable[[], None],
+    wait_max_s: float = START_MAX_S,
+    client: Mapping[str, str] | None = None,
+) -> None:
     """Return once a broker describes itself; ``alive`` raises as soon as waiting has become pointless."""
     # log_level 0: a refused connection is what is waited out here, not news.
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "reconnect.backoff.max.ms": 500})
+    quiet: dict[str, Any] = {"log_level": 0, "reconnect.backoff.max.ms": 500}
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, **quiet, **(client or {})})
     deadline = time.monotonic() + wait_max_s
     while True:
         alive()

@@ -134,9 +134,9 @@ def producer_of(bootstrap_servers: str, **config: Any) -> Producer:
     return Producer({"bootstrap.servers": bootstrap_servers, "log_level": 0, "partitioner": "murmur2_random", **config})
 
 
-def group_offsets(bootstrap_servers: str, group: str, topic: str, partitions: int) -> list[int]:
+def group_offsets(bootstrap_servers: str, group: str, topic: str, partitions: int, **config: Any) -> list[int]:
     """What the group has committed, by partition; a negative number where it has committed nothing."""
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group})
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group, **config})
     try:
         asked = [TopicPartition(topic, partition) for partition in range(partitions)]
         return [found.offset for found in consumer.committed(asked, timeout=10)]
