@@ -1,9 +1,9 @@
 """Bytes to one checked frame, and refusals with their reason.
 
 Every message passes a gate on its own: a strict msgspec decoder derived from the contract's published schema. Only
-accepted bytes are read into columns, so a bad message costs no one but itself. What the gate refuses goes to the
-pydantic model, which has the last word: it either accepts the message in canonical form (another spelling of a valid
-time, say) or gives the reason a person reads in the dead-letter topic.
+accepted bytes are read into columns, so a bad message costs no one but itself. What the gate refuses is examined
+(examination.py), where the pydantic model has the last word: it either accepts the message in canonical form (another
+spelling of a valid time, say) or gives the reason a person reads in the dead-letter topic.
 """
 
 from __future__ import annotations
@@ -12,28 +12,26 @@ import json
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice, repeat
+from itertools import repeat
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol, assert_never
 
 import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from polars.exceptions import PolarsError
-from pydantic import ValidationError
 
-from costream.events import AMOUNT, METADATA_BYTES_MAX, NAME_CHARS_MAX, UNITS_MAX, UsageEvent
+from costream.events import AMOUNT, METADATA_BYTES_MAX, UsageEvent
 from stream.cut import EVENT_BYTES_MAX, Cut, Header
+from stream.examination import Accepted, Faulty, count_of, examine_value, told, unique_keys
 
 # Past half its size or this deep, metadata is measured by the model: polars spells some numbers shorter than JSON does.
 METADATA_BYTES_SURE: Final = METADATA_BYTES_MAX // 2
 METADATA_NESTING_SURE: Final = 64
-GATE_BYTES_MAX: Final = 8_192  # twice the metadata: what is larger is rare, and looked at once, by the model
-REASON_INPUT_CHARS_MAX: Final = 80
-RULE_CHARS_MAX: Final = 240
-REASON_CHARS_MAX: Final = 2_048  # it travels in a header; what a hostile message puts into it must not fill one
-REASONS_MAX: Final = 5  # faults named of one message; a person mends them one by one
+GATE_BYTES_MAX: Final = METADATA_BYTES_SURE + 1_536  # what is larger is rare, and looked at once, by the model
+# The reader of columns fails on longer ones, and with it the whole block. A text that looks like one is examined too.
+DIGITS_SURE: Final = 38
 
 RefusalKind = Literal["malformed", "invalid", "conflict", "too_early", "too_old"]
 
@@ -155,7 +153,7 @@ def _gate_string(spec: Mapping[str, Any]) -> Any:
 _GATE_TYPES: Final[dict[str, Callable[[Mapping[str, Any]], Any]]] = {
     "string": _gate_string,
     "integer": lambda spec: Annotated[int, msgspec.Meta(ge=spec.get("minimum"), le=spec.get("maximum"))],
-    "object": lambda spec: dict[str, Any],
+    "object": lambda spec: dict[str, str] if spec.get("additionalProperties") is False else dict[str, Any],
     "null": lambda spec: None,
 }
 
@@ -174,9 +172,23 @@ def _gate(values: Sequence[bytes]) -> tuple[list[int], list[Any]]:
             event: Any = _decode_one(value)
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors, as is bad UTF-8
             continue
+        if event.metadata is not None and _is_hard_to_read(value):
+            continue
         rows.append(row)
         metadata.append(event.metadata)
     return rows, metadata
+
+
+def _is_hard_to_read(value: bytes) -> bool:
+    """Too long a number, or many brackets, which take the reader of columns long and are not sure to pass."""
+    if _LONG_NUMBER in value.translate(_DIGITS):
+        return True
+    return len(value) > FEW_BYTES and value.count(b"[") + value.count(b"{") > METADATA_NESTING_SURE
+
+
+_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER: Final = b"0" * (DIGITS_SURE + 1)
+FEW_BYTES: Final = 1_024  # in so few there are not many brackets
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
@@ -230,14 +242,9 @@ _RULES_OF_ESCAPES: Final = [
 def _lines(values: Sequence[bytes]) -> bytes:
     """A message a line. A line break between tokens is white space in JSON."""
     lines = b"\n".join(values)
-    if _count(lines, b"\n") == max(len(values) - 1, 0):
+    if count_of(lines, b"\n") == max(len(values) - 1, 0):
         return lines
     return b"\n".join(value.replace(b"\n", b" ").replace(b"\r", b" ") for value in values)
-
-
-def _count(text: bytes, sign: bytes) -> int:
-    """``text.count(sign)``, four times as fast."""
-    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == ord(sign)))
 
 
 def _fields_in(values: Sequence[bytes]) -> set[str]:
@@ -283,7 +290,7 @@ def _misread(
     explained = columns.select(_QUOTES_EXPLAINED).to_series().to_numpy()
     if any(metadata):
         explained = explained + _per_message(metadata, _quotes_of)
-    if not escaped and _count(lines, b'"') == explained.sum():
+    if not escaped and count_of(lines, b'"') == explained.sum():
         return pl.repeat(False, len(values), eager=True)
     suspect = np.fromiter(map(bytes.count, values, repeat(b'"')), dtype=np.int64, count=len(values)) != explained
     if escaped:
@@ -314,19 +321,10 @@ _QUOTES_EXPLAINED: Final = pl.sum_horizontal(
 
 def _is_read(value: bytes, fields: Set[str]) -> bool:
     try:
-        members: dict[str, Any] = json.loads(value, object_pairs_hook=_unique_keys)
+        members: dict[str, Any] = json.loads(value, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError):
         return False  # not proven innocent: the model has the last word
     return members.keys() <= fields
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        seen: set[str] = set()
-        name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # None, as wanted
-        raise ValueError(f"the key {name!r} stands twice")
-    return members
 
 
 def _typed(columns: pl.DataFrame) -> pl.DataFrame:
@@ -428,163 +426,50 @@ def _out_of_time(
     return Refusal(record, kind, f"occurred_at: {occurred_at.isoformat()} is {rule}", request_id)
 
 
-# --- the model has the last word -------------------------------------------------------------------------------------
+# --- what the gate did not take --------------------------------------------------------------------------------------
 
 
 def _examine_all(
     records: Sequence[Record], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], pl.DataFrame, list[Refusal]]:
-    accepted: dict[int, UsageEvent] = {}
+    accepted: dict[int, Accepted] = {}
     refusals = []
     for row in rows.tolist():
-        match examine(records[row]):
-            case UsageEvent() as event:
-                accepted[row] = event
+        match _examined(records[row]):
+            case Accepted() as found:
+                accepted[row] = found
             case Refusal() as refusal:
                 refusals.append(refusal)
-    columns = _columns(b"\n".join(canonical(event) for event in accepted.values()), len(accepted))
-    metadata = pl.Series("metadata", [_metadata_text(event) for event in accepted.values()], dtype=pl.String)
+    columns = _columns(b"\n".join(canonical(found.event) for found in accepted.values()), len(accepted))
+    metadata = pl.Series("metadata", [found.metadata or None for found in accepted.values()], dtype=pl.String)
     return np.fromiter(accepted, dtype=np.int64), columns.with_columns(metadata), refusals
-
-
-def _metadata_text(event: UsageEvent) -> str | None:
-    return json.dumps(event.metadata, ensure_ascii=False, separators=(",", ":")) if event.metadata else None
 
 
 def examine(record: Record) -> UsageEvent | Refusal:
     """Validate one record by the contract itself, and say what is wrong with it."""
+    found = _examined(record)
+    return found.whole() if isinstance(found, Accepted) else found
+
+
+def _examined(record: Record) -> Accepted | Refusal:
     value = record.value
     if record.fault:
-        return Refusal(record, "malformed", _told(record.fault))
+        return Refusal(record, "malformed", told(record.fault))
     if value is None:
         return Refusal(record, "malformed", "the record has no value (a tombstone); a usage event is a JSON object")
     if len(value) > EVENT_BYTES_MAX:
         length = record.cut.value_bytes if record.cut else len(value)
         return Refusal(record, "malformed", f"the value is {length} bytes; an event has at most {EVENT_BYTES_MAX}")
-    return _examined(record, value)
-
-
-def _examined(record: Record, value: bytes) -> UsageEvent | Refusal:
-    shown = _abridged(value)
-    if shown.fault:
-        return Refusal(record, "invalid", _told(shown.fault), _request_id(value))
-    try:
-        event = UsageEvent.model_validate_json(shown.value)
-        json.loads(value, object_pairs_hook=_unique_keys)
-    except ValidationError as error:
-        faults = error.errors(include_url=False)
-        malformed = any(fault["type"] == "json_invalid" for fault in faults)
-        reason = _reason(faults, left_out=shown.left_out)
-        return Refusal(record, "malformed" if malformed else "invalid", reason, _request_id(value))
-    except (ValueError, RecursionError) as error:
-        reason = _told(f"the value is not one plain JSON object: {error}")
-        return Refusal(record, "malformed", reason, _request_id(value))
-    return event
+    match examine_value(value):
+        case Accepted() as found:
+            return found
+        case Faulty(malformed, reason, request_id):
+            return Refusal(record, "malformed" if malformed else "invalid", reason, request_id)
+        case unreachable:
+            assert_never(unreachable)
 
 
 def canonical(event: UsageEvent) -> bytes:
     """The event as our clients write it, with the members of its maps in order, so that equal events are equal text."""
     ordered = {name: dict(sorted(getattr(event, name).items())) for name in ("quantities", "unit_prices")}
     return event.model_copy(update=ordered).to_json()
-
-
-class _Abridged(NamedTuple):
-    """What the model is shown of a message, how many faults were left out, and the fault that needs no model."""
-
-    value: bytes
-    left_out: int = 0
-    fault: str = ""
-
-
-PLAIN_MEMBER_BYTES_MAX: Final = 512  # an array or object that stands where text or a number belongs is shown up to this
-
-
-def _abridged(value: bytes) -> _Abridged:
-    """The model looks at each member and builds an error, with its value, for each that is wrong: a second of work for
-    a message of thousands. So it is shown as many as a reason tells of. What it accepts it has been shown whole."""
-    try:
-        members = _members(value)
-    except (ValueError, RecursionError):
-        is_object = value.lstrip()[:1] == b"{"
-        return _Abridged(value) if is_object or len(value) <= PLAIN_MEMBER_BYTES_MAX else _no_object(value)
-    for name in ("quantities", "unit_prices"):
-        if (count := bytes(members.get(name, b"")).count(b":")) > 2 * UNITS_MAX:
-            fault = f"{name}: Dictionary should have at most {UNITS_MAX} items after validation, not {count}"
-            return _Abridged(value, fault=fault)
-    metadata = bytes(members.get("metadata", b""))
-    if len(metadata) > 2 * METADATA_BYTES_MAX and len(metadata.translate(None, _SHRINKING)) > METADATA_BYTES_MAX:
-        fault = f"metadata: it is {len(metadata)} bytes of JSON, more than {METADATA_BYTES_MAX} however it is spelt"
-        return _Abridged(value, fault=fault)
-    known = {name: members[name] for name in _TEXT_SCHEMA if name in members}
-    unknown = {name: members[name] for name in islice((name for name in members if name not in known), REASONS_MAX)}
-    left_out = len(members) - len(known) - len(unknown)
-    nested = [name for name, raw in known.items() if name not in _MAPS and _is_nested(raw)]
-    if not left_out and not nested:
-        return _Abridged(value)
-    shown = known | unknown | dict.fromkeys(nested, _ELLIPSIS)
-    return _Abridged(msgspec.json.encode(shown), left_out)
-
-
-# White space, numbers and escapes may be written shorter; all else of JSON takes its bytes however it is written, but
-# for members of one name, which are refused anyway.
-_SHRINKING: Final = b" \t\n\r0123456789.+-\\uabcdefABCDEF"
-_ELLIPSIS: Final = msgspec.Raw('["…"]'.encode())
-
-
-def _is_nested(raw: msgspec.Raw) -> bool:
-    text = memoryview(raw)
-    return len(text) > PLAIN_MEMBER_BYTES_MAX and text[0] in b"[{"
-
-
-def _no_object(value: bytes) -> _Abridged:
-    """Another kind of JSON, or none; if it is none, the model says where."""
-    try:
-        msgspec.json.decode(value, type=msgspec.Raw)
-    except (ValueError, RecursionError):
-        return _Abridged(value)
-    head = _shortened(value[:NAME_CHARS_MAX].decode("utf-8", "replace"), REASON_INPUT_CHARS_MAX)
-    return _Abridged(value, fault=f"event: Input should be an object, not {head}")
-
-
-def _reason(faults: Sequence[Any], *, left_out: int = 0) -> str:
-    """Which field, which rule, which value."""
-    told = [_fault(fault["loc"], fault["msg"], fault["input"]) for fault in faults[:REASONS_MAX]]
-    others = len(faults) - len(told) + left_out
-    more = [f"and {others} more faults"] if others else []
-    return _told("; ".join(told + more))
-
-
-def _fault(place: tuple[int | str, ...], rule: str, given: Any) -> str:
-    where = ".".join(_shortened(str(part), NAME_CHARS_MAX) for part in place) or "event"
-    return f"{where}: {_shortened(rule, RULE_CHARS_MAX)}, not {_shortened(_repr(given), REASON_INPUT_CHARS_MAX)}"
-
-
-def _repr(given: Any) -> str:
-    """Of a long text only its ends, since no more is shown."""
-    if isinstance(given, str | bytes) and len(given) > 2 * REASON_INPUT_CHARS_MAX:
-        return f"{given[:REASON_INPUT_CHARS_MAX]!r}{given[-REASON_INPUT_CHARS_MAX:]!r}"
-    return repr(given)
-
-
-def _shortened(text: str, chars_max: int) -> str:
-    """Head and tail: a rule often stands behind the value it quotes."""
-    return text if len(text) <= chars_max else f"{text[: chars_max // 2]}…{text[-chars_max // 2 :]}"
-
-
-def _told(reason: str) -> str:
-    """A reason quotes the message it refuses: shortened, and without what would forge a log line."""
-    printable = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in reason)
-    return _shortened(printable, REASON_CHARS_MAX)
-
-
-def _request_id(value: bytes) -> str:
-    """The id of a refused message, if it can be read: it is how its sender finds it."""
-    try:
-        found = msgspec.json.decode(value, type=_WithId).request_id
-    except (ValueError, RecursionError):
-        return ""
-    return found.encode("unicode_escape").decode()[:128]
-
-
-class _WithId(msgspec.Struct):
-    request_id: str = ""

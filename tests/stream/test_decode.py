@@ -16,7 +16,9 @@ from polars.exceptions import ComputeError
 from pydantic import ValidationError
 
 from costream.events import METADATA_BYTES_MAX, TOKENS_MAX, UsageEvent
+from stream import decode as decoding
 from stream.decode import EVENT_BYTES_MAX, Gate, Refusal, decode
+from stream.examination import examine_value
 from tests.support.properties import examples
 from tests.support.records import LIMITS, NOW, FakeRecord, fields, log_of, rfc3339, wire
 
@@ -229,6 +231,12 @@ METADATA_TRAPS = [
     '{"a":1e400}',
     '{"a":-1e-400}',
     '{"a":18446744073709551616}',
+    '{"a":' + "9" * 38 + "}",
+    '{"a":' + "9" * 39 + "}",
+    '{"a":-' + "1" * 40 + "}",
+    '{"a":[' + "7" * 400 + "]}",
+    '{"a":' + "1" * 4_090 + "}",
+    '{"a":' + "1" * 4_301 + "}",
     '"{}"',
     "{}",
 ]
@@ -278,6 +286,25 @@ def test_an_event_that_stops_the_reading_of_columns_does_not_cost_its_neighbours
     decoded = decode(log_of([wire("a"), b"junk", wire("b")]), source="s", limits=LIMITS)
     assert decoded.frame["request_id"].to_list() == ["a", "b"]
     assert [refusal.record.offset for refusal in decoded.refusals] == [1]
+
+
+@pytest.mark.parametrize("digits", [39, 40, 400, 4_000])
+@pytest.mark.parametrize("repeated", [b"", b',"metadata":{}'], ids=["once", "twice"])
+def test_a_number_that_no_column_can_hold_costs_its_neighbours_no_second_look(
+    digits: int, repeated: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is legal in metadata, and the reader of columns gives up a whole block for it."""
+    examined = []
+
+    def spy(value: bytes) -> Any:
+        examined.append(value)
+        return examine_value(value)
+
+    monkeypatch.setattr(decoding, "examine_value", spy)
+    odd = wire("odd")[:-1] + b',"metadata":{"a":' + b"9" * digits + b"}" + repeated + b"}"
+    values = [wire("a"), odd, wire("b")]
+    check_agreement(values)
+    assert examined == [odd]
 
 
 # --- both sides of every bound ----------------------------------------------------------------------------------------

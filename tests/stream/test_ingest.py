@@ -28,7 +28,8 @@ from stream.cut import (
     Cut,
     encoded,
 )
-from stream.decode import REASON_CHARS_MAX, Refusal
+from stream.decode import Refusal
+from stream.examination import REASON_CHARS_MAX
 from stream.ingest import Flush, dead_letter_message, sendable
 from stream.pricing import PriceBook
 from stream.store import hourly_messages, unit_messages, user_messages

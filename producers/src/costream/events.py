@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any, Final, Literal, Required, Self, TypedDict, Unpack
 from uuid import uuid4
 
@@ -83,18 +84,24 @@ def _decimal_of(pattern: str, *, digits: int) -> Callable[[Any], Decimal]:
     """A Decimal from plain text: no exponent, no sign, at most 12 digits after the point."""
 
     def parse(value: Any) -> Decimal:
-        if not isinstance(value, Decimal) and not matches(pattern, value):
-            raise ValueError(f"{value!r} is not plain decimal text with at most 12 digits after the point")
-        number = value if isinstance(value, Decimal) else Decimal(value)
-        if not number.is_finite() or not matches(pattern, _plain(number)):
-            raise ValueError(f"{number} is not between 0 and 1e{digits} with at most 12 digits after the point")
-        return number
+        if not isinstance(value, Decimal):
+            if not matches(pattern, value):
+                raise ValueError(f"{value!r} is not plain decimal text with at most 12 digits after the point")
+            return Decimal(value)
+        if not value.is_finite() or not matches(pattern, _plain(value)):
+            raise ValueError(f"{value} is not between 0 and 1e{digits} with at most 12 digits after the point")
+        return value
 
     return parse
 
 
 def matches(pattern: str, text: str) -> bool:
-    return re.fullmatch(pattern.removeprefix("^").removesuffix("$"), text, re.ASCII) is not None
+    return _compiled(pattern).fullmatch(text) is not None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern.removeprefix("^").removesuffix("$"), re.ASCII)
 
 
 def _from_rfc3339(value: Any, info: ValidationInfo) -> Any:
