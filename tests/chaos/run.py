@@ -30,8 +30,9 @@ from pathlib import Path
 from typing import Final
 
 from stream.audit import audit, kafka_facts
-from stream.store import ALERTS, DEADLETTER, EVENTS
+from stream.store import ALERTS, DEADLETTER, EVENTS, ROLLUPS
 from tests.chaos.cluster import Cluster, WorkerProcess, end_with_cleanup
+from tests.chaos.hostile import HostileProducer
 from tests.chaos.recount import recount
 from tests.chaos.storm import FULL, HOUR, SHORT, Act, Form, Strike, timetable
 from tests.chaos.tail import Tail
@@ -91,6 +92,13 @@ class Storm:
             topic=cluster.settings.topic(EVENTS),
             folder=folder,
         )
+        self.hostile = HostileProducer(
+            seed,
+            bootstrap_servers=cluster.broker.bootstrap_servers,
+            events=cluster.settings.topic(EVENTS),
+            rollups=cluster.settings.topic(ROLLUPS),
+            partitions=form.partitions,
+        )
         self._turn = itertools.count()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._started = self._told = time.monotonic()
@@ -103,7 +111,7 @@ class Storm:
         self._started = time.monotonic()
         for strike in self._strikes:
             self._at(strike.at_s, lambda strike=strike: self._strike(strike))  # type: ignore[misc]  # a default, no argument
-        with ThreadPoolExecutor(1, "publisher") as thread:
+        with self.hostile, ThreadPoolExecutor(1, "publisher") as thread:
             publishing = thread.submit(self.publisher.run)
             self._until(lambda: not self._due and publishing.done() and self.cluster.all_back(), max_s=None)
             publishing.result()
@@ -220,14 +228,19 @@ def judge(storm: Storm, *, seed: int, lag: int | None) -> Verdict:
         "outages": counts.outages,
         "broker_restarts": counts.broker_restarts,
         "full_disks": counts.full_disks,
+        "hostile_batches_refused": storm.hostile.refused,
+        "hostile_batches_unanswered": storm.hostile.unknown,
+        "hostile_records_on_usage.rollups": storm.hostile.rollups_sent,
         "expired_after_reading": counts.expired_records,
         "rebalances": len(cluster.log_lines("partitions taken over")),
         "redelivered": sum(line["records"] for line in cluster.log_lines("delivered again")),
         "stalls": len(cluster.log_lines("stalled")),
         "ended_unasked": [f"{each.name}, status {each.status}: {each.last_words}" for each in cluster.ended],
     }
-    compare(verdict, published, cluster.reader, storm.tail.records(), partitions=cluster.partitions)
-    compare_dead_letter_topic(verdict, published, dump(bootstrap, settings.topic(DEADLETTER)))
+    hostile = storm.tail.hostile()
+    verdict.fault("hostile_lost_by_kafka", (f"{place}" for place in storm.hostile.acknowledged - hostile.keys()))
+    compare(verdict, published, cluster.reader, storm.tail.records(), hostile=hostile, partitions=cluster.partitions)
+    compare_dead_letter_topic(verdict, published, dump(bootstrap, settings.topic(DEADLETTER)), hostile=hostile)
     compare_alerts(verdict, cluster.reader, dump(bootstrap, settings.topic(ALERTS)))
     _audit(verdict, cluster)
     verdict.fault("not_committed", [] if lag == 0 else [f"{lag} records of lag after {storm.form.drain_max_s} s"])

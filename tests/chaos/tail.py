@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -12,9 +13,9 @@ from typing import Any, Final, Self, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from tests.chaos.hostile import KEY, HostileRecord, Place
 from tests.chaos.topic_dump import Record
 
-VALUE_BYTES_MAX: Final = 65_536  # a longer one is nobody's event; its beginning will do
 POLL_S: Final = 0.2
 
 
@@ -28,6 +29,7 @@ class Tail:
         self._lock = threading.Lock()
         self._ends = dict.fromkeys(range(partitions), 0)  # behind the last record
         self._positions = dict.fromkeys(range(partitions), 0)  # behind markers and aborted records as well
+        self._hostile: dict[Place, HostileRecord] = {}
         self._failed: Exception | None = None
         self._consumer = Consumer(
             {
@@ -64,8 +66,14 @@ class Tail:
             self._raise_failure()
             return dict(self._positions)
 
+    def hostile(self) -> dict[Place, HostileRecord]:
+        """What hostile producers have brought into the topic."""
+        with self._lock:
+            self._raise_failure()
+            return dict(self._hostile)
+
     def records(self) -> Iterator[Record]:
-        """All that was read, in the order of each partition."""
+        """All else that was read, in the order of each partition."""
         with self._path.open(encoding="ascii") as lines:
             for line in lines:
                 partition, offset, key, value = json.loads(line)
@@ -97,13 +105,20 @@ class Tail:
                 return
             raise KafkaException(error)
         key, value = message.key(), message.value()
-        head = value[:VALUE_BYTES_MAX] if value is not None else None
-        written.write(json.dumps([partition, offset, _text(key), _text(head)]) + "\n")
+        hostile = (key or b"").startswith(KEY)
+        if not hostile:
+            written.write(json.dumps([partition, offset, _text(key), _text(value)]) + "\n")
         with self._lock:
+            if hostile:
+                self._hostile[partition, offset] = _hostile(value)
             self._ends[partition] = self._positions[partition] = offset + 1
 
 
 _AWAY: Final = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT)
+
+
+def _hostile(value: bytes | None) -> HostileRecord:
+    return HostileRecord(0, "") if not value else HostileRecord(len(value), hashlib.sha256(value).hexdigest())
 
 
 def _text(value: bytes | None) -> str | None:

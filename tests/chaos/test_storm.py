@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.chaos.hostile import HostileRecord
 from tests.chaos.recount import Cell, Counted, Recount, hourly, murmur2, recount, user_daily
 from tests.chaos.run import report, run, tell_on_stderr
 from tests.chaos.storm import FULL, HOUR, SHORT, Act, Form, timetable
@@ -43,6 +44,7 @@ def test_kills_outages_and_rebalances_change_no_cell() -> None:
 
 # --- would it notice? -------------------------------------------------------------------------------------------------
 
+HOSTILE = {(7, 0): HostileRecord(0, ""), (7, 1): HostileRecord(900_000, "ab" * 32)}
 Frames = dict[str, list[dict[str, Any]]]
 
 
@@ -83,8 +85,15 @@ def stored_right(published: Recount) -> Frames:
             {"day": day, "user_id": user_id} | cell
             for (day, user_id), cell in user_daily(published.events.values()).items()
         ],
-        DEAD_LETTERS: [{"kind": "invalid", "value": _base64(value)} for value in published.refused.elements()],
+        DEAD_LETTERS: [
+            _letter_row(at, _base64(value)) for at, value in enumerate(published.refused.elements(), start=len(HOSTILE))
+        ]
+        + [_letter_row(offset, "", size=record.size, sha256=record.sha256) for (_, offset), record in HOSTILE.items()],
     }
+
+
+def _letter_row(offset: int, value: str, *, size: int = 0, sha256: str = "") -> Cell:
+    return {"kind": "invalid", "partition": 7, "offset": offset, "value": value, "size": size, "sha256": sha256}
 
 
 def _event_row(event: Counted) -> Cell:
@@ -118,7 +127,8 @@ def _base64(value: str) -> str:
 def judged(published: Recount, letters: list[Letter], frames: Frames, *, partitions: int = 1) -> dict[str, int]:
     verdict = Verdict()
     log = [Record(0, at, b"", each.value, {}) for at, each in enumerate(letters) if each.kind != "aborted"]
-    compare(verdict, published, StoredFrames(frames), log, partitions=partitions)  # type: ignore[arg-type]  # all it uses
+    stored: Any = StoredFrames(frames)  # it has all that is used of a reader
+    compare(verdict, published, stored, log, hostile=HOSTILE, partitions=partitions)
     return {name: faults for name, faults in verdict.must_be_0.items() if faults}
 
 
@@ -152,11 +162,19 @@ def _a_day_without_its_row(frames: Frames) -> None:
 
 
 def _a_dead_letter_less(frames: Frames) -> None:
-    frames[DEAD_LETTERS].pop()
+    frames[DEAD_LETTERS].pop(0)
 
 
 def _a_good_event_refused(frames: Frames) -> None:
-    frames[DEAD_LETTERS].append({"kind": "conflict", "value": _base64("{}")})
+    frames[DEAD_LETTERS].append(_letter_row(10**6, _base64("{}")))
+
+
+def _a_hostile_record_forgotten(frames: Frames) -> None:
+    frames[DEAD_LETTERS].pop()
+
+
+def _another_digest_of_a_hostile_record(frames: Frames) -> None:
+    frames[DEAD_LETTERS][-1]["sha256"] = "cd" * 32
 
 
 @pytest.mark.parametrize(
@@ -170,6 +188,8 @@ def _a_good_event_refused(frames: Frames) -> None:
         (_a_day_without_its_row, {"differing_usage_user_daily": 8}),
         (_a_dead_letter_less, {"dead_letters_missing": 1}),
         (_a_good_event_refused, {"dead_letters_too_many": 1}),
+        (_a_hostile_record_forgotten, {"hostile_unaccounted": 1}),
+        (_another_digest_of_a_hostile_record, {"hostile_unaccounted": 1}),
     ],
 )
 def test_every_kind_of_harm_is_noticed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 from sinks.clickhouse.reader import Reader
+from tests.chaos.hostile import HostileRecord, Place
 from tests.chaos.recount import Cell, Counted, DayKey, HourKey, Recount, home, hourly, user_daily
 from tests.chaos.topic_dump import Record
 
@@ -35,7 +37,10 @@ EVENTS: Final = """
     usage_status, duration_ms, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
     reported_cost_usd, revenue_usd, cost_usd, cost_status, quantities
   FROM usage_events FINAL"""
-DEAD_LETTERS: Final = "SELECT kind, base64Encode(value) AS value FROM dead_letters FINAL"
+DEAD_LETTERS: Final = """
+  SELECT kind, toInt64(source_partition) AS partition, toInt64(source_offset) AS offset, base64Encode(value) AS value,
+    toInt64(value_bytes) AS size, value_sha256 AS sha256
+  FROM dead_letters FINAL"""
 ALERTS: Final = "SELECT alert_id, toInt64(revision) AS revision FROM alerts FINAL"
 
 
@@ -61,7 +66,15 @@ class Verdict:
         return {"holds": self.holds} | asdict(self)
 
 
-def compare(verdict: Verdict, published: Recount, reader: Reader, log: Iterable[Record], *, partitions: int) -> None:
+def compare(
+    verdict: Verdict,
+    published: Recount,
+    reader: Reader,
+    log: Iterable[Record],
+    *,
+    hostile: Mapping[Place, HostileRecord],
+    partitions: int,
+) -> None:
     """Raw rows, both rollups and the dead letters."""
     copies, echoes = _copies_at_home(published, log, partitions)
     verdict.figures["echoes"] = echoes
@@ -69,7 +82,7 @@ def compare(verdict: Verdict, published: Recount, reader: Reader, log: Iterable[
     repeats = {request_id: count - 1 for request_id, count in copies.items()}
     _compare_cells(verdict, "usage_hourly", hourly(published.events.values(), repeats), _stored_hours(reader))
     _compare_cells(verdict, "usage_user_daily", user_daily(published.events.values()), _stored_days(reader))
-    _compare_dead_letters(verdict, published, reader)
+    _compare_dead_letters(verdict, published, hostile, reader)
 
 
 def _copies_at_home(published: Recount, log: Iterable[Record], partitions: int) -> tuple[Counter[str], int]:
@@ -168,19 +181,41 @@ def _difference(want: Cell, have: Cell) -> str:
     return f"{want['request_id']} {'; '.join(told)}" if told else ""
 
 
-def _compare_dead_letters(verdict: Verdict, published: Recount, reader: Reader) -> None:
-    rows = [
-        (row["kind"], base64.b64decode(row["value"]).decode(errors="surrogateescape"))
-        for row in reader.frame(DEAD_LETTERS).iter_rows(named=True)
-    ]
-    stored = Counter(value for _, value in rows)
-    verdict.figures["dead_letters"] = dict(Counter(kind for kind, _ in rows))
+def _compare_dead_letters(
+    verdict: Verdict, published: Recount, hostile: Mapping[Place, HostileRecord], reader: Reader
+) -> None:
+    """The plan's by their bytes, since nobody knows their places; the hostile ones by place, length and digest."""
+    stored: Counter[str] = Counter()
+    found: dict[Place, HostileRecord] = {}
+    kinds: Counter[str] = Counter()
+    for row in reader.frame(DEAD_LETTERS).iter_rows(named=True):
+        kinds[row["kind"]] += 1
+        value, place = base64.b64decode(row["value"]), (row["partition"], row["offset"])
+        if place in hostile:
+            found[place] = _measured(value, row)
+        else:
+            stored[value.decode(errors="surrogateescape")] += 1
+    verdict.figures["dead_letters"] = dict(kinds)
+    verdict.figures["hostile_records"] = len(hostile)
+    differing = (place for place, record in hostile.items() if found.get(place) != record)
+    verdict.fault(
+        "hostile_unaccounted", (f"{place}: {found.get(place)} stored, {hostile[place]} read" for place in differing)
+    )
     missing, more = published.refused - stored, stored - published.refused
     verdict.fault("dead_letters_missing", (f"{value[:200]}" for value in missing.elements()))
     verdict.fault("dead_letters_too_many", (f"{value[:200]}" for value in more.elements()))
 
 
-def compare_dead_letter_topic(verdict: Verdict, published: Recount, log: Iterable[Record]) -> None:
+def _measured(value: bytes, row: Mapping[str, Any]) -> HostileRecord:
+    """A letter that is whole says so by an empty digest. One of a tombstone cannot be told from one of no bytes."""
+    if row["sha256"]:
+        return HostileRecord(row["size"], row["sha256"])
+    return HostileRecord(len(value), hashlib.sha256(value).hexdigest() if value else "")
+
+
+def compare_dead_letter_topic(
+    verdict: Verdict, published: Recount, log: Iterable[Record], *, hostile: Iterable[Place]
+) -> None:
     """Every refusal is told on the topic; a repeat after a crash is told apart by its headers."""
     told: Counter[tuple[bytes, bytes]] = Counter()
     values: set[str] = set()
@@ -189,6 +224,8 @@ def compare_dead_letter_topic(verdict: Verdict, published: Recount, log: Iterabl
         values.add((record.value or b"").decode(errors="surrogateescape"))
     verdict.figures["dead_letters_told_again"] = told.total() - len(told)
     verdict.fault("dead_letters_untold", (value[:200] for value in published.refused if value not in values))
+    places = {(int(partition), int(offset)) for partition, offset in told}
+    verdict.fault("hostile_untold", (f"{place}" for place in hostile if place not in places))
 
 
 def compare_alerts(verdict: Verdict, reader: Reader, log: Iterable[Record]) -> None:
