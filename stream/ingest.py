@@ -134,7 +134,7 @@ class Ingest:
         self._flushes += 1
         records, flush = decoded.records, self._flushes
         found = self.seen.sort_out(decoded.frame)
-        counted = pl.concat([price(found.new, self._book), self._priced_once(found.replayed)])
+        counted = self._priced_once(found.new, found.replayed)
         refusals, letters_cut = self._flood.held_back(decoded.refusals + _conflicts(found.conflicts, records))
         spent = _effects(counted, found.duplicates)
         return Flush(
@@ -159,13 +159,13 @@ class Ingest:
         for rollup in self.rollups:
             rollup.settle(flush.number)
 
-    def _priced_once(self, replayed: pl.DataFrame) -> pl.DataFrame:
-        """Records delivered again, with what was worked out of them when they were stored.
+    def _priced_once(self, new: pl.DataFrame, replayed: pl.DataFrame) -> pl.DataFrame:
+        """New records with their price, and records delivered again with what was worked out when they were stored.
 
         The build that stored them may have known other prices, and its rollups may be stored already. So what it said
         stays. Only an event whose row is not stored, since the flush was torn, is priced now.
         """
-        priced = price(replayed, self._book)
+        priced = price(new, self._book)
         if replayed.is_empty():
             return priced
         spans = replayed.group_by("source_partition").agg(
@@ -177,7 +177,7 @@ class Ingest:
             offsets={partition: (first, last) for partition, first, last in spans.iter_rows()},
             hours=replayed["occurred_at"].dt.truncate("1h").unique().to_list(),
         )
-        return as_stored(priced, stored)
+        return pl.concat([priced, as_stored(price(replayed, self._book), stored)])
 
     @property
     def rollups(self) -> tuple[Rollup, ...]:
