@@ -16,6 +16,7 @@ from sinks.clickhouse.connect import ClickHouseAddress, open_client
 
 RAW: Final = "usage_events"
 ROLLUPS: Final = ("usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger")
+NO_PARTS: Final = (0, 0)  # of a table that has no rows, such as that of units here
 SECONDS_MAX: Final = 180.0
 
 
@@ -37,7 +38,7 @@ def run(clickhouse_url: str, folder: Path) -> StoredBytes:
         events=events,
         per_event=sizes[RAW][0] / events,
         data_per_event=sizes[RAW][1] / events,
-        rollups_per_event=sum(sizes[table][0] for table in ROLLUPS) / events,
+        rollups_per_event=sum(sizes.get(table, NO_PARTS)[0] for table in ROLLUPS) / events,
         largest_columns=tuple((name, size / events) for name, size in answer["columns"]),
     )
 
