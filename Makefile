@@ -20,10 +20,10 @@ PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal --durations 10 --durations-min 
 test: $(INSTALLED) ## The tests that answer in minutes, on a real Kafka: COSTREAM_TEST_KAFKA, a container, or a local JVM
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-slow: $(INSTALLED) ## The rest: chaos, processes, hosts, both engines in full
-	$(PYTEST) -m slow --hypothesis-profile=ci $(ARGS)
+test-slow: $(INSTALLED) ## The rest: chaos, processes, hosts, both engines in full, and each property on all of its examples
+	$(PYTEST) -m "slow or hypothesis" --hypothesis-profile=ci $(ARGS)
 
-test-all: $(INSTALLED) ## Everything, and every property on all of its examples
+test-all: $(INSTALLED) ## Everything
 	$(PYTEST) --hypothesis-profile=ci $(ARGS)
 
 check: $(INSTALLED) ## What a machine can check of style, types and published files

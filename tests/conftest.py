@@ -1,7 +1,6 @@
 """What every test may use; each part says in the header of a run which real thing it stands on."""
 
 import logging
-import os
 from collections.abc import Iterator
 
 import hypothesis
@@ -13,11 +12,11 @@ pytest_plugins = [
     "tests.support.small_disk",
 ]
 
-# A property is tried on enough examples to find what is common at once, and on all of them in CI and `make test-all`.
-# A number that a test states is what CI tries: see tests/support/properties.py.
+# A property is tried on enough examples to find what is common at once, and on all of them in `make test-slow`.
+# A number that a test states is that of all of them: see tests/support/properties.py.
 hypothesis.settings.register_profile("dev", deadline=None, max_examples=25, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=100, print_blob=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+hypothesis.settings.load_profile("dev")
 
 
 @pytest.fixture(autouse=True)

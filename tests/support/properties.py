@@ -1,4 +1,4 @@
-"""How often a property is tried: as often as stated in CI and `make test-all`, elsewhere a fifth of it."""
+"""How often a property is tried: as often as stated in `make test-slow`, which CI runs, elsewhere a fifth of it."""
 
 from __future__ import annotations
 
