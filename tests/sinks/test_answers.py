@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import polars as pl
 import pytest
 
-from sinks.clickhouse.codes import CODES, Remedy, remedy_of
 from sinks.clickhouse.connect import ClickHouseAddress, Clients
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import SPLIT_ROWS_MIN, Writer
@@ -18,7 +16,6 @@ from tests.support.lying_proxy import Answer, Lie, LyingProxy, honest
 from tests.support.warehouse import Endpoint
 from tests.support.warehouse_rows import events
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = b"<html><head><title>%d</title></head><body><center><h1>nginx</h1></center></body></html>"
 
 
@@ -194,32 +191,3 @@ def test_a_row_that_does_not_fit_is_named(clickhouse_endpoint: Endpoint, address
     assert refused.value.row["request_id"] == "r-37"
     assert "the row of usage_events with source=" in str(refused.value)
     assert "source_offset=37" in str(refused.value)
-
-
-# --- the table of codes ----------------------------------------------------------------------------------------------
-
-
-def test_the_page_lists_every_code_with_what_is_done_about_it() -> None:
-    page = (ROOT / "docs" / "warehouse-errors.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| ") and line.split("|")[1].strip().isdecimal()]
-    cells = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in rows]
-    assert cells == [
-        (str(code.number), code.name, f"says `{code.said}`" if code.said else "", code.remedy.value, code.why)
-        for code in CODES
-    ]
-
-
-def test_the_narrower_meaning_of_a_number_stands_before_the_wider() -> None:
-    seen: set[int] = set()
-    for code in CODES:
-        assert code.number not in seen, f"{code.name} is never reached"
-        if not code.said:
-            seen.add(code.number)
-
-
-def test_a_number_that_nobody_has_judged_means_stop() -> None:
-    assert remedy_of(99_999, "whatever") is Remedy.STOP
-    assert remedy_of(1001, "std::bad_function_call") is Remedy.STOP
-    assert remedy_of(1001, "std::exception: No space left on device") is Remedy.WAIT
-    assert remedy_of(252, "Too many parts (300)") is Remedy.WAIT
-    assert remedy_of(252, "Too many partitions for single INSERT block (more than 100)") is Remedy.SPLIT
