@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from stream.reread.judge import Block, Judged, Sighting, judge
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
@@ -67,6 +69,57 @@ def test_an_id_that_a_later_record_has_taken_is_noted_and_not_written_over() -> 
 def test_a_later_row_that_can_stand_beside_it_does_not_keep_it_away() -> None:
     """The audit finds the id in two places then, and takes out the later one."""
     assert judged(seen(5, "a"), known=[seen(9, "a", model="other")]).lost == [5]
+
+
+@pytest.mark.parametrize("other", [{"model": "n"}, {"feature": "g"}, {"occurred_at": NOW - DAY - timedelta(hours=1)}])
+def test_two_rows_of_an_id_stand_side_by_side_if_hour_model_or_feature_differ(other: dict[str, Any]) -> None:
+    assert judged(seen(5, "a"), known=[seen(9, "a", **other)]).lost == [5]
+    assert judged(seen(5, "a"), known=[seen(9, "a", digest=2, received_at=NOW + DAY)]).counted_again == [5]
+
+
+@pytest.mark.parametrize("elsewhere", [{"partition": 3}, {"source": "topic-0"}])
+def test_of_rows_in_two_logs_the_one_that_arrived_first_is_the_earlier(elsewhere: dict[str, Any]) -> None:
+    """Offsets of two logs say nothing of each other."""
+    second = timedelta(seconds=1)
+    assert judged(seen(5, "a"), known=[seen(9, "a", received_at=NOW - second, **elsewhere)]).duplicates == [5]
+    for later in (NOW, NOW + second):
+        assert judged(seen(5, "a"), known=[seen(1, "a", received_at=later, **elsewhere)]).counted_again == [5]
+
+
+def test_a_record_is_not_earlier_than_itself() -> None:
+    assert judged(seen(5, "a"), known=[seen(5, "a")]).counted_again == [5]
+
+
+def test_one_earlier_row_of_the_same_content_makes_it_a_duplicate_whatever_the_others_say() -> None:
+    known = [seen(1, "a", digest=2), seen(2, "a"), seen(3, "a", digest=3)]
+    assert judged(seen(5, "a"), known=known).duplicates == [5]
+
+
+def test_what_was_counted_again_and_what_expired_fill_the_room_too() -> None:
+    later, old = seen(9, "a"), seen(3, occurred_at=BLOCK.oldest_kept - DAY)
+    sent = (seen(1), seen(2, "a"), old)
+    assert judged(*sent, known=[later], room=4) == Judged(lost=[1], counted_again=[2], expired=[3], gap=1)
+    assert judged(*sent, known=[later], room=3) == Judged(lost=[1], counted_again=[2], expired=[3])
+    assert judged(*sent, known=[later], room=2) == Judged(expired=[3], unclear=[1, 2])
+    assert judged(*sent, known=[later], room=0) == Judged(expired=[3], duplicates=[1, 2])
+
+
+def test_where_nothing_is_lost_the_gap_is_what_the_ledger_misses() -> None:
+    assert judged(room=0) == Judged()
+    assert judged(room=2) == Judged(gap=2)
+    assert judged(room=-2) == Judged(gap=-2)
+
+
+def test_of_records_astray_the_one_partition_there_may_have_been_is_tried_too() -> None:
+    sent, away = (seen(1), seen(2), seen(3)), [1, 2, 3]
+    assert judged(*sent, away=away, room=2, counts={1: {1, 2}}).astray == [1, 2]
+    assert judged(*sent, away=away, room=2, counts={0: {1, 2}}).astray == []
+    assert judged(*sent, away=away, room=2, counts={1: {1, 2}, 3: {1, 2, 99}}).astray == [1, 2]
+
+
+def test_records_astray_of_an_id_that_came_twice_are_told_by_their_first() -> None:
+    sent = (seen(1, "a"), seen(2, "a"), seen(3, "b"))
+    assert judged(*sent, away=[1, 2, 3], room=2).astray == [1, 3]
 
 
 def test_an_older_row_counts_within_the_dedup_window_and_in_its_own_hour() -> None:

@@ -1,0 +1,285 @@
+"""The rules about the pipeline itself, each asked on its own: what trouble it finds, and every figure that it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from stream.alerts import Alert, Level, episode_id
+from stream.audit import AuditReport, Check
+from stream.audit.report import NextStep
+from stream.stalls import Stall
+from stream.watch.pipeline import (
+    AuditRule,
+    Fine,
+    FloodRule,
+    Gone,
+    Kind,
+    StallRule,
+    Storing,
+    Tally,
+    Trouble,
+    Unknown,
+    VanishedRule,
+    Verdict,
+    revised,
+    within,
+)
+
+START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+FLOOD = FloodRule(records_max=1_000, share_max=Decimal("0.05"), window=10 * MINUTE)
+
+
+def trouble(verdict: Verdict) -> Trouble:
+    assert isinstance(verdict, Trouble)
+    return verdict
+
+
+# --- the audit -------------------------------------------------------------------------------------------------------
+
+
+def report(*steps: NextStep, **differing: int) -> AuditReport:
+    checks = tuple(Check(name.replace("_", " "), "?", 9, count) for name, count in differing.items())
+    return AuditReport(START, date(2026, 11, 21), checks, (), steps)
+
+
+def test_an_audit_that_holds_but_for_what_vanished_is_fine() -> None:
+    assert isinstance(AuditRule().judge(report(raw_rows=0, vanished=0), START), Fine)
+    assert isinstance(AuditRule().judge(report(raw_rows=0, vanished=4), START), Fine)
+
+
+def test_differences_of_an_audit_are_summed_named_and_told_with_each_next_step_once() -> None:
+    steps = [NextStep("a", "", "one"), NextStep("b", "", ""), NextStep("c", "", "two"), NextStep("d", "", "one")]
+    found = trouble(AuditRule().judge(report(*steps, raw_rows=1_200, ids=3, vanished=7, records=0), START + MINUTE))
+    assert (found.since, found.value, found.threshold) == (START, 1_203, 0)
+    assert found.names == ("ids", "raw rows")
+    assert found.title == "The audit does not hold: raw rows, ids"
+    assert "12:00 UTC on 2026-11-23 found 1,203 differences: raw rows (1,200), ids (3)." in found.message
+    assert "What to do: `one`, then `two`; `costream audit`" in found.message
+    assert found.command == "one"
+
+
+def test_an_audit_without_a_command_leads_to_its_own() -> None:
+    found = trouble(AuditRule().judge(report(records=1), START))
+    assert found.command == "costream audit"
+    assert "What to do: see the places;" in found.message
+
+
+# --- a stall ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_stall_is_one_only_above_its_limit_and_is_told_in_whole_seconds() -> None:
+    rule, storing = StallRule(MINUTE), Storing(Stall("storing a batch", START), got_through=False)
+    assert isinstance(rule.judge(storing, START + MINUTE), Unknown)
+    found = trouble(rule.judge(storing, START + MINUTE + SECOND * 1.9))
+    assert (found.since, found.value, found.threshold, found.names) == (START, 61, 60, ())
+    assert found.title == "Nothing is stored since 12:00 UTC on 2026-11-23"
+    assert "since 12:00 UTC on 2026-11-23: storing a batch fails" in found.message
+    assert found.command == "costream migrate status"
+
+
+def test_where_nothing_fails_storing_goes_on_if_anything_ever_got_through() -> None:
+    rule = StallRule(MINUTE)
+    assert isinstance(rule.judge(Storing(None, got_through=True), START), Fine)
+    assert isinstance(rule.judge(Storing(None, got_through=False), START), Unknown)
+
+
+# --- records that vanished -------------------------------------------------------------------------------------------
+
+
+def gone(count: int) -> list[Gone]:
+    return [Gone(number, 10, 19, START + MINUTE * (count - number)) for number in range(count)]
+
+
+def test_of_what_vanished_every_offset_counts_and_the_first_five_stretches_are_told() -> None:
+    assert isinstance(VanishedRule().judge([], START), Fine)
+    found = trouble(VanishedRule().judge(gone(5), START))
+    assert (found.since, found.value, found.threshold) == (START + MINUTE, 50, 0)
+    assert found.names == ("0/10", "1/10", "2/10", "3/10", "4/10")
+    assert found.title == "Up to 50 usage records vanished before they were read"
+    assert "partition 0, offsets 10-19; " in found.message
+    assert "partition 4, offsets 10-19." in found.message
+    more = trouble(VanishedRule().judge(gone(6), START))
+    assert "partition 4, offsets 10-19 and more." in more.message
+    assert len(trouble(VanishedRule().judge(gone(101), START)).names) == 100
+
+
+# --- dead letters ----------------------------------------------------------------------------------------------------
+
+
+def flood(received: int, refused: int, *, span: timedelta = 10 * MINUTE, before: int = 0) -> Verdict:
+    first = Tally(START, before, before)
+    last = Tally(START + span, before + received, before + refused)
+    return FLOOD.judge([first, Tally(START + span / 2, before, before), last], START + span)
+
+
+def test_one_look_tells_nothing_of_a_flood_and_two_do() -> None:
+    assert isinstance(FLOOD.judge([], START), Unknown)
+    assert isinstance(FLOOD.judge([Tally(START, 5_000, 5_000)], START), Unknown)
+    two = [Tally(START, 0, 0), Tally(START + MINUTE, 5_000, 5_000)]
+    assert isinstance(FLOOD.judge(two, START), Trouble)
+
+
+@pytest.mark.parametrize(
+    ("received", "refused", "threshold", "percent"),
+    [
+        (100_000, 1_001, 1_000, "1.0 %"),  # more than so many
+        (10_000, 501, 500, "5.0 %"),  # more than a share
+        (100, 51, 50, "51.0 %"),  # a share, and not too few
+        (60, 60, 50, "100.0 %"),
+    ],
+)
+def test_a_flood_tells_the_bound_it_has_passed_and_its_share(
+    received: int, refused: int, threshold: int, percent: str
+) -> None:
+    found = trouble(flood(received, refused, before=7_000))
+    assert (found.since, found.value, found.threshold, found.names) == (START, refused, threshold, ())
+    assert found.title == f"{refused:,} records were refused in 10 minutes"
+    assert f"{refused:,} of {received:,} records ({percent})" in found.message
+
+
+@pytest.mark.parametrize(
+    ("span", "told"),
+    [(SECOND, "1 minute"), (MINUTE, "1 minute"), (MINUTE * 1.6, "2 minutes"), (10 * MINUTE, "10 minutes")],
+)
+def test_the_span_of_a_flood_is_told_in_minutes(span: timedelta, told: str) -> None:
+    assert trouble(flood(5_000, 5_000, span=span)).title.endswith(f"in {told}")
+
+
+@pytest.mark.parametrize(
+    ("received", "refused", "fine"),
+    [
+        *((100_000, 500, True), (100_000, 501, False)),
+        *((4_000, 100, True), (4_000, 101, False)),
+        *((25, 25, True), (26, 26, False)),
+    ],
+)
+def test_a_flood_is_over_at_half_of_each_bound(received: int, refused: int, *, fine: bool) -> None:
+    assert isinstance(flood(received, refused), Fine if fine else Unknown)
+
+
+def test_a_window_that_is_not_full_yet_ends_no_flood() -> None:
+    assert isinstance(flood(100, 0, span=10 * MINUTE - SECOND), Unknown)
+    assert isinstance(flood(100, 0, span=10 * MINUTE), Fine)
+
+
+def test_of_the_tallies_those_of_the_window_count_and_the_last_before_it() -> None:
+    tallies = [Tally(START + MINUTE * at, at, at) for at in range(21)]
+    now = START + MINUTE * 20
+    assert within(tallies, now, 10 * MINUTE) == tallies[10:]
+    assert within(tallies, now + SECOND, 10 * MINUTE) == tallies[10:]
+    assert within(tallies, now - SECOND, 10 * MINUTE) == tallies[9:]
+    assert within(tallies[:1], now, 10 * MINUTE) == tallies[:1]
+    assert within([], now, 10 * MINUTE) == []
+
+
+def test_a_look_that_lies_two_minutes_before_the_window_counts_and_an_older_one_does_not() -> None:
+    now = START + 12 * MINUTE
+    just = [Tally(START, 0, 0), Tally(now, 9, 9)]
+    assert within(just, now, 10 * MINUTE) == just
+    older = [Tally(START - SECOND, 0, 0), Tally(now, 9, 9)]
+    assert within(older, now, 10 * MINUTE) == older[1:]
+
+
+def test_equal_tallies_are_no_step_back() -> None:
+    tallies = [Tally(START, 5, 5), Tally(START + MINUTE, 5, 5), Tally(START + 2 * MINUTE, 6, 5)]
+    assert within(tallies, START + 2 * MINUTE, 10 * MINUTE) == tallies
+
+
+# --- the life of an alert --------------------------------------------------------------------------------------------
+
+
+def found(value: int = 10, *, since: datetime = START, names: tuple[str, ...] = ("a",)) -> Trouble:
+    return Trouble(since, Decimal(value), Decimal(3), names, "title", "message", "command")
+
+
+def revision(verdict: Verdict, *known: Alert, now: datetime = START + MINUTE, rule: Kind | None = None) -> Alert | None:
+    latest: Mapping[str, Alert] = {alert.alert_id: alert for alert in known}
+    return revised(rule or AuditRule(), verdict, latest, now)
+
+
+def opened(**given: Any) -> Alert:
+    alert = revision(found(**given))
+    assert alert is not None
+    return alert
+
+
+def test_an_alert_has_every_figure_of_the_trouble() -> None:
+    alert = opened()
+    assert alert.alert_id == episode_id(rule="audit", scope="pipeline", first_window=START)
+    assert (alert.revision, alert.status, alert.level, alert.rule) == (1, "open", Level.CRITICAL, "audit")
+    assert (alert.title, alert.message, alert.metric_name) == ("title", "message", "audit_differences")
+    assert (alert.scope, alert.window_start, alert.window_end) == ("pipeline", START, START + MINUTE)
+    assert (alert.current_value, alert.threshold_value) == (10, 3)
+    assert (alert.expected_value, alert.ratio, alert.unpriced_calls) == (None, None, 0)
+    first = "2026-11-23T12:00:00.000+00:00"
+    assert alert.metadata == {"first_window": first, "unit": "differences", "names": ["a"], "next": "command"}
+    assert alert.timestamp == START + MINUTE
+
+
+def test_a_window_never_ends_before_it_begins() -> None:
+    alert = revision(found(since=START + 5 * MINUTE))
+    assert alert is not None
+    assert alert.window_start == alert.window_end == START + 5 * MINUTE
+
+
+def test_an_alert_is_said_again_at_twice_its_figure_or_for_a_new_name_and_keeps_its_id() -> None:
+    alert = opened(value=10)
+    assert revision(found(19), alert) is None
+    assert revision(found(5, names=()), alert) is None
+    for again in (found(20, since=START + MINUTE), found(1, since=START + MINUTE, names=("a", "b"))):
+        update = revision(again, alert)
+        assert update is not None
+        assert (update.alert_id, update.revision, update.status) == (alert.alert_id, 2, "updated")
+        assert update.metadata["first_window"] == alert.metadata["first_window"]
+        assert update.window_start == START
+
+
+def test_an_alert_that_is_over_keeps_what_it_was_and_says_when_it_ended() -> None:
+    alert, end = opened(), START + 9 * MINUTE
+    cleared = revision(Fine(), alert, now=end)
+    assert cleared is not None
+    assert (cleared.alert_id, cleared.revision, cleared.status) == (alert.alert_id, 2, "cleared")
+    assert (cleared.title, cleared.window_start, cleared.window_end) == ("The audit holds again", START, end)
+    assert cleared.message == "The audit of 12:09 UTC on 2026-11-23 found no difference."
+    assert (cleared.current_value, cleared.threshold_value, cleared.timestamp) == (0, 3, end)
+    assert revision(Fine(), cleared) is None
+    assert revision(Unknown(), alert) is None
+    assert revision(Fine()) is None
+
+
+def test_trouble_of_the_same_moment_after_it_was_cleared_counts_on() -> None:
+    cleared = revision(Fine(), opened())
+    assert cleared is not None
+    again = revision(found(), cleared)
+    assert again is not None
+    assert (again.alert_id, again.revision, again.status) == (cleared.alert_id, 3, "open")
+
+
+@pytest.mark.parametrize(
+    ("rule", "metric", "unit", "level"),
+    [
+        (AuditRule(), "audit_differences", "differences", Level.CRITICAL),
+        (StallRule(MINUTE), "stalled_seconds", "seconds", Level.CRITICAL),
+        (VanishedRule(), "vanished_records", "records", Level.CRITICAL),
+        (FLOOD, "dead_letter_records", "records", Level.WARNING),
+    ],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_each_rule_names_its_metric_unit_and_level(rule: Kind, metric: str, unit: str, level: Level) -> None:
+    alert = revision(found(), rule=rule)
+    assert alert is not None
+    assert (alert.metric_name, alert.metadata["unit"], alert.level) == (metric, unit, level)
+    title, message = rule.over(alert, START + MINUTE)
+    assert title
+    assert "12:00 UTC on 2026-11-23" in message or rule.name in ("audit", "vanished_records")
+
+
+def test_how_often_each_rule_looks() -> None:
+    every = [AuditRule.every, StallRule.every, VanishedRule.every, FloodRule.every]
+    assert every == [SECOND, SECOND, 15 * SECOND, 15 * SECOND]

@@ -1,0 +1,64 @@
+"""What the pure core hands on are values: nobody changes one that another holds. What does change is named here."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+PURE = (
+    *("batches", "cut", "decode", "dedup", "fetching", "flood", "home", "ids", "positions", "rollup", "rollup_rows"),
+    *("pricing.book", "pricing.bundled", "pricing.columns", "pricing.rates", "reread.judge", "reread.restore", "wire"),
+    *("audit.checks", "audit.kafka", "audit.ledger", "audit.queries", "audit.repair", "audit.report", "audit.vanished"),
+    *(
+        "watch.baseline",
+        "watch.case",
+        "watch.drivers",
+        "watch.judge",
+        "watch.noticed",
+        "watch.pipeline",
+        "watch.series",
+    ),
+)
+MODULES = (*(f"stream.{name}" for name in PURE), "sinks.clickhouse.codes", "costream._lenient")
+CHANGES = {  # counters and results that are filled in by their owner alone
+    *("stream.decode.Gate", "stream.fetching.Consumption", "stream.flood._Minute", "stream.positions._Place"),
+    *("stream.reread.judge.Judged", "stream.reread.restore.Outcome", "stream.reread.restore._Part"),
+    *("stream.rollup_rows._Piece", "stream.watch.noticed._RollupRow", "stream.wire.FetchedRecord"),
+    "stream.decode._WithId",
+}
+
+
+def classes(module: str) -> Iterator[type[Any]]:
+    for found in vars(importlib.import_module(module)).values():
+        if isinstance(found, type) and found.__module__ == module:
+            yield found
+
+
+def named(found: type[Any]) -> str:
+    return f"{found.__module__}.{found.__qualname__}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_value_is_frozen_but_for_those_that_are_named(module: str) -> None:
+    for found in classes(module):
+        if dataclasses.is_dataclass(found):
+            assert found.__dataclass_params__.frozen is (named(found) not in CHANGES), named(found)
+            assert "__slots__" in vars(found), named(found)
+        elif issubclass(found, msgspec.Struct):
+            assert found.__struct_config__.frozen is (named(found) not in CHANGES), named(found)
+
+
+def test_prices_and_histories_are_told_by_identity_where_they_are_keys() -> None:
+    """A table holds each price once; comparing two by their rates would cost more than pricing by them."""
+    by_identity = {
+        named(found)
+        for module in MODULES
+        for found in classes(module)
+        if dataclasses.is_dataclass(found) and not found.__dataclass_params__.eq
+    }
+    assert by_identity == {"stream.pricing.rates.Linear"}
