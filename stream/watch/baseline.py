@@ -28,7 +28,7 @@ RESIDUALS_MIN: Final = 24  # fewer hours of an earlier week say too little about
 LEVEL_HOURS: Final = 24  # the last active hours tell whether everything has grown since last week
 LEVEL_HOURS_MIN: Final = 12
 MAD_TO_SIGMA: Final = 1.4826  # what makes the median absolute deviation a standard deviation for normal noise
-AMOUNT_MAX: Final = 1e18  # a level above every possible cost; keeps the exponential finite
+LOG_COST_MAX: Final = 42.0  # 1.7e18 USD, above every possible cost; keeps the exponential finite
 
 Floats = npt.NDArray[np.float64]
 
@@ -156,7 +156,7 @@ def _levels(
 
 def _amount(log_cost: float) -> Fraction:
     """USD behind a logarithm, rounded to 1e-6: this is where the statistic becomes an exact number."""
-    usd = max(min(math.exp(min(log_cost, 60.0)), AMOUNT_MAX) - COST_NOISE_USD, 0.0)
+    usd = max(math.exp(min(log_cost, LOG_COST_MAX)) - COST_NOISE_USD, 0.0)
     return Fraction(round(usd * 1_000_000), 1_000_000)
 
 

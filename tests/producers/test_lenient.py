@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -21,12 +23,13 @@ from hypothesis import strategies as st
 import costream
 from costream import ProducerStats, UsageEvent
 from costream._fields import Fields
-from costream._lenient import CHANGED, LABELS
+from costream._lenient import CHANGED, LABELS, Cut, LeftOut, shown, snapshot, text_of
 from costream.events import (
     DURATION_MS_MAX,
     ERROR_CHARS_MAX,
     METADATA_BYTES_MAX,
     NAME_CHARS_MAX,
+    UNITS_MAX,
     EventFields,
 )
 from costream.testing import MemoryProducer, capture
@@ -263,6 +266,171 @@ def test_an_empty_id_gets_one_of_its_own_and_none_given_too() -> None:
 def test_a_call_without_a_time_happened_now() -> None:
     before = datetime.now(UTC) - timedelta(milliseconds=1)
     assert before <= one(occurred_at=None).occurred_at <= datetime.now(UTC)
+
+
+# --- both sides of every bound ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"error": "quota"},
+        {"error": "x" * ERROR_CHARS_MAX},
+        {"user_id": "x" * NAME_CHARS_MAX},
+        {"user_id": " ~\x80\xa0é"},
+        {"duration_ms": 0},
+        {"duration_ms": 0.0},
+        {"duration_ms": DURATION_MS_MAX},
+        {"duration_ms": timedelta(0)},
+        {"reported_cost_usd": Decimal("0.000000000001")},
+        {"reported_cost_usd": "999999.999999999999"},
+        {"quantities": {f"unit_{n}": 1 for n in range(UNITS_MAX)}},
+        {"metadata": {"a": 1}},
+    ],
+)
+def test_what_loses_nothing_is_not_marked(fields: dict[str, Any]) -> None:
+    event, refusals, stats = recorded(**fields)
+    assert event is not None, refusals
+    assert CHANGED not in event.metadata
+    assert stats.changed == 0
+
+
+def test_a_name_that_is_cut_ends_with_sixteen_digits_of_the_digest_of_what_was_given() -> None:
+    given_name = "x" * (NAME_CHARS_MAX + 1)
+    event = one(user_id=given_name)
+    assert event.user_id == "x" * (NAME_CHARS_MAX - 17) + "~" + sha256(given_name.encode()).hexdigest()[:16]
+    assert event.metadata[CHANGED] == [f"user_id: cut from {NAME_CHARS_MAX + 1} characters, with their digest"]
+    assert len(one(user_id="\x00" + "x" * NAME_CHARS_MAX).user_id) == NAME_CHARS_MAX, "a space in front is taken off"
+
+
+@pytest.mark.parametrize("code", [*range(32), 127])
+def test_each_control_character_becomes_a_space_and_is_marked(code: int) -> None:
+    event = one(user_id=f"a{chr(code)}b")
+    assert event.user_id == "a b"
+    assert event.metadata[CHANGED] == ["user_id: control characters replaced"]
+
+
+@pytest.mark.parametrize("code", [32, 33, 126, 128, 160])
+def test_what_is_no_control_character_stays(code: int) -> None:
+    assert one(user_id=f"a{chr(code)}b").user_id == f"a{chr(code)}b"
+
+
+def test_a_text_is_held_up_to_4096_characters_before_it_is_cut_to_its_field() -> None:
+    assert snapshot({"user_id": "x" * 4_096})["user_id"] == "x" * 4_096
+    assert snapshot({"user_id": "x" * 4_097})["user_id"] == "x" * 4_096
+    assert snapshot({"error": "x" * ERROR_CHARS_MAX})["error"] == "x" * ERROR_CHARS_MAX
+    cut = snapshot({"error": "x" * (ERROR_CHARS_MAX + 1)})["error"]
+    mark = f" ... (cut from {ERROR_CHARS_MAX + 1} characters)"
+    assert cut == "x" * (ERROR_CHARS_MAX - len(mark)) + mark
+    assert isinstance(cut, Cut)
+    assert snapshot({"feature": ValueError("x")}) == {"feature": "ValueError: x"}
+
+
+def test_a_mapping_of_too_many_units_is_not_copied_and_one_at_the_bound_is() -> None:
+    for count, copied in ((UNITS_MAX, True), (UNITS_MAX + 1, False)):
+        given = {f"unit_{n}": 1 for n in range(count)}
+        found = snapshot({"quantities": given, "unit_prices": given})
+        assert found["quantities"] == found["unit_prices"] == given
+        assert (found["quantities"] is not given) is copied
+        assert (found["unit_prices"] is not given) is copied
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kept"),
+    [
+        ({"n": list(range(1_998))}, True),  # with the mapping and the list two thousand values
+        ({"n": list(range(1_999))}, False),
+        ({"n": nested(30)}, True),
+        ({"n": nested(31)}, False),
+        ({"n": "x" * 4_096}, True),
+        ({"n": "x" * 4_097}, False),
+    ],
+)
+def test_metadata_is_copied_up_to_its_values_its_levels_and_its_texts(metadata: dict[str, Any], *, kept: bool) -> None:
+    copy = snapshot({"metadata": metadata})["metadata"]
+    assert (copy == metadata) is kept
+    assert isinstance(copy, LeftOut) is not kept
+
+
+def test_of_a_key_with_a_meaning_256_characters_outlive_metadata_that_is_too_large() -> None:
+    large = {"huge": "x" * METADATA_BYTES_MAX, "parent_id": "p" * 257, "workflow_id": 7, "requested_model": ["m"]}
+    event = one(metadata=large)
+    assert event.metadata["parent_id"] == "p" * 256
+    assert event.metadata["workflow_id"] == 7
+    assert "requested_model" not in event.metadata
+
+
+def test_of_many_marks_the_last_ten_are_kept_of_two_hundred_characters_each() -> None:
+    """Marks of a large event: they must fit into metadata themselves."""
+    labels = dict.fromkeys(LABELS, "x" * 129)
+    amounts = {"quantities": {f"unit_{n}": 0.1234567890123 for n in range(16)}}
+    event = one(**labels, **amounts, metadata={"huge": "x" * METADATA_BYTES_MAX, "parent_id": "p"})
+    marks = event.metadata[CHANGED]
+    assert len(marks) == 10
+    assert marks[-1].startswith("metadata left out, ")
+    assert event.metadata["parent_id"] == "p"
+    long = one(quantities={"u" * 64: 0.1234567890123}, metadata={"huge": "x" * METADATA_BYTES_MAX}, error="y" * 5_000)
+    assert max(map(len, long.metadata[CHANGED])) <= 200
+
+
+@pytest.mark.parametrize(("length", "told"), [(78, "'" + "v" * 78 + "'"), (79, "'" + "v" * 76 + "...")])
+def test_a_value_is_shown_up_to_eighty_characters(length: int, told: str) -> None:
+    assert shown("v" * length) == told
+    assert len(told) == 80
+
+
+def test_a_value_is_shown_on_one_line_whatever_its_repr_does() -> None:
+    class Lines:
+        def __repr__(self) -> str:
+            return "a\nb\x7fc"
+
+    assert shown(Lines()) == "a b c"
+    assert shown(b"\xff\n") == ascii(b"\xff\n")
+    assert shown(Hostile()) == "a Hostile whose repr raises TypeError"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("t", "t"), (AN_ID, str(AN_ID)), (Decimal("1.50"), "1.50"), (PurePosixPath("a/b"), "a/b"), (b"b", "b"),
+        (bytearray(b"c"), "c"), (Plan.PRO, "pro"), (Level.THREE, "3"), (np.int64(7), "7"), (1.5, "1.5"), (True, "1"),
+    ],
+)  # fmt: skip
+def test_ids_and_names_are_text_as_they_are_commonly_kept(value: Any, text: str) -> None:
+    assert text_of(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "becomes"),
+    [
+        (AT, "2025-01-01T12:00:00+00:00"), (date(2025, 1, 2), "2025-01-02"), (AT.time(), "12:00:00"),
+        (timedelta(seconds=1.5), 1.5), ((1,), [1]), ({1}, [1]), (frozenset({1}), [1]), ([1], [1]), ({1: 2}, {"1": 2}),
+        (MappingProxyType({"a": 1}), {"a": 1}), (Decimal("0.10"), "0.10"), (np.float32(0.5), 0.5), (np.int8(3), 3),
+        (float("inf"), "inf"), (float("-inf"), "-inf"), (1.5, 1.5), (object, "(type)"), ({object: 1}, {"(type)": 1}),
+        (True, True), (None, None), (b"x", "x"), (2**70, 2**70),
+    ],
+)  # fmt: skip
+def test_each_value_of_metadata_has_one_form(value: Any, becomes: Any) -> None:
+    made = snapshot({"metadata": {"v": value}})["metadata"]["v"]
+    assert made == becomes
+    assert type(made) is type(becomes)
+
+
+def test_a_mapping_of_the_hosts_own_that_fails_is_left_out_with_the_error_and_nothing_of_it() -> None:
+    left = snapshot({"metadata": HostileMapping()})["metadata"]
+    assert left == LeftOut("reading it raised RuntimeError", {})
+
+
+def test_the_values_of_a_call_that_are_not_told_are_not_looked_at() -> None:
+    fields = {"provider": "openai", "input_tokens": 7, "metadata": "text", "quantities": [1]}
+    assert snapshot(dict(fields)) == fields
 
 
 # --- metadata --------------------------------------------------------------------------------------------------------

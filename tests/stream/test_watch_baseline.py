@@ -190,6 +190,7 @@ def test_what_is_known_of_an_hour_outlives_changes_of_itself_and_of_later_hours_
 def test_costs_beyond_all_bounds_stay_finite() -> None:
     baseline = anomaly(168 * 2, lambda hour: "9" * 25 if hour.day % 2 else "0.000000000001")
     assert baseline.clear_below <= baseline.open_above
+    assert anomaly(168 * 2, lambda _: "9" * 25).expected == Fraction(round(math.exp(42) * 1_000_000), 1_000_000)
 
 
 @pytest.mark.parametrize("judge", [spike_baseline, anomaly_baseline])

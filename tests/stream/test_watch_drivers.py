@@ -200,3 +200,80 @@ def test_without_usual_hours_nothing_is_claimed() -> None:
 def test_an_hour_without_anything_divides_by_nothing() -> None:
     assert drivers(Evidence(usual_hours=5)) == ()
     assert drivers(Evidence(usual_hours=5, models={"m": Change()}, features={"f": Change()})) == ()
+
+
+def test_an_hour_in_which_no_model_was_used_has_no_mix() -> None:
+    """A correction can leave costs without a call."""
+    assert reasons(one_model(part(0, 0, "50"), part(1000, 10_000, "10"))) == {}
+
+
+def test_a_mix_is_dearer_from_a_quarter_on() -> None:
+    def mix(dear_calls: int) -> dict[str, Driver]:
+        changes = {
+            "cheap": Change(part(100 - dear_calls, 0, "1"), part(800, 0, "8")),
+            "dear": Change(part(dear_calls, 0, "1"), part(200, 0, "8")),  # four times the price of the cheap one
+        }
+        return reasons(Evidence(usual_hours=10, models=changes))
+
+    # The usual average is 0.016; with 33 and a third of a hundred calls it is 0.02.
+    assert "model_mix" not in mix(33)
+    assert mix(34)["model_mix"].name == "dear"
+    exactly = {
+        "cheap": Change(part(2, 0, "1"), part(800, 0, "8")),
+        "dear": Change(part(1, 0, "1"), part(200, 0, "8")),
+    }
+    assert "model_mix" in reasons(Evidence(usual_hours=1_000, models=exactly))
+
+
+def test_who_brought_exactly_a_third_of_the_excess_is_named() -> None:
+    total = {"m": Change(part(40, 0, "13"), part(400, 0, "100"))}  # 3 above the usual 10
+    for now, named in (("2", True), ("1.999999", False)):
+        features = {"f": Change(part(10, 0, now), part(100, 0, "10")), "g": Change(part(1, 0, "9"), part(9, 0, "90"))}
+        users = (Spender("u", Decimal(now), Decimal(1)), Spender("v", Decimal(9), Decimal(9)))
+        found = reasons(Evidence(usual_hours=10, models=total, features=features, users=users))
+        assert ("top_feature" in found, "top_user" in found) == (named, named)
+
+
+def test_a_user_of_exactly_a_third_of_the_hour_is_named() -> None:
+    total = {"m": Change(part(40, 0, "9"), part(400, 0, "100"))}
+    for now, named in (("3", True), ("2.999999", False)):
+        found = reasons(Evidence(usual_hours=10, models=total, users=(Spender("u", Decimal(now), None),)))
+        assert ("top_user" in found) is named
+
+
+def test_an_hour_that_cost_no_more_than_usual_has_nobody_to_name() -> None:
+    users = (Spender("u", Decimal(5), Decimal(1)),)
+    features = {"f": Change(part(10, 0, "5"), part(100, 0, "10"))}
+    for now in ("10", "9"):
+        total = {"m": Change(part(40, 0, now), part(400, 0, "100"))}
+        assert reasons(Evidence(usual_hours=10, models=total, users=users, features=features)) == {}
+
+
+def test_an_hour_that_cost_nothing_has_no_share_for_a_user() -> None:
+    total = {"m": Change(part(40, 0, "0"), part(400, 0, "100"))}
+    assert reasons(Evidence(usual_hours=10, models=total, users=(Spender("u", Decimal(0), None),))) == {}
+
+
+def test_a_user_whose_usual_cost_is_not_known_has_grown_by_the_whole_cost() -> None:
+    users = (Spender("known", Decimal(9), Decimal(2)), Spender("new", Decimal(8), None))
+    total = {"m": Change(part(10, 0, "20"), part(100, 0, "80"))}
+    assert reasons(Evidence(usual_hours=10, models=total, users=users))["top_user"].name == "new"
+
+
+def test_of_features_that_grew_alike_the_first_by_name_is_named() -> None:
+    alike = Change(part(10, 0, "5"), part(100, 0, "10"))
+    total = {"m": Change(part(20, 0, "10"), part(200, 0, "20"))}
+    for names in (("a", "b"), ("b", "a")):
+        features = dict.fromkeys(names, alike)
+        assert reasons(Evidence(usual_hours=10, models=total, features=features))["top_feature"].name == "a"
+
+
+def test_the_figures_of_all_models_are_summed() -> None:
+    changes = {
+        "a": Change(part(1, 20, "0.3"), part(4, 50, "0.6")),
+        "b": Change(part(7, 80, "0.9"), part(10, 11, "1.2")),
+    }
+    evidence = Evidence(usual_hours=1, models=changes)
+    assert evidence.now == part(8, 100, "1.2")
+    assert evidence.usual == part(14, 61, "1.8")
+    assert Evidence(usual_hours=1).now == Part(0, 0, Decimal(0))
