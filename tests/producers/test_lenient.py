@@ -428,6 +428,43 @@ def test_a_mapping_of_the_hosts_own_that_fails_is_left_out_with_the_error_and_no
     assert left == LeftOut("reading it raised RuntimeError", {})
 
 
+@pytest.mark.parametrize(
+    ("names", "value", "becomes"),
+    [
+        (("request_id", "provider", "model", *LABELS), 12, "12"),
+        (("duration_ms", "time_to_first_token_ms"), 12.4, 12),
+        (("input_tokens", "output_tokens"), np.int64(3), 3),
+        (("reported_cost_usd", "revenue_usd"), 0.25, Decimal("0.25")),
+        (("quantities", "unit_prices"), {"images": 0.25}, {"images": Decimal("0.25")}),
+        (("operation",), " CHAT", "chat"),
+        (("status",), "OK ", "ok"),
+        (("usage_status",), "Estimated", "estimated"),
+    ],
+)
+def test_every_field_is_made_honest_like_its_kin(names: tuple[str, ...], value: Any, becomes: Any) -> None:
+    for name in names:
+        assert getattr(one(**{name: value}), name) == becomes, name
+
+
+@pytest.mark.parametrize("name", ["cache_read_tokens", "cache_write_tokens", "reasoning_tokens"])
+def test_every_part_of_a_count_is_made_honest_like_its_total(name: str) -> None:
+    assert getattr(one(**{name: np.int64(3)}, input_tokens=9, output_tokens=9), name) == 3
+
+
+DECIDES = {
+    *("request_id", "provider", "model", "occurred_at", "operation", "status", "usage_status", "quantities"),
+    *("unit_prices", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
+    "schema_version",
+}
+
+
+@pytest.mark.parametrize("name", UsageEvent.model_fields)
+def test_a_field_costs_the_event_only_if_it_decides_which_call_it_was_or_what_it_cost(name: str) -> None:
+    event, _, stats = recorded(**{name: Hostile()})
+    assert (event is None) is (name in DECIDES)
+    assert stats.refused == (name in DECIDES)
+
+
 def test_the_values_of_a_call_that_are_not_told_are_not_looked_at() -> None:
     fields = {"provider": "openai", "input_tokens": 7, "metadata": "text", "quantities": [1]}
     assert snapshot(dict(fields)) == fields

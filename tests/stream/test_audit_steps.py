@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -68,6 +69,61 @@ def test_rows_of_several_stretches_are_read_again_by_one_command() -> None:
     step = only(next_steps([broken("dead letters")], kept(gap(0, letters=1), gap(5, letters=2)), facts()))
     assert step.command == "costream reread --missing"
     assert step.text.startswith("3 dead letters are missing")
+
+
+def test_of_many_stretches_three_are_named_and_the_others_counted() -> None:
+    three, five = (kept(*(gap(2 * block) for block in range(count))) for count in (3, 5))
+    named = "partition 3, offsets 0-65535; partition 3, offsets 131072-196607; partition 3, offsets 262144-327679"
+    assert f"21 raw rows are missing: {named}. Read" in only(next_steps([broken("raw rows")], three, facts())).text
+    assert f"{named}; and 2 more stretches." in only(next_steps([broken("raw rows")], five, facts())).text
+
+
+def test_what_kafka_has_is_told_apart_from_what_it_has_no_more() -> None:
+    there, gone = next_steps([broken("raw rows")], kept(gap(0), gap(2)), facts(begin=BLOCK))
+    assert there.text.startswith("7 raw rows are missing: partition 3, offsets 131072-196607. Read")
+    assert gone.text.startswith(
+        "7 raw rows are missing and Kafka has the records no more: partition 3, offsets 0-65535."
+    )
+    reread_all = only(next_steps([broken("raw rows")], kept(gap(0)), facts(begin=BLOCK - 1)))
+    assert reread_all.command.endswith("--from 0 --to 65535"), "its last record is there"
+    of_another = only(next_steps([broken("raw rows")], kept(gap(0, partition=4)), facts(begin=BLOCK)))
+    assert of_another.command.startswith("costream reread"), "Kafka was not asked for that partition"
+
+
+def test_the_day_until_which_kafka_has_records_is_that_of_the_oldest() -> None:
+    older = replace(gap(2), received_first=NOW - timedelta(days=9))
+    for retention, told in (
+        (timedelta(days=14), "until 2026-11-28"),
+        (None, "has them;"),
+        (timedelta.max, "has them;"),
+    ):
+        assert told in only(next_steps([broken("raw rows")], kept(gap(0), older), facts(retention=retention))).text
+    unknown = replace(gap(2), received_first=None)
+    assert "has them;" in only(next_steps([broken("raw rows")], kept(gap(0), unknown), facts())).text
+
+
+def test_only_gaps_of_rows_count_for_rows_and_only_those_of_letters_for_letters() -> None:
+    both = kept(gap(0, rows=7, letters=0), gap(2, rows=0, letters=4), gap(4, rows=1, letters=2))
+    assert (
+        "8 raw rows are missing: partition 3, offsets 0-65535; partition 3, offsets 262144"
+        in only(next_steps([broken("raw rows")], both, facts())).text
+    )
+    assert (
+        "6 dead letters are missing: partition 3, offsets 131072-196607; partition 3"
+        in only(next_steps([broken("dead letters")], both, facts())).text
+    )
+    letters_alone = kept(gap(0, rows=0, letters=4))
+    assert "left alone" not in only(next_steps([broken("usage_hourly")], letters_alone, facts())).text
+
+
+def test_what_expired_and_what_is_ahead_are_two_steps() -> None:
+    check = Check("kafka", "?", 2, 2, (*broken("kafka", committed=9).findings, *broken("kafka", log_begin=4).findings))
+    ahead, expired = next_steps([check], kept(), facts())
+    assert (ahead.command, expired.command) == ("costream reread --rewind", "costream worker")
+
+
+def test_a_check_that_holds_has_no_next_step() -> None:
+    assert next_steps([Check("ids", "?", 9), Check("raw rows", "?", 9)], kept(gap()), facts()) == ()
 
 
 @pytest.mark.parametrize("gone", [(gap(0), facts(begin=BLOCK)), (gap(0, source="an older topic"), facts())])

@@ -103,6 +103,15 @@ def test_the_table_is_never_fuller_than_its_bound_and_grows_by_steps() -> None:
     assert len(sizes) < 10
 
 
+def test_the_table_grows_with_the_first_id_beyond_its_bound() -> None:
+    for ids, grows in ((13, False), (14, True)):  # of 20 slots 13 may be filled
+        table = IdTable(20)
+        before = table.memory_bytes
+        table.insert(keys_of([str(at) for at in range(ids)]), sightings(list(range(ids)), [HOUR] * ids))
+        assert (table.memory_bytes > before) is grows
+    assert table.memory_bytes == (int(14 / FILL_MAX * 1.6) + SLOTS_MIN) * (8 + 4 + 8 + 4 + 4)
+
+
 def test_forgetting_gives_the_memory_back() -> None:
     table = IdTable()
     before = table.memory_bytes

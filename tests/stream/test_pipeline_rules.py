@@ -186,6 +186,13 @@ def test_a_look_that_lies_two_minutes_before_the_window_counts_and_an_older_one_
     assert within(older, now, 10 * MINUTE) == older[1:]
 
 
+def test_two_looks_are_kept_though_both_lie_before_the_window() -> None:
+    """One alone could tell nothing."""
+    now = START + 12 * MINUTE
+    two = [Tally(START, 0, 0), Tally(START + MINUTE, 9, 9)]
+    assert within(two, now, 10 * MINUTE) == two
+
+
 def test_equal_tallies_are_no_step_back() -> None:
     tallies = [Tally(START, 5, 5), Tally(START + MINUTE, 5, 5), Tally(START + 2 * MINUTE, 6, 5)]
     assert within(tallies, START + 2 * MINUTE, 10 * MINUTE) == tallies
