@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from sinks.clickhouse import migrate
 from stream.audit import checks, queries
 from stream.audit.checks import ATTEMPTS_MAX, Ground, differing_cells, ground
-from stream.audit.queries import USER_DAILY, spans, stored_to
+from stream.audit.queries import USER_DAILY, RollupTable, spans, stored_to
 from tests.support.records import NOW
 
 DAYS = [date(2026, 11, day) for day in range(1, 9)]
@@ -182,3 +185,22 @@ def test_ids_are_compared_in_as_many_shards_as_hold_them(rows: int, shards: int)
 
 def test_the_ledger_tells_the_offset_after_the_last_of_each_partition() -> None:
     assert stored_to(LEDGER) == [("r", 0, 5), ("s", 1, 70_001)]
+
+
+# --- what is compared ------------------------------------------------------------------------------------------------
+
+MIGRATIONS = Path(migrate.__file__).parent / "migrations"
+NOT_IN_RAW = {  # what raw rows do not tell, or what is told by other columns
+    "source", "source_partition", "version", "duplicates", "price_versions", "quantities", "amount",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", queries.ROLLUPS, ids=lambda spec: spec.table)
+def test_every_label_and_every_column_of_a_rollup_is_compared(spec: RollupTable) -> None:
+    sql = "".join(path.read_text() for path in sorted(MIGRATIONS.glob("*[a-z].sql")) if ".down" not in path.name)
+    ddl = sql.split(f"CREATE TABLE IF NOT EXISTS {spec.table} (")[1].split(") ENGINE")
+    key = re.search(r"ORDER BY \((.*)\)", ddl[1])
+    assert key is not None
+    assert {*spec.keys, "source", "source_partition"} == set(key[1].split(", "))
+    columns = set(re.findall(r"^  (\w+) [A-Z]", ddl[0], re.MULTILINE))
+    assert set(spec.columns) == columns - set(spec.keys) - NOT_IN_RAW
