@@ -10,7 +10,7 @@ prices it knows: workers of an old and a new build run side by side, and neither
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, Protocol
@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from stream.rollup_rows import HashSet, RowStore, hashed
+from stream.rollup_rows import HALVES, HashSet, RowStore, hashed
 
 # A row of usage_hourly takes 170 bytes in memory, one of the others 70 to 120: three tables at their bound are 0.4 GB.
 ROWS_MAX: Final = 1_000_000
@@ -44,7 +44,7 @@ class RollupSpec:
     keys: Mapping[str, pl.Expr]
     sums: Mapping[str, pl.Expr]
     mins: Mapping[str, pl.Expr] = field(default_factory=dict)
-    sets: Mapping[str, pl.Expr] = field(default_factory=dict)
+    sets: Mapping[str, str] = field(default_factory=dict)  # the column whose different texts are collected
 
     @property
     def by(self) -> list[str]:
@@ -99,7 +99,7 @@ HOURLY: Final = RollupSpec(
         "duration_ms": pl.col("duration_ms").sum(),
         "duration_calls": pl.col("duration_ms").count().cast(pl.Int64),
     },
-    sets={"price_versions": pl.col("price_version").drop_nulls().unique()},
+    sets={"price_versions": "price_version"},
 )
 
 # Units have rows of their own: a producer may invent as many as it likes, and no row may grow with them. An amount is
@@ -200,10 +200,10 @@ class Rollup:
         if events.is_empty():
             return pl.DataFrame(schema=self.spec.schema)
         self._flush = self._flush + 1 if flush is None else flush
-        keyed = events.with_columns(**self.spec.keys)
-        deltas = self._summed(keyed).with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64))
-        names = deltas.select(self.spec.by)
-        touched = pl.concat([deltas.select("at"), names, hashed(names)], how="horizontal")
+        keyed = self._keyed(events)
+        # In the order of their hashes, as rows are kept: a look-up then goes through each piece once, from end to end.
+        deltas = self._summed(keyed).sort("high").with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64))
+        touched = deltas.select("at", *self.spec.by, *HALVES)
         self._learn_of(touched)
         found = self._memory.find(touched)
         before = pl.concat([found.rows, self._read_away(touched, found.rows["at"])]).select("at", *self._sums)
@@ -264,7 +264,7 @@ class Rollup:
             return self._memory.find(asked).rows
         rows = self._as_kept(self._stored.find(asked.select(self.spec.by)))
         self.read_back += rows.height
-        return rows.join(asked.select("high", "low", "at"), on=["high", "low"])
+        return rows.join(asked.select(*HALVES, "at"), on=HALVES)
 
     def _may_be_away(self, touched: pl.DataFrame) -> pl.Series:
         found = np.zeros(touched.height, dtype=np.bool_)
@@ -275,7 +275,10 @@ class Rollup:
         return pl.Series(found)
 
     def _make_room(self) -> None:
-        while len(self) > self._rows_max and (rows := self._memory.take_oldest(stored=self._settled)) is not None:
+        while (beyond := len(self) - self._rows_max) > 0:
+            rows = self._memory.take_oldest(beyond, stored=self._settled)
+            if rows is None:
+                break
             self._note(rows, self._away)
             self.evicted += rows.height
         if sum(map(len, self._away.values())) > self._hashes_max:
@@ -283,15 +286,22 @@ class Rollup:
 
     # --- rows ---
 
+    def _keyed(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Events with the key of their row, its hashes, and a code for each text that is collected."""
+        keyed = events.with_columns(**self.spec.keys)
+        codes = [self._codes.of_texts(keyed[text]).alias(name) for name, text in self.spec.sets.items()]
+        return pl.concat([keyed.with_columns(codes), hashed(keyed.select(self.spec.by))], how="horizontal")
+
     def _summed(self, keyed: pl.DataFrame) -> pl.DataFrame:
-        sums = keyed.group_by(self.spec.by).agg(
+        sums = keyed.group_by(HALVES).agg(
+            *(pl.col(name).first() for name in self.spec.by),
+            *(pl.col(name).unique() for name in self.spec.sets),
             **self.spec.sums,
             **self.spec.mins,
-            **self.spec.sets,
             applied=pl.col("source_offset").max(),
             first=pl.col("source_offset").min(),
         )
-        return sums.with_columns(self._codes.of(sums[name]) for name in self.spec.sets)
+        return sums.with_columns(self._codes.union(sums[name]) for name in self.spec.sets)
 
     def _unapplied(
         self, keyed: pl.DataFrame, touched: pl.DataFrame, deltas: pl.DataFrame, before: pl.DataFrame
@@ -304,9 +314,9 @@ class Rollup:
         )
         if old.is_empty():
             return deltas
-        partly = touched.select("at", *self.spec.by).join(old.select("at", "applied"), on="at")
-        rest = keyed.join(partly.drop("at"), on=self.spec.by).filter(pl.col("source_offset") > pl.col("applied"))
-        again = self._summed(rest.drop("applied")).join(partly.select("at", *self.spec.by), on=self.spec.by)
+        partly = touched.select("at", *HALVES).join(old.select("at", "applied"), on="at")
+        rest = keyed.join(partly, on=HALVES).filter(pl.col("source_offset") > pl.col("applied"))
+        again = self._summed(rest.drop("at", "applied")).join(partly.drop("applied"), on=HALVES)
         others = deltas.join(old, on="at", how="anti")
         return pl.concat([others, again.select(others.columns)])
 
@@ -359,20 +369,26 @@ class ListCodes:
 
     def of(self, lists: pl.Series) -> pl.Series:
         """The code of each list; their order does not matter. Texts have no line breaks."""
-        if lists.is_empty():
-            return pl.Series(lists.name, [], dtype=CODE)
-        texts = lists.list.eval("=" + pl.element()).list.sort().list.join("\n")
-        different = texts.unique().to_list()
-        codes = [self._code(part[1:] for part in text.split("\n") if part) for text in different]
-        return texts.replace_strict(different, codes, return_dtype=CODE)
+        texts = lists.list.eval("=" + pl.element()).list.join("\n")
+        return self._coded(texts, lambda text: (part[1:] for part in text.split("\n") if part))
+
+    def of_texts(self, texts: pl.Series) -> pl.Series:
+        """The code of the list of each text alone; where there is none, that of the empty list."""
+        return self._coded(texts, lambda text: () if text is None else (text,))
 
     def union(self, groups: pl.Series) -> pl.Series:
         """For each group of codes the code of all their texts together."""
-        if groups.is_empty() or (groups.list.len() == 1).all():
+        if (groups.list.len() == 1).all():
             return groups.list.first()
-        texts = groups.list.sort().cast(pl.List(pl.String)).list.join(",")
-        different = texts.unique().to_list()
-        codes = [self._code(chain(*(self._lists[int(code)] for code in text.split(",")))) for text in different]
+        texts = groups.cast(pl.List(pl.String)).list.join(",")
+        return self._coded(texts, lambda text: chain(*(self._lists[int(code)] for code in text.split(","))))
+
+    def _coded(self, texts: pl.Series, read: Callable[[Any], Iterable[str]]) -> pl.Series:
+        """Each different text is read once."""
+        if texts.is_empty():
+            return pl.Series(texts.name, [], dtype=CODE)
+        different = texts.unique()
+        codes = pl.Series([self._code(read(text)) for text in different.to_list()], dtype=CODE)
         return texts.replace_strict(different, codes, return_dtype=CODE)
 
     def lists(self, codes: pl.Series) -> pl.Series:

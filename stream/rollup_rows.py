@@ -11,16 +11,20 @@ piece, and is dead in its old one. So the first piece has what nothing has touch
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from stream.packed import PackedColumn
+
 PIECES_MAX: Final = 12  # each look-up searches all of them; beyond it the two smallest neighbours become one
 LIVE_MIN: Final = 0.75  # of a piece; below it the piece is written anew without its dead rows
+PACKED_MIN: Final = 16_384  # rows of a piece that is packed; in smaller ones that would save nothing worth its time
+HALVES: Final = ("high", "low")
 SEEDS: Final = (secrets.randbits(63), secrets.randbits(63))
 
 Hashes = NDArray[np.uint64]
@@ -31,25 +35,83 @@ def hashed(keys: pl.DataFrame) -> pl.DataFrame:
     """Two hashes of each key. A column has a seed of its own, so that two names cannot change places unseen."""
     halves = {
         half: pl.sum_horizontal(pl.col(name).hash(seed + at) for at, name in enumerate(keys.columns))
-        for half, seed in zip(("high", "low"), SEEDS, strict=True)
+        for half, seed in zip(HALVES, SEEDS, strict=True)
     }
     return keys.select(**halves)
 
 
+class _Rows(Protocol):
+    """The columns of a piece, in one of two forms."""
+
+    def take(self, places: Places) -> pl.DataFrame: ...
+
+    def column(self, name: str) -> pl.Series: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """As a batch left them."""
+
+    frame: pl.DataFrame
+
+    def take(self, places: Places) -> pl.DataFrame:
+        return self.frame[places]
+
+    def column(self, name: str) -> pl.Series:
+        return self.frame[name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Each column in as few bytes as its numbers need."""
+
+    columns: Mapping[str, PackedColumn]
+
+    def take(self, places: Places) -> pl.DataFrame:
+        return pl.DataFrame([column.take(places).alias(name) for name, column in self.columns.items()])
+
+    def column(self, name: str) -> pl.Series:
+        return self.columns[name].all()
+
+
 @dataclass(slots=True)
 class _Piece:
-    rows: pl.DataFrame  # sorted by high
-    high: Hashes
+    high: Hashes  # sorted
     low: Hashes
+    rows: _Rows
     live: NDArray[np.bool_]
     batch: int  # the last one that any of its rows is of
     count: int  # of live rows
 
     @classmethod
     def of(cls, rows: pl.DataFrame, batch: int) -> _Piece:
-        rows = rows.sort("high")
-        high, low = (rows[half].to_numpy() for half in ("high", "low"))
-        return cls(rows, high, low, np.ones(rows.height, dtype=np.bool_), batch, rows.height)
+        if not rows["high"].is_sorted():
+            rows = rows.sort("high")
+        high, low = (rows[half].to_numpy() for half in HALVES)
+        frame = rows.drop(HALVES)
+        if rows.height < PACKED_MIN:
+            return cls._new(high, low, _Plain(frame), batch)
+        return cls._new(high.copy(), low.copy(), _Packed({n: PackedColumn.of(frame[n]) for n in frame.columns}), batch)
+
+    @classmethod
+    def joined(cls, pieces: Sequence[_Piece], columns: Sequence[str]) -> _Piece:
+        """The live rows of several, or of one without its dead. Column by column: little is unpacked at once."""
+        batch = max(piece.batch for piece in pieces)
+        if sum(piece.count for piece in pieces) < PACKED_MIN:
+            return cls.of(pl.concat([piece.take(piece.places()) for piece in pieces]), batch)
+        live = [pl.Series(piece.live) for piece in pieces]
+        high = np.concatenate([piece.high[piece.live] for piece in pieces])
+        order = np.argsort(high, kind="stable")  # of runs that are sorted: they are merged
+        packed = {}
+        for name in columns:
+            parts = [piece.rows.column(name).filter(kept) for piece, kept in zip(pieces, live, strict=True)]
+            packed[name] = PackedColumn.of(pl.concat(parts).gather(order))
+        low = np.concatenate([piece.low[piece.live] for piece in pieces])
+        return cls._new(high[order], low[order], _Packed(packed), batch)
+
+    @classmethod
+    def _new(cls, high: Hashes, low: Hashes, rows: _Rows, batch: int) -> _Piece:
+        return cls(high, low, rows, np.ones(len(high), dtype=np.bool_), batch, len(high))
 
     def find(self, high: Hashes, low: Hashes) -> Places:
         """Where each key is, or -1."""
@@ -66,12 +128,17 @@ class _Piece:
             looking = looking[at[looking] < len(self.high)]
         return found
 
+    def take(self, places: Places) -> pl.DataFrame:
+        halves = [pl.Series(name, of[places]) for name, of in zip(HALVES, (self.high, self.low), strict=True)]
+        return self.rows.take(places).with_columns(halves)
+
     def kill(self, places: Places) -> None:
         self.live[places] = False
         self.count -= len(places)
 
-    def alive(self) -> pl.DataFrame:
-        return self.rows if self.count == self.rows.height else self.rows.filter(pl.Series(self.live))
+    def places(self) -> Places:
+        """Of the live rows."""
+        return np.flatnonzero(self.live)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +159,7 @@ class RowStore:
 
     def __init__(self, schema: pl.Schema) -> None:
         self._empty = pl.DataFrame(schema=schema)
+        self._others = [name for name in self._empty.columns if name not in HALVES]
         self._pieces: list[_Piece] = []
 
     def __len__(self) -> int:
@@ -99,14 +167,15 @@ class RowStore:
 
     def find(self, keys: pl.DataFrame) -> Found:
         """The rows of these keys (columns high and low); changes nothing."""
-        high, low = (keys[half].to_numpy() for half in ("high", "low"))
+        high, low = (keys[half].to_numpy() for half in HALVES)
         rows, places = [self._empty.with_columns(at=pl.lit(0, pl.Int64))], []
         for piece in self._pieces:
             where = piece.find(high, low)
             asked = np.flatnonzero(where >= 0)
             if asked.size:
                 places.append((piece, where[asked]))
-                rows.append(piece.rows[where[asked]].with_columns(at=pl.Series(asked)))
+                some = piece.take(where[asked]).select(self._empty.columns)
+                rows.append(some.with_columns(at=pl.Series(asked)))
         return Found(pl.concat(rows), tuple(places))
 
     def put(self, rows: pl.DataFrame, batch: int, *, oldest: bool = False) -> None:
@@ -115,26 +184,26 @@ class RowStore:
             self._pieces.insert(0 if oldest else len(self._pieces), _Piece.of(rows.select(self._empty.columns), batch))
         self._tidy_up()
 
-    def take_oldest(self, *, stored: int) -> pl.DataFrame | None:
-        """Let go of the rows that nothing has touched for longest; None if they are not stored up to that batch."""
+    def take_oldest(self, count: int, *, stored: int) -> pl.DataFrame | None:
+        """Let go of so many of the rows that nothing has touched for longest, or fewer; None if they are not stored up
+        to that batch."""
         if not self._pieces or self._pieces[0].batch > stored:
             return None
-        return self._pieces.pop(0).alive()
+        oldest = self._pieces[0]
+        places = oldest.places()[:count]
+        taken = oldest.take(places)
+        oldest.kill(places)
+        self._tidy_up()
+        return taken
 
     def _tidy_up(self) -> None:
         self._pieces = [self._tidied(piece) for piece in self._pieces if piece.count]
         while len(self._pieces) > PIECES_MAX:
             at = int(np.argmin([a.count + b.count for a, b in zip(self._pieces, self._pieces[1:], strict=False)]))
-            pair = self._pieces[at : at + 2]
-            self._pieces[at : at + 2] = [self._joined(pair)]
+            self._pieces[at : at + 2] = [_Piece.joined(self._pieces[at : at + 2], self._others)]
 
     def _tidied(self, piece: _Piece) -> _Piece:
-        return piece if piece.count >= LIVE_MIN * piece.rows.height else _Piece.of(piece.alive(), piece.batch)
-
-    @staticmethod
-    def _joined(pieces: Iterable[_Piece]) -> _Piece:
-        pieces = list(pieces)
-        return _Piece.of(pl.concat([piece.alive() for piece in pieces]), max(piece.batch for piece in pieces))
+        return piece if piece.count >= LIVE_MIN * len(piece.live) else _Piece.joined([piece], self._others)
 
 
 class HashSet:

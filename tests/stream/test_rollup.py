@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import polars as pl
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream import rollup_rows
 from stream.decode import decode
 from stream.pricing import price
 from stream.rollup import HOURLY, LEDGER, UNITS, USER_DAILY, Rollup, RollupSpec, metered
@@ -379,6 +381,29 @@ def test_what_is_not_stored_yet_is_never_let_go() -> None:
     assert (len(rollup), rollup.evicted) == (4, 3)
 
 
+def test_no_more_rows_go_than_there_are_beyond_the_bound() -> None:
+    """However many are in the piece that is the oldest."""
+    stored = Stored(HOURLY)
+    rollup = stored.worker(rows_max=45)
+    for number in range(12):
+        rows = rollup.add(pl.concat([at(10 * number + n, feature=f"f{10 * number + n}") for n in range(10)]))
+        stored.insert(rows)
+        rollup.trim()
+    assert (len(rollup), rollup.evicted) == (45, 75)
+
+
+def test_a_row_is_found_as_it_was_left_in_pieces_that_were_packed_and_joined() -> None:
+    rollup = Stored(HOURLY).worker()
+    with patch.object(rollup_rows, "PACKED_MIN", 1), patch.object(rollup_rows, "PIECES_MAX", 1):
+        for number, batch in enumerate((range(10), range(10, 30), range(5, 25))):
+            events = [at(100 * number + n, feature=f"f{n}", input_tokens=n, cost_pico=n * 2**40) for n in batch]
+            rows = rollup.add(pl.concat(events))
+    assert cells(rows, "feature", "calls", "input_tokens", "cost_pico") == sorted(
+        (f"f{n}", 2, 2 * n, n * 2**41) for n in range(5, 25)
+    )
+    assert len(rollup) == 30
+
+
 def test_of_an_hour_with_more_rows_than_are_read_at_once_only_those_that_events_touch_come_back() -> None:
     stored = Stored(HOURLY)
     stored.insert(stored.worker().add(pl.concat([at(n, feature=f"f{n}") for n in range(9)])))
@@ -414,10 +439,29 @@ BATCHES = st.lists(
 def test_a_rollup_with_room_for_three_rows_says_what_one_without_a_bound_says(
     batches: list[list[tuple[int, int, int]]], data: st.DataObject
 ) -> None:
-    """Whatever is let go, read back, replayed after a restart, or stored late."""
+    """Whatever is let go, read back, replayed after a restart, or stored late, and in whatever pieces it is kept."""
+    packed_min, pieces_max = data.draw(st.sampled_from([(1, 2), (3, 4), (rollup_rows.PACKED_MIN, 1)]), label="pieces")
+    with (
+        patch.object(rollup_rows, "PACKED_MIN", packed_min),
+        patch.object(rollup_rows, "PIECES_MAX", pieces_max),
+    ):
+        calm, shaken = calm_and_shaken(batches, data)
+    assert shaken.sort(HOURLY.by).equals(calm.sort(HOURLY.by))
+
+
+def calm_and_shaken(
+    batches: list[list[tuple[int, int, int]]], data: st.DataObject
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What is stored of these batches in the end, by workers without bounds and by one that is disturbed."""
     log = [
         pl.concat(
-            at(8 * number + place, source_partition=p, feature=f"f{feature}", occurred_at=HOURS[hour])
+            at(
+                8 * number + place,
+                source_partition=p,
+                feature=f"f{feature}",
+                occurred_at=HOURS[hour],
+                input_tokens=place,
+            )
             for place, (p, feature, hour) in enumerate(batch)
         )
         for number, batch in enumerate(batches)
@@ -449,10 +493,10 @@ def test_a_rollup_with_room_for_three_rows_says_what_one_without_a_bound_says(
                 number -= data.draw(st.integers(len(waiting) - torn, number))
                 rollup, waiting = shaken.worker(**bounds), []
     else:
-        return  # restarted again and again: nothing was finished
+        return calm.stored, calm.stored  # restarted again and again: nothing was finished
     for _, rows in waiting:
         shaken.insert(rows)
-    assert shaken.stored.sort(shaken.spec.by).equals(calm.stored.sort(calm.spec.by))
+    return calm.stored, shaken.stored
 
 
 # --- properties over events -------------------------------------------------------------------------------------------
