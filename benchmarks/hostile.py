@@ -1,132 +1,180 @@
-"""What one message costs the worker at most, of the kinds that are worst: from its bytes to its row or its dead letter.
+"""What one message costs a worker at most, of the kinds that are worst, against what a plain one costs it.
 
-python -m benchmarks.run --only hostile
+    python -m benchmarks.run --only hostile
+    python -m benchmarks.hostile                   the same, as one JSON object
+
+The whole job without a broker: the batch as Kafka has it is decompressed and read, decoded, told apart from what was
+seen, priced, rolled up, stored by the embedded engine with fsync, and written out as the records that would be
+published. CPU time of the process, all threads of the engine included. What is refused is refused in a minute of its
+own each, so that its dead letter is kept whole, which is the dearest.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
 from typing import Final
 
-from stream.cut import Cut, Header
-from stream.decode import AgeLimits, decode
-from stream.ingest import dead_letter_message, dead_letter_rows
-from stream.memory import calm_the_collector
+from aiokafka.structs import TopicPartition
 
-NOW: Final = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
-LIMITS: Final = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90))
-NEIGHBOURS: Final = 2_000  # plain events in the batch: their cost is taken off
-ROUNDS: Final = 5  # the quickest counts
-BYTES_MEASURED: Final = 2_500_000  # of each kind
+from benchmarks.ground import Ground, ask_child, python_module
+from benchmarks.hostile_kinds import LIMITS, NOW, Kind, event, kinds
+from sinks.clickhouse import migrate
+from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
+from stream.aiokafka_patches import _FetchedBytes, _FetchedRecords, begin_look
+from stream.decode import Decoded
+from stream.ingest import Ingest, dead_letter_message
+from stream.memory import calm_the_collector
+from stream.pricing import PriceBook
+from stream.store import hourly_messages, unit_messages, user_messages
+from stream.wire import FetchedRecord
+from tests.support.wire import LZ4, WireBatch, WireRecord
+
+NEIGHBOURS: Final = 2_000  # plain events in each batch: their cost is taken off
+PLAIN: Final = Kind("a plain event", event())
+PLAIN_MEASURED: Final = 20_000  # to see what one more plain event costs
+ROUNDS: Final = 3
+KINDS_BETWEEN: Final = 4  # batches of plain events alone are measured in between
+BYTES_MEASURED: Final = 10_000_000  # of a kind, in a batch
+SOURCE: Final = "benchmark"
+BATCH_BYTES: Final = 900_000  # of records in a batch of Kafka's
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU time of one message of a kind; ``ratio`` is to a plain one of the same batch."""
+    """Microseconds of CPU time for one message; ``ratio`` is to a plain one. ``decode_us`` is the decoding in it."""
 
     kind: str
     bytes: int
     us: float
+    decode_us: float
     ratio: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    value: bytes
-    offset: int
-    partition: int = 0
-    timestamp: int = round(NOW.timestamp() * 1000)
-    key: bytes | None = None
-    headers: Sequence[Header] = ()
-    cut: Cut | None = None
-    fault: str = ""
+def run(ground: Ground) -> tuple[Cost, ...]:
+    """The plain one, and then the dearest first."""
+    answer = ask_child(python_module("hostile"), folder=ground.new_folder("hostile"), seconds_max=900)
+    return tuple(Cost(**cost) for cost in answer["costs"])
 
 
-def run() -> tuple[Cost, ...]:
-    """The dearest first. The collector is as calm as in a worker."""
-    calm_the_collector()
-    alone = _seconds(())
-    plain_us = alone / NEIGHBOURS * 1e6
-    costs = []
-    for kind, value in kinds():
-        count = max(20, min(500, BYTES_MEASURED // len(value)))
-        us = max(0.0, (_seconds([value] * count) - alone) / count * 1e6)
-        costs.append(Cost(kind, len(value), us, us / plain_us))
-    return (Cost("a plain event", len(_event()), plain_us, 1.0), *sorted(costs, key=lambda cost: -cost.us))
+def measure(folder: Path) -> list[Cost]:
+    job, chosen = _Job(folder), list(kinds())
+    for _ in range(3):  # what polars and the engine take once
+        job.spent([(PLAIN, NEIGHBOURS)])
+    plain = _each(job, [PLAIN])[PLAIN.name]
+    found = _each(job, chosen)
+    costs = [Cost(kind.name, kind.size, *found[kind.name], found[kind.name][0] / plain[0]) for kind in chosen]
+    return [Cost(PLAIN.name, PLAIN.size, *plain, 1.0), *sorted(costs, key=lambda cost: -cost.us)]
 
 
-def _seconds(values: Sequence[bytes]) -> float:
-    plain = [_event(request_id=f"p-{number}") for number in range(NEIGHBOURS)]
-    records = [_Record(value, offset) for offset, value in enumerate([*plain, *values])]
-    return min(_once(records) for _ in range(ROUNDS))
-
-
-def _once(records: Sequence[_Record]) -> float:
-    started = time.process_time()
-    refusals = decode(records, source="s", limits=LIMITS).refusals
-    dead_letter_rows(refusals, source="s", now=NOW)
-    for refusal in refusals:
-        dead_letter_message(refusal, source="s")
-    return time.process_time() - started
-
-
-def _event(**fields: object) -> bytes:
-    usual = {
-        "request_id": "r-1",
-        "occurred_at": "2026-11-23T12:00:00Z",
-        "provider": "openai",
-        "model": "gpt-4o-mini",
-        "input_tokens": 1000,
-        "output_tokens": 500,
-        "feature": "chatbot",
-        "user_id": "u-1",
+def _each(job: _Job, measured: Sequence[Kind]) -> dict[str, tuple[float, float]]:
+    """By name: microseconds for one message, of the whole job and of decoding; the median of some rounds."""
+    rounds = [_round(job, measured) for _ in range(ROUNDS)]
+    return {
+        kind.name: (
+            statistics.median(spent[kind.name][0] for spent in rounds),
+            statistics.median(spent[kind.name][1] for spent in rounds),
+        )
+        for kind in measured
     }
-    return json.dumps(usual | fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _with(member: bytes) -> bytes:
-    return _event()[:-1] + b"," + member + b"}"
+def _round(job: _Job, measured: Sequence[Kind]) -> dict[str, tuple[float, float]]:
+    without, with_kind = [], {}
+    for place, kind in enumerate(measured):
+        if place % KINDS_BETWEEN == 0:
+            without += [job.spent([(PLAIN, NEIGHBOURS)]) for _ in range(2)]
+        with_kind[kind.name] = job.spent([(PLAIN, NEIGHBOURS), (kind, _number(kind))])
+    whole, decode = (statistics.median(each) for each in zip(*without, strict=True))
+    return {
+        kind.name: tuple(
+            max(0.0, more - less) / _number(kind) * 1e6
+            for more, less in zip(with_kind[kind.name], (whole, decode), strict=True)
+        )
+        for kind in measured
+    }
 
 
-def _many(name: str, members: Iterator[str]) -> bytes:
-    return _with(f'"{name}":{{{",".join(members)}}}'.encode())
+def _number(kind: Kind) -> int:
+    return PLAIN_MEASURED if kind is PLAIN else max(20, min(500, BYTES_MEASURED // kind.size))
 
 
-def kinds() -> Iterator[tuple[str, bytes]]:
-    """Legal ones and others, each near the 64 KiB that a message may have, or near the bound that it presses on."""
-    yield "metadata of 4 KB (legal)", _event(metadata={f"k{n:03}": n for n in range(330)})
-    yield "metadata of 1,300 empty lists (legal)", _event(metadata={"a": [[]] * 1300})
-    yield "metadata of escaped quotes (legal)", _event(metadata={"a": '"' * 1500})
-    yield "metadata a hundred deep (legal)", _with(b'"metadata":{"a":' + b"[" * 100 + b"]" * 100 + b"}")
-    yield (
-        "16 quantities and 16 prices (legal)",
-        _event(quantities={f"u{n}": "1.5" for n in range(16)}, unit_prices={f"u{n}": "1.5" for n in range(16)}),
-    )
-    yield "64 KB of spaces (legal)", b"{" + b" " * 64_000 + _event()[1:]
-    yield "64 KB of line breaks (legal)", b"{" + b"\n" * 64_000 + _event()[1:]
-    yield "a time of 60,000 digits (legal)", _event(occurred_at="2026-11-23T12:00:00." + "0" * 60_000 + "Z")
-    yield "an error text of escapes (legal)", _with(b'"error":"' + b"\\u0041" * 1024 + b'"')
-    yield "a time in another spelling (legal)", _event(occurred_at="2026-11-23t12:00:00+00:00")
-    yield "metadata that repeats its last key", _many("metadata", (f'"k{n % 5299:05}":1' for n in range(5300)))
-    yield "tiny metadata keys, one repeated", _many("metadata", (f'"{n % 5999:x}":0' for n in range(6000)))
-    yield "metadata of 21,000 empty objects", _with(b'"metadata":{"a":[' + b",".join([b"{}"] * 21_000) + b"]}")
-    yield "metadata of 31,000 numbers", _with(b'"metadata":{"a":[' + b",".join([b"1"] * 31_000) + b"]}")
-    yield "metadata 30,000 deep", _with(b'"metadata":{"a":' + b"[" * 30_000 + b"]" * 30_000 + b"}")
-    yield "6,000 unknown fields", _with(",".join(f'"x{n:04}":0' for n in range(6000)).encode())
-    yield "4,500 times the same field", _with(b",".join([b'"feature":"x"'] * 4500))
-    yield "5,900 quantities", _many("quantities", (f'"u{n:04}":0' for n in range(5900)))
-    yield "4,900 units that are no units", _many("quantities", (f'"U{n:04}":"x"' for n in range(4900)))
-    yield "a list of 16,000 texts for a text", _with(b'"feature":[' + b'"a",' * 16_000 + b'"a"]')
-    yield "a list for an event", b"[" + b"{}," * 21_000 + b"{}]"
-    yield "bytes that are no JSON", b"x" * 65_000
-    yield "a text that does not end", _with(b'"feature":"' + b"x" * 64_000)
-    yield "a number of 64,000 digits", _with(b'"duration_ms":' + b"9" * 64_000)
-    yield "escaped control characters", _with(b'"feature":"' + b"\\u0001" * 10_600 + b'"')
-    yield "combining marks", _with(b'"feature":"' + "e\u0301".encode() * 20_000 + b'"')
-    yield "invisible characters", _with(b'"feature":"' + "\u200b".encode() * 20_000 + b'"')
-    yield "a field name of 60,000 letters", _with(b'"' + b"x" * 60_000 + b'":1')
-    yield "bad UTF-8 at the end", _with(b'"error":"' + b"x" * 60_000 + b'\xff"')
+class _Job:
+    """A worker's work on one partition, and the engine that it stores with."""
+
+    def __init__(self, folder: Path) -> None:
+        address = ClickHouseAddress(f"chdb://{folder}", database="hostile")
+        migrate.up(address)
+        self._writer = Writer(address)
+        self._ingest = Ingest(
+            reader=Reader(address), book=PriceBook.bundled(), limits=LIMITS, ids_max=20_000_000, clock=lambda: NOW
+        )
+        self._ingest.assign([0], partition_count=1, source=SOURCE, since=NOW - timedelta(days=1))
+        self._offset, self._ids = 0, count()
+        calm_the_collector()
+
+    def spent(self, parts: Sequence[tuple[Kind, int]]) -> tuple[float, float]:
+        """Seconds of CPU time for a batch of so many of these kinds: of all of it, and of decoding it."""
+        legal = sum(number for kind, number in parts if kind.legal or kind is PLAIN)
+        raw = self._fetched(parts)
+        began = time.process_time()
+        records = self._read(raw)
+        read = time.process_time()
+        decoded = self._ingest.decode(records)
+        decoded_at = time.process_time()
+        stored = self._store(decoded)
+        ended = time.process_time()
+        assert stored == legal, f"{stored} were stored and not {legal}: a kind is not what it says"
+        return ended - began, decoded_at - read
+
+    def _store(self, decoded: Decoded) -> int:
+        flush = self._ingest.process(decoded)
+        for messages in (hourly_messages(flush), unit_messages(flush), user_messages(flush)):
+            assert all(message.value for message in messages)
+        assert len([dead_letter_message(refusal, source=SOURCE) for refusal in flush.refusals]) == len(flush.refusals)
+        self._writer.insert("usage_events", flush.events)
+        self._writer.insert("usage_hourly", flush.hourly)
+        self._writer.insert("usage_hourly_units", flush.units)
+        self._writer.insert("usage_user_daily", flush.user_daily)
+        self._writer.insert("dead_letters", flush.dead_letters)
+        self._writer.insert("ingest_ledger", flush.ledger)
+        self._ingest.settle(flush)
+        return flush.stored
+
+    def _fetched(self, parts: Sequence[tuple[Kind, int]]) -> bytes:
+        """What a fetch brings of them."""
+        sent, minute = [], 0
+        for kind, number in parts:
+            for _ in range(number):
+                minute += kind is not PLAIN
+                value = kind.numbered(next(self._ids))
+                sent.append(WireRecord(value, key=kind.key, headers=kind.headers, timestamp_delta=60_000 * minute))
+        raw = b""
+        step = max(1, BATCH_BYTES * len(sent) // sum(map(_size, sent)))
+        for records in (sent[at : at + step] for at in range(0, len(sent), step)):
+            raw += WireBatch(records, codec=LZ4, timestamp=round(NOW.timestamp() * 1000)).encoded(self._offset)
+            self._offset += len(records)
+        return raw
+
+    def _read(self, raw: bytes) -> list[FetchedRecord]:
+        begin_look()
+        fetched = _FetchedRecords(TopicPartition("usage.events", 0), _FetchedBytes(raw), [], 0, None, None, True, 0)
+        return [record for records, _ in fetched for record in records]
+
+
+def _size(record: WireRecord) -> int:
+    return len(record.value or b"") + len(record.key or b"") + 16
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps({"costs": [asdict(cost) for cost in measure(Path(folder))]}), flush=True)

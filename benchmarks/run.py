@@ -96,7 +96,7 @@ class Bench:
             "alert": lambda: alert.run(self.ground, self.sizes),
             "record": lambda: record.run(self.ground, self.sizes),
             "memory": lambda: memory.run(self.ground, self.sizes),
-            "hostile": hostile.run,
+            "hostile": lambda: hostile.run(self.ground),
             "series": lambda: series.run(self.ground, self.sizes),
         }
         for name, measure in alone.items():

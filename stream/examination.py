@@ -173,7 +173,8 @@ def _examine_members(text: bytes, known: dict[str, bytes]) -> Accepted | Faulty:
             del known[name]
     shown = known | dict(islice(unknown.items(), REASONS_MAX))
     found = _asked(_as_object({name: _abridged(name, raw) for name, raw in shown.items()}))
-    repeated = repeated or metadata.repeated or _repeated_unit(known)
+    if not faults and isinstance(found, UsageEvent):
+        repeated = repeated or metadata.repeated or _repeated_unit(known)
     match found:
         case UsageEvent() as event if not faults and not repeated:
             return _accepted(event, metadata.text)
@@ -263,7 +264,7 @@ def _fault_of_units(name: str, raw: bytes) -> str:
         return ""  # the model says so
     if (colons := raw.count(b":")) > 2 * UNITS_MAX:
         return f"{name}: Dictionary should have at most {UNITS_MAX} items after validation, not {colons}"
-    if len(raw) > _LONGEST_UNITS or (len(raw) > PLAIN_BYTES_MAX and raw.count(b"[") + raw.count(b"{") > UNITS_MAX):
+    if len(raw) > _LONGEST_UNITS or (len(raw) > PLAIN_BYTES_MAX and raw.count(b"[") + raw.count(b"{") > 1):
         shown = _shortened(raw[:NAME_CHARS_MAX].decode("utf-8", "replace"), REASON_INPUT_CHARS_MAX)
         return f"{name}: Input should be units with decimal text, not {shown}"
     return ""
@@ -299,8 +300,21 @@ def _is_digits(text: bytes) -> bool:
 
 
 def _ends_of_text(raw: bytes, *, at_least: int) -> bytes:
-    text = msgspec.json.decode(raw, type=str)
-    return msgspec.json.encode(f"{text[: at_least + _SHOWN_ENDS]}…{text[-_SHOWN_ENDS:]}")
+    """A text that is too long as well, with the same ends; its last signs may stand there as they were escaped."""
+    tail = raw[-_SHOWN_ENDS:-1].decode("utf-8", "ignore")
+    return msgspec.json.encode(_head_of_text(raw) + "…" * (at_least + 1) + tail)
+
+
+def _head_of_text(raw: bytes) -> str:
+    """The first signs of a text in JSON, without reading the others; empty if they cannot be read."""
+    head = _HEAD.match(raw)
+    try:
+        return msgspec.json.decode(head[0].decode("utf-8", "ignore") + '"', type=str) if head else ""
+    except ValueError:
+        return ""
+
+
+_HEAD: Final = re.compile(rb'"(?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u]){0,%d}' % (4 * REQUEST_ID_CHARS_MAX))
 
 
 def _as_object(members: Mapping[str, bytes]) -> bytes:
@@ -320,8 +334,8 @@ class _Metadata(NamedTuple):
 
 
 # White space, numbers and escapes may be written shorter; all else of JSON takes its bytes however it is written, but
-# for members of one name, which are refused anyway.
-_SHRINKING: Final = b" \t\n\r0123456789.+-\\uabcdefABCDEF"
+# for members of one name, which are refused anyway. So does a point: a number that has one keeps one, or an exponent.
+_SHRINKING: Final = b" \t\n\r0123456789+-\\uabcdefABCDEF"
 _ZEROS: Final = bytes.maketrans(b"123456789E", b"000000000e")
 
 
@@ -334,6 +348,8 @@ def _metadata(raw: bytes) -> _Metadata:
         return _Metadata(fault=f"metadata: {size}")
     try:
         return _metadata_read(raw)
+    except msgspec.ValidationError:  # the only rule for what may be anything
+        return _Metadata(fault="metadata: Input should have no number that is too large to be held")
     except (ValueError, RecursionError):
         return _Metadata(raw=raw)
 
@@ -341,8 +357,8 @@ def _metadata(raw: bytes) -> _Metadata:
 def _metadata_read(raw: bytes) -> _Metadata:
     parsed = msgspec.json.decode(raw)
     spelt = msgspec.json.encode(parsed)
-    text = spelt.decode() if spelt == raw and not _has_floats(spelt) else _json_text(parsed)
-    if len(text) * 4 > METADATA_BYTES_MAX and (size := len(text.encode())) > METADATA_BYTES_MAX:
+    text = _small_text(spelt, parsed)
+    if (size := len(text.encode())) > METADATA_BYTES_MAX:
         return _Metadata(fault=f"metadata: metadata is {size} bytes of JSON, more than {METADATA_BYTES_MAX}")
     if spelt.count(b"[") + spelt.count(b"{") > NESTING_SURE and _nesting(spelt) > NESTING_MAX:
         return _Metadata(raw=raw)
@@ -351,9 +367,16 @@ def _metadata_read(raw: bytes) -> _Metadata:
     return _Metadata(text)
 
 
-def _has_floats(text: bytes) -> bool:
-    """Python spells them in its own way. A text that looks like one costs a second spelling, no more."""
-    return b"." in text or b"0e" in text.translate(_ZEROS)
+def _small_text(spelt: bytes, parsed: Any) -> str:
+    """The text, as the contract spells it if its size could otherwise be doubtful: that takes long.
+
+    Spellings differ in floats alone. Python's is longer by a byte where there is an exponent (1e+16, 1e-07), and two
+    bytes shorter where it makes 1e-05 of 0.00001.
+    """
+    exponents = spelt.translate(_ZEROS).count(b"0e")  # and what looks like one in a text
+    surely_small = len(spelt) + exponents <= METADATA_BYTES_MAX
+    surely_large = len(spelt) - 2 * spelt.count(b".") > METADATA_BYTES_MAX
+    return spelt.decode() if surely_small or surely_large else _json_text(parsed)
 
 
 def _json_text(metadata: Mapping[str, Any]) -> str:
@@ -409,18 +432,14 @@ def told(reason: str) -> str:
 
 def _shown_id(raw: bytes) -> str:
     """The id of a refused message, if it can be read: it is how its sender finds it."""
-    try:
-        found = msgspec.json.decode(raw, type=str)
-    except ValueError:
-        return ""
-    return found[:REQUEST_ID_CHARS_MAX].encode("unicode_escape").decode()[:REQUEST_ID_CHARS_MAX]
-
-
-_ID: Final = re.compile(rb'"request_id"[ \t\r\n]{0,9}:[ \t\r\n]{0,9}("(?:[^"\\]|\\.){0,1024}")')
+    return _head_of_text(raw).encode("unicode_escape").decode()[:REQUEST_ID_CHARS_MAX]
 
 
 def _id_near(value: bytes) -> str:
     """The same of a message that is not read as a whole: what stands behind the first such name."""
     at = value.find(b'"request_id"')
     found = _ID.match(value, at) if at >= 0 else None
-    return _shown_id(found[1]) if found else ""
+    return _shown_id(value[found.end() :][: 8 * REQUEST_ID_CHARS_MAX]) if found else ""
+
+
+_ID: Final = re.compile(rb'"request_id"[ \t\r\n]{0,9}:[ \t\r\n]{0,9}')

@@ -1,0 +1,216 @@
+"""The closer look says what the model would say of all of a message, and what it costs has a bound."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from benchmarks.hostile_kinds import Kind, kinds
+from costream.events import METADATA_BYTES_MAX, UsageEvent
+from stream import examination
+from stream.cut import EVENT_BYTES_MAX
+from stream.decode import decode
+from stream.examination import Accepted, Faulty, examine_value
+from stream.ingest import dead_letter_message
+from tests.stream.test_decode import METADATA_TRAPS, mutated, without_repeats
+from tests.support.hostile import HOSTILE
+from tests.support.properties import examples
+from tests.support.records import LIMITS, log_of, wire
+
+# Faults that are known before all of the message is read, so what else is wrong with it is not asked.
+EARLY = (
+    *("Input should have at most", "Input should have no number", "Input should be units", "of JSON, more than"),
+    "Dictionary should have at most",
+)
+
+
+def word_of_the_model(value: bytes) -> UsageEvent | str:
+    """All of the message shown to the model, and then looked through for keys that stand twice."""
+    try:
+        event = UsageEvent.model_validate_json(value)
+    except ValidationError as error:
+        if "recursion limit" in str(error):
+            return "deep"  # a list where none belongs is not followed that deep
+        return "malformed" if any(fault["type"] == "json_invalid" for fault in error.errors()) else "invalid"
+    try:
+        json.loads(value, object_pairs_hook=without_repeats)
+    except (ValueError, RecursionError):
+        return "malformed"
+    return event
+
+
+def check(value: bytes) -> None:
+    expected, found = word_of_the_model(value), examine_value(value)
+    match found:
+        case Accepted():
+            assert isinstance(expected, UsageEvent), (expected, value[:400])
+            assert found.whole() == expected
+            assert not found.event.metadata
+            assert len(found.metadata.encode()) <= METADATA_BYTES_MAX + METADATA_BYTES_MAX // 2  # spelt otherwise
+        case Faulty():
+            assert not isinstance(expected, UsageEvent), (found.reason, value[:400])
+            if expected != "deep" and not any(early in found.reason for early in EARLY):
+                assert ("malformed" if found.malformed else "invalid") == expected, found.reason
+
+
+TOKENS = st.sampled_from(
+    [
+        *("0", "-0", "7", "1.50", "0.00001", "1e5", "1E-7", "1e16", "12345678901234567890", "null", "[]", "{}", "[[]]"),
+        *('""', '"a"', '"é"', '"😀"', '"\\u0041"', '"\\""', '"\\\\"', '"1e5."', '"]}"'),
+        *('{"a":{}}', '{"a":0,"a":0}', '{"a":0}'),
+    ]
+)
+COUNTS = st.sampled_from([1, 2, 30, 63, 64, 65, 197, 198, 199, 200, 680, 1_000, 1_360, 1_362, 2_040, 4_080])
+
+
+WAYS: dict[str, Callable[[str, str, int], str]] = {
+    "one": lambda token, text, count: token,
+    "list": lambda token, text, count: "[" + ",".join([token] * count) + "]",
+    "object": lambda token, text, count: "{" + ",".join(f'"{n}":{token}' for n in range(count)) + "}",
+    "text": lambda token, text, count: '"' + text * count + '"',
+    "digits": lambda token, text, count: "9" * count,
+    "fraction": lambda token, text, count: "0." + "3" * count,
+    "lists in lists": lambda token, text, count: "[" * count + token + "]" * count,
+    "objects in objects": lambda token, text, count: '{"a":' * count + token + "}" * count,
+}
+
+
+@st.composite
+def swollen_value(draw: st.DrawFn) -> str:
+    """Much of one thing, in one of the ways that things can be many."""
+    text = draw(st.sampled_from(["a", "é", "\\n", "\\u0041", '\\"', "[", "1e"]))
+    return WAYS[draw(st.sampled_from(sorted(WAYS)))](draw(TOKENS), text, draw(COUNTS))
+
+
+@st.composite
+def swollen(draw: st.DrawFn) -> bytes:
+    names = st.sampled_from(["metadata"] * 6 + ["quantities", "error", "team", "duration_ms", "revenue_usd", "other"])
+    members = []
+    for _ in range(draw(st.integers(1, 2))):
+        name, value = draw(names), draw(swollen_value())
+        inner = draw(st.sampled_from([f'{{"k":{value}}}'] * 4 + [value]))
+        members.append(f'"{name}":{inner if name == "metadata" else value}')
+    text = wire().decode()[:-1] + "," + ",".join(members) + "}"
+    if draw(st.booleans()):
+        text = text.replace(",", draw(st.sampled_from([", ", ",\n", ",\t "])))
+    return (text + draw(st.sampled_from([""] * 8 + ["}", " "]))).encode()[: EVENT_BYTES_MAX + 1]
+
+
+@examples(400)
+@given(swollen())
+def test_of_swollen_messages_it_says_what_the_model_says(value: bytes) -> None:
+    check(value)
+
+
+@examples(300)
+@given(mutated())
+@example(b"")
+def test_of_small_messages_it_says_what_the_model_says(value: bytes) -> None:
+    check(value)
+
+
+@pytest.mark.parametrize("metadata", METADATA_TRAPS, ids=lambda text: text[:24])
+def test_of_odd_metadata_it_says_what_the_model_says(metadata: str) -> None:
+    check(wire()[:-1] + f',"metadata":{metadata}}}'.encode())
+
+
+def metadata_of(size: int, filling: str) -> bytes:
+    """Metadata of exactly so many bytes as the contract counts them, mostly of this."""
+    items = filling
+    while len(f'{{"a":[{items},{filling}]}}'.encode()) <= size - 12:
+        items += f",{filling}"
+    rest = size - len(f'{{"a":[{items}],"":""}}'.encode())
+    text = f'{{"a":[{items}],"":"{"x" * rest}"}}'
+    return wire()[:-1] + f',"metadata":{text}}}'.encode()
+
+
+@pytest.mark.parametrize("filling", ["[]", "{}", "0", '""', "0.5", '"é"', "1e+16", "1e-05", '"1e5"', '"a.b"'])
+def test_metadata_may_fill_its_bytes_and_not_one_more_whatever_it_is_made_of(filling: str) -> None:
+    for size in (METADATA_BYTES_MAX, METADATA_BYTES_MAX + 1):
+        value = metadata_of(size, filling)
+        check(value)
+        assert isinstance(examine_value(value), Accepted) == (size == METADATA_BYTES_MAX), size
+
+
+@pytest.mark.parametrize(("opening", "closing", "deepest"), [("[", "]", 198), ('{"a":', "}", 197)])
+def test_metadata_may_be_as_deep_as_the_model_reads_and_not_deeper(opening: str, closing: str, deepest: int) -> None:
+    depths = []
+    for depth in range(190, 205):
+        nested = opening * depth + "0" + closing * depth
+        value = wire()[:-1] + f',"metadata":{{"a":{nested}}}}}'.encode()
+        check(value)
+        depths += [depth] if isinstance(examine_value(value), Accepted) else []
+    assert max(depths) in (deepest, deepest + 1)
+
+
+def test_more_of_anything_than_an_event_has_room_for_is_refused_in_one_line_that_counts_it() -> None:
+    texts = examine_value(wire()[:-1] + b',"metadata":{"a":[' + b'"",' * 2_000 + b'""]}}')
+    commas = examine_value(wire()[:-1] + b',"metadata":{"a":[' + b"0," * 9_000 + b"0]}}")
+    beside = examine_value(wire()[:-1] + b',"x":0' * 200 + b"}")
+    assert isinstance(texts, Faulty) and "at most 1484 names and texts, metadata included, not 2017" in texts.reason
+    assert isinstance(commas, Faulty) and "at most 8635 commas, metadata included, not 9008" in commas.reason
+    assert isinstance(beside, Faulty) and "at most 118 names and texts beside metadata, not 214" in beside.reason
+    assert {found.request_id for found in (texts, commas, beside)} == {"r-1"}
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+KINDS = [kind for kind in kinds() if len(kind.value) <= EVENT_BYTES_MAX]
+# An event of texts at their bounds, each character two escapes, is the most that has to be shown.
+SHOWN_BYTES_MAX = 12 * (1_024 + 12 * 128) + 1_024
+PLAIN = 500
+COPIES = 5
+ROUNDS = 3
+# The goal is 20 times a plain event's whole job, of which decoding is a third: three times that fails no busy machine.
+PLAIN_DECODED_MAX = 20 * 3 * 3
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_model_is_asked_once_and_shown_no_more_than_an_event_has_beside_its_metadata(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+    ask = examination._asked
+
+    def spy(value: bytes) -> Any:
+        shown.append(len(value))
+        return ask(value)
+
+    monkeypatch.setattr(examination, "_asked", spy)
+    examine_value(kind.value)
+    assert len(shown) <= 1
+    assert sum(shown) <= SHOWN_BYTES_MAX
+
+
+@pytest.mark.slow
+def test_no_kind_of_message_costs_many_times_a_plain_one_to_decode() -> None:
+    """CPU time, in turns with plain events; of each the quickest turn."""
+    plain = [wire(f"r-{n}") for n in range(PLAIN)]
+    per_plain = min(seconds_for(plain) for _ in range(ROUNDS)) / PLAIN
+    dear = []
+    for kind in KINDS:
+        spent = min(seconds_for([kind.value] * COPIES) for _ in range(ROUNDS)) / COPIES
+        per_plain = min(per_plain, seconds_for(plain) / PLAIN)
+        if spent > PLAIN_DECODED_MAX * per_plain:
+            dear.append(f"{kind.name}: {spent / per_plain:.0f} times")
+    assert dear == []
+
+
+def seconds_for(values: list[bytes]) -> float:
+    started = time.process_time()
+    for refusal in decode(log_of(values), source="s", limits=LIMITS).refusals:
+        dead_letter_message(refusal, source="s")
+    return time.process_time() - started
+
+
+@pytest.mark.parametrize("hostile", [each for each in HOSTILE if each.value], ids=lambda hostile: hostile.name)
+def test_of_hostile_messages_it_says_what_the_model_says(hostile: Any) -> None:
+    if len(hostile.value) <= EVENT_BYTES_MAX:
+        check(hostile.value)
