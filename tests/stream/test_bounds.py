@@ -11,7 +11,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from stream.cut import HEADERS_KEPT_MAX, KEY_KEPT_BYTES_MAX, VALUE_KEPT_BYTES_MAX
-from stream.decode import REASON_CHARS_MAX, Refusal
+from stream.decode import Refusal
+from stream.examination import REASON_CHARS_MAX
 from stream.ingest import LETTER_BYTES_MAX, dead_letter_message
 from stream.kafka import BATCH_BYTES_MAX
 from stream.settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from confluent_kafka import KafkaError
-from confluent_kafka.admin._acl import AclOperation
+from confluent_kafka.admin import AclOperation
 from prometheus_client import CollectorRegistry, Gauge
 from structlog.testing import capture_logs
 
