@@ -234,6 +234,7 @@ def test_what_only_describes_the_call_never_costs_the_event_and_says_that_it_was
         ({"quantities": {f"unit_{n}": 1 for n in range(17)}}, "at most 16 units"),
         ({"unit_prices": HostileMapping()}, ""),
         ({"promt_tokens": 12}, "promt_tokens = 12: there is no such field"),
+        ({"zzz": 1, "aaa": 2, "mmm": 3}, "aaa = 2: there is no such field"),
         ({"usage_status": "missing", "input_tokens": 1}, "usage_status is 'missing' but usage is given"),
     ],
 )

@@ -114,6 +114,12 @@ def test_an_hour_without_calls_has_no_tokens_a_call() -> None:
     assert reasons(one_model(part(0, 0, "1"), part(100, 100, "1"))) == {}
 
 
+def test_a_single_call_and_a_single_token_are_enough_to_compare() -> None:
+    assert "tokens_per_call" in reasons(one_model(part(1, 15, "1"), part(1, 10, "1")))
+    assert "tokens_per_call" in reasons(one_model(part(1, 2, "1"), part(1, 1, "1")))
+    assert "calls" in reasons(one_model(part(2, 0, "1"), part(1, 0, "1"), hours=1))
+
+
 def test_where_one_side_has_no_tokens_the_mix_is_compared_by_call() -> None:
     changes = {
         "s": Change(part(50, 0, "0.5"), part(1000, 10, "10")),

@@ -77,7 +77,7 @@ class Unusable(Exception):
 def shown(value: Any) -> str:
     """A value in a message: bounded, on one line, whatever its ``__repr__`` does."""
     try:
-        text = ascii(value) if isinstance(value, bytes) else repr(value)
+        text = repr(value)
     except Exception as error:  # noqa: BLE001 - the caller's code
         text = f"a {type(value).__name__} whose repr raises {type(error).__name__}"
     text = _printable(text)
