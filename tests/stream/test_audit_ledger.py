@@ -109,6 +109,12 @@ def test_a_row_whose_block_no_ledger_knows_is_a_finding() -> None:
     assert finding.numbers == {"stored": 0, "rows": 1, "removed": 0, "beyond_retention": 0}
 
 
+def test_a_dead_letter_whose_block_no_ledger_knows_is_a_finding() -> None:
+    found = judged([entry(1, stored=1)], [counted(0, NOW, dead_letters=2), counted(1, NOW, events=1)])
+    (finding,) = found.dead_letters.findings
+    assert finding.numbers == {"dead_lettered": 0, "rows": 2}
+
+
 def test_offsets_between_blocks_that_hold_no_record_are_told() -> None:
     found = judged([entry(0, stored=10), entry(2, stored=10)], [counted(0, NOW, events=10), counted(2, NOW, events=10)])
     assert found.records.holds
