@@ -21,7 +21,7 @@ from confluent_kafka import (
 )
 from pydantic import ValidationError
 
-from stream.alerts import TOPIC, Alert
+from stream.alerts import TOPIC, Alert, fault_of
 from stream.ingest import Message as Outgoing
 from stream.kafka import kafka_config
 from stream.outbox import Outbox
@@ -46,10 +46,33 @@ def publish_alerts(outbox: Outbox, topic: str, alerts: Sequence[Alert]) -> None:
     outbox.publish(topic, (Outgoing(alert.alert_id.encode(), alert.to_json(), []) for alert in alerts))
 
 
-def published_alerts(settings: Settings) -> list[Alert]:
-    """Every revision on the topic, oldest first. A crash may have fallen between publishing one and storing it."""
-    feed = alert_feed(settings, from_beginning=True, follow=False)
-    return [alert for alert in feed if isinstance(alert, Alert)]
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Our alerts on the topic, and how many records are somebody else's, with why of the first."""
+
+    alerts: list[Alert]
+    strange: int = 0
+    reason: str = ""
+
+
+def published_alerts(settings: Settings) -> Published:
+    """Every revision on the topic, oldest first. A crash may have fallen between publishing one and storing it.
+
+    What no worker of ours has written is passed over: to go on from it would be to judge by a stranger's word.
+    """
+    alerts: list[Alert] = []
+    faults: list[str] = []
+    for each in alert_feed(settings, from_beginning=True, follow=False):
+        if isinstance(each, Unreadable):
+            faults.append(each.reason)
+        elif fault := fault_of(each):
+            faults.append(fault)
+        else:
+            alerts.append(each)
+    return Published(alerts, len(faults), faults[0][:REASON_CHARS_MAX] if faults else "")
+
+
+REASON_CHARS_MAX: Final = 200
 
 
 def alert_feed(settings: Settings, *, from_beginning: bool, follow: bool) -> Iterator[Alert | Unreadable]:

@@ -13,7 +13,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from enum import Enum
 from pathlib import Path
@@ -38,6 +38,7 @@ TABLE: Final = "alerts"
 SCHEMA_FILE: Final = Path(__file__).parents[1] / "docs" / "schema" / "usage-alert.v1.schema.json"
 RATIO_MAX: Final = Decimal(1_000_000)  # beyond a million times the usual, the figure says nothing more
 DIGITS_EXACT: Final = 76  # two Decimal(38) values multiply without rounding
+AMOUNT_DIGITS_MAX: Final = 26  # before the point: Decimal(38, 12)
 SIGNED_AMOUNT: Final = r"^-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,12})?$"  # Decimal(38, 12); a correction may be below zero
 
 Status = Literal["open", "updated", "cleared", "retracted"]
@@ -71,6 +72,8 @@ def _exact(value: Any) -> Decimal:
             raise ValueError(f"{value!r} is not decimal text") from None
         if not number.is_finite():
             raise ValueError(f"{number} is not an amount")
+        if number and not -DIGITS_EXACT <= number.adjusted() < AMOUNT_DIGITS_MAX:
+            raise ValueError(f"{number} is not an amount: 26 digits may stand before the point")
         return number.normalize() + 0  # one spelling per value: what the warehouse returns reads like what was sent
 
 
@@ -175,6 +178,34 @@ def episode_id(*, rule: str, scope: str, first_window: datetime) -> str:
     """One id per episode, from data alone: whoever judges the same hours again arrives at the same id."""
     name = f"{rule}|{scope}|{first_window:%Y-%m-%dT%H:%M:%SZ}"
     return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:24]
+
+
+def fault_of(alert: Alert) -> str:
+    """Why no worker of ours can have published this; empty if one may have. Anybody may write to a topic."""
+    first, times = alert.metadata.get("first_window"), (alert.window_start, alert.window_end, alert.timestamp)
+    try:
+        first_window = datetime.fromisoformat(first if isinstance(first, str) else "")
+        if first_window.tzinfo is None:
+            raise ValueError("it has no zone")
+        made = episode_id(rule=alert.rule, scope=alert.scope, first_window=first_window.astimezone(UTC))
+    except (ValueError, OverflowError) as error:
+        return f"metadata.first_window: {error}"
+    if alert.alert_id != made:
+        return "alert_id: it is not that of its rule, its scope and metadata.first_window"
+    if not all(moment.year in CREDIBLE_YEARS for moment in (first_window, *times)):
+        return f"one of its times lies outside the years {CREDIBLE_YEARS[0]} to {CREDIBLE_YEARS[-1]}"
+    if (
+        alert.revision > REVISION_MAX
+        or abs(alert.unpriced_calls) > CALLS_MAX
+        or abs(alert.ratio or Decimal(0)) > RATIO_MAX
+    ):
+        return "revision, unpriced_calls or ratio: larger than any of ours"
+    return ""
+
+
+CREDIBLE_YEARS: Final = range(2000, 2200)
+REVISION_MAX: Final = 2**31
+CALLS_MAX: Final = 2**62
 
 
 def rounded(value: Decimal, *, digits: int) -> Decimal:

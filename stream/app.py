@@ -28,6 +28,7 @@ from sinks.errors import WarehouseError
 from stream import flood, topics
 from stream.aiokafka_patches import read_what_brokers_accept
 from stream.alert_topic import publish_alerts, published_alerts
+from stream.alerts import Alert
 from stream.audit import AuditReport, audit, kafka_facts
 from stream.auditor import REACH, Auditor
 from stream.batches import Batch, batches
@@ -135,6 +136,7 @@ class Worker:
         self._kept_in = 0  # and the keeper
         self._trimmed = time.monotonic()
         self._flood_told = -FLOOD_TOLD_SECONDS
+        self._strangers_told: set[str] = set()
         # One thread a stage: while one batch is stored the next is worked out and the one after it is decoded; no stage
         # runs twice at a time.
         self._decoding, self._working, self._storing, self._judging, self._auditing, self._keeping = (
@@ -300,10 +302,17 @@ class Worker:
     def _notice(self, batch: Batch) -> None:
         found = noticed(record.value for record in batch.records)
         self._watcher.notice(found.rows)
-        if found.strange and not self.telemetry.strange_rollups_seen:
-            told = {"topic": self._settings.topic(ROLLUPS), "records": found.strange, "reason": found.reason}
-            log.warning("records of somebody else", **told, next=_STRANGE)
-        self.telemetry.strange_rollups_found(found.strange)
+        if found.strange:
+            self._tell_of_strangers(ROLLUPS, found.strange, found.reason, metric="costream_strange_rollups")
+        self.telemetry.strange_rollups.inc(found.strange)
+
+    def _tell_of_strangers(self, name: str, records: int, reason: str, *, metric: str) -> None:
+        """Once a topic: there may be thousands."""
+        if name in self._strangers_told:
+            return
+        self._strangers_told.add(name)
+        told = {"topic": self._settings.topic(name), "records": records, "reason": reason}
+        log.warning("records of somebody else", **told, next=f"passed over, said once, and counted in {metric}")
 
     async def judge(self) -> None:
         """Evaluate when due, while this worker holds usage.rollups. Each turn begins with what the last one left."""
@@ -318,9 +327,14 @@ class Worker:
                 self.telemetry.alerts.labels(alert.rule, alert.status).inc()
 
     def _restore_watch(self) -> None:
-        self.patience.insist(
-            lambda: self._watcher.restore(published_alerts(self._settings)), doing="reading back the alerts"
-        )
+        self.patience.insist(lambda: self._watcher.restore(self._published_alerts()), doing="reading back the alerts")
+
+    def _published_alerts(self) -> list[Alert]:
+        found = published_alerts(self._settings)
+        self.telemetry.strange_alerts.set(found.strange)
+        if found.strange:
+            self._tell_of_strangers(ALERTS, found.strange, found.reason, metric="costream_strange_alerts")
+        return found.alerts
 
     def _publish_alerts(self, alerts: Any) -> None:
         with self._turn.publishing(self._judged_in):
@@ -376,7 +390,7 @@ class Worker:
 
     def _restore_keeper(self) -> None:
         self.patience.insist(
-            lambda: self._keeper.restore(published_alerts(self._settings)),
+            lambda: self._keeper.restore(published_alerts(self._settings).alerts),
             doing="reading back the alerts about the pipeline",
         )
 
@@ -463,9 +477,6 @@ class Worker:
 
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, work)
-
-
-_STRANGE: Final = "passed over, and said once; later ones are counted in costream_strange_rollups"
 
 
 def warehouse_address(settings: Settings) -> ClickHouseAddress:

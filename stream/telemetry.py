@@ -121,7 +121,11 @@ class Telemetry:
             "writes there; the log has the reason of the first.",
             registry=self.registry,
         )
-        self.strange_rollups_seen = False
+        self.strange_alerts = self._gauge(
+            "costream_strange_alerts",
+            "Records of usage.alerts that no worker wrote, when this worker read its alerts back; passed over. "
+            "Above 0: somebody else writes there; the log has the reason of the first.",
+        )
 
         self.audit_differences = Gauge(
             "costream_audit_differences",
@@ -135,11 +139,6 @@ class Telemetry:
             "When this worker's last audit ended, in Unix time; 0 on a worker that does not audit. Older than twice "
             "COSTREAM_AUDIT_INTERVAL on all workers: nobody proves the totals; the log says why.",
         )
-
-    def strange_rollups_found(self, records: int) -> None:
-        if records:
-            self.strange_rollups.inc(records)
-            self.strange_rollups_seen = True
 
     def audited(self, report: AuditReport) -> None:
         for check in report.checks:

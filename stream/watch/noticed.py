@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from stream.watch.series import hour_of
+
 
 class _RollupRow(msgspec.Struct):
     """What the watch needs of a record."""
@@ -37,9 +39,9 @@ def noticed(values: Iterable[bytes | None]) -> Noticed:
         try:
             row = _read(value)
             if row.table == "usage_hourly":
-                datetime.fromisoformat(row.hour)
+                hour_of(datetime.fromisoformat(row.hour))
             rows.add((row.table, row.hour))
-        except (ValueError, RecursionError) as error:
+        except (ValueError, OverflowError, RecursionError) as error:
             strange += 1
             reason = reason or str(error)[:200]
     return Noticed([{"table": table, "hour": hour} for table, hour in rows], strange, reason)

@@ -179,6 +179,6 @@ def _hour_named_by(row: Mapping[str, Any]) -> datetime | None:
     try:
         hour = datetime.fromisoformat(row["hour"])
         return hour_of(hour if hour.tzinfo else hour.replace(tzinfo=UTC))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         log.warning("rollup without an hour", hour=repr(row.get("hour"))[:100], next="ignored")
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -23,6 +24,7 @@ from stream.alerts import (
     alert_rows,
     alerts_from_rows,
     episode_id,
+    fault_of,
     json_schema,
     json_schema_text,
     plain,
@@ -91,6 +93,49 @@ def test_money_on_the_topic_is_exact_decimal_text() -> None:
 def test_an_amount_that_is_not_exact_is_refused_with_the_field_named(value: object) -> None:
     with pytest.raises(ValidationError, match="current_value"):
         alert(current_value=value)
+
+
+ODD = (None, True, 0, -1, 2**64, 10**400, 1e308, "", "x", "1e999999999", "-1e999999999", "1e-999999999", "1e26", "NaN",
+    "9" * 5_000, "9999-12-31T23:59:59.999-23:59", "0001-01-01T00:00:00+23:59", [], {}, [[]], "\ud800")  # fmt: skip
+
+
+@pytest.mark.parametrize("field", Alert.model_fields)
+def test_whatever_stands_in_a_field_it_is_read_or_refused_in_words(field: str) -> None:
+    """Anybody may write to the topic; any other error would end the worker that reads it."""
+    for odd in ODD:
+        with contextlib.suppress(ValidationError):
+            Alert.from_json(json.dumps(json.loads(alert().to_json()) | {field: odd})).to_json()
+
+
+@pytest.mark.parametrize("amount", ["1e26", "-1e26", "1e999999999", "1e-77", "1e-999999999", 10**26])
+def test_an_amount_that_is_larger_or_finer_than_any_of_ours_is_refused(amount: str | int) -> None:
+    with pytest.raises(ValidationError, match="current_value"):
+        alert(current_value=amount)
+    assert alert(current_value="9" * 26 + "." + "9" * 12).current_value == Decimal("9" * 26 + "." + "9" * 12)
+
+
+OURS = alert(alert_id=episode_id(rule="hourly_spike", scope="system", first_window=HOUR))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"alert_id": "5e1f"}, "alert_id"),
+        ({"scope": "feature=x"}, "alert_id"),
+        ({"metadata": {}}, "metadata.first_window"),
+        ({"metadata": {"first_window": 5}}, "metadata.first_window"),
+        ({"metadata": {"first_window": "2026-03-02T14:00:00"}}, "no zone"),
+        ({"metadata": {"first_window": "0001-01-01T00:00:00+14:00"}}, "metadata.first_window"),
+        ({"window_end": datetime(9999, 1, 1, tzinfo=UTC)}, "years 2000 to 2199"),
+        ({"timestamp": datetime(1999, 12, 31, tzinfo=UTC)}, "years 2000 to 2199"),
+        ({"revision": 2**31 + 1}, "larger than any of ours"),
+        ({"unpriced_calls": 2**63}, "larger than any of ours"),
+        ({"ratio": Decimal(1_000_001)}, "larger than any of ours"),
+    ],
+)
+def test_an_alert_that_no_worker_can_have_written_is_known_by_what_it_says(changes: dict[str, Any], told: str) -> None:
+    assert fault_of(OURS) == ""
+    assert told in fault_of(OURS.model_copy(update=changes))
 
 
 def test_a_field_added_later_does_not_break_an_older_reader() -> None:

@@ -22,8 +22,10 @@ def test_each_hour_is_named_once_and_a_tombstone_says_nothing() -> None:
         b'{"table":"usage_hourly"}', b'{"table":"usage_hourly","hour":"yesterday"}', b'{"table":5}',
         b'{"table":"usage_hourly","hour":"9999999-01-01T00:00:00Z"}', b"[" * 100_000, b"x" * 1_000_000,
         b'{"table":"usage_hourly","hour":"2026-11-23T12:00:00Z","x":"' + b"y" * 65_500,
+        b'{"table":"usage_hourly","hour":"0001-01-01T00:00:00+14:00"}',
+        b'{"table":"usage_hourly","hour":"9999-12-31T23:00:00-14:00"}',
     ],
-    ids=range(15),
+    ids=range(17),
 )  # fmt: skip
 def test_what_is_not_ours_is_counted_with_a_reason_and_its_neighbours_are_read(strange: bytes) -> None:
     found = noticed([strange, OURS, strange])
