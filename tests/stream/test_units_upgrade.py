@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-import polars as pl
 import pytest
 
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.writer import MONEY, Writer
+from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseError
 from stream.audit import audit
-from stream.ingest import Flush
-from stream.rollup import DIMENSIONS
 from tests.support.ingest import Warehouse, cut, flush_of, ingest_of, run
 from tests.support.records import NOW, log_of, wire
+from tests.support.releases import LAST_WITH_MAPS, Release
 from tests.support.warehouse import Embedded, drop_database
-
-LAST_WITH_MAPS = 2  # the migration of the release before
-KEY = ("hour", *DIMENSIONS, "source_partition")
-MAP = pl.Map(pl.String, MONEY)
 
 
 @pytest.fixture
@@ -42,23 +35,7 @@ def old(clickhouse_embedded: Embedded) -> Iterator[Warehouse]:
     drop_database(address)
 
 
-class OldRelease:
-    """What the release before wrote of a flush: the same rows, with the units of an hour in a map."""
-
-    def __init__(self, warehouse: Warehouse) -> None:
-        self.warehouse, self.maps = warehouse, defaultdict[tuple[Any, ...], dict[str, Decimal]](dict)
-
-    def store(self, flush: Flush, *, torn: bool = False) -> None:
-        for row in flush.units.to_dicts():
-            amount = row["amount_whole"] + row["amount_pico"].scaleb(-12)
-            self.maps[tuple(row[name] for name in KEY)][row["unit"]] = amount
-        maps = [self.maps.get(tuple(row[name] for name in KEY), {}) for row in flush.hourly.to_dicts()]
-        writer = self.warehouse.writer
-        writer.insert("usage_events", flush.events)
-        writer.insert("usage_hourly", flush.hourly.with_columns(quantities=pl.Series(maps, dtype=MAP)))
-        if not torn:
-            writer.insert("usage_user_daily", flush.user_daily)
-            writer.insert("ingest_ledger", flush.ledger)
+TORN = ("usage_events", "usage_hourly")  # what a torn flush has stored
 
 
 def values_of(source: str) -> list[bytes]:
@@ -90,11 +67,11 @@ def test_units_of_the_release_before_equal_a_plain_recount_after_a_torn_flush_an
     source = f"test-{uuid4()}"
     values = values_of(source)
     log = log_of(values)
-    release, ingest = OldRelease(old), ingest_of(warehouse, source)
+    release, ingest = Release(old), ingest_of(warehouse, source)
     *flushes, last = [flush_of(ingest, some) for some in cut(log[:24], 4)]
     for flush in flushes:
         release.store(flush)
-    release.store(last, torn=True)
+    release.store(last, TORN)
     assert migrate.up(old.reader.address)[0] == LAST_WITH_MAPS + 1
     run(old, ingest_of(old, source), log[replayed_from:], batch=7)
     assert summed(old) == recounted(values)
@@ -106,16 +83,17 @@ def test_units_of_the_release_before_equal_a_plain_recount_after_a_torn_flush_an
 def test_a_worker_of_the_release_before_cannot_write_what_nobody_reads(warehouse: Warehouse, old: Warehouse) -> None:
     source = f"test-{uuid4()}"
     flush = flush_of(ingest_of(warehouse, source), log_of(values_of(source)))
+    release = Release(old)
     migrate.up(old.reader.address)
     with pytest.raises(WarehouseError):
-        OldRelease(old).store(flush)
+        release.store(flush)
     assert old.rows("usage_hourly", source) == []
 
 
 def test_the_way_down_puts_the_map_back_and_the_way_up_takes_it_again(warehouse: Warehouse, old: Warehouse) -> None:
     source = f"test-{uuid4()}"
     values, address = values_of(source), old.reader.address
-    release = OldRelease(old)
+    release = Release(old)
     release.store(flush_of(ingest_of(warehouse, source), log_of(values[:20])))
     before = old.rows("usage_hourly", source)
     migrate.up(address)
