@@ -67,11 +67,15 @@ class HostileProducer:
 
     def _send_while_the_broker_is_there(self) -> None:
         try:
-            with WireProducer(self._bootstrap_servers) as wire:
+            wire = WireProducer(self._bootstrap_servers)
+        except OSError:
+            return
+        with wire:
+            try:
                 while not self._stop.wait(PAUSE_S):
                     self._send(wire)
-        except OSError:
-            self.unknown += 1
+            except OSError:
+                self.unknown += 1
 
     def _send(self, wire: WireProducer) -> None:
         if self._dice.random() < ROLLUPS_SHARE:
