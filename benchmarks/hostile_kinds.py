@@ -14,6 +14,7 @@ from tests.support.wire import Headers
 NOW: Final = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 LIMITS: Final = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90))
 LEGAL: Final = " (legal)"
+OLD_HOURS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def _records() -> Iterator[Kind]:
     yield Kind("a number among 40 digits, in a value of its own (legal)", _in_metadata(b"7" * 40))
 
     def late(value: bytes, number: int) -> bytes:
-        moment = NOW - timedelta(days=2, hours=number)
+        moment = NOW - timedelta(days=2, hours=number % OLD_HOURS)
         return value.replace(b"2026-11-23T12:00:00Z", moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode())
 
     yield Kind("an event of an old hour, each of another (legal)", event(), vary=late)

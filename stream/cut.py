@@ -75,12 +75,18 @@ def bytes_of(name: str) -> bytes:
 
 def encoded(headers: Iterable[Header]) -> bytes:
     """Headers as Kafka encodes them, after their count."""
-    out = bytearray()
+    parts: list[bytes] = []
     for name, value in headers:
-        name_bytes = bytes_of(name)
-        out += _varint(len(name_bytes)) + name_bytes
-        out += _varint(-1) if value is None else _varint(len(value)) + value
-    return bytes(out)
+        name_bytes = name.encode() if name.isascii() else bytes_of(name)
+        if value is None:
+            parts += (_length(len(name_bytes)), name_bytes, _NO_VALUE)
+        else:
+            parts += (_length(len(name_bytes)), name_bytes, _length(len(value)), value)
+    return b"".join(parts)
+
+
+def _length(number: int) -> bytes:
+    return _SHORT_LENGTHS[number] if number < len(_SHORT_LENGTHS) else _varint(number)
 
 
 def _varint(number: int) -> bytes:
@@ -90,3 +96,7 @@ def _varint(number: int) -> bytes:
         left >>= 7
     out.append(left)
     return bytes(out)
+
+
+_NO_VALUE: Final = _varint(-1)
+_SHORT_LENGTHS: Final = tuple(map(_varint, range(256)))  # a record may have a hundred thousand headers
