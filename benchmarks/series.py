@@ -125,6 +125,7 @@ class _Record:
     headers: Sequence[Header] = ()
     cut: Cut | None = None
     fault: str = ""
+    own_time: bool = False
 
 
 class _Peak:

@@ -174,6 +174,9 @@ class _FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokaf
                 made.append(FetchedRecord(partition, offset, record.timestamp, *kept(key, value, headers)))
             else:
                 made.append(FetchedRecord(partition, offset, record.timestamp, key, value, headers))
+        if not header.append_time:
+            for each in made:
+                each.own_time = True
         return made
 
     def _read_slowly(self, raw: memoryview) -> Iterator[tuple[list[FetchedRecord], int]]:
@@ -206,6 +209,7 @@ class _FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokaf
                     found.key,
                     found.value,
                     [],
+                    own_time=found.timestamp_type != APPEND_TIME,
                 )
                 for found in batch
                 if found.offset >= first
@@ -221,6 +225,7 @@ class _FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokaf
 
 FORMAT: Final = 2
 NO_TIME: Final = -1
+APPEND_TIME: Final = 1
 
 
 def _within(header: BatchHeader, offset: int) -> int:

@@ -301,6 +301,7 @@ class _Candidate:
     headers: Sequence[Header] = ()
     cut: Cut | None = None
     fault: str = ""
+    own_time: bool = False
 
 
 def plan(

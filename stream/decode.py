@@ -55,6 +55,8 @@ class Record(Protocol):
     def cut(self) -> Cut | None: ...
     @property
     def fault(self) -> str: ...
+    @property
+    def own_time(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Decoded:
     records: Sequence[Record]
     frame: pl.DataFrame
     refusals: list[Refusal]
+    late: pl.DataFrame | None = None  # rows that the worker's own clock is to judge (stream/arrival.py)
+    read_at: datetime | None = None  # what it said
 
 
 def decode(records: Sequence[Record], *, source: str, limits: AgeLimits) -> Decoded:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from stream.cut import Cut, Header, encoded
@@ -36,6 +37,7 @@ class PlaceOfRecord:
     key: bytes | None = None
     value: bytes | None = None
     headers: Sequence[Header] = ()
+    own_time: bool = False
 
 
 @dataclass(slots=True)
@@ -51,15 +53,20 @@ class Flood:
     def __init__(self) -> None:
         self._minutes: dict[int, _Minute] = {}
 
-    def held_back(self, refusals: Sequence[Refusal]) -> tuple[list[Refusal], int]:
-        """The refusals in their order, those beyond the bound without their bytes; and how many these are."""
+    def held_back(self, refusals: Sequence[Refusal], *, read_at: datetime | None = None) -> tuple[list[Refusal], int]:
+        """The refusals in their order, those beyond the bound without their bytes; and how many these are.
+
+        A minute is the broker's; of records with their producers' times, which may be any, it is the one at which they
+        were read.
+        """
         in_log_order = sorted(range(len(refusals)), key=lambda at: _place(refusals[at].record))
-        beyond = {at for at in in_log_order if not self._has_room(refusals[at].record)}
+        beyond = {at for at in in_log_order if not self._has_room(refusals[at].record, read_at)}
         kept = [_without_bytes(refusal) if at in beyond else refusal for at, refusal in enumerate(refusals)]
         return kept, len(beyond)
 
-    def _has_room(self, record: Record) -> bool:
-        number = record.timestamp // MINUTE_MS
+    def _has_room(self, record: Record, read_at: datetime | None) -> bool:
+        came = round(read_at.timestamp() * 1000) if read_at and record.own_time else record.timestamp
+        number = came // MINUTE_MS
         minute = self._minutes.get(record.partition)
         if minute is None or number > minute.number:  # a minute that is over does not come again
             minute = self._minutes[record.partition] = _Minute(number)
@@ -79,7 +86,9 @@ def _size(record: Record) -> int:
 
 def _without_bytes(refusal: Refusal) -> Refusal:
     record = refusal.record
-    place = PlaceOfRecord(record.partition, record.offset, record.timestamp, _measured(record), record.fault)
+    place = PlaceOfRecord(
+        record.partition, record.offset, record.timestamp, _measured(record), record.fault, own_time=record.own_time
+    )
     return replace(refusal, record=place, reason=refusal.reason[:FLOOD_REASON_CHARS_MAX] + NOTE)
 
 

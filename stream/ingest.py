@@ -22,6 +22,7 @@ import polars as pl
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import to_decimal
+from stream import arrival
 from stream.cut import Cut, Header, bytes_of, encoded
 from stream.decode import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal, decode, is_credible
 from stream.dedup import SeenIds, Sorted
@@ -90,6 +91,9 @@ class Ingest:
             Rollup(spec, _StoredRows(self, spec.table), rows_max=rows_max)
             for spec in (HOURLY, UNITS, USER_DAILY, LEDGER)
         )
+        self._partitions: list[int] = []
+        self._ledger_applied: dict[int, int] = {}  # when the partitions were taken over
+        self._letters_to: dict[int, int] | None = None  # as far as there are dead letters; None: not asked yet
         self._flushes = 0
         self._flood = Flood()
 
@@ -98,10 +102,11 @@ class Ingest:
         self.revoke()
         since = since.replace(minute=0, second=0, microsecond=0)  # memory knows whole hours or none of them
         self._source, self._partition_count = source, partition_count
+        self._partitions, self._letters_to = list(partitions), None
         for rollup in self.rollups:
-            rollup.assign(
-                state.applied_offsets(self._reader, rollup.spec.table, source=source, partitions=list(partitions))
-            )
+            applied = state.applied_offsets(self._reader, rollup.spec.table, source=source, partitions=list(partitions))
+            rollup.assign(applied)
+            self._ledger_applied = applied  # the ledger comes last
         stored = state.recent_ids(
             self._reader, partitions=partitions, partition_count=partition_count, source=source, since=since
         )
@@ -123,7 +128,8 @@ class Ingest:
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """The first half of the work on a batch. It remembers nothing, so it may run ahead of the second."""
-        return decode(records, source=self._source, limits=self._limits)
+        decoded = decode(records, source=self._source, limits=self._limits)
+        return arrival.set_apart(decoded, now=self._clock(), limits=self._limits)
 
     def process(self, decoded: Decoded) -> Flush:
         """Sort out, price and roll up one batch, in the order of its partitions.
@@ -131,11 +137,15 @@ class Ingest:
         When ClickHouse cannot answer a question in the middle, call again with the same batch: an id already taken
         in is then a replay, and a row that has applied an offset does not apply it twice.
         """
+        letters = self._letters_before(decoded)
+        decoded = self._as_judged_before(decoded, letters)
         self._flushes += 1
         records, flush = decoded.records, self._flushes
         found = self.seen.sort_out(decoded.frame)
         counted = self._priced_once(found.new, found.replayed)
-        refusals, letters_cut = self._flood.held_back(decoded.refusals + _conflicts(found.conflicts, records))
+        refusals, letters_cut = self._flood.held_back(
+            decoded.refusals + _conflicts(found.conflicts, records), read_at=decoded.read_at
+        )
         spent = _effects(counted, found.duplicates)
         return Flush(
             number=flush,
@@ -143,7 +153,7 @@ class Ingest:
             hourly=self._hourly_rows(self._hourly.add(spent, flush=flush)),
             units=self._unit_rows(self._units.add(metered(counted), flush=flush)),
             user_daily=self._user_rows(self._user_daily.add(spent.filter("counted"), flush=flush)),
-            dead_letters=dead_letter_rows(refusals, source=self._source, now=self._clock()),
+            dead_letters=dead_letter_rows(refusals, source=self._source, now=self._clock(), known=_arrived(letters)),
             ledger=self._stamped(self._ledger.add(_outcomes(found, refusals), flush=flush)),
             refusals=refusals,
             letters_cut=letters_cut,
@@ -178,6 +188,43 @@ class Ingest:
             hours=replayed["occurred_at"].dt.truncate("1h").unique().to_list(),
         )
         return pl.concat([priced, as_stored(price(replayed, self._book), stored)])
+
+    def _letters_before(self, decoded: Decoded) -> pl.DataFrame:
+        """The dead letters that an earlier delivery of these records has left. Asked for only where a verdict hangs on
+        a clock, and where there can be any."""
+        if decoded.late is None:
+            return pl.DataFrame(schema=state.LETTERS_SCHEMA)
+        if self._letters_to is None:
+            self._letters_to = state.letters_to(self._reader, source=self._source, partitions=self._partitions)
+        known = self._letters_to
+        return state.letters(
+            self._reader,
+            source=self._source,
+            offsets={
+                partition: (first, min(last, known[partition]))
+                for partition, (first, last) in arrival.places(decoded.records).items()
+                if first <= known.get(partition, -1)
+            },
+        )
+
+    def _as_judged_before(self, decoded: Decoded, letters: pl.DataFrame) -> Decoded:
+        late = decoded.late
+        if late is None:
+            return decoded
+        by_age = letters.filter(pl.col("kind").is_in(arrival.BY_AGE))
+        stored = (
+            state.derived(
+                self._reader,
+                source=self._source,
+                offsets=arrival.places(decoded.records[row] for row in late["row"]),
+                hours=late["occurred_at"].dt.truncate("1h").unique().to_list(),
+            )
+            if late.height
+            else late
+        )
+        return arrival.as_judged_before(
+            decoded, letters=by_age, stored=stored, applied=self._ledger_applied, limits=self._limits
+        )
 
     @property
     def rollups(self) -> tuple[Rollup, ...]:
@@ -325,11 +372,13 @@ def conflict(record: Record, request_id: str) -> Refusal:
 # --- dead letters ----------------------------------------------------------------------------------------------------
 
 
-def dead_letter_rows(refusals: Sequence[Refusal], *, source: str, now: datetime) -> pl.DataFrame:
+def dead_letter_rows(
+    refusals: Sequence[Refusal], *, source: str, now: datetime, known: Mapping[arrival.Place, int] | None = None
+) -> pl.DataFrame:
     """Rows of table dead_letters. Bytes are kept as they are: ClickHouse strings hold any.
 
     A row is kept for a time that counts from when its record came. Where the record's own time can be no such time,
-    that is now; the reason names what the record said.
+    that is now, or ``known``, if it was stored before; the reason names what the record said.
     """
     records = [refusal.record for refusal in refusals]
     whole = [record.cut or _measured(record) for record in records]
@@ -338,7 +387,7 @@ def dead_letter_rows(refusals: Sequence[Refusal], *, source: str, now: datetime)
             "source": pl.Series([source] * len(records), dtype=pl.String),
             "source_partition": pl.Series([record.partition for record in records], dtype=pl.Int64),
             "source_offset": pl.Series([record.offset for record in records], dtype=pl.Int64),
-            "received_at": _received_at(records, now),
+            "received_at": _received_at(records, now, known or {}),
             "kind": pl.Series([refusal.kind for refusal in refusals], dtype=pl.String),
             "reason": pl.Series([refusal.reason for refusal in refusals], dtype=pl.String),
             "request_id": pl.Series([refusal.request_id for refusal in refusals], dtype=pl.String),
@@ -366,10 +415,22 @@ def _measured(record: Record) -> Cut:
     )
 
 
-def _received_at(records: Sequence[Record], now: datetime) -> pl.Series:
+def _received_at(records: Sequence[Record], now: datetime, known: Mapping[arrival.Place, int]) -> pl.Series:
     moment = round(now.timestamp() * 1000)
-    times = [record.timestamp if is_credible(record.timestamp) else moment for record in records]
+    times = [
+        arrival.arrived(record, now=now, known=known)
+        if record.own_time
+        else record.timestamp
+        if is_credible(record.timestamp)
+        else moment
+        for record in records
+    ]
     return pl.Series(times, dtype=pl.Int64).cast(UTC_MILLISECONDS)
+
+
+def _arrived(letters: pl.DataFrame) -> dict[arrival.Place, int]:
+    rows = letters.select("source_partition", "source_offset", "received_at").iter_rows()
+    return {(partition, offset): received_at for partition, offset, received_at in rows}
 
 
 def dead_letter_message(refusal: Refusal, *, source: str) -> Message:

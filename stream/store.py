@@ -36,17 +36,19 @@ class Store:
         self._topic = settings.topic
 
     def save(self, flush: Flush, *, source: str) -> None:
-        """Rows first, then the topics that tell of them, and only then may the caller acknowledge the batch.
+        """Rows first, then the topics that tell of them, and only then may the caller acknowledge the batch. Of the
+        rows dead letters come first and events next: nothing of a flush is stored without what was judged of its
+        records, and a redelivery may go by that.
 
         A crash anywhere in between repeats all of it: rows replace their equals, a rollup row that has applied an
         offset applies it no second time, and readers of the topics know a repeat by key and version. Never acknowledge
         before the last line: what Kafka forgets and ClickHouse does not have is lost.
         """
+        self._writer.insert("dead_letters", flush.dead_letters)
         self._writer.insert("usage_events", flush.events)
         self._writer.insert("usage_hourly", flush.hourly)
         self._writer.insert("usage_hourly_units", flush.units)
         self._writer.insert("usage_user_daily", flush.user_daily)
-        self._writer.insert("dead_letters", flush.dead_letters)
         self._writer.insert("ingest_ledger", flush.ledger)
         self._outbox.publish(self._topic(ROLLUPS), chain(hourly_messages(flush), unit_messages(flush)))
         self._outbox.publish(self._topic(USER_ROLLUPS), user_messages(flush))

@@ -54,6 +54,7 @@ class FetchedRecord(msgspec.Struct, gc=False):
     headers: list[Header]
     cut: Cut | None = None  # how large it was, if not all is kept
     fault: str = ""  # why it could not be read
+    own_time: bool = False  # the timestamp is its producer's, not the broker's
 
 
 class BatchHeader(msgspec.Struct, frozen=True, gc=False):
@@ -122,7 +123,7 @@ def _unread(
     last = header.base_offset + header.last_offset_delta
     fault = f"record {place + 1} of {header.count} of its batch cannot be read: {reason}; nor can what follows it"
     for at in range(offset, min(offset + header.count - place, last + 1)):
-        yield FetchedRecord(partition, at, header.max_timestamp, None, None, [], None, fault), 0
+        yield FetchedRecord(partition, at, header.max_timestamp, None, None, [], None, fault, not header.append_time), 0
 
 
 # --- one record ------------------------------------------------------------------------------------------------------
@@ -146,7 +147,10 @@ def _record(stream: ByteStream, header: BatchHeader, partition: int) -> FetchedR
     section = _part(stream, end - stream.read, HEADERS_KEPT_BYTES_MAX)
     headers = _headers(section, count)
     time = header.max_timestamp if header.append_time else timestamp
-    return FetchedRecord(partition, offset, time, key.head, value.head, headers.kept, cut_of(value, key, headers))
+    cut = cut_of(value, key, headers)
+    return FetchedRecord(
+        partition, offset, time, key.head, value.head, headers.kept, cut, own_time=not header.append_time
+    )
 
 
 def _part(stream: ByteStream, length: int, kept_max: int) -> Part:

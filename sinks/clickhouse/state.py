@@ -59,6 +59,18 @@ STORED_DERIVED: Final = """
       {ranges:Array(Tuple(UInt16, UInt64, UInt64))})
   SETTINGS do_not_merge_across_partitions_select_final = 1"""
 
+LETTERS_TO: Final = """
+  SELECT toInt64(source_partition) AS source_partition, toInt64(max(source_offset)) AS source_offset
+  FROM dead_letters WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
+  GROUP BY source_partition"""
+
+LETTERS: Final = """
+  SELECT toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset, kind, reason,
+    toUnixTimestamp64Milli(received_at) AS received_at
+  FROM dead_letters FINAL
+  WHERE source = {source:String} AND source_partition = {partition:UInt16}
+    AND source_offset BETWEEN {first:UInt64} AND {last:UInt64}"""
+
 HOURS_FILLED: Final = """
   SELECT toInt64(toUnixTimestamp(toStartOfHour(occurred_at))) * 1000 AS hour, toInt64(count()) AS rows
   FROM usage_events WHERE occurred_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
@@ -183,6 +195,27 @@ def derived(
         reader.frame(STORED_DERIVED, source=source, ranges=ranges, hours=some) for some in _chunks(_whole_hours(hours))
     ]
     return _as_integers(pl.concat(parts), pl.Int64)
+
+
+def letters_to(reader: Reader, *, source: str, partitions: Sequence[int]) -> dict[int, int]:
+    """The greatest offset that has a dead letter, for the partitions that have any."""
+    return dict(reader.frame(LETTERS_TO, source=source, partitions=list(partitions)).iter_rows())
+
+
+def letters(reader: Reader, *, source: str, offsets: Mapping[int, tuple[int, int]]) -> pl.DataFrame:
+    """Place, kind, reason and arrival (in milliseconds) of the dead letters between these offsets, both included."""
+    parts = [
+        reader.frame(LETTERS, source=source, partition=partition, first=first, last=last)
+        for partition, (first, last) in offsets.items()
+    ]
+    return pl.concat(parts) if parts else pl.DataFrame(schema=LETTERS_SCHEMA)
+
+
+LETTERS_SCHEMA: Final = {
+    **dict.fromkeys(("source_partition", "source_offset"), pl.Int64()),
+    **dict.fromkeys(("kind", "reason"), pl.String()),
+    "received_at": pl.Int64(),
+}
 
 
 def hourly_rows(reader: Reader, *, source: str, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:

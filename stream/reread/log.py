@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from stream.cut import Cut, Header
 from stream.kafka import kafka_config
@@ -33,6 +33,7 @@ class LogRecord(NamedTuple):
     headers: list[Header]
     cut: Cut | None = None
     fault: str = ""
+    own_time: bool = False
 
 
 class LogEnds(NamedTuple):
@@ -125,10 +126,10 @@ _LASTING: Final = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOP
 
 def _record(message: Message) -> LogRecord:
     """As much of it as the worker keeps, so that both judge it alike."""
-    _, timestamp = message.timestamp()
+    kind, timestamp = message.timestamp()
     place = (message.partition() or 0, message.offset() or 0, timestamp)
     key, value, headers, cut = kept(message.key(), message.value(), _headers(message))
-    return LogRecord(*place, key, value, headers, cut)
+    return LogRecord(*place, key, value, headers, cut, own_time=kind != TIMESTAMP_LOG_APPEND_TIME)
 
 
 def _headers(message: Message) -> list[Header]:

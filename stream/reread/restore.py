@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Protocol
@@ -24,12 +24,13 @@ import polars as pl
 
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
+from stream import arrival
 from stream.audit import queries
 from stream.audit.checks import Ground, ground
 from stream.audit.ledger import BLOCK_BITS, joined
 from stream.audit.ledger import Block as LedgerBlock
 from stream.audit.report import plain
-from stream.decode import AgeLimits, decode
+from stream.decode import AgeLimits, Decoded, Refusal, decode
 from stream.dedup import DIGEST
 from stream.home import home_partitions
 from stream.ingest import FORWARDED_HEADER, conflict, dead_letter_rows, event_rows
@@ -252,7 +253,7 @@ class _Run:
         records = 0
         for some in self._log.read(part.partition, first, last):
             records += len(some)
-            decoded = decode(some, source=self._derive.source, limits=self._derive.limits)
+            decoded = self._decoded(some, letters_stored)
             refused += [refusal.record.offset for refusal in decoded.refusals]
             missing = [each for each in decoded.refusals if each.record.offset not in letters_stored]
             letters.append(dead_letter_rows(missing, source=self._derive.source, now=self._now))
@@ -270,6 +271,22 @@ class _Run:
             letters=pl.concat(letters) if letters else dead_letter_rows([], source="", now=self._now),
             refused=refused,
         )
+
+    def _decoded(self, records: Sequence[LogRecord], letters_stored: Collection[int]) -> Decoded:
+        """As a worker decodes. Where its topic takes producers' clocks, a record with a dead letter was refused when it
+        was read; and what is too old by now has expired since, or is due as a dead letter."""
+        limits = self._derive.limits
+        decoded = decode(records, source=self._derive.source, limits=limits)
+        decoded = arrival.set_apart(decoded, now=self._now, limits=limits)
+        if decoded.late is None:
+            return decoded
+        refused = pl.col("source_offset").is_in(list(letters_stored))
+        again = [
+            Refusal(records[row], "too_old", "it has a dead letter", request_id)  # of which nothing is written again
+            for row, request_id in decoded.frame.filter(refused).select("row", "request_id").iter_rows()
+        ]
+        refusals = [*decoded.refusals, *arrival.refused_late(decoded, limits), *again]
+        return replace(decoded, frame=decoded.frame.filter(~refused), refusals=refusals)
 
     def _note_forwarded(self, records: Sequence[LogRecord], frame: pl.DataFrame) -> None:
         """What the header of a forwarded record says."""

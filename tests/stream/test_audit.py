@@ -81,6 +81,7 @@ class Log:
     headers: Sequence[tuple[str, bytes]] = ()
     cut: Cut | None = None
     fault: str = ""
+    own_time: bool = False
 
 
 @dataclass

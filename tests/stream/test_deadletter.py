@@ -38,6 +38,7 @@ class Log:
     headers: list[tuple[str, bytes]] = field(default_factory=lambda: [("trace", b"\x00\xff"), ("trace", b"2")])
     cut: Cut | None = None
     fault: str = ""
+    own_time: bool = False
 
 
 CUT = Cut(9_000_000, "ab", 5_000, "cd", 10_000, 40_000, "ef")

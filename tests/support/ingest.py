@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
@@ -13,14 +13,14 @@ import polars as pl
 
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from stream.decode import Record
+from stream.decode import AgeLimits, Record
 from stream.home import home_partitions
 from stream.ingest import Flush, Ingest
 from stream.pricing import PriceBook
 from tests.support.records import LIMITS, NOW, FakeRecord
 
 TABLES: Final = (
-    *("usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "dead_letters", "ingest_ledger"),
+    *("dead_letters", "usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"),
 )
 SINCE: Final = NOW - timedelta(days=7)
 BOOK: Final = PriceBook.bundled()
@@ -35,7 +35,7 @@ class Warehouse:
 
     def store(self, flush: Flush, tables: Collection[str] = TABLES) -> None:
         """Write these tables of a flush, in the order the worker does; with fewer than all it is a torn flush."""
-        frames = (flush.events, flush.hourly, flush.units, flush.user_daily, flush.dead_letters, flush.ledger)
+        frames = (flush.dead_letters, flush.events, flush.hourly, flush.units, flush.user_daily, flush.ledger)
         for table, frame in zip(TABLES, frames, strict=True):
             if table in tables:
                 self.writer.insert(table, frame)
@@ -61,11 +61,11 @@ def ingest_of(
     ids_max: int = 1_000_000,
     rows_max: int = 1_000_000,
     book: PriceBook = BOOK,
+    limits: AgeLimits = LIMITS,
+    clock: Callable[[], datetime] = lambda: NOW,
 ) -> Ingest:
     """A worker's state as after a start: read back from ClickHouse."""
-    ingest = Ingest(
-        reader=warehouse.reader, book=book, limits=LIMITS, ids_max=ids_max, rows_max=rows_max, clock=lambda: NOW
-    )
+    ingest = Ingest(reader=warehouse.reader, book=book, limits=limits, ids_max=ids_max, rows_max=rows_max, clock=clock)
     ingest.assign(partitions, partition_count=count, source=source, since=since)
     return ingest
 

@@ -28,6 +28,7 @@ class FakeRecord:
     headers: Sequence[Header] = ()
     cut: Cut | None = None
     fault: str = ""
+    own_time: bool = False
 
     def at(self, partition: int, offset: int) -> Self:
         return replace(self, partition=partition, offset=offset)
