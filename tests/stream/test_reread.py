@@ -259,6 +259,27 @@ def test_offsets_that_no_worker_has_applied_are_left_to_the_workers(site: Site) 
     site.check()
 
 
+def test_no_offset_more_is_read_than_is_asked_for_and_kafka_has(site: Site) -> None:
+    site.begin = dict.fromkeys(site.begin, 30)
+    applied = site.taken[1]
+    backup = (
+        "Kafka has no offsets before 30 any more: what is missing of them can only come from a backup of usage_events"
+    )
+    for first, last, records, missing, note in (
+        (40, 40, 1, 0, ""),
+        (30, 39, 10, 0, ""),
+        (29, 30, 1, 1, backup),
+        (20, 39, 10, 10, backup),
+        (10, 29, 0, 20, backup),
+        (applied - 1, applied, 1, 0, f"offsets {applied}-{applied} are not in the ledger"),
+        (applied, applied + 5, 0, 0, f"offsets {applied}-{applied + 5} are not in the ledger"),
+    ):
+        (outcome,) = site.reread(Offsets(1, first, last), write=False)
+        assert (outcome.records, outcome.missing_in_kafka) == (records, missing), (first, last)
+        assert "".join(outcome.notes).startswith(note), (first, last)
+        assert bool(outcome.notes) is bool(note), (first, last)
+
+
 @pytest.mark.slow
 def test_what_kafka_has_no_more_is_said_and_the_rest_restored(site: Site) -> None:
     site.sql(RAW.format("1"))
