@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 
 from stream.audit.ledger import Conservation, Gap, conservation
 
@@ -219,6 +220,26 @@ def test_the_numbers_of_a_partition_are_the_sums_of_its_blocks() -> None:
 def test_every_block_that_the_ledger_or_a_row_knows_is_compared() -> None:
     found = judged([entry(0, stored=1), entry(2, stored=1)], [counted(1, NOW, in_flight=1), counted(2, NOW, events=1)])
     assert (found.records.compared, found.raw_rows.compared, found.dead_letters.compared) == (3, 3, 3)
+
+
+@pytest.mark.parametrize("other", [{"source": "t"}, {"source_partition": 1}])
+def test_blocks_of_two_partitions_or_of_two_incarnations_are_never_mixed(other: dict[str, Any]) -> None:
+    def both(one: dict[str, Any], another: dict[str, Any]) -> pl.DataFrame:
+        usual = {"source": "s", "source_partition": 0}
+        return pl.DataFrame([usual | one, usual | other | another])
+
+    ledger = both(entry(0, stored=5), entry(0, stored=7, dead_lettered=1))
+    rows = both(counted(0, NOW, events=5), counted(0, NOW, events=6)).with_columns(
+        pl.col("received_first").cast(MOMENT)
+    )
+    columns = {"origin": ["s"], "source_partition": [0], "calls": [9], "applied_first": [0], "hour_first": [HORIZON]}
+    found = conservation(ledger, rows, pl.DataFrame(columns), now=NOW, horizon=HORIZON)
+    assert [each.stored for each in found.partitions] == [5, 7]
+    (finding,) = found.raw_rows.findings
+    assert finding.where == {"source": "s", "source_partition": 0, "offset_block": 0} | other
+    assert finding.numbers["beyond_retention"] == 0, "what another partition remembers excuses nothing"
+    assert found.dead_letters.differing == 1
+    assert found.short == {(str(finding.where["source"]), finding.where["source_partition"])}
 
 
 def test_rows_in_flight_alone_are_no_totals_of_a_partition() -> None:

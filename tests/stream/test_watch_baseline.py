@@ -149,6 +149,13 @@ def test_growth_of_everything_since_yesterday_is_expected_today() -> None:
     assert 59 < baseline.expected < 61
 
 
+@pytest.mark.parametrize(("hours", "expected"), [(11, 20), (12, 20 * math.sqrt(3)), (13, 60)])
+def test_what_more_than_half_of_the_last_twenty_four_hours_grew_by_is_expected(hours: int, expected: float) -> None:
+    since = NOON - HOUR * hours
+    baseline = anomaly(168 * 4, lambda hour: int(busy_by_day(hour)) * (3 if hour >= since else 1))
+    assert float(baseline.expected) == pytest.approx(expected, rel=0.01)
+
+
 def test_noise_widens_the_levels() -> None:
     dice = random.Random(7)
     calm = anomaly(168 * 4, lambda _: "10")
