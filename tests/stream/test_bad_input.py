@@ -113,3 +113,13 @@ def test_metadata_that_no_spelling_makes_small_enough_is_refused_for_its_size() 
     value = wire()[:-1] + b',"metadata":{"a":[' + b"1," * 7_000 + b"1]}}"
     (refusal,) = decode([FakeRecord(value)], source="s", limits=LIMITS).refusals
     assert refusal.reason == "metadata: it is 14009 bytes of JSON, more than 4096 however it is spelt"
+
+
+def test_an_event_of_which_every_name_has_a_control_character_is_refused() -> None:
+    """None of them looks the better for the others."""
+    names = ("provider", "model", "feature", "task_type", "user_id", "team", "environment", "session_id")
+    for bad in ("\n", "\x00", "\x7f", "\x1f"):
+        value = wire(f"r{bad}", **dict.fromkeys(names, f"a{bad}b"))
+        decoded = decode(log_of([wire("good"), value, wire("too")]), source="s", limits=LIMITS)
+        assert [refusal.record.offset for refusal in decoded.refusals] == [1]
+        assert decoded.frame["request_id"].to_list() == ["good", "too"]
