@@ -114,6 +114,8 @@ class Report:
         for few, many in self.results.get("series", ()):
             share = many.events_per_second / few.events_per_second
             yield _at_least(f"{many.series:,} series in an hour to {few.series:,}, events per second", share, 0.5, "x")
+            again = many.again_per_second / many.events_per_second
+            yield Figure(f"the same {many.series:,} series again, in random order", again, "x")
             yield _at_most(f"memory above idle, {many.series:,} series", many.memory_above_idle_mb, 1_000, "MB")
             yield Figure(f"memory above idle, {few.series:,} series", few.memory_above_idle_mb, "MB")
 

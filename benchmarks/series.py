@@ -1,6 +1,8 @@
 """What many different series in one hour cost: the same events once under few series and once each under its own.
 
 python -m benchmarks.series SERIES EVENTS      in a process of its own, so that nothing else is in its memory
+
+Then all series again, each by one more event and in random order: the worst case for rows that were let go.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Final
 
 import psutil
@@ -43,6 +46,7 @@ class Series:
     series: int
     events: int
     events_per_second: float
+    again_per_second: float
     memory_above_idle_mb: float
 
 
@@ -67,15 +71,35 @@ def measure(series: int, events: int, folder: Path) -> Series:
     limits = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90))
     ingest = Ingest(reader=reader, book=PriceBook.bundled(), limits=limits, ids_max=20_000_000)
     ingest.assign([0], partition_count=1, source=SOURCE, since=now - timedelta(days=1))
-    _store(ingest, writer, _records(0, BATCH, FEW, now))  # what polars and the engine take once
+    _store(ingest, writer, _records(0, range(BATCH), FEW, now))  # what polars and the engine take once
     idle, peak = _resident(), _Peak()
+    in_order = range(events)
+    rates = [
+        events / _seconds(ingest, writer, _batches(first, numbers, series, now))
+        for first, numbers in ((BATCH, in_order), (BATCH + events, Random(1).sample(in_order, events)))
+    ]
+    return Series(
+        series=series,
+        events=events,
+        events_per_second=rates[0],
+        again_per_second=rates[1],
+        memory_above_idle_mb=(peak.end() - idle) / 1e6,
+    )
+
+
+def _seconds(ingest: Ingest, writer: Writer, batches: Iterable[list[Record]]) -> float:
+    """What the batches took, without making them."""
     seconds = 0.0
-    for first in range(BATCH, BATCH + events, BATCH):
-        records = _records(first, BATCH, series, now)
+    for records in batches:
         began = time.perf_counter()
         _store(ingest, writer, records)
         seconds += time.perf_counter() - began
-    return Series(series, events, events / seconds, (peak.end() - idle) / 1e6)
+    return seconds
+
+
+def _batches(first: int, numbers: Sequence[int], series: int, now: datetime) -> Iterator[list[Record]]:
+    for at in range(0, len(numbers), BATCH):
+        yield _records(first + at, numbers[at : at + BATCH], series, now)
 
 
 def _store(ingest: Ingest, writer: Writer, records: list[Record]) -> None:
@@ -90,25 +114,25 @@ def _store(ingest: Ingest, writer: Writer, records: list[Record]) -> None:
     ingest.settle(flush)
 
 
-def _records(first: int, count: int, series: int, now: datetime) -> list[Record]:
-    moment = now.replace(minute=0, second=0, microsecond=0).isoformat()
+def _records(first: int, numbers: Sequence[int], series: int, now: datetime) -> list[Record]:
+    moment = now.strftime("%Y-%m-%dT%H:00:00.000Z")  # as clients write it
     return [
-        _Record(_value(number, number % series, moment), number, round(now.timestamp() * 1000))
-        for number in range(first, first + count)
+        _Record(_value(offset, number, number % series, moment), offset, round(now.timestamp() * 1000))
+        for offset, number in enumerate(numbers, start=first)
     ]
 
 
-def _value(number: int, series: int, moment: str) -> bytes:
+def _value(offset: int, number: int, series: int, moment: str) -> bytes:
     fields = {
         "schema_version": 1,
-        "request_id": f"r-{number}",
+        "request_id": f"r-{offset}",
         "occurred_at": moment,
         "provider": "openai",
         "model": "gpt-4o-mini",
         "feature": f"feature-{series}",
         "user_id": f"u-{series}",
-        "input_tokens": 100,
-        "output_tokens": 10,
+        "input_tokens": 100 + number * 7_919 % 4_000,  # as different as those of calls
+        "output_tokens": 10 + number * 104_729 % 1_000,
     }
     return json.dumps(fields).encode()
 

@@ -9,7 +9,7 @@ Types are those of the stream's own frames: text String, counts Int64 (null wher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, TypeVar
@@ -25,6 +25,9 @@ T = TypeVar("T")
 BLOCK_ROWS_MAX: Final = 500_000  # about 150 MB as a frame; an hour busier than this comes as one larger block
 ID_BYTES_MAX: Final = 64_000  # of ids in one question: a server takes 128 KiB as one parameter
 VALUES_MAX: Final = 1_000  # hours or days in one question, for the same reason
+# Of keys in one parameter, but for the last that begins in it: the driver writes a quote as two bytes.
+KEY_BYTES_MAX: Final = 56_000
+PARTS_MAX: Final = 64  # parameters of keys: a question reads much of its hours, so one for a whole batch is best
 
 EVENT_COLUMNS: Final = """
   request_id, occurred_at, source,
@@ -273,20 +276,50 @@ def rollup_keys(
 
 
 def rollup_rows_of(reader: Reader, table: RollupTable, *, source: str, keys: pl.DataFrame) -> pl.DataFrame:
-    """The rows of these keys (columns source_partition, bucket and labels). Asked for in the order of the table, so
-    that each question reads a stretch of it."""
-    names = (table.bucket, *table.labels)
+    """The rows of these keys (columns source_partition, bucket and labels)."""
+    names = (table.bucket, *table.labels, f"{table.name}.source_partition")
     kinds = ", ".join([table.bucket_type, *["String"] * len(table.labels), "UInt16"])
-    sql = f"""{table.sql}
-    AND ({", ".join((*names, f"{table.name}.source_partition"))}) IN {{keys:Array(Tuple({kinds}))}}{APART}"""
     parts = []
-    ordered = keys.sort(table.bucket, *(name for name in ("model", "feature") if name in table.labels))
-    rows = ((_bucket_value(bucket), *rest) for bucket, *rest in ordered.select(*names, "source_partition").iter_rows())
-    for some in _by_size(rows):
-        values = sorted({row[0] for row in some})
-        partitions = sorted({row[-1] for row in some})
-        parts.append(reader.frame(sql, source=source, partitions=partitions, values=values, keys=some))
+    for texts, some in _questions(table, keys):
+        given = {f"keys_{at}": text for at, text in enumerate(texts)}
+        lists = ", ".join(f"CAST({{{name}:String}}, 'Array(Tuple({kinds}))')" for name in given)
+        sql = f"{table.sql}\n    AND ({', '.join(names)}) IN (SELECT arrayJoin(arrayConcat({lists}, []))){APART}"
+        values = _bucket_values(some[table.bucket].unique().to_list())
+        partitions = some["source_partition"].unique().to_list()
+        parts.append(reader.frame(sql, source=source, partitions=partitions, values=values, **given))
     return _as_integers(_understood(pl.concat(parts), table.name, source), pl.Int128)
+
+
+def _questions(table: RollupTable, keys: pl.DataFrame) -> Iterator[tuple[list[str], pl.DataFrame]]:
+    """Keys as questions that a server takes: the texts of lists of tuples, and the keys they are of. In the order of
+    the table, so that what is close together there is asked for together."""
+    placed = keys.sort(table.bucket, *(name for name in ("model", "feature") if name in table.labels)).with_columns(
+        key=pl.format(
+            f"({', '.join(['{}'] * (len(table.labels) + 2))})",
+            _bucket_text(keys.schema[table.bucket], table.bucket),
+            *map(_quoted_text, table.labels),
+            "source_partition",
+        )
+    )
+    size = pl.col("key").str.len_bytes().cast(pl.Int64) + 1
+    placed = placed.with_columns(
+        part=(size.cum_sum() - size) // KEY_BYTES_MAX, values=(pl.col(table.bucket).rank("dense") - 1) // VALUES_MAX
+    ).with_columns(question=pl.col("part") // PARTS_MAX)
+    for _, some in placed.group_by("question", "values", maintain_order=True):
+        lists = some.group_by("part", maintain_order=True).agg(pl.col("key").str.join(","))
+        yield [f"[{text}]" for text in lists["key"]], some
+
+
+def _bucket_text(kind: pl.DataType, bucket: str) -> pl.Expr:
+    """As ``_bucket_value`` has it."""
+    if isinstance(kind, pl.Datetime):
+        return pl.col(bucket).dt.epoch("s")
+    return pl.format("'{}'", pl.col(bucket).dt.to_string("iso")) if kind == pl.Date else pl.col(bucket)
+
+
+def _quoted_text(name: str) -> pl.Expr:
+    escaped = pl.col(name).str.replace_all("\\", "\\\\", literal=True).str.replace_all("'", "\\'", literal=True)
+    return pl.format("'{}'", escaped)
 
 
 def applied_offsets(reader: Reader, table: str, *, source: str, partitions: Sequence[int]) -> dict[int, int]:
@@ -360,21 +393,6 @@ def _bucket_value(bucket: Any) -> Any:
 
 def _chunks(values: Sequence[T]) -> list[list[T]]:
     return [list(values[at : at + VALUES_MAX]) for at in range(0, len(values), VALUES_MAX)]
-
-
-def _by_size(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    """Keys in questions that a server takes."""
-    some: list[tuple[Any, ...]] = []
-    size = 0
-    for row in rows:
-        row_size = sum(len(str(value).encode()) + 4 for value in row)
-        if some and size + row_size > ID_BYTES_MAX:
-            yield some
-            some, size = [], 0
-        some.append(row)
-        size += row_size
-    if some:
-        yield some
 
 
 def _by_bytes(ids: Sequence[str]) -> Iterator[list[str]]:

@@ -497,6 +497,27 @@ def test_rollup_rows_are_found_by_their_keys_whatever_these_are_called(writer: W
         assert some.height < stored.height
 
 
+def test_rows_of_more_keys_than_one_question_takes_are_found(
+    writer: Writer, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Days and users in lists of several parameters and questions; blocks of offsets in none that is quoted."""
+    monkeypatch.setattr(state, "KEY_BYTES_MAX", 200)
+    monkeypatch.setattr(state, "PARTS_MAX", 2)
+    monkeypatch.setattr(state, "VALUES_MAX", 2)
+    today = this_hour().date()
+    days = [today, today - timedelta(days=1), today - timedelta(days=2)]
+    rows = [{"day": day, "user_id": f"u'{n}\\", "source_partition": n % 2} for day in days for n in range(20)]
+    writer.insert("usage_user_daily", user_daily(rows))
+    keys = pl.DataFrame(rows[::2], schema_overrides={"source_partition": pl.Int64})
+    found = state.rollup_rows_of(reader, state.ROLLUPS["usage_user_daily"], source="topic-1", keys=keys)
+    assert found.select(keys.columns).sort(pl.all()).equals(keys.sort(pl.all()))
+    blocks = {"source": "topic-1", "source_partition": 0, "offset_block": range(30), "received": 7, "version": 1}
+    writer.insert("ingest_ledger", pl.DataFrame(blocks, strict=False))
+    places = pl.DataFrame({"offset_block": [3, 4, 29, 77], "source_partition": 0})
+    found = state.rollup_rows_of(reader, state.ROLLUPS["ingest_ledger"], source="topic-1", keys=places)
+    assert sorted(found["offset_block"]) == [3, 4, 29]
+
+
 def test_user_rows_and_the_ledger_read_back_by_partition(writer: Writer, reader: Reader) -> None:
     today = this_hour().date()
     writer.insert("usage_user_daily", user_daily([{"version": 2, "cost_pico": 9}, {"source_partition": 1}]))
