@@ -20,7 +20,7 @@ from sinks.clickhouse.writer import Writer
 from stream.audit import audit
 from tests.support.ingest import TABLES, Warehouse, ingest_of, run
 from tests.support.records import NOW, FakeRecord, log_of, wire
-from tests.support.releases import FIRST, LAST_WITH_MAPS, Release
+from tests.support.releases import FIRST, LAST_WITH_MAPS, ORDER, Release
 from tests.support.warehouse import Embedded, drop_database
 
 pytestmark = pytest.mark.slow
@@ -96,13 +96,13 @@ def test_after_an_upgrade_a_torn_flush_is_replayed_to_what_it_would_have_been_wi
         flushes = run(warehouse, ingest_of(warehouse, source), a_log(source), batch=BATCH)
         for flush in flushes[:TORN_AT]:
             release.store(flush)
-        release.store(flushes[TORN_AT], TABLES[:torn])
+        release.store(flushes[TORN_AT], ORDER[:torn])
     migrate.up(place.reader.address)
     migrate.require_current(place.reader.address)
     for source, torn in logs.items():
         run(place, ingest_of(place, source), a_log(source)[BATCH * TORN_AT - 3 * torn :], batch=25)
         told = figures if version <= LAST_WITH_MAPS else cells
-        assert told(place, source) == told(warehouse, source), f"torn behind {TABLES[:torn]}"
+        assert told(place, source) == told(warehouse, source), f"torn behind {ORDER[:torn]}"
     assert broken(place) == []
 
 

@@ -12,11 +12,14 @@ import polars as pl
 from sinks.clickhouse.writer import MONEY
 from stream.ingest import Flush
 from stream.rollup import DIMENSIONS
-from tests.support.ingest import TABLES, Warehouse
+from tests.support.ingest import Warehouse
 
 FIRST: Final = 2  # the newest migration of the first release
 LAST_WITH_MAPS: Final = 2  # it kept the units of an hour in a map; from 3 on they are rows
 KEY: Final = ("hour", *DIMENSIONS, "source_partition")
+ORDER: Final = (  # dead letters come first since
+    *("usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "dead_letters", "ingest_ledger"),
+)
 MAP: Final = pl.Map(pl.String, MONEY)
 
 
@@ -31,10 +34,10 @@ class Release:
         )
         self._columns: dict[str, list[str]] = dict(columns.iter_rows())
 
-    def store(self, flush: Flush, tables: Collection[str] = TABLES) -> None:
-        """These tables of a flush, in the order in which a worker writes them."""
+    def store(self, flush: Flush, tables: Collection[str] = ORDER) -> None:
+        """These tables of a flush, in the order in which it wrote them."""
         frames = (flush.events, self._hourly(flush), flush.units, flush.user_daily, flush.dead_letters, flush.ledger)
-        for table, frame in zip(TABLES, frames, strict=True):
+        for table, frame in zip(ORDER, frames, strict=True):
             known = self._columns.get(table)
             if known and table in tables:
                 self.warehouse.writer.insert(table, frame.select(name for name in frame.columns if name in known))
