@@ -123,3 +123,11 @@ def test_an_event_of_which_every_name_has_a_control_character_is_refused() -> No
         decoded = decode(log_of([wire("good"), value, wire("too")]), source="s", limits=LIMITS)
         assert [refusal.record.offset for refusal in decoded.refusals] == [1]
         assert decoded.frame["request_id"].to_list() == ["good", "too"]
+
+
+@pytest.mark.parametrize("usage", [{"input_tokens": 5}, {"output_tokens": 5}, {"quantities": {"images": "1"}}])
+def test_usage_that_is_said_to_be_missing_and_is_given_is_refused(usage: dict[str, object]) -> None:
+    nothing = {"input_tokens": None, "output_tokens": None, "usage_status": "missing"}
+    decoded = decode(log_of([wire("r", **nothing), wire("s", **nothing | usage)]), source="s", limits=LIMITS)
+    assert decoded.frame["request_id"].to_list() == ["r"]
+    assert [refusal.record.offset for refusal in decoded.refusals] == [1]

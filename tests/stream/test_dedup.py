@@ -12,7 +12,7 @@ import pytest
 
 from costream.events import UsageEvent
 from stream.decode import decode
-from stream.dedup import CONTENT, SeenIds, Sorted
+from stream.dedup import CONTENT, SeenIds, Sorted, _Batch
 from tests.support.ingest import SINCE, Warehouse, flush_of, home_of, id_at_home_in, ids_at_home_in, ingest_of, run
 from tests.support.records import LIMITS, NOW, FakeRecord, log_of, rfc3339, wire
 
@@ -188,6 +188,13 @@ def test_partitions_do_not_share_offsets() -> None:
     assert told(seen.sort_out(frame_of(records))) == {"new": [5, 5]}
     crossed = [FakeRecord(wire(here), 0, 6), FakeRecord(wire(there), 1, 5)]
     assert told(seen.sort_out(frame_of(crossed))) == {"duplicates": [6], "replayed": [5]}
+
+
+@pytest.mark.parametrize("second", ["00:00.000", "59:59.999"])
+def test_an_id_is_remembered_with_the_hour_it_occurred_in(second: str) -> None:
+    events = frame_of(log_of([wire("a", occurred_at=f"2026-11-23T11:{second}Z")]))
+    (hour,) = _Batch.of(events).sightings.hours.tolist()
+    assert datetime(1970, 1, 1, tzinfo=UTC) + hour * HOUR == datetime(2026, 11, 23, 11, tzinfo=UTC)
 
 
 # --- the bound of memory ----------------------------------------------------------------------------------------------

@@ -72,6 +72,13 @@ def test_what_was_neither_acknowledged_nor_stored_has_vanished_and_noticing_it_a
     assert site.stretches() == [(10, 39, None)]
 
 
+def test_stretches_of_two_partitions_that_begin_alike_are_two(site: Site) -> None:
+    site.note(10, 25)
+    assert site.vanished.note(LostPlace(TP("usage.events", 1), 10, 30, 100)) == 20
+    found = [(each.partition, each.offset_first, each.offset_last) for each in vanished_records(site.reader)]
+    assert found == [(0, 10, 24), (1, 10, 29)]
+
+
 def test_what_the_ledger_has_is_not_lost_with_the_log(site: Site) -> None:
     site.ledger(19)
     assert site.note(10, 20) == (0, [])

@@ -191,6 +191,8 @@ def test_what_is_known_of_an_hour_outlives_changes_of_itself_and_of_later_hours_
     assert known in before.with_hours(hours | {NOON: Spend(Decimal(2)), NOON + HOUR: Spend(Decimal(3))}).known
     assert known not in before.with_hours(hours | {NOON - HOUR: Spend(Decimal(2))}).known
     assert known not in before.with_hours(hours | {NOON - HOUR * 3: Spend(Decimal(2))}).known
+    both = {NOON - HOUR: Spend(Decimal(2)), NOON + HOUR: Spend(Decimal(3))}
+    assert known not in before.with_hours(hours | both).known
     assert known not in before.with_hours({hour: each for hour, each in hours.items() if hour >= NOON - HOUR}).known
 
 

@@ -421,6 +421,7 @@ def test_an_alert_whose_history_is_gone_clears_in_the_first_silent_hour() -> Non
     alert = opened(steady("1") | {NOON: "4"})
     (cleared,) = found({}, now=NOON + timedelta(days=60), alerts=[alert])
     assert (cleared.status, cleared.expected_value, cleared.ratio) == ("cleared", None, None)
+    assert cleared.threshold_value == 0
 
 
 def test_a_restart_in_the_middle_of_an_episode_repeats_nothing() -> None:

@@ -43,6 +43,7 @@ def test_a_number_is_read_as_it_was_written(number: int) -> None:
 
 def test_a_number_takes_ten_bytes_at_most() -> None:
     assert stream_of(b"\x80" * 9 + b"\x00").varint() == 0
+    assert stream_of(b"\xff" * 9 + b"\x7f").varint() == -(2**63), "what is beyond 64 bits falls away, as in Java"
     with pytest.raises(Unreadable, match="more than ten bytes"):
         stream_of(b"\x80" * 10 + b"\x00").varint()
 
