@@ -19,7 +19,7 @@ MESSAGE_BYTES_MAX: Final = 12_000_000  # a refused record may be as large as its
 
 
 # What no waiting mends, and what does. Everything else is an outage, which is waited out.
-SIZE: Final = "raise max.message.bytes of the topic (`costream topics create` sets what is needed)"
+SIZE: Final = "raise its max.message.bytes with `kafka-configs.sh --alter` (`costream topics create` says by how much)"
 TOPIC: Final = "see the configuration of the topic and the log of the broker"
 LASTING: Final[Mapping[int, str]] = {
     KafkaError.MSG_SIZE_TOO_LARGE: SIZE,

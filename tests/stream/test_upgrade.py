@@ -90,7 +90,7 @@ def test_after_an_upgrade_a_torn_flush_is_replayed_to_what_it_would_have_been_wi
     """A log for each table behind which a flush was torn, each read again from another offset. One release has every
     second of these places, the next one the others."""
     migrate.up(place.reader.address, target=version)
-    logs = {f"test-{uuid4()}": torn for torn in range(version % 2, len(TABLES) + 1, 2)}
+    logs = {f"test-{uuid4()}": torn for torn in range(version % 2, len(ORDER) + 1, 2)}
     for source, torn in logs.items():
         release = Release(place)
         flushes = run(warehouse, ingest_of(warehouse, source), a_log(source), batch=BATCH)
