@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from costream.events import METADATA_BYTES_MAX, TOKENS_MAX, UsageEvent
 from stream import decode as decoding
-from stream.decode import EVENT_BYTES_MAX, Gate, Refusal, decode
+from stream.decode import EVENT_BYTES_MAX, Gate, Refusal, decode, is_credible
 from stream.examination import examine_value
 from tests.support.properties import examples
 from tests.support.records import LIMITS, NOW, FakeRecord, fields, log_of, rfc3339, wire
@@ -332,6 +332,20 @@ def test_the_broker_s_clock_judges_the_age_so_that_a_redelivery_is_judged_alike(
     value = wire(occurred_at=rfc3339(NOW + timedelta(hours=1)))
     assert kinds_of(value) == ["too_early"]
     assert kinds_of(value, timestamp=round((NOW + timedelta(hours=1)).timestamp() * 1000)) == []
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "credible"),
+    [
+        (946_684_799_999, False),  # the last millisecond of 1999
+        (946_684_800_000, True),
+        (4_102_444_799_999, True),
+        (4_102_444_800_000, False),  # the first of 2100
+        (-1, False),  # Kafka's word for none
+    ],
+)
+def test_a_record_can_have_come_from_2000_to_2099_and_at_no_other_time(timestamp: int, credible: bool) -> None:
+    assert is_credible(timestamp) is credible
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from stream.alerts import Alert, Driver, Level
 from stream.watch.baseline import Rules
 from stream.watch.case import ALL_RULES, SPIKE, horizon, hours_to_split
 from stream.watch.case import ANOMALY as ANOMALY_RULE
-from stream.watch.judge import explained, judge, latest
+from stream.watch.judge import _doublings, explained, judge, latest
 from stream.watch.series import HOUR, MINUTE, NOTHING, Minutes, Series, Spend, hour_of
 from tests.support.properties import examples
 
@@ -569,3 +569,13 @@ def test_a_life_is_told_in_revisions_without_gap_and_only_one_alert_stands(
     for alert_id in {alert.alert_id for alert in said}:
         revisions = [alert.revision for alert in said if alert.alert_id == alert_id]
         assert revisions == list(range(1, len(revisions) + 1))
+
+
+@pytest.mark.parametrize(
+    ("cost", "level", "doublings"),
+    [("1.99", "1", 0), ("2", "1", 1), ("3.99", "1", 1), ("4", "1", 2), ("8", "2", 2), ("1", "2", 0), ("5", "0", 0)],
+)
+def test_a_cost_has_doubled_its_level_as_often_as_the_level_fits_into_it_doubled(
+    cost: str, level: str, doublings: int
+) -> None:
+    assert _doublings(Decimal(cost), Decimal(level)) == doublings
