@@ -95,5 +95,5 @@ def _row_messages(table: str, rows: pl.DataFrame, series: tuple[str, ...]) -> It
     encoded = rows.with_columns(pl.lit(table).alias("table"), *times).select(
         key=key.struct.json_encode().cast(pl.Binary), value=value.struct.json_encode().cast(pl.Binary)
     )
-    for name, row in encoded.iter_rows():
+    for name, row in zip(encoded["key"].to_list(), encoded["value"].to_list(), strict=True):
         yield Message(name, row, [])
