@@ -1,6 +1,8 @@
 """What many different series in one hour cost: the same events once under few series and once each under its own.
 
-python -m benchmarks.series SERIES EVENTS      in a process of its own, so that nothing else is in its memory
+python -m benchmarks.run --only series
+
+Each in a process of its own with the memory of a worker, so that nothing else is in it.
 
 Then all series again, each by one more event and in random order: the worst case for rows that were let go.
 """
@@ -21,7 +23,7 @@ from typing import Final
 
 import psutil
 
-from benchmarks.ground import Ground, ask_child, python_module
+from benchmarks.ground import Ground, ask_child
 from benchmarks.sizes import Sizes
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
@@ -30,6 +32,7 @@ from sinks.clickhouse.writer import Writer
 from stream.cut import Cut, Header
 from stream.decode import AgeLimits, Record
 from stream.ingest import Ingest
+from stream.memory import calm_the_collector
 from stream.pricing import PriceBook
 from stream.store import hourly_messages, user_messages
 
@@ -37,6 +40,8 @@ BATCH: Final = 50_000
 FEW: Final = 1_200  # the series of a company with some hundred features
 POLL_SECONDS: Final = 0.05
 SOURCE: Final = "benchmark"
+# With the memory of a worker: the allocator is set up before polars is imported.
+AS_A_WORKER: Final = "from stream.memory import keep_memory; keep_memory(); from benchmarks.series import main; main()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def run(ground: Ground, sizes: Sizes) -> tuple[Series, Series]:
     few, many = (
         Series(
             **ask_child(
-                python_module("series", series, sizes.series),
+                [sys.executable, "-c", AS_A_WORKER, str(series), str(sizes.series)],
                 folder=ground.new_folder(f"series-{series}"),
                 seconds_max=900,
             )
@@ -174,6 +179,7 @@ def _resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    calm_the_collector()
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(asdict(measure(int(sys.argv[1]), int(sys.argv[2]), Path(folder)))), flush=True)
