@@ -41,6 +41,8 @@ class Log:
     key: bytes | None = None
     headers: list[tuple[str, bytes]] = field(default_factory=list)
     cut: None = None
+    fault: str = ""
+    own_time: bool = False
 
 
 class Installation:

@@ -8,15 +8,16 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 from uuid import uuid4
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
@@ -134,12 +135,23 @@ def producer_of(bootstrap_servers: str, **config: Any) -> Producer:
     return Producer({"bootstrap.servers": bootstrap_servers, "log_level": 0, "partitioner": "murmur2_random", **config})
 
 
+COORDINATOR_MOVES: Final = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+COMMITTED_SECONDS_MAX: Final = 30.0
+
+
 def group_offsets(bootstrap_servers: str, group: str, topic: str, partitions: int, **config: Any) -> list[int]:
     """What the group has committed, by partition; a negative number where it has committed nothing."""
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group, **config})
+    asked = [TopicPartition(topic, partition) for partition in range(partitions)]
+    deadline = time.monotonic() + COMMITTED_SECONDS_MAX
     try:
-        asked = [TopicPartition(topic, partition) for partition in range(partitions)]
-        return [found.offset for found in consumer.committed(asked, timeout=10)]
+        while True:
+            try:
+                return [found.offset for found in consumer.committed(asked, timeout=10)]
+            except KafkaException as error:
+                if error.args[0].code() not in COORDINATOR_MOVES or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
     finally:
         consumer.close()
 
