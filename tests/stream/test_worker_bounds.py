@@ -93,7 +93,7 @@ def test_a_letter_that_its_topic_does_not_take_ends_the_worker_with_one_line_and
         site.publish(site.producer(), now_events(10))
     topic = site.settings.topic("usage.deadletter")
     for _ in range(2):  # a restart alone mends nothing, and is told the same
-        with site.worker() as worker:
+        with site.worker(topic_settings_accepted="max.message.bytes") as worker:
             assert worker.ended() == EXIT_REFUSED
             (line,) = worker.log("refused for good")
             assert not worker.log("stalled")
