@@ -48,7 +48,7 @@ def test_what_a_killed_host_had_spooled_is_delivered_by_the_next_one(
 
 
 def test_the_spool_of_a_living_process_is_left_alone(host: StartHost, embedded_bootstrap: str, topic: str) -> None:
-    living = host(SPOOL_300 + "sys.stdin.readline()", NOWHERE, topic)
+    living = host(SPOOL_300 + "signal.pause()", NOWHERE, topic)
     assert living.line() == "ready"
     with UsageProducer(bootstrap_servers=embedded_bootstrap, topic=topic) as producer:
         producer.close(CLOSE_MAX_S)
