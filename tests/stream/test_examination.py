@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +15,11 @@ from benchmarks.hostile_kinds import Kind, kinds
 from costream.events import METADATA_BYTES_MAX, UsageEvent
 from stream import examination
 from stream.cut import EVENT_BYTES_MAX
-from stream.decode import decode
 from stream.examination import Accepted, Faulty, examine_value
-from stream.ingest import dead_letter_message
 from tests.stream.test_decode import METADATA_TRAPS, mutated, without_repeats
 from tests.support.hostile import HOSTILE
 from tests.support.properties import examples
-from tests.support.records import LIMITS, log_of, wire
+from tests.support.records import wire
 
 # Faults that are known before all of the message is read, so what else is wrong with it is not asked.
 EARLY = (
@@ -165,11 +162,7 @@ def test_more_of_anything_than_an_event_has_room_for_is_refused_in_one_line_that
 KINDS = [kind for kind in kinds() if len(kind.value) <= EVENT_BYTES_MAX]
 # An event of texts at their bounds, each character two escapes, is the most that has to be shown.
 SHOWN_BYTES_MAX = 12 * (1_024 + 12 * 128) + 1_024
-PLAIN = 500
-COPIES = 5
-ROUNDS = 3
 # The goal is 20 times a plain event's whole job, of which decoding is a third: three times that fails no busy machine.
-PLAIN_DECODED_MAX = 20 * 3 * 3
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -187,27 +180,6 @@ def test_the_model_is_asked_once_and_shown_no_more_than_an_event_has_beside_its_
     examine_value(kind.value)
     assert len(shown) <= 1
     assert sum(shown) <= SHOWN_BYTES_MAX
-
-
-@pytest.mark.slow
-def test_no_kind_of_message_costs_many_times_a_plain_one_to_decode() -> None:
-    """CPU time, in turns with plain events; of each the quickest turn."""
-    plain = [wire(f"r-{n}") for n in range(PLAIN)]
-    per_plain = min(seconds_for(plain) for _ in range(ROUNDS)) / PLAIN
-    dear = []
-    for kind in KINDS:
-        spent = min(seconds_for([kind.value] * COPIES) for _ in range(ROUNDS)) / COPIES
-        per_plain = min(per_plain, seconds_for(plain) / PLAIN)
-        if spent > PLAIN_DECODED_MAX * per_plain:
-            dear.append(f"{kind.name}: {spent / per_plain:.0f} times")
-    assert dear == []
-
-
-def seconds_for(values: list[bytes]) -> float:
-    started = time.process_time()
-    for refusal in decode(log_of(values), source="s", limits=LIMITS).refusals:
-        dead_letter_message(refusal, source="s")
-    return time.process_time() - started
 
 
 @pytest.mark.parametrize("hostile", [each for each in HOSTILE if each.value], ids=lambda hostile: hostile.name)
