@@ -25,7 +25,7 @@ from typing import Final
 from aiokafka.structs import TopicPartition
 
 from benchmarks.ground import Ground, ask_child, python_module
-from benchmarks.hostile_kinds import LIMITS, NOW, Kind, event, kinds
+from benchmarks.hostile_kinds import LIMITS, NOW, Kind, kinds
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
@@ -35,12 +35,13 @@ from stream.decode import Decoded
 from stream.ingest import Ingest, dead_letter_message
 from stream.memory import calm_the_collector
 from stream.pricing import PriceBook
-from stream.store import hourly_messages, unit_messages, user_messages
+from stream.store import hourly_messages, insert_rows, unit_messages, user_messages
 from stream.wire import FetchedRecord
+from tests.support.records import wire
 from tests.support.wire import LZ4, WireBatch, WireRecord
 
 NEIGHBOURS: Final = 2_000  # plain events in each batch: their cost is taken off
-PLAIN: Final = Kind("a plain event", event())
+PLAIN: Final = Kind("a plain event", wire())
 PLAIN_MEASURED: Final = 20_000  # to see what one more plain event costs
 ROUNDS: Final = 3
 KINDS_BETWEEN: Final = 4  # batches of plain events alone are measured in between
@@ -141,12 +142,7 @@ class _Job:
         for messages in (hourly_messages(flush), unit_messages(flush), user_messages(flush)):
             assert all(message.value for message in messages)
         assert len([dead_letter_message(refusal, source=SOURCE) for refusal in flush.refusals]) == len(flush.refusals)
-        self._writer.insert("usage_events", flush.events)
-        self._writer.insert("usage_hourly", flush.hourly)
-        self._writer.insert("usage_hourly_units", flush.units)
-        self._writer.insert("usage_user_daily", flush.user_daily)
-        self._writer.insert("dead_letters", flush.dead_letters)
-        self._writer.insert("ingest_ledger", flush.ledger)
+        insert_rows(self._writer, flush)
         self._ingest.settle(flush)
         return flush.stored
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from stream.decode import AgeLimits
+from tests.support.records import wire
 from tests.support.wire import Headers
 
 NOW: Final = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
@@ -40,20 +40,6 @@ class Kind:
         return self.vary(self.value.replace(b'"r-1"', b'"h-%d"' % number), number)
 
 
-def event(**fields: object) -> bytes:
-    usual = {
-        "request_id": "r-1",
-        "occurred_at": "2026-11-23T12:00:00Z",
-        "provider": "openai",
-        "model": "gpt-4o-mini",
-        "input_tokens": 1000,
-        "output_tokens": 500,
-        "feature": "chatbot",
-        "user_id": "u-1",
-    }
-    return json.dumps(usual | fields, ensure_ascii=False, separators=(",", ":")).encode()
-
-
 def kinds() -> Iterator[Kind]:
     for name, value in _values():
         yield Kind(name, value)
@@ -61,7 +47,7 @@ def kinds() -> Iterator[Kind]:
 
 
 def _with(member: bytes) -> bytes:
-    return event()[:-1] + b"," + member + b"}"
+    return wire()[:-1] + b"," + member + b"}"
 
 
 def _many(name: str, members: Iterator[str]) -> bytes:
@@ -79,16 +65,16 @@ def _values() -> Iterator[tuple[str, bytes]]:
 
 def _legal() -> Iterator[tuple[str, bytes]]:
     """Each near the 64 KiB that an event may have, or near the bound that it presses on."""
-    yield "metadata of 4 KB (legal)", event(metadata={f"k{n:03}": n for n in range(330)})
-    spaced = event(metadata={f"k{n:03}": n for n in range(330)}).replace(b",", b" , ").replace(b'":', b'" : ')
+    yield "metadata of 4 KB (legal)", wire(metadata={f"k{n:03}": n for n in range(330)})
+    spaced = wire(metadata={f"k{n:03}": n for n in range(330)}).replace(b",", b" , ").replace(b'":', b'" : ')
     yield "metadata of 4 KB, spaced out (legal)", spaced
-    yield "metadata of 2 KB (legal)", event(metadata={f"k{n:03}": n for n in range(180)})
-    yield "metadata of 1,300 empty lists (legal)", event(metadata={"a": [[]] * 1300})
-    yield "metadata of 1,300 empty objects (legal)", event(metadata={"a": [{}] * 1300})
-    yield "metadata of 1,000 floats (legal)", event(metadata={"a": [0.5] * 1000})
+    yield "metadata of 2 KB (legal)", wire(metadata={f"k{n:03}": n for n in range(180)})
+    yield "metadata of 1,300 empty lists (legal)", wire(metadata={"a": [[]] * 1300})
+    yield "metadata of 1,300 empty objects (legal)", wire(metadata={"a": [{}] * 1300})
+    yield "metadata of 1,000 floats (legal)", wire(metadata={"a": [0.5] * 1000})
     yield "metadata of 1,000 lists and an escape (legal)", _in_metadata(rb'["\u0041"' + b",[]" * 1300 + b"]")
-    yield "metadata of 480 objects of one key (legal)", event(metadata={"a": [{"b": 1}] * 450})
-    yield "metadata of escaped quotes (legal)", event(metadata={"a": '"' * 1500})
+    yield "metadata of 480 objects of one key (legal)", wire(metadata={"a": [{"b": 1}] * 450})
+    yield "metadata of escaped quotes (legal)", wire(metadata={"a": '"' * 1500})
     yield "metadata of escaped letters (legal)", _in_metadata(b'"' + rb"\u0041" * 4_000 + b'"')
     yield "metadata a hundred deep (legal)", _in_metadata(b"[" * 100 + b"]" * 100)
     yield "metadata, a number of 4,000 digits (legal)", _in_metadata(b"7" * 4_000)
@@ -99,11 +85,11 @@ def _legal() -> Iterator[tuple[str, bytes]]:
     )
     yield (
         "16 quantities and 16 prices (legal)",
-        event(quantities={f"u{n}": "1.5" for n in range(16)}, unit_prices={f"u{n}": "1.5" for n in range(16)}),
+        wire(quantities={f"u{n}": "1.5" for n in range(16)}, unit_prices={f"u{n}": "1.5" for n in range(16)}),
     )
-    yield "64 KB of spaces (legal)", b"{" + b" " * 64_000 + event()[1:]
-    yield "64 KB of line breaks (legal)", b"{" + b"\n" * 64_000 + event()[1:]
-    yield "a time of 60,000 digits (legal)", event(occurred_at="2026-11-23T12:00:00." + "0" * 60_000 + "Z")
+    yield "64 KB of spaces (legal)", b"{" + b" " * 64_000 + wire()[1:]
+    yield "64 KB of line breaks (legal)", b"{" + b"\n" * 64_000 + wire()[1:]
+    yield "a time of 60,000 digits (legal)", wire(occurred_at="2026-11-23T12:00:00." + "0" * 60_000 + "Z")
     yield "an error text of escapes (legal)", _with(b'"error":"' + rb"\u0041" * 1024 + b'"')
     yield (
         "every text at its bound, escaped (legal)",
@@ -117,7 +103,7 @@ def _legal() -> Iterator[tuple[str, bytes]]:
             + b'"'
         ),
     )
-    yield "a time in another spelling (legal)", event(occurred_at="2026-11-23t12:00:00+00:00")
+    yield "a time in another spelling (legal)", wire(occurred_at="2026-11-23t12:00:00+00:00")
 
 
 def _refused() -> Iterator[tuple[str, bytes]]:
@@ -147,7 +133,7 @@ def _refused() -> Iterator[tuple[str, bytes]]:
     yield "4,900 units that are no units", _many("quantities", (f'"U{n:04}":"x"' for n in range(4900)))
     yield "a unit that is a list of 8,000", _with(b'"quantities":{"a":[' + b"1," * 7_999 + b"1]}")
     yield "units that are a text of escapes", _with(b'"quantities":"' + rb"\u0041" * 9_000 + b'"')
-    yield "an id of escapes", event(request_id="?").replace(b"?", rb"\u0041" * 9_000)
+    yield "an id of escapes", wire(request_id="?").replace(b"?", rb"\u0041" * 9_000)
     yield "a list of 16,000 texts for a text", _with(b'"feature":[' + b'"a",' * 16_000 + b'"a"]')
     yield "a list for an event", b"[" + b"{}," * 21_000 + b"{}]"
     yield "bytes that are no JSON", b"x" * 65_000
@@ -164,9 +150,9 @@ def _refused() -> Iterator[tuple[str, bytes]]:
 
 def _records() -> Iterator[Kind]:
     """What is dear about the record and not about its value."""
-    yield Kind("a key of 60 KB (legal)", event(), key=b"k" * 60_000)
-    yield Kind("64 headers of 200 bytes (legal)", event(), headers=[(b"h%d" % n, b"x" * 200) for n in range(64)])
-    yield Kind("5,000 headers (legal)", event(), headers=[(b"h", b"x")] * 5_000)
+    yield Kind("a key of 60 KB (legal)", wire(), key=b"k" * 60_000)
+    yield Kind("64 headers of 200 bytes (legal)", wire(), headers=[(b"h%d" % n, b"x" * 200) for n in range(64)])
+    yield Kind("5,000 headers (legal)", wire(), headers=[(b"h", b"x")] * 5_000)
     yield Kind("refused, with 64 headers", b"x" * 65_000, headers=[(b"h%d" % n, b"x" * 200) for n in range(64)])
     yield Kind("a value of 900 KB", b"x" * 900_000)
     yield Kind("a number among 40 digits, in a value of its own (legal)", _in_metadata(b"7" * 40))
@@ -175,11 +161,11 @@ def _records() -> Iterator[Kind]:
         moment = NOW - timedelta(days=2, hours=number % OLD_HOURS)
         return value.replace(b"2026-11-23T12:00:00Z", moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode())
 
-    yield Kind("an event of an old hour, each of another (legal)", event(), vary=late)
+    yield Kind("an event of an old hour, each of another (legal)", wire(), vary=late)
 
     def anew(value: bytes, number: int) -> bytes:
         return value.replace(b'"u-1"', b'"u-%d"' % number).replace(b"chatbot", b"f-%d" % number)
 
-    yield Kind("a feature and a user of its own (legal)", event(), vary=anew)
-    units = event(quantities={f"u{n}": "1.5" for n in range(16)}, unit_prices={f"u{n}": "1.5" for n in range(16)})
+    yield Kind("a feature and a user of its own (legal)", wire(), vary=anew)
+    units = wire(quantities={f"u{n}": "1.5" for n in range(16)}, unit_prices={f"u{n}": "1.5" for n in range(16)})
     yield Kind("16 units of a feature of its own (legal)", units, vary=anew)

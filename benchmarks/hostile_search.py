@@ -15,12 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from benchmarks.hostile_kinds import LIMITS, NOW, Kind, event, kinds
+from benchmarks.hostile_kinds import LIMITS, NOW, Kind, kinds
 from stream.cut import EVENT_BYTES_MAX
 from stream.decode import decode
 from stream.ingest import dead_letter_message, dead_letter_rows
 from stream.memory import calm_the_collector
 from stream.wire import FetchedRecord
+from tests.support.records import wire
 
 COPIES: Final = 10  # in a batch; what a batch costs at all is taken off
 TRIES: Final = 3  # the quickest counts: what a neighbour on the machine takes is not the message's
@@ -95,7 +96,7 @@ class Shape:
 
     def value(self) -> bytes:
         members = "".join("," + member.rendered(self.space) for member in self.members)
-        return event(feature=None).replace(b',"feature":null', b"")[:-1] + members.encode() + b"}" + self.end
+        return wire(feature=None)[:-1] + members.encode() + b"}" + self.end
 
 
 def drawn(dice: random.Random) -> Shape:
@@ -156,7 +157,7 @@ def cost(value: bytes) -> tuple[float, str]:
     return max(0.0, best / COPIES) / max(plain, 1e-7), outcome
 
 
-_PLAIN: Final = [event(request_id=f"p-{number}") for number in range(500)]
+_PLAIN: Final = [wire(request_id=f"p-{number}") for number in range(500)]
 
 
 def _seconds(values: Sequence[bytes]) -> tuple[float, str]:

@@ -34,7 +34,7 @@ from stream.decode import AgeLimits, Record
 from stream.ingest import Ingest
 from stream.memory import calm_the_collector
 from stream.pricing import PriceBook
-from stream.store import hourly_messages, user_messages
+from stream.store import hourly_messages, insert_rows, user_messages
 
 BATCH: Final = 50_000
 FEW: Final = 1_200  # the series of a company with some hundred features
@@ -112,10 +112,7 @@ def _store(ingest: Ingest, writer: Writer, records: list[Record]) -> None:
     assert flush.stored == len(records), "each is new and valid"
     for messages in (hourly_messages(flush), user_messages(flush)):  # written out, and sent nowhere
         assert all(message.value for message in messages)
-    writer.insert("usage_events", flush.events)
-    writer.insert("usage_hourly", flush.hourly)
-    writer.insert("usage_user_daily", flush.user_daily)
-    writer.insert("ingest_ledger", flush.ledger)
+    insert_rows(writer, flush)
     ingest.settle(flush)
 
 

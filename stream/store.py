@@ -44,18 +44,23 @@ class Store:
         offset applies it no second time, and readers of the topics know a repeat by key and version. Never acknowledge
         before the last line: what Kafka forgets and ClickHouse does not have is lost.
         """
-        self._writer.insert("dead_letters", flush.dead_letters)
-        self._writer.insert("usage_events", flush.events)
-        self._writer.insert("usage_hourly", flush.hourly)
-        self._writer.insert("usage_hourly_units", flush.units)
-        self._writer.insert("usage_user_daily", flush.user_daily)
-        self._writer.insert("ingest_ledger", flush.ledger)
+        insert_rows(self._writer, flush)
         self._outbox.publish(self._topic(ROLLUPS), chain(hourly_messages(flush), unit_messages(flush)))
         self._outbox.publish(self._topic(USER_ROLLUPS), user_messages(flush))
         self._outbox.publish(self._topic(EVENTS), flush.forwards)
         self._outbox.publish(
             self._topic(DEADLETTER), (dead_letter_message(refusal, source=source) for refusal in flush.refusals)
         )
+
+
+def insert_rows(writer: Writer, flush: Flush) -> None:
+    """All rows of a flush, in the order that ``Store.save`` explains."""
+    writer.insert("dead_letters", flush.dead_letters)
+    writer.insert("usage_events", flush.events)
+    writer.insert("usage_hourly", flush.hourly)
+    writer.insert("usage_hourly_units", flush.units)
+    writer.insert("usage_user_daily", flush.user_daily)
+    writer.insert("ingest_ledger", flush.ledger)
 
 
 def hourly_messages(flush: Flush) -> Iterable[Message]:

@@ -20,7 +20,7 @@ from stream.flood import LETTERS_KEPT_MAX, MINUTE_MS, NOTE
 from tests.support.records import rfc3339, wire
 from tests.support.site import PARTITIONS, Events, Site, broken, lags, metric, now_events, ready
 from tests.support.wire import ZSTD, WireBatch, WireProducer, WireRecord
-from tests.support.worker import WorkerProcess, group_offsets, read_topic
+from tests.support.worker import LOOKS_OFTEN, WorkerProcess, group_offsets, read_topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 MEGABYTE = 1024 * 1024
@@ -120,17 +120,6 @@ def test_a_letter_that_its_topic_does_not_take_ends_the_worker_with_one_line_and
 # --- a flood of dead letters -----------------------------------------------------------------------------------------
 
 REFUSED, GOOD = 20_000, 2_000
-# The rule looks every 15 s, and says nothing before it has looked twice.
-LOOKS_OFTEN = """
-import sys
-from datetime import timedelta
-from stream.watch.pipeline import FloodRule
-judge, FloodRule.every = FloodRule.judge, timedelta(seconds=1)
-def judge_noted(self, tallies, now):
-    print('{"event": "looked"}', file=sys.stderr, flush=True)
-    return judge(self, tallies, now)
-FloodRule.judge = judge_noted
-"""
 
 
 def test_of_a_flood_the_first_of_each_minute_are_whole_the_rest_is_counted_and_good_events_are_stored(

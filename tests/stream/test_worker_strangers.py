@@ -13,7 +13,7 @@ from stream.watch.pipeline import SCOPE, FloodRule
 from tests.stream.test_alerts import HOUR, alert
 from tests.support.site import Site, lags, metric, now_events, ready
 from tests.support.wire import CODECS, WireBatch, WireProducer, WireRecord
-from tests.support.worker import WorkerProcess, read_topic
+from tests.support.worker import LOOKS_OFTEN, WorkerProcess, read_topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -90,15 +90,3 @@ def told(site: Site) -> list[tuple[str, str]]:
     records = read_topic(site.bootstrap_servers, site.settings.topic("usage.alerts"))
     ours = [Alert.from_json(record.value()) for record in records[2 * len(foreign_alerts()) :]]
     return [(each.rule, each.status) for each in ours]
-
-
-LOOKS_OFTEN = """
-import sys
-from datetime import timedelta
-from stream.watch.pipeline import FloodRule
-judge, FloodRule.every = FloodRule.judge, timedelta(seconds=1)
-def judge_noted(self, tallies, now):
-    print('{"event": "looked"}', file=sys.stderr, flush=True)
-    return judge(self, tallies, now)
-FloodRule.judge = judge_noted
-"""

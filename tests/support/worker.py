@@ -30,6 +30,18 @@ ROOT = Path(__file__).resolve().parents[2]
 MAIN = "from stream.cli import main; main()"
 TOPICS = {spec.name: 4 if spec.partitions_may_grow else spec.partitions for spec in topics.TOPICS}
 
+# A prelude: the rule of floods looks every 15 s, and says nothing before it has looked twice.
+LOOKS_OFTEN = """
+import sys
+from datetime import timedelta
+from stream.watch.pipeline import FloodRule
+judge, FloodRule.every = FloodRule.judge, timedelta(seconds=1)
+def judge_noted(self, tallies, now):
+    print('{"event": "looked"}', file=sys.stderr, flush=True)
+    return judge(self, tallies, now)
+FloodRule.judge = judge_noted
+"""
+
 
 class WorkerProcess:
     """Start, ask, stop or kill. ``prelude`` is Python that runs before the command: how a test poisons a worker."""
