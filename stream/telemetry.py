@@ -21,6 +21,13 @@ class Telemetry:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._models: set[tuple[str, str]] = set()
+        self._rollup_totals: dict[str, tuple[int, int]] = {}
+        self._add_records()
+        self._add_reading()
+        self._add_memory()
+        self._add_verdicts()
+
+    def _add_records(self) -> None:
         self.records = Counter(
             "costream_records",
             "Records of usage.events by what became of them: stored, duplicates, dead_lettered, forwarded. "
@@ -46,6 +53,8 @@ class Telemetry:
             buckets=FLUSH_SECONDS_BUCKETS,
             registry=self.registry,
         )
+
+    def _add_reading(self) -> None:
         self.stalled = self._gauge(
             "costream_stalled",
             "1 while a flush is being retried because ClickHouse or Kafka does not take it. Nothing is lost; mend it.",
@@ -75,6 +84,8 @@ class Telemetry:
             "costream_partitions",
             "Partitions of usage.events that this worker holds. 0 for long: more workers than partitions.",
         )
+
+    def _add_memory(self) -> None:
         self.dedup_ids = self._gauge("costream_dedup_ids", "Ids in memory.")
         self.dedup_memory_bytes = self._gauge("costream_dedup_memory_bytes", "Memory of the ids in memory.")
         self.dedup_window_seconds = self._gauge(
@@ -107,14 +118,14 @@ class Telemetry:
             "(docs/bounds.md). Counted and listed like all others; mend their sender, the records are in usage.events.",
             registry=self.registry,
         )
-        self._rollup_totals: dict[str, tuple[int, int]] = {}
+
+    def _add_verdicts(self) -> None:
         self.alerts = Counter(
             "costream_alerts",
             "Alerts published, by rule and status.",
             ["rule", "status"],
             registry=self.registry,
         )
-
         self.strange_rollups = Counter(
             "costream_strange_rollups",
             "Records of usage.rollups that are not what a worker writes; they are passed over. Rising: somebody else "
@@ -126,7 +137,6 @@ class Telemetry:
             "Records of usage.alerts that no worker wrote, when this worker read its alerts back; passed over. "
             "Above 0: somebody else writes there; the log has the reason of the first.",
         )
-
         self.audit_differences = Gauge(
             "costream_audit_differences",
             "Places where a check of the worker's own audit does not hold, by check. Above 0: a total is wrong; "
