@@ -4,7 +4,8 @@ WarehouseError
 ├── WarehouseUnavailable   nobody answers, or it is busy, starting or full: wait and do the same again
 │   ├── WarehouseTooSmall  the insert is too large for it as it is now: its halves may pass
 │   ├── RowCountMismatch   the rows it says it took are not the rows it was given: nothing is acknowledged on that
-│   └── SchemaBehind       migrations are missing: `costream migrate up`, then it goes on
+│   ├── SchemaBehind       migrations are missing: `costream migrate up`, then it goes on
+│   └── RowsSetAside       its start found a part that cannot be read: rows are missing, and a person is needed
 ├── WarehouseRefused       the engine said no: a bug, a wrong password: do not retry
 │   └── RowRefused         one row does not fit its table, and here is which
 ├── SchemaAhead            the schema is of a newer build, or not ours: nothing may be written
@@ -75,6 +76,21 @@ class SchemaBehind(WarehouseUnavailable):
             "Nothing was read or written",
         )
         self.where, self.missing = where, tuple(missing)
+
+
+class RowsSetAside(WarehouseUnavailable):
+    """The warehouse has set broken parts aside, and nothing else holds their rows."""
+
+    def __init__(self, *, where: str, parts: Sequence[str], drop: str) -> None:
+        WarehouseError.__init__(
+            self,
+            f"the warehouse at {where} misses rows: when it started it set aside {', '.join(parts)}, which it cannot "
+            "read, and no other part holds their blocks. Nothing was read or written, since whoever goes on from fewer "
+            "rows counts wrongly. `costream audit` names what differs, `costream reread` brings raw rows back from "
+            "Kafka, `costream audit --repair` makes rollups anew from raw rows. Then delete each part that was set "
+            f"aside, and workers go on: `{drop}`",
+        )
+        self.where, self.parts = where, tuple(parts)
 
 
 class SchemaAhead(WarehouseError):

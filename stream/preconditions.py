@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sinks.clickhouse import migrate, retention
+from sinks.clickhouse import migrate, parts, retention
 from sinks.clickhouse.connect import ClickHouseAddress
 from stream import topics
 from stream.settings import Settings
@@ -30,3 +30,4 @@ def preconditions(settings: Settings, address: ClickHouseAddress) -> Iterator[Pr
     yield Precondition("waiting for the warehouse", address.url, lambda: migrate.require_current(address))
     keeps = settings.retention
     yield Precondition("comparing the retention", address.url, lambda: retention.require(address, keeps))
+    yield Precondition("looking for parts that are set aside", address.url, lambda: parts.require_all(address))

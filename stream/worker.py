@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from datetime import timedelta
 from typing import Any, Final, NoReturn
 
@@ -16,6 +16,9 @@ from aiokafka.errors import KafkaError
 from faust.contrib.asgi import faust_app_running
 from mode.utils.locks import Event
 
+from sinks.clickhouse import parts
+from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
 from stream.app import EXIT_BUG, EXIT_REFUSED, WHEN_REFUSED, Worker, warehouse_address
 from stream.errors import ConfigurationError
@@ -54,6 +57,9 @@ async def run_worker(settings: Settings) -> int:
         async with AsyncExitStack() as running:
             telling = asyncio.ensure_future(_tell_of_the_join(worker, settings))
             running.callback(telling.cancel)
+            if address.embedded:
+                watching = asyncio.ensure_future(_watch_parts(address))
+                running.callback(watching.cancel)
             entering = asyncio.ensure_future(running.enter_async_context(faust_app_running(worker.app)))
             await _first_of(entering, stop)
             if not entering.done():
@@ -87,6 +93,32 @@ async def _tell_of_the_join(worker: Worker, settings: Settings) -> None:
             group=settings.consumer_group,
             next="it hands out partitions once its other members have stored what they hold, or are gone",
         )
+
+
+async def _watch_parts(address: ClickHouseAddress) -> None:
+    """Where the engine is in this process: if a merge has broken a part, end. The next start brings back what was
+    merged, for as long as it is kept (engine.xml)."""
+    with closing(Reader(address)) as reader:
+        watch = await asyncio.to_thread(parts.Watch, lambda sql: reader.frame(sql).rows())
+        while True:
+            await asyncio.sleep(parts.LOOK_SECONDS)
+            try:
+                broken = await asyncio.to_thread(watch.broken)
+            except WarehouseError as error:
+                log.warning("parts were not looked at", reason=str(error), next=f"again in {parts.LOOK_SECONDS:.0f} s")
+                continue
+            if broken:
+                _end_for(broken)
+
+
+def _end_for(broken: list[parts.Part]) -> NoReturn:
+    log.error(
+        "a merge broke a part",
+        parts=[str(part) for part in broken],
+        next="the process ends, since the engine must start anew; start it again: what was merged comes back",
+    )
+    sys.stderr.flush()
+    os._exit(EXIT_TEMPORARY)
 
 
 async def _wait_for(precondition: Precondition, outage: Outage, stop: asyncio.Event) -> None:

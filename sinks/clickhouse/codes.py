@@ -40,6 +40,8 @@ class Code:
 _DISK: Final = "a full or failing disk; room can be made"
 _AWAY: Final = "a part of the cluster does not answer"
 _CUT: Final = "the connection broke in the middle"
+_PART: Final = "a part of a table is broken; the embedded engine mends that within seconds, a server needs a person"
+_OF_PART: Final = "while reading from part"
 _SCHEMA: Final = "the schema is not the one this build knows: `costream migrate status`"
 _ROW: Final = "a value does not fit its column: a bug of ours"
 _RIGHTS: Final = "user or password, or what the user may do"
@@ -58,6 +60,13 @@ CODES: Final = (
     Code(23, "CANNOT_READ_FROM_ISTREAM", Remedy.WAIT, _CUT),
     Code(32, "ATTEMPT_TO_READ_AFTER_EOF", Remedy.WAIT, _CUT),
     Code(33, "CANNOT_READ_ALL_DATA", Remedy.WAIT, _CUT),
+    Code(246, "CORRUPTED_DATA", Remedy.WAIT, _PART),
+    Code(228, "BAD_SIZE_OF_FILE_IN_DATA_PART", Remedy.WAIT, _PART),
+    Code(40, "CHECKSUM_DOESNT_MATCH", Remedy.WAIT, _PART, said=_OF_PART),
+    Code(107, "FILE_DOESNT_EXIST", Remedy.WAIT, _PART, said=_OF_PART),
+    Code(271, "CANNOT_DECOMPRESS", Remedy.WAIT, _PART, said=_OF_PART),
+    Code(27, "CANNOT_PARSE_INPUT_ASSERTION_FAILED", Remedy.WAIT, _PART, said=_OF_PART),
+    Code(117, "INCORRECT_DATA", Remedy.WAIT, _PART, said=_OF_PART),
     Code(159, "TIMEOUT_EXCEEDED", Remedy.WAIT, "the server is busy"),
     Code(160, "TOO_SLOW", Remedy.WAIT, "the server is busy"),
     Code(202, "TOO_MANY_SIMULTANEOUS_QUERIES", Remedy.WAIT, "the server is busy"),

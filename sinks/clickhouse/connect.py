@@ -19,6 +19,7 @@ from clickhouse_connect.driver.exceptions import Error as DriverError
 from urllib3.exceptions import HTTPError
 
 from sinks.clickhouse.codes import Remedy, remedy_of
+from sinks.clickhouse.engine import OPTIONS
 from sinks.errors import WarehouseError, WarehouseRefused, WarehouseTooSmall, WarehouseUnavailable, code_of
 
 # They warn of every failed request, also of those we retry for hours; our errors say the same, once, with the reason.
@@ -87,7 +88,7 @@ def open_client(
 def _open(address: ClickHouseAddress, database: str, settings: dict[str, Any]) -> Client:
     if address.embedded:
         return clickhouse_connect.get_client(
-            interface="chdb", path=address.folder, database=database or None, settings=settings
+            interface="chdb", path=address.folder, database=database or None, settings=settings, chdb_options=OPTIONS
         )
     parts = urlsplit(address.url)
     return clickhouse_connect.get_client(

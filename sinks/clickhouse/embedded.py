@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final
 
-from sinks.clickhouse import guard
+import structlog
+
+from sinks.clickhouse import guard, parts
 from sinks.clickhouse.connect import quoted
+from sinks.clickhouse.engine import open_handle
 from sinks.clickhouse.handover import handover, insert
+
+log = structlog.get_logger(__name__)
 
 SESSIONS_MAX: Final = 64  # each holds temporary tables; the one unused for longest goes
 KEPT_CHARS_MAX: Final = 16_384  # longer statements are rarely repeated; a thousand of the kept ones are 32 MB at most
@@ -57,21 +63,58 @@ class Engine:
     """Owns a folder. Opened in the process that uses it: a fork after opening hangs."""
 
     def __init__(self, folder: str) -> None:
-        import chdb
-
-        self._connect: Callable[[], Any] = partial(chdb.connect, folder)
-        self._keeper = self._open()  # keeps the engine alive between requests
+        self._folder = folder
+        self._gate = Gate()
         self._sessions: OrderedDict[str, tuple[Any, threading.Lock]] = OrderedDict()
         self._lock = threading.Lock()
+        self._keeper: Any = None  # keeps the engine alive between requests; None where a start anew has failed
+        self._start()
         self.timezone = self._value("SELECT timezone()")
         self._vocabulary = read_vocabulary(self._names)
         self._canonical = lru_cache(maxsize=1_024)(self._spell)
+
+    def _start(self) -> None:
+        self._keeper = self._open()
+        self._settle()
+        self._parts = parts.Watch(self._rows)
+
+    def _settle(self) -> None:
+        """Say what this start has set aside, and delete of it what other parts hold."""
+        made_good, missing = parts.set_aside(self._rows)
+        for part in made_good:
+            self._keeper.query(parts.drop_statement(part))
+            log.warning("a broken part was made good", part=str(part), next="other parts hold all of its rows")
+        for part in missing:
+            log.error(
+                "ROWS ARE MISSING",
+                part=str(part),
+                reason="the engine cannot read it and has set it aside; no other part holds all of its rows",
+                next="workers do not start on it; `costream audit` names what differs",
+            )
+
+    def mend(self) -> None:
+        """Look at the parts that were made since the last look. If a merge has broken one, start the engine anew: what
+        was merged comes back. Statements wait meanwhile; sessions and their temporary tables end."""
+        with self._gate.passing():
+            broken = self._parts.broken()
+        if self._keeper is not None and not broken:
+            return
+        for part in broken:
+            log.error("a merge broke a part", part=str(part), rows=part.rows, next="the engine starts anew without it")
+        with self._gate.alone():
+            self._shut()
+            self._start()
+        log.warning("the engine was started anew", broken_parts=len(broken))
 
     def run(self, request: Request) -> Answer:
         """Judge the statement, then run it. Raises ``guard.Refused``, or RuntimeError with ClickHouse's own message.
 
         All of it is judged but the rows of an INSERT, and those are only ever read as rows, never as statements.
         """
+        with self._gate.passing():
+            return self._run(request)
+
+    def _run(self, request: Request) -> Answer:
         for name in request.settings:
             guard.check_setting(name)
         if head := INSERT_WITH_DATA.match(request.statement):
@@ -93,17 +136,34 @@ class Engine:
         return canonical
 
     def close(self) -> None:
+        with self._gate.alone():
+            self._shut()
+
+    def _shut(self) -> None:
+        """The engine ends with its last handle."""
         with self._lock:
             for handle, _ in self._sessions.values():
                 handle.close()
             self._sessions.clear()
-            self._keeper.close()
+            if self._keeper is not None:
+                self._keeper.close()
+            self._keeper = None
 
     def _open(self) -> Any:
         """A handle that understands what a server does: chDB by itself takes a bare expression for a SELECT."""
-        handle = self._connect()
+        handle = open_handle(self._folder)
         handle.query("SET implicit_select = 0")
         return handle
+
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """A question of our own; large numbers come as numbers."""
+        handle = self._open()
+        try:
+            handle.query("SET output_format_json_quote_64bit_integers = 0")
+            answer = handle.query(sql, "JSONCompactEachRow")
+            return [tuple(json.loads(line)) for line in bytes(answer.bytes()).splitlines()]
+        finally:
+            handle.close()
 
     def _value(self, sql: str) -> str:
         return bytes(self._keeper.query(sql, "TabSeparatedRaw").bytes()).decode().strip()
@@ -147,6 +207,33 @@ class Engine:
             handle, lock = self._sessions[session_id]
         with lock:
             yield handle
+
+
+class Gate:
+    """Many pass at once. Whoever wants to be alone waits until they are through, and lets nobody in meanwhile."""
+
+    def __init__(self) -> None:
+        self._inside = 0
+        self._shut = threading.Lock()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        with self._shut, self._changed:
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._shut:
+            with self._changed:
+                self._changed.wait_for(lambda: self._inside == 0)
+            yield
 
 
 def read_vocabulary(names: Callable[[str], frozenset[str]]) -> guard.Vocabulary:

@@ -30,6 +30,7 @@ from aiohttp.typedefs import Handler
 
 from sinks.clickhouse.embedded import Answer, Engine, Request
 from sinks.clickhouse.guard import Refused, names
+from sinks.clickhouse.parts import LOOK_SECONDS
 from sinks.errors import EndpointNotStarted, code_of
 
 log = structlog.get_logger(__name__)
@@ -112,6 +113,7 @@ async def _serve(folder: str, host: str, port: int, tokens: Tokens, on_ready: Ca
     pools = Pools()
     runner = _runner(engine, pools, tokens)
     stop = _stop_signal()
+    mending = asyncio.ensure_future(_mend(engine, pools))
     try:
         await runner.setup()
         await web.TCPSite(runner, host, port).start()
@@ -120,8 +122,19 @@ async def _serve(folder: str, host: str, port: int, tokens: Tokens, on_ready: Ca
         on_ready(address)
         await stop.wait()
     finally:
+        mending.cancel()
         await runner.cleanup()
         await _close(engine, pools)
+
+
+async def _mend(engine: Engine, pools: Pools) -> None:
+    """Again and again. A look that fails is said and repeated: nothing else here may end over it."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            await asyncio.get_running_loop().run_in_executor(pools.mending, engine.mend)
+        except RuntimeError as error:
+            log.error("parts were not looked at", reason=str(error), next=f"again in {LOOK_SECONDS:.0f} s")
 
 
 def _runner(engine: Engine, pools: Pools, tokens: Tokens) -> web.AppRunner:
@@ -154,19 +167,21 @@ async def _close(engine: Engine, pools: Pools) -> None:
 
 
 class Pools:
-    """The threads that statements run on. Those of readers are apart."""
+    """The threads that statements run on. Those of readers are apart, and so is the one that looks after the parts."""
 
     def __init__(self) -> None:
         self._write = ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="write")
         self._read = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")
+        self.mending = ThreadPoolExecutor(1, thread_name_prefix="mend")
 
     def of(self, request: Request) -> ThreadPoolExecutor:
         return self._read if request.read_only else self._write
 
     def shutdown(self) -> None:
-        for pool in (self._read, self._write):
+        pools = (self._read, self._write, self.mending)
+        for pool in pools:
             pool.shutdown(cancel_futures=True, wait=False)
-        for pool in (self._read, self._write):
+        for pool in pools:
             pool.shutdown()
 
 

@@ -65,7 +65,7 @@ SETTINGS_OF_FORMATS: Final = re.compile(
 )
 SETTINGS_OF_FORMATS_REFUSED: Final = re.compile(r"\w*(?:schema|file_path|template|expressions|avro|values)\w*")
 SETTINGS: Final = names("""
-    aggregate_functions_null_for_empty allow_experimental_analyzer allow_experimental_dynamic_type
+    aggregate_functions_null_for_empty allow_drop_detached allow_experimental_analyzer allow_experimental_dynamic_type
     allow_experimental_json_type allow_experimental_object_type allow_experimental_variant_type
     allow_suspicious_low_cardinality_types alter_sync any_join_distinct_right_table_keys async_insert
     cancel_http_readonly_queries_on_client_close cast_keep_nullable cast_string_to_dynamic_use_inference

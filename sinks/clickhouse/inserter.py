@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from sinks.clickhouse.connect import ClickHouseAddress, open_client, quoted
+from sinks.clickhouse.engine import open_handle
 from sinks.clickhouse.handover import handover, insert
 from sinks.errors import WarehouseUnavailable, code_of
 
@@ -69,11 +69,9 @@ class EngineInserter:
     """Through a handle of its own, without HTTP, and by a statement that raises what keeps rows from being stored."""
 
     def __init__(self, address: ClickHouseAddress) -> None:
-        import chdb
-
         self._database = address.database
         with _as_of_the_driver():
-            self._handle: Any = chdb.connect(os.path.realpath(address.folder))  # spelled as the driver spells it
+            self._handle: Any = open_handle(address.folder)
         # A handle that is open when the process ends takes it down.
         self._closed = weakref.finalize(self, self._handle.close)
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
@@ -27,7 +28,9 @@ import pytest
 
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
+from sinks.clickhouse.writer import Writer
 from tests.support.shared import shareable, shared
+from tests.support.warehouse_rows import hourly
 
 ROOT = Path(__file__).resolve().parents[2]
 START_MAX_S = 60.0  # a cold engine of 500 MB on two busy cores takes up to ten seconds
@@ -82,6 +85,7 @@ class Endpoint(Server):
         self.folder, self.write_token, self.read_token = folder, write_token, read_token
         self.errors = errors  # where its standard error goes, as subprocess takes it; None is ours
         self.process: subprocess.Popen[str] | None = None
+        self.log: list[str] = []  # the lines of its standard output, of all its processes
 
     @property
     def pid(self) -> int:
@@ -139,14 +143,14 @@ class Endpoint(Server):
         process.stdin.close()
         return status
 
-    @staticmethod
-    def _wait_until_ready(process: subprocess.Popen[str]) -> None:
+    def _wait_until_ready(self, process: subprocess.Popen[str]) -> None:
         lines: Queue[str] = Queue()
 
         def drain() -> None:  # goes on reading, so that the child never blocks on a full pipe
             assert process.stdout is not None
             with process.stdout:
                 for line in process.stdout:
+                    self.log.append(line)
                     lines.put(line)
             lines.put("")
 
@@ -177,6 +181,27 @@ class Embedded:
 def migrated(address: ClickHouseAddress) -> ClickHouseAddress:
     migrate.up(address)
     return address
+
+
+def fill_and_merge(address: ClickHouseAddress) -> Path:
+    """40 rows of usage_hourly in four parts, with mutations among them, and one part of the four; returns the folder of
+    that."""
+    rows = hourly([{"model": f"model-{number}"} for number in range(40)])
+    with closing(Writer(address)) as writer, closing(open_client(address)) as client:
+        for quarter in rows.iter_slices(10):
+            writer.insert("usage_hourly", quarter)
+            client.command("ALTER TABLE usage_hourly DELETE WHERE model = 'none'", settings={"mutations_sync": "1"})
+        client.command("OPTIMIZE TABLE usage_hourly FINAL")
+        return Path(str(client.command("SELECT path FROM system.parts WHERE active AND table = 'usage_hourly'")))
+
+
+def lose_what_was_merged(merged: Path) -> None:
+    """While no engine runs: ``merged`` cannot be read, and of its sources only the first is left."""
+    partition, lowest = merged.name.split("_")[:2]
+    for source in merged.parent.glob(f"{partition}_*"):
+        if source.name.split("_")[1] != lowest:
+            shutil.rmtree(source)
+    (merged / "columns.txt").write_bytes(b"")
 
 
 def drop_database(address: ClickHouseAddress) -> None:

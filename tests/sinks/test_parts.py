@@ -1,0 +1,132 @@
+"""What a full disk does to merges of the embedded engine, and that no row is lost by it."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import pytest
+
+from sinks.clickhouse import parts
+from sinks.clickhouse.connect import open_client
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
+from sinks.errors import RowsSetAside, WarehouseUnavailable
+from tests.support.small_disk import SmallDisk
+from tests.support.warehouse import Endpoint, fill_and_merge, lose_what_was_merged, migrated
+from tests.support.warehouse_rows import hourly
+
+ROWS: Final = 40
+BATCH: Final = 1_000
+BREAKS: Final = 2  # a second one shows that the engine that was started anew looks after its parts too
+BREAKS_WITHIN_S: Final = 150.0
+MENDED_WITHIN_S: Final = 60.0
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
+    with Endpoint(tmp_path / "clickhouse") as endpoint:
+        yield endpoint
+
+
+def test_a_broken_part_is_mended_while_readers_see_all_rows_or_an_error(endpoint: Endpoint) -> None:
+    address = migrated(endpoint.address())
+    fill_and_merge(address)
+    with closing(Reader(address)) as reader:
+        assert count(reader) == ROWS
+        time.sleep(parts.LOOK_SECONDS + 1)  # a look finds all of it whole
+        assert not said(endpoint, "broke a part")
+        for file in fill_and_merge(address).iterdir():
+            file.write_bytes(b"")
+        seen = set[int]()
+        deadline = time.monotonic() + MENDED_WITHIN_S
+        while not said(endpoint, "the engine was started anew"):
+            assert time.monotonic() < deadline
+            with suppress(WarehouseUnavailable):
+                seen.add(count(reader))
+        assert seen <= {ROWS}
+        assert count(reader) == ROWS
+        assert reader.frame("SELECT count() AS n FROM system.detached_parts").item() == 0
+    parts.require_all(address)
+    assert said(endpoint, "a broken part was made good") == 1
+    assert not said(endpoint, "ROWS ARE MISSING")
+
+
+def test_rows_that_no_other_part_holds_are_said_to_be_missing_until_a_person_has_seen_to_it(endpoint: Endpoint) -> None:
+    address = migrated(endpoint.address())
+    broken = fill_and_merge(address)
+    endpoint.kill()
+    lose_what_was_merged(broken)
+    for _ in range(2):  # it stays so over starts
+        endpoint.start()
+        assert said(endpoint, "ROWS ARE MISSING")
+        with pytest.raises(RowsSetAside, match=f"set aside broken-on-start_{broken.name} of ") as told:
+            parts.require_all(address)
+        endpoint.log.clear()
+        endpoint.stop()
+    endpoint.start()
+    with closing(open_client(address)) as client:
+        client.command(re.findall("`(ALTER TABLE .*)`$", str(told.value))[0])
+    parts.require_all(address)
+
+
+def test_parts_hold_a_span_of_blocks_only_without_a_gap() -> None:
+    assert parts.covers([(1, 4), (5, 5), (6, 9)], 1, 9)
+    assert parts.covers([(6, 9), (1, 5)], 2, 8)
+    assert parts.covers([(1, 20)], 5, 9)
+    assert not parts.covers([(1, 4), (6, 9)], 1, 9)
+    assert not parts.covers([(2, 9)], 1, 9)
+    assert not parts.covers([(1, 8)], 1, 9)
+    assert not parts.covers([], 3, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_what_a_merge_breaks_on_a_disk_that_fills_meanwhile_is_all_there_soon_after(small_disk: SmallDisk) -> None:
+    with Endpoint(small_disk.path / "clickhouse") as endpoint:
+        address = migrated(endpoint.address())
+        with closing(Writer(address)) as writer, closing(Reader(address)) as reader:
+            dice, written = random.Random(7), 0
+            deadline = time.monotonic() + BREAKS_WITHIN_S
+            while said(endpoint, "the engine was started anew") < BREAKS:
+                assert time.monotonic() < deadline, "no merge was broken: the disk is no test any more"
+                written += round_of_filling(small_disk, writer, dice)
+            time.sleep(2 * parts.LOOK_SECONDS)
+            assert reader.frame("SELECT count() AS n FROM usage_hourly FINAL").item() == written
+            assert reader.frame("SELECT count() AS n FROM system.detached_parts").item() == 0
+            parts.require_all(address)
+    assert not said(endpoint, "ROWS ARE MISSING")
+
+
+def said(endpoint: Endpoint, what: str) -> int:
+    return sum(what in line for line in endpoint.log)
+
+
+def count(reader: Reader) -> int:
+    return int(reader.frame("SELECT count() AS n FROM (SELECT model, calls FROM usage_hourly FINAL)").item())
+
+
+def round_of_filling(disk: SmallDisk, writer: Writer, dice: random.Random) -> int:
+    """Fill the disk just when merges are under way, and make room again; returns the rows said to be written."""
+    written = 0
+    for _ in range(6):
+        with suppress(WarehouseUnavailable):
+            written += writer.insert("usage_hourly", batch(dice))
+    time.sleep(dice.random() * 0.02)
+    disk.fill()
+    for _ in range(3):
+        with suppress(WarehouseUnavailable):
+            written += writer.insert("usage_hourly", batch(dice))
+    time.sleep(dice.random() * 0.3)
+    disk.empty()
+    return written
+
+
+def batch(dice: random.Random) -> pl.DataFrame:
+    return hourly([{"model": dice.randbytes(12).hex()} for _ in range(BATCH)])
