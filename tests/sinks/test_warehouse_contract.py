@@ -204,7 +204,7 @@ def test_what_is_left_open_of_the_engine_is_closed_before_the_process_ends(monke
     inserter = EngineInserter(ClickHouseAddress("chdb:///nowhere"))
     assert not closed
     del inserter
-    assert closed == ["/nowhere"]
+    assert [opened.partition("?")[0] for opened in closed] == ["/nowhere"]
 
 
 def test_a_missing_database_is_refused_with_the_remedy(address: ClickHouseAddress) -> None:
