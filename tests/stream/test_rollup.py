@@ -435,6 +435,7 @@ BATCHES = st.lists(
 )
 
 
+@examples(100)
 @given(BATCHES, st.data())
 def test_a_rollup_with_room_for_three_rows_says_what_one_without_a_bound_says(
     batches: list[list[tuple[int, int, int]]], data: st.DataObject

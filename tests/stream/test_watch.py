@@ -514,6 +514,7 @@ changes = st.lists(
 )
 
 
+@pytest.mark.slow
 @examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(changes, min_size=1, max_size=4), st.randoms(use_true_random=False), st.booleans())
 def test_a_warm_watch_says_what_a_new_one_would_whatever_the_order_of_its_notices(

@@ -1,4 +1,4 @@
-"""How often a property is tried: as often as stated in `make test-slow`, which CI runs, elsewhere a fifth of it."""
+"""How often a property is tried: as often as stated in `make test-slow`, which CI runs, elsewhere a tenth of it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from hypothesis import settings
 
-SHARE: Final = 5  # runs are many: what a fifth has not met today, it meets tomorrow, and CI tries all of them
+SHARE: Final = 10  # runs are many: what a tenth has not met today, it meets tomorrow, and CI tries all of them
 EXAMPLES_MIN: Final = 10  # fewer are hardly more than the simplest ones, which are tried first
 
 
 def examples(full: int, **options: Any) -> settings:
-    """``full`` examples in the profile `ci`, a fifth in `dev`; no deadline, as cores are shared."""
+    """``full`` examples in the profile `ci`, a tenth in `dev`; no deadline, as cores are shared."""
     few = min(full, max(EXAMPLES_MIN, full // SHARE))
     return settings(max_examples=full if full_run() else few, deadline=None, **options)
 
