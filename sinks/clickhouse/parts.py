@@ -93,7 +93,7 @@ class Watch:
     def broken(self) -> list[Part]:
         """The parts made since the last look whose files are not what the engine believes them to be."""
         parts = frozenset(self._parts())
-        broken = [part for part in parts - self._whole if not (_sizes_agree(part) or self._passes(part))]
+        broken = [part for part in parts - self._whole if not (sizes_agree(part) or self._passes(part))]
         self._whole = parts.difference(broken)
         return sorted(broken, key=str)
 
@@ -110,7 +110,7 @@ class Watch:
         return bool(answer[0][0])
 
 
-def _sizes_agree(part: Part) -> bool:
+def sizes_agree(part: Part) -> bool:
     """Whether the files together have the size that the engine counted when it wrote them, and none is empty that it
     does not count."""
     try:

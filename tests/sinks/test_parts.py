@@ -19,8 +19,8 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import RowsSetAside, WarehouseUnavailable
 from tests.support.small_disk import SmallDisk
-from tests.support.warehouse import Endpoint, fill_and_merge, lose_what_was_merged, migrated
-from tests.support.warehouse_rows import hourly
+from tests.support.warehouse import Embedded, Endpoint, fill_and_merge, lose_what_was_merged, migrated
+from tests.support.warehouse_rows import events, hourly
 
 ROWS: Final = 40
 BATCH: Final = 1_000
@@ -74,6 +74,35 @@ def test_rows_that_no_other_part_holds_are_said_to_be_missing_until_a_person_has
     with closing(open_client(address)) as client:
         client.command(re.findall("`(ALTER TABLE .*)`$", str(told.value))[0])
     parts.require_all(address)
+
+
+def test_whole_parts_of_every_kind_are_told_by_their_sizes_alone(clickhouse_embedded: Embedded) -> None:
+    """The engine's own check reads all of a part, so it is asked only of one that is broken."""
+    address = clickhouse_embedded.fresh()
+    with (
+        closing(Writer(address)) as writer,
+        closing(Reader(address)) as reader,
+        closing(open_client(address)) as client,
+    ):
+        for wide in (0, 1 << 30):
+            settings = f"min_bytes_for_wide_part = {wide}, min_rows_for_wide_part = {wide}"
+            for table in ("usage_events", "usage_hourly"):
+                client.command(f"ALTER TABLE {table} MODIFY SETTING {settings}")
+            for number in range(3):
+                writer.insert("usage_events", events([{"request_id": f"{wide}-{number}-{row}"} for row in range(50)]))
+                writer.insert("usage_hourly", hourly([{"model": f"{wide}-{number}-{row}"} for row in range(50)]))
+            client.command("OPTIMIZE TABLE usage_events FINAL")
+            client.command("ALTER TABLE usage_hourly DELETE WHERE model LIKE '%-7'", settings={"mutations_sync": "1"})
+            client.command("DELETE FROM usage_events WHERE request_id LIKE '%-7'")
+        asked = list[str]()
+
+        def ask(sql: str) -> list[tuple[object, ...]]:
+            asked.append(sql)
+            return [row for row in reader.frame(sql).rows() if row[0] == address.database and len(asked) > 1]
+
+        watch = parts.Watch(ask)  # there were none yet
+        assert watch.broken() == []
+        assert asked == [parts.PARTS, parts.PARTS]
 
 
 def test_parts_hold_a_span_of_blocks_only_without_a_gap() -> None:
