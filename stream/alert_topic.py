@@ -25,6 +25,7 @@ from stream.alerts import TOPIC, Alert, fault_of
 from stream.ingest import Message as Outgoing
 from stream.kafka import kafka_config
 from stream.outbox import Outbox
+from stream.rights import READ, RightMissing, right_on_topic
 from stream.settings import Settings
 from stream.topics import KafkaUnavailable, TopicMissing
 
@@ -78,8 +79,8 @@ REASON_CHARS_MAX: Final = 200
 def alert_feed(settings: Settings, *, from_beginning: bool, follow: bool) -> Iterator[Alert | Unreadable]:
     """Every revision on the topic in order of arrival; ends where the topic ends, unless told to follow.
 
-    Raises ``KafkaUnavailable`` or ``TopicMissing`` if it cannot be read: an alert that nobody hears of must not look
-    like peace.
+    Raises ``KafkaUnavailable``, ``TopicMissing`` or ``RightMissing`` if it cannot be read: an alert that nobody hears
+    of must not look like peace.
     """
     with closing(_consumer(settings)) as consumer:
         topic = settings.topic(TOPIC)
@@ -115,6 +116,8 @@ def _partitions(consumer: Consumer, topic: str, settings: Settings) -> set[int]:
         metadata = consumer.list_topics(topic, timeout=ANSWER_SECONDS_MAX).topics[topic]
     except KafkaException as error:
         raise _no_answer(settings, error.args[0]) from error
+    if metadata.error is not None and metadata.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        raise _refused(settings)
     if metadata.error is not None or not metadata.partitions:
         raise TopicMissing(topic=topic, bootstrap_servers=settings.kafka_bootstrap_servers)
     return set(metadata.partitions)
@@ -122,9 +125,19 @@ def _partitions(consumer: Consumer, topic: str, settings: Settings) -> set[int]:
 
 def _pass_over(error: KafkaError, settings: Settings) -> None:
     """librdkafka reconnects by itself; what it cannot mend ends the reading."""
-    lasting = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART}
-    if error.fatal() or error.code() in lasting:
+    if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        raise _refused(settings)
+    if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         raise _no_answer(settings, error)
+
+
+def _refused(settings: Settings) -> RightMissing:
+    return RightMissing(
+        rights=[right_on_topic(settings.topic(TOPIC), [READ])],
+        user=settings.kafka_sasl_username,
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        data="No alert was read or published",
+    )
 
 
 def _no_answer(settings: Settings, error: KafkaError) -> KafkaUnavailable:

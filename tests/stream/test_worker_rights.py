@@ -13,6 +13,7 @@ import pytest
 
 from sinks.clickhouse.reader import Reader
 from stream import topics
+from stream.alert_topic import published_alerts
 from stream.audit import audit
 from stream.rights import NEEDED, RightMissing
 from stream.settings import Settings
@@ -207,6 +208,25 @@ def test_a_right_that_is_taken_away_is_named_and_nothing_is_lost_until_it_is_gra
     worker.until(lambda: totals.counted() == (110, 110, 110, 0, 1), "and works as before")
     assert worker.stop() == EXIT_OK
     assert audit(Reader(worker.address), retention=timedelta(days=90)).holds
+
+
+def test_alerts_that_nobody_may_read_are_said_to_be_forbidden(site: Site) -> None:
+    """By whoever reads them: the watch of a worker that begins its turn, and `costream alerts`."""
+    site.grant_all()
+    soon(lambda: not refusal_of_alerts(site), "all is granted")
+    site.revoke("usage.alerts", "Write")  # whoever may write may describe, and is told later
+    site.revoke("usage.alerts", "Read")
+    soon(lambda: f"grant `Read on topic {site.topic('usage.alerts')}`" in refusal_of_alerts(site), "it is named")
+    site.grant("usage.alerts", "Write")
+    soon(lambda: f"grant `Read on topic {site.topic('usage.alerts')}`" in refusal_of_alerts(site), "it is named")
+
+
+def refusal_of_alerts(site: Site) -> str:
+    try:
+        published_alerts(site.settings())
+    except RightMissing as refused:
+        return str(refused)
+    return ""
 
 
 def test_a_group_that_is_taken_away_is_named_and_joined_again(
