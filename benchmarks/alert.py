@@ -17,7 +17,7 @@ from benchmarks.ground import BenchmarkFailed, Ground, WorkerProcess
 from benchmarks.sizes import Sizes
 from costream import UsageEvent, UsageProducer
 from stream.alerts import Alert
-from stream.store import ALERTS, EVENTS
+from stream.store.order import ALERTS, EVENTS
 from tests.support.warehouse import Endpoint, migrated
 
 HISTORY_HOURS: Final = 30

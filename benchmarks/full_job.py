@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks.events import Loaded
 from benchmarks.ground import COSTREAM, TICK_S, BenchmarkFailed, Ground, WorkerProcess, run_child
-from stream.settings import Settings
+from stream.runtime.settings import Settings
 
 SECONDS_MAX: Final = 300.0
 COUNTED: Final = (

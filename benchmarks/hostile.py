@@ -30,13 +30,13 @@ from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from stream.aiokafka_patches import _FetchedBytes, _FetchedRecords, begin_look
-from stream.decode import Decoded
+from stream.consume.aiokafka_patches import _FetchedBytes, _FetchedRecords, begin_look
+from stream.consume.wire import FetchedRecord
+from stream.decode.frame import Decoded
 from stream.ingest import Ingest, dead_letter_message
-from stream.memory import calm_the_collector
 from stream.pricing import PriceBook
-from stream.store import hourly_messages, insert_rows, unit_messages, user_messages
-from stream.wire import FetchedRecord
+from stream.runtime.memory import calm_the_collector
+from stream.store.order import hourly_messages, insert_rows, unit_messages, user_messages
 from tests.support.records import wire
 from tests.support.wire import LZ4, WireBatch, WireRecord
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from stream.decode import AgeLimits
+from stream.decode.frame import AgeLimits
 from tests.support.records import wire
 from tests.support.wire import Headers
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.hostile_kinds import LIMITS, NOW, Kind, kinds
-from stream.cut import EVENT_BYTES_MAX
-from stream.decode import decode
+from stream.consume.wire import FetchedRecord
+from stream.decode.cut import EVENT_BYTES_MAX
+from stream.decode.frame import decode
 from stream.ingest import dead_letter_message, dead_letter_rows
-from stream.memory import calm_the_collector
-from stream.wire import FetchedRecord
+from stream.runtime.memory import calm_the_collector
 from tests.support.records import wire
 
 COPIES: Final = 10  # in a batch; what a batch costs at all is taken off

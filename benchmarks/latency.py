@@ -16,7 +16,7 @@ from benchmarks.sizes import Sizes
 from costream import UsageProducer
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
-from stream.store import EVENTS
+from stream.store.order import EVENTS
 from tests.support.warehouse import Endpoint, migrated
 
 POLL_S: Final = 0.05

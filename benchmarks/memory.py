@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.ground import Ground, ask_child, python_module
 from benchmarks.sizes import Sizes
-from stream.ids import IdTable, Keys, Sightings
+from stream.dedup.ids import IdTable, Keys, Sightings
 
 BATCH: Final = 60_000  # as many as a flush has at most
 

@@ -29,19 +29,21 @@ from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from stream.cut import Cut, Header
-from stream.decode import AgeLimits, Record
+from stream.decode.cut import Cut, Header
+from stream.decode.frame import AgeLimits, Record
 from stream.ingest import Ingest
-from stream.memory import calm_the_collector
 from stream.pricing import PriceBook
-from stream.store import hourly_messages, insert_rows, user_messages
+from stream.runtime.memory import calm_the_collector
+from stream.store.order import hourly_messages, insert_rows, user_messages
 
 BATCH: Final = 50_000
 FEW: Final = 1_200  # the series of a company with some hundred features
 POLL_SECONDS: Final = 0.05
 SOURCE: Final = "benchmark"
 # With the memory of a worker: the allocator is set up before polars is imported.
-AS_A_WORKER: Final = "from stream.memory import keep_memory; keep_memory(); from benchmarks.series import main; main()"
+AS_A_WORKER: Final = (
+    "from stream.runtime.memory import keep_memory; keep_memory(); from benchmarks.series import main; main()"
+)
 
 
 @dataclass(frozen=True, slots=True)

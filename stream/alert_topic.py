@@ -23,11 +23,11 @@ from pydantic import ValidationError
 
 from stream.alerts import TOPIC, Alert, fault_of
 from stream.ingest import Message as Outgoing
-from stream.kafka import kafka_config
-from stream.outbox import Outbox
-from stream.rights import READ, RightMissing, right_on_topic
-from stream.settings import Settings
-from stream.topics import KafkaUnavailable, TopicMissing
+from stream.runtime.kafka import kafka_config
+from stream.runtime.rights import READ, RightMissing, right_on_topic
+from stream.runtime.settings import Settings
+from stream.runtime.topics import KafkaUnavailable, TopicMissing
+from stream.store.outbox import Outbox
 
 ANSWER_SECONDS_MAX: Final = 10.0  # an address where nobody answers is said soon
 POLL_SECONDS: Final = 0.5  # how long Ctrl-C may wait

@@ -25,15 +25,14 @@ from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseError
-from stream import flood, topics
-from stream.aiokafka_patches import read_what_brokers_accept
+from stream import flood
 from stream.alert_topic import publish_alerts, published_alerts
 from stream.alerts import Alert
 from stream.audit import AuditReport, audit, kafka_facts
 from stream.auditor import REACH, Auditor
-from stream.batches import Batch, batches
-from stream.decode import AgeLimits, Decoded
-from stream.delivery import (
+from stream.consume.aiokafka_patches import read_what_brokers_accept
+from stream.consume.batches import Batch, batches
+from stream.consume.delivery import (
     ChunkScheduler,
     ChunkSchema,
     ChunkTransport,
@@ -41,21 +40,23 @@ from stream.delivery import (
     chunk_events,
     require_compiled_streams,
 )
-from stream.errors import StreamError
-from stream.fetching import Consumption, LostPlace
+from stream.consume.fetching import Consumption, LostPlace
+from stream.decode.frame import AgeLimits, Decoded
 from stream.health import Health, Progress
 from stream.ingest import Flush, Ingest
-from stream.kafka import faust_credentials, kafka_config
 from stream.keeper import Keeper, pipeline_rules
-from stream.outbox import Outbox
-from stream.patience import Patience
 from stream.pricing import PriceBook
-from stream.settings import Settings
-from stream.stalls import Stalls
-from stream.store import ALERTS, EVENTS, ROLLUPS, Store
+from stream.runtime import topics
+from stream.runtime.errors import StreamError
+from stream.runtime.kafka import faust_credentials, kafka_config
+from stream.runtime.patience import Patience
+from stream.runtime.settings import Settings
+from stream.runtime.stalls import Stalls
+from stream.store.order import ALERTS, EVENTS, ROLLUPS, Store
+from stream.store.outbox import Outbox
+from stream.store.vanished import VanishedRecords
 from stream.telemetry import Telemetry
 from stream.turn import OutOfTurn, Turn
-from stream.vanished import VanishedRecords
 from stream.watch import Watcher
 from stream.watch.noticed import noticed
 from stream.watch.pipeline import AuditRule

@@ -14,7 +14,7 @@ import structlog
 
 from sinks.errors import WarehouseError
 from stream.audit import AuditReport
-from stream.errors import StreamError
+from stream.runtime.errors import StreamError
 from stream.telemetry import Telemetry
 from stream.turn import OutOfTurn
 

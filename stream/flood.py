@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from stream.cut import Cut, Header, encoded
-from stream.decode import Record, Refusal
+from stream.decode.cut import Cut, Header, encoded
+from stream.decode.frame import Record, Refusal
 
 # A person reads some dozen, and a sender that is wrong in one way is wrong a thousand times in the same way.
 LETTERS_KEPT_MAX: Final = 1_000  # a minute and partition

@@ -17,10 +17,10 @@ from aiohttp import web
 from faust.types import TP
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from stream.delivery import Chunk
-from stream.patience import Patience
-from stream.positions import Positions
-from stream.settings import Settings
+from stream.consume.delivery import Chunk
+from stream.consume.positions import Positions
+from stream.runtime.patience import Patience
+from stream.runtime.settings import Settings
 from stream.telemetry import Telemetry
 
 DEAD_AFTER: Final = 10  # times stall_max: then a restart is worth the rebalance it costs

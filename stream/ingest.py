@@ -22,14 +22,14 @@ import polars as pl
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import to_decimal
-from stream import arrival
-from stream.cut import Cut, Header, bytes_of, encoded
-from stream.decode import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal, decode, is_credible
-from stream.dedup import SeenIds, Sorted
+from stream.decode import arrival
+from stream.decode.cut import Cut, Header, bytes_of, encoded
+from stream.decode.frame import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal, decode, is_credible
+from stream.dedup.home import home_partitions
+from stream.dedup.seen import SeenIds, Sorted
 from stream.flood import Flood
-from stream.home import home_partitions
 from stream.pricing import PriceBook, price
-from stream.rollup import HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
+from stream.rollup.sums import HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
 
 FORWARDED_HEADER: Final = "costream-forwarded"  # for people: the partition count by which its sender sent it here
 

@@ -19,9 +19,9 @@ from sinks.errors import WarehouseError
 from stream.alerts import TABLE, Alert, alert_rows
 from stream.audit import AuditReport
 from stream.audit.vanished import vanished_records
-from stream.errors import PublishFailed
-from stream.settings import Settings
-from stream.stalls import Stalls
+from stream.runtime.errors import PublishFailed
+from stream.runtime.settings import Settings
+from stream.runtime.stalls import Stalls
 from stream.turn import OutOfTurn
 from stream.watch.judge import latest
 from stream.watch.pipeline import (

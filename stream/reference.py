@@ -13,7 +13,7 @@ from prometheus_client import Metric
 from typer.main import get_command
 
 from stream.cli import application
-from stream.settings import Settings
+from stream.runtime.settings import Settings
 from stream.telemetry import Telemetry
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "reference.md"

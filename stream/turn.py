@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 
-from stream.errors import StreamError
+from stream.runtime.errors import StreamError
 
 
 class OutOfTurn(StreamError):

@@ -21,12 +21,12 @@ from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
 from stream.app import EXIT_BUG, EXIT_REFUSED, WHEN_REFUSED, Worker, warehouse_address
-from stream.errors import ConfigurationError
-from stream.memory import calm_the_collector
-from stream.patience import EXIT_TEMPORARY, REFUSALS, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, WAITED_OUT, Outage
-from stream.preconditions import Precondition, preconditions
-from stream.settings import Settings
-from stream.topics import TOPICS
+from stream.runtime.errors import ConfigurationError
+from stream.runtime.memory import calm_the_collector
+from stream.runtime.patience import EXIT_TEMPORARY, REFUSALS, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, WAITED_OUT, Outage
+from stream.runtime.preconditions import Precondition, preconditions
+from stream.runtime.settings import Settings
+from stream.runtime.topics import TOPICS
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from stream.settings import Settings
+from stream.runtime.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 SECRETS = ("COSTREAM_CLICKHOUSE_PASSWORD", "GRAFANA_CLICKHOUSE_PASSWORD", "GRAFANA_ADMIN_PASSWORD")

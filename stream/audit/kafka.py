@@ -9,11 +9,11 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from stream import topics
 from stream.audit.report import FINDINGS_MAX, Check, Finding, PartitionTotals, Value
 from stream.audit.vanished import Vanished
-from stream.kafka import kafka_config, records_next_of
-from stream.settings import Settings
+from stream.runtime import topics
+from stream.runtime.kafka import kafka_config, records_next_of
+from stream.runtime.settings import Settings
 
 ANSWER_SECONDS_MAX: Final = 15.0
 EVENTS: Final = "usage.events"

@@ -14,7 +14,7 @@ from stream.cli import common
 
 if TYPE_CHECKING:
     from stream.audit import AuditReport, Check, KafkaFacts, PartitionTotals, Repairs
-    from stream.settings import Settings
+    from stream.runtime.settings import Settings
 
 SHOWN_MAX: Final = 5  # differing places of a check on the screen; --json has a hundred
 
@@ -100,7 +100,7 @@ def _accept_vanished(settings: Settings, reason: str) -> None:
 def _facts(settings: Settings) -> KafkaFacts | None:
     """What Kafka says; without it the audit goes on, and says so."""
     from stream.audit import kafka_facts
-    from stream.errors import StreamError
+    from stream.runtime.errors import StreamError
 
     try:
         return kafka_facts(settings)

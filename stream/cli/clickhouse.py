@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stream.cli import common
-from stream.logs import configure_logs
+from stream.runtime.logs import configure_logs
 
 
 def clickhouse(

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.errors import WarehouseError
-from stream.errors import StreamError
-from stream.settings import Settings
+from stream.runtime.errors import StreamError
+from stream.runtime.settings import Settings
 
 EXIT_USAGE: Final = 2  # the command or the configuration is wrong: nothing was done
 EXIT_FAILED: Final = 1  # it was right, and did not work or did not hold

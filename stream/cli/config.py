@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from stream.cli import common
-from stream.settings import Settings
+from stream.runtime.settings import Settings
 
 
 def config(

@@ -14,8 +14,8 @@ from rich.text import Text
 from stream.cli import common
 
 if TYPE_CHECKING:
-    from stream.deadletter import DeadLetter, Place, Refused, Replay
-    from stream.settings import Settings
+    from stream.runtime.settings import Settings
+    from stream.store.deadletter import DeadLetter, Place, Refused, Replay
 
 app: Final = typer.Typer(no_args_is_help=True, help="List the refused records, and publish corrected ones again.")
 
@@ -42,7 +42,7 @@ def list_letters(
     settings = common.settings()
     address = common.address(settings)
     from sinks.clickhouse.reader import Reader
-    from stream.deadletter import latest
+    from stream.store.deadletter import latest
 
     with common.explained(), closing(Reader(address)) as reader:
         found = latest(reader, kinds=_kinds(kind), since=_utc(since), limit=limit)
@@ -66,7 +66,7 @@ def export(
     settings = common.settings()
     address = common.address(settings)
     from sinks.clickhouse.reader import Reader
-    from stream.deadletter import letters
+    from stream.store.deadletter import letters
 
     count = 0
     with common.explained(), closing(Reader(address)) as reader:
@@ -101,7 +101,7 @@ def replay(
     costream deadletter replay --kind invalid --set provider=openai --dry-run
     """
     settings = common.settings()
-    from stream.deadletter import BadCorrection, Refused, assignments, corrections
+    from stream.store.deadletter import BadCorrection, Refused, assignments, corrections
 
     try:
         fields = assignments(assign or [])
@@ -141,10 +141,10 @@ def _outcomes(
 ) -> Generator[Replay | Refused, None, None]:
     """What became of each letter, or would."""
     from sinks.clickhouse.reader import Reader
-    from stream.deadletter import letters, publish, replays
-    from stream.decode import AgeLimits
-    from stream.kafka import kafka_config
-    from stream.outbox import Outbox
+    from stream.decode.frame import AgeLimits
+    from stream.runtime.kafka import kafka_config
+    from stream.store.deadletter import letters, publish, replays
+    from stream.store.outbox import Outbox
 
     limits = AgeLimits(future_max=settings.event_future_max, past_max=settings.retention)
     with closing(Reader(common.address(settings))) as reader:

@@ -19,12 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.cli import common
-from stream.logs import configure_logs
+from stream.runtime.logs import configure_logs
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from stream.demo import Outcome, Sight
+    from stream.demo.run import Outcome, Sight
 
 WAIT_MAX: Final = timedelta(minutes=3)  # it takes seconds; beyond this the machine is stuck
 HOURS_SHOWN: Final = 12
@@ -56,7 +56,7 @@ def demo(
 
 
 def _run(folder: Path, span: timedelta, *, live: bool) -> Outcome:
-    from stream import demo
+    from stream.demo import run
 
     with Live(console=common.console, refresh_per_second=8, transient=True) if live else nullcontext() as screen:
 
@@ -64,7 +64,7 @@ def _run(folder: Path, span: timedelta, *, live: bool) -> Outcome:
             if screen is not None:
                 screen.update(_screen(sight))
 
-        return asyncio.run(demo.run(folder=folder, span=span, now=datetime.now(UTC), show=show, wait_max=WAIT_MAX))
+        return asyncio.run(run.run(folder=folder, span=span, now=datetime.now(UTC), show=show, wait_max=WAIT_MAX))
 
 
 # --- while it runs ---------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def replay(
 
 
 def _read(file: Path, span: str, *, run: str, provider: str, model: str, feature: str) -> list[UsageEvent]:
-    from stream.trace import as_events, read_events, read_requests, stretched
+    from stream.demo.trace import as_events, read_events, read_requests, stretched
 
     if ".csv" not in file.suffixes:
         return read_events(file)

@@ -13,7 +13,7 @@ from stream.cli import common
 if TYPE_CHECKING:
     from stream.audit import AuditReport, Repairs
     from stream.reread import EventLog, Offsets, Outcome
-    from stream.settings import Settings
+    from stream.runtime.settings import Settings
 
 TOLD: Final = {
     "records": "records that Kafka has",
@@ -130,8 +130,8 @@ def _partition(place: str, topic: str) -> int:
 def _asked(
     settings: Settings, log: EventLog, partitions: Sequence[int], first: int | None, last: int | None
 ) -> list[Offsets]:
-    from stream import topics
     from stream.reread import Offsets
+    from stream.runtime import topics
 
     count = topics.partition_count(settings, settings.topic("usage.events"))
     strange = [partition for partition in partitions if partition >= count]
@@ -184,11 +184,11 @@ def _reread(settings: Settings, reader: Any, log: EventLog, asked: Sequence[Offs
     from contextlib import closing
 
     from sinks.clickhouse.writer import Writer
-    from stream import topics
     from stream.app import source_of
-    from stream.decode import AgeLimits
+    from stream.decode.frame import AgeLimits
     from stream.pricing import PriceBook
     from stream.reread import Derive, reread
+    from stream.runtime import topics
 
     derive = Derive(
         source=source_of(settings),

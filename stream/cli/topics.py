@@ -12,7 +12,7 @@ import typer
 from stream.cli.common import EXIT_FAILED, console, explained, settings
 
 if TYPE_CHECKING:
-    from stream.topics import TopicState
+    from stream.runtime.topics import TopicState
 
 app: Final = typer.Typer(help="The Kafka topics: create what is missing, show what is there.", no_args_is_help=True)
 
@@ -39,7 +39,7 @@ def create(
 
     Example: costream topics create --partitions 24 --replication-factor 3
     """
-    from stream.topics import create as create_topics
+    from stream.runtime.topics import create as create_topics
 
     with explained():
         states = create_topics(settings(), partitions=partitions, replication_factor=replication_factor)
@@ -52,7 +52,7 @@ def list_topics(as_json: Json = False) -> None:
 
     Example: costream topics list --json
     """
-    from stream.topics import describe
+    from stream.runtime.topics import describe
 
     with explained():
         states = describe(settings())

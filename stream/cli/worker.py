@@ -10,8 +10,8 @@ from typing import Any
 import typer
 
 from stream.cli import common
-from stream.logs import configure_logs
-from stream.memory import keep_memory
+from stream.runtime.logs import configure_logs
+from stream.runtime.memory import keep_memory
 
 
 def worker() -> None:

@@ -13,10 +13,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream.audit.kafka import KafkaFacts, with_kafka
 from stream.audit.report import PartitionTotals
-from stream.errors import StreamError
-from stream.kafka import kafka_config
-from stream.settings import Settings
-from stream.topics import KafkaUnavailable
+from stream.runtime.errors import StreamError
+from stream.runtime.kafka import kafka_config
+from stream.runtime.settings import Settings
+from stream.runtime.topics import KafkaUnavailable
 
 _OCCUPIED: Final = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.NON_EMPTY_GROUP}
 

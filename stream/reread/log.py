@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from stream.cut import Cut, Header
-from stream.kafka import kafka_config
-from stream.settings import Settings
-from stream.topics import KafkaUnavailable
-from stream.wire import kept
+from stream.consume.wire import kept
+from stream.decode.cut import Cut, Header
+from stream.runtime.kafka import kafka_config
+from stream.runtime.settings import Settings
+from stream.runtime.topics import KafkaUnavailable
 
 ANSWER_SECONDS_MAX: Final = 15.0  # for one question; then the brokers are away
 SILENCE_SECONDS_MAX: Final = 60.0  # without any record while some are due; longer than a broker's restart
@@ -23,7 +23,7 @@ BYTES_AT_ONCE: Final = 64 * 1024 * 1024  # of values; one record more may come o
 
 
 class LogRecord(NamedTuple):
-    """A record as the gate wants it (``stream.decode.Record``)."""
+    """A record as the gate wants it (``stream.decode.frame.Record``)."""
 
     partition: int
     offset: int

@@ -24,15 +24,15 @@ import polars as pl
 
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
-from stream import arrival
 from stream.audit import queries
 from stream.audit.checks import Ground, ground
 from stream.audit.ledger import BLOCK_BITS, joined
 from stream.audit.ledger import Block as LedgerBlock
 from stream.audit.report import plain
-from stream.decode import AgeLimits, Decoded, Refusal, decode
-from stream.dedup import DIGEST
-from stream.home import home_partitions
+from stream.decode import arrival
+from stream.decode.frame import AgeLimits, Decoded, Refusal, decode
+from stream.dedup.home import home_partitions
+from stream.dedup.seen import DIGEST
 from stream.ingest import FORWARDED_HEADER, conflict, dead_letter_rows, event_rows
 from stream.pricing import PriceBook, price
 from stream.reread.judge import Block, Judged, Sighting, judge

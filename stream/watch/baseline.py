@@ -16,7 +16,7 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from stream.settings import Settings
+from stream.runtime.settings import Settings
 from stream.watch.series import Series
 
 WEEK_HOURS: Final = 168

@@ -16,7 +16,7 @@ from typing import ClassVar, Final, Protocol, TypeVar
 
 from stream.alerts import Alert, Level, Status, episode_id
 from stream.audit import AuditReport
-from stream.stalls import Stall
+from stream.runtime.stalls import Stall
 
 SCOPE: Final = "pipeline"
 GROWN: Final = 2  # times the figure last said: an alert that grows slowly is not said every minute

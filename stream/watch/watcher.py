@@ -16,8 +16,8 @@ import structlog
 
 from sinks.errors import WarehouseUnavailable
 from stream.alerts import TABLE, Alert, alert_rows
-from stream.errors import PublishFailed
-from stream.settings import Settings
+from stream.runtime.errors import PublishFailed
+from stream.runtime.settings import Settings
 from stream.turn import OutOfTurn
 from stream.watch.baseline import Rules
 from stream.watch.case import ALL_RULES

@@ -20,9 +20,9 @@ from confluent_kafka.admin import AdminClient
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
-from stream import topics
-from stream.settings import Settings
-from stream.store import EVENTS
+from stream.runtime import topics
+from stream.runtime.settings import Settings
+from stream.store.order import EVENTS
 from tests.chaos.tail import Tail
 from tests.support.kafka import KafkaBroker
 from tests.support.small_disk import SmallDisk

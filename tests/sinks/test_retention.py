@@ -15,7 +15,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import RetentionDiffers, RowsWouldExpire
 from stream.audit.checks import ground
-from stream.settings import Settings
+from stream.runtime.settings import Settings
 from tests.support.records import until
 from tests.support.warehouse import Server, drop_database
 from tests.support.warehouse_rows import events, this_hour

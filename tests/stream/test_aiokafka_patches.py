@@ -18,8 +18,8 @@ from aiokafka.consumer import fetcher
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from stream import aiokafka_patches, wire
-from stream.aiokafka_patches import (
+from stream.consume import aiokafka_patches, wire
+from stream.consume.aiokafka_patches import (
     LOOK_BYTES_MAX,
     LOOK_RECORDS_MAX,
     _FetchedBytes,
@@ -28,8 +28,14 @@ from stream.aiokafka_patches import (
     begin_look,
     read_what_brokers_accept,
 )
-from stream.cut import HEADERS_KEPT_BYTES_MAX, HEADERS_KEPT_MAX, KEY_KEPT_BYTES_MAX, VALUE_KEPT_BYTES_MAX, encoded
-from stream.wire import FetchedRecord
+from stream.consume.wire import FetchedRecord
+from stream.decode.cut import (
+    HEADERS_KEPT_BYTES_MAX,
+    HEADERS_KEPT_MAX,
+    KEY_KEPT_BYTES_MAX,
+    VALUE_KEPT_BYTES_MAX,
+    encoded,
+)
 from tests.support.wire import CODECS, GZIP, LZ4, SNAPPY, ZSTD, WireBatch, WireRecord, _xerial, compressed
 
 PLACE = TopicPartition("usage.events", 0)

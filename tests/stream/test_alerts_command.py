@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from stream.alert_topic import Unreadable, alert_feed
 from stream.alerts import Alert
-from stream.broker import EmbeddedBroker
 from stream.cli.alerts import app
-from stream.settings import Settings
+from stream.demo.broker import EmbeddedBroker
+from stream.runtime.settings import Settings
 
 HOUR = datetime(2026, 3, 2, 14, tzinfo=UTC)
 

@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 
 from sinks.clickhouse.connect import open_client
-from stream.arrival import EXPIRING
 from stream.audit import audit
-from stream.decode import RECEIVED_FIRST, AgeLimits
+from stream.decode.arrival import EXPIRING
+from stream.decode.frame import RECEIVED_FIRST, AgeLimits
 from stream.flood import LETTERS_KEPT_MAX
 from stream.ingest import Flush, Ingest
 from tests.support.ingest import TABLES, Warehouse, flush_of, ingest_of, run

@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 from sinks.clickhouse.writer import Writer
 from stream.audit import kafka_facts
 from stream.audit.kafka import LogFacts
-from stream.broker import EmbeddedBroker
 from stream.cli.audit import audit
 from stream.cli.deadletter import app as deadletter
-from stream.decode import Refusal
+from stream.decode.frame import Refusal
+from stream.demo.broker import EmbeddedBroker
 from stream.ingest import dead_letter_rows
-from stream.settings import Settings
+from stream.runtime.settings import Settings
 from tests.support.warehouse import Server, drop_database, settings_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)

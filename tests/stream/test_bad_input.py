@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from stream.decode import decode
-from stream.examination import REASON_CHARS_MAX
+from stream.decode.examination import REASON_CHARS_MAX
+from stream.decode.frame import decode
 from tests.support.hostile import HOSTILE, Hostile
 from tests.support.records import LIMITS, FakeRecord, log_of, wire
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from stream.batches import Batch, batches
-from stream.delivery import Chunk
+from stream.consume.batches import Batch, batches
+from stream.consume.delivery import Chunk
 from tests.support.records import log_of
 
 AGES = timedelta(hours=1)  # a wait that ends a test only by failing it

@@ -10,15 +10,15 @@ from uuid import uuid4
 import pytest
 from prometheus_client import generate_latest
 
-from stream.cut import HEADERS_KEPT_MAX, KEY_KEPT_BYTES_MAX, VALUE_KEPT_BYTES_MAX
-from stream.decode import Refusal
-from stream.examination import REASON_CHARS_MAX
+from stream.consume.wire import kept
+from stream.decode.cut import HEADERS_KEPT_MAX, KEY_KEPT_BYTES_MAX, VALUE_KEPT_BYTES_MAX
+from stream.decode.examination import REASON_CHARS_MAX
+from stream.decode.frame import Refusal
 from stream.ingest import LETTER_BYTES_MAX, dead_letter_message
-from stream.kafka import BATCH_BYTES_MAX
-from stream.settings import Settings
-from stream.store import ROW_BYTES_MAX, hourly_messages, unit_messages, user_messages
+from stream.runtime.kafka import BATCH_BYTES_MAX
+from stream.runtime.settings import Settings
+from stream.store.order import ROW_BYTES_MAX, hourly_messages, unit_messages, user_messages
 from stream.telemetry import MODELS_MAX, Telemetry
-from stream.wire import kept
 from tests.support.ingest import Warehouse, flush_of, ingest_of
 from tests.support.records import FakeRecord, log_of, wire
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.cut import Cut, Header, Headers, Part, bytes_of, cut_of, encoded, part, text_of
+from stream.decode.cut import Cut, Header, Headers, Part, bytes_of, cut_of, encoded, part, text_of
 
 WHOLE = Part(b"v", 1), Part(b"k", 1), Headers([("h", b"1")], 1, 4)
 

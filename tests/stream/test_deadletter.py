@@ -14,11 +14,11 @@ from costream.events import UsageEvent
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from stream import deadletter
-from stream.cut import Cut
-from stream.deadletter import BadCorrection, DeadLetter, Refused, Replay
-from stream.decode import AgeLimits, Refusal
+from stream.decode.cut import Cut
+from stream.decode.frame import AgeLimits, Refusal
 from stream.ingest import Message, dead_letter_rows
+from stream.store import deadletter
+from stream.store.deadletter import BadCorrection, DeadLetter, Refused, Replay
 from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from costream.events import UsageEvent
-from stream.decode import decode
-from stream.dedup import CONTENT, SeenIds, Sorted, _Batch
+from stream.decode.frame import decode
+from stream.dedup.seen import CONTENT, SeenIds, Sorted, _Batch
 from tests.support.ingest import SINCE, Warehouse, flush_of, home_of, id_at_home_in, ids_at_home_in, ingest_of, run
 from tests.support.records import LIMITS, NOW, FakeRecord, log_of, rfc3339, wire
 

@@ -18,8 +18,8 @@ from faust.types import TP
 from mode import Service
 from prometheus_client import CollectorRegistry, Gauge
 
-from stream.aiokafka_patches import Fetched
-from stream.delivery import (
+from stream.consume.aiokafka_patches import Fetched
+from stream.consume.delivery import (
     Chunk,
     ChunkConsumer,
     ChunkScheduler,
@@ -28,8 +28,8 @@ from stream.delivery import (
     StatelessApp,
     require_compiled_streams,
 )
-from stream.fetching import Consumption
-from stream.patience import Patience
+from stream.consume.fetching import Consumption
+from stream.runtime.patience import Patience
 from tests.support.records import FakeRecord, log_of
 
 WAIT_MAX_S = 20.0

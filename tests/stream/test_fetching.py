@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stream.fetching import _end, _withheld
+from stream.consume.fetching import _end, _withheld
 
 
 def told_by_broker(*, lso: int | None, highwater: int | None) -> SimpleNamespace:

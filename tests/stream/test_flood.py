@@ -10,11 +10,11 @@ import pytest
 
 from stream import flood
 from stream.audit import audit
-from stream.cut import Cut, encoded
-from stream.deadletter import Refused, latest, plan
-from stream.decode import Refusal
+from stream.decode.cut import Cut, encoded
+from stream.decode.frame import Refusal
 from stream.flood import NOTE, Flood
 from stream.ingest import dead_letter_message
+from stream.store.deadletter import Refused, latest, plan
 from tests.support.ingest import Warehouse, ingest_of, run
 from tests.support.records import LIMITS, NOW, FakeRecord, log_of, wire
 

@@ -12,11 +12,11 @@ import pytest
 from faust.types import TP
 
 from stream import health as health_module
-from stream.delivery import Chunk
+from stream.consume.delivery import Chunk
+from stream.consume.positions import Positions, Reading
 from stream.health import DEAD_AFTER, Health, Progress
-from stream.patience import Patience
-from stream.positions import Positions, Reading
-from stream.settings import Settings
+from stream.runtime.patience import Patience
+from stream.runtime.settings import Settings
 from stream.telemetry import Telemetry
 from tests.support.records import log_of
 

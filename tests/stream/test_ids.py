@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from numpy.typing import NDArray
 
-from stream.ids import FILL_MAX, SLOTS_MIN, IdTable, Keys, Sightings
+from stream.dedup.ids import FILL_MAX, SLOTS_MIN, IdTable, Keys, Sightings
 from tests.support.properties import examples
 
 HOUR = 497_000

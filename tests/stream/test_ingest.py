@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from sinks.clickhouse.reader import Reader
 from sinks.errors import VersionNotUnderstood, WarehouseUnavailable
-from stream.cut import (
+from stream.decode.cut import (
     HEADERS_KEPT_BYTES_MAX,
     HEADERS_KEPT_MAX,
     KEY_KEPT_BYTES_MAX,
@@ -28,11 +28,11 @@ from stream.cut import (
     Cut,
     encoded,
 )
-from stream.decode import Refusal
-from stream.examination import REASON_CHARS_MAX
+from stream.decode.examination import REASON_CHARS_MAX
+from stream.decode.frame import Refusal
 from stream.ingest import Flush, dead_letter_message, sendable
 from stream.pricing import PriceBook
-from stream.store import hourly_messages, unit_messages, user_messages
+from stream.store.order import hourly_messages, unit_messages, user_messages
 from tests.support.ingest import TABLES, Warehouse, cut, flush_of, home_of, id_at_home_in, ingest_of, run, total
 from tests.support.price_tables import BUILDS, Table
 from tests.support.properties import examples

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from stream.memory import POLARS_ALLOCATOR, POLARS_VARIABLE
+from stream.runtime.memory import POLARS_ALLOCATOR, POLARS_VARIABLE
 
 SET_UP = """
 import sys
@@ -28,7 +28,7 @@ BATCHES, ARRAY_BYTES = 5, 32 << 20
 PAGE_FAULTS = """
 import resource, sys
 if sys.argv[1] == "kept":
-    from stream.memory import keep_memory
+    from stream.runtime.memory import keep_memory
     keep_memory()
 import numpy, polars
 batches, numbers_in_a_batch = int(sys.argv[2]), int(sys.argv[3]) // 8

@@ -7,9 +7,9 @@ import random
 import pytest
 from confluent_kafka import KafkaError
 
-from stream.errors import PublishFailed, PublishRefused
 from stream.ingest import Message
-from stream.outbox import LASTING, MESSAGE_BYTES_MAX, Outbox, _failure
+from stream.runtime.errors import PublishFailed, PublishRefused
+from stream.store.outbox import LASTING, MESSAGE_BYTES_MAX, Outbox, _failure
 from tests.support.kafka import create_topics
 
 

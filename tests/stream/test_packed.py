@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.packed import PackedColumn
+from stream.rollup.packed import PackedColumn
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 NUMBERS = st.one_of(

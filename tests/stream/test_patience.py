@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry, Gauge
 from structlog.testing import capture_logs
 
 from sinks.errors import RowCountMismatch, SchemaAhead, SchemaBehind, WarehouseRefused, WarehouseUnavailable
-from stream import patience as patience_module
-from stream.errors import PublishFailed
-from stream.patience import EXIT_TEMPORARY, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Patience
-from stream.topics import KafkaUnavailable
+from stream.runtime import patience as patience_module
+from stream.runtime.errors import PublishFailed
+from stream.runtime.patience import EXIT_TEMPORARY, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Patience
+from stream.runtime.topics import KafkaUnavailable
 
 WAIT_MAX_S = 20.0
 

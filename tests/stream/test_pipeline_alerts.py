@@ -18,9 +18,9 @@ from sinks.errors import WarehouseUnavailable
 from stream.alerts import Alert, alert_rows, alerts_from_rows, json_schema
 from stream.audit import AuditReport, Check, accept_vanished
 from stream.audit.report import NextStep
-from stream.errors import PublishFailed
 from stream.keeper import REMEMBERED, STORE_AGAIN, Keeper, gone_records
-from stream.stalls import Stall, Stalls
+from stream.runtime.errors import PublishFailed
+from stream.runtime.stalls import Stall, Stalls
 from stream.turn import OutOfTurn
 from stream.watch.pipeline import AuditRule, FloodRule, Gone, StallRule, Storing, Tally, VanishedRule, within
 from tests.support.warehouse import Embedded

@@ -12,7 +12,7 @@ import pytest
 from stream.alerts import Alert, Level, episode_id
 from stream.audit import AuditReport, Check
 from stream.audit.report import NextStep
-from stream.stalls import Stall
+from stream.runtime.stalls import Stall
 from stream.watch.pipeline import (
     AuditRule,
     Fine,

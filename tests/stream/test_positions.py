@@ -6,8 +6,8 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.kafka import commit_note, records_next_of
-from stream.positions import Positions, Reading
+from stream.consume.positions import Positions, Reading
+from stream.runtime.kafka import commit_note, records_next_of
 
 HERE, THERE = TP("usage.events", 0), TP("usage.events", 1)
 

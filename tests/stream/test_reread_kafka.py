@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from sinks.clickhouse.connect import ClickHouseAddress, Clients
 from sinks.clickhouse.reader import Reader
-from stream import topics
 from stream.cli.audit import audit
 from stream.cli.reread import reread
-from stream.settings import Settings
+from stream.runtime import topics
+from stream.runtime.settings import Settings
 from tests.chaos import traffic
 from tests.chaos.recount import hourly, recount
 from tests.chaos.verdict import Verdict, _stored_hours, compare

@@ -9,7 +9,7 @@ import pytest
 
 from stream.audit.kafka import KafkaFacts, LogFacts
 from stream.audit.report import PartitionTotals
-from stream.cut import Header
+from stream.decode.cut import Header
 from stream.reread.group import Rewind, rewinds
 from stream.reread.judge import Judged
 from stream.reread.log import LogRecord

@@ -8,11 +8,11 @@ from confluent_kafka.admin import AclOperation
 from prometheus_client import CollectorRegistry, Gauge
 from structlog.testing import capture_logs
 
-from stream import topics
-from stream.errors import PublishFailed, PublishRefused
-from stream.outbox import FORBIDDEN, LASTING, Outbox
-from stream.patience import Patience
-from stream.rights import NEEDED, READ, WRITE, Right, RightMissing, missing, right_on_group, right_on_topic
+from stream.runtime import topics
+from stream.runtime.errors import PublishFailed, PublishRefused
+from stream.runtime.patience import Patience
+from stream.runtime.rights import NEEDED, READ, WRITE, Right, RightMissing, missing, right_on_group, right_on_topic
+from stream.store.outbox import FORBIDDEN, LASTING, Outbox
 
 
 def test_what_a_broker_does_not_tell_is_not_called_missing() -> None:

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream import rollup_rows
-from stream.decode import decode
+from stream.decode.frame import decode
 from stream.pricing import price
-from stream.rollup import HOURLY, LEDGER, UNITS, USER_DAILY, Rollup, RollupSpec, metered
+from stream.rollup import rows as rollup_rows
+from stream.rollup.sums import HOURLY, LEDGER, UNITS, USER_DAILY, Rollup, RollupSpec, metered
 from tests.support.ingest import BOOK, Warehouse, ingest_of, run
 from tests.support.properties import examples
 from tests.support.records import LIMITS, log_of, wire

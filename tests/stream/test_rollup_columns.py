@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sinks.clickhouse import migrate
-from stream.rollup import HOURLY, LEDGER, UNITS, USER_DAILY, RollupSpec
+from stream.rollup.sums import HOURLY, LEDGER, UNITS, USER_DAILY, RollupSpec
 
 MIGRATIONS = Path(migrate.__file__).parent / "migrations"
 IN_PICO = {"cost_usd": "cost_pico", "revenue_usd": "revenue_pico"}  # 1e-12 USD in memory

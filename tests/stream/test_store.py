@@ -10,13 +10,13 @@ from uuid import uuid4
 import pytest
 
 from sinks.errors import WarehouseUnavailable
-from stream.broker import EmbeddedBroker
-from stream.errors import PublishRefused
+from stream.demo.broker import EmbeddedBroker
 from stream.ingest import Flush, Message
-from stream.kafka import kafka_config
-from stream.outbox import Outbox
-from stream.settings import Settings
-from stream.store import Store
+from stream.runtime.errors import PublishRefused
+from stream.runtime.kafka import kafka_config
+from stream.runtime.settings import Settings
+from stream.store.order import Store
+from stream.store.outbox import Outbox
 from tests.support.ingest import TABLES, Warehouse, flush_of, id_at_home_in, ingest_of
 from tests.support.kafka import create_topics
 from tests.support.records import log_of, wire

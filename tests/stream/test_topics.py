@@ -18,11 +18,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exported 
 )
 from typer.testing import CliRunner, Result
 
-from stream import topics
-from stream.broker import EmbeddedBroker
 from stream.cli.topics import app
-from stream.kafka import kafka_config
-from stream.settings import Settings
+from stream.demo.broker import EmbeddedBroker
+from stream.runtime import topics
+from stream.runtime.kafka import kafka_config
+from stream.runtime.settings import Settings
 from tests.support.kafka import create_topics
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from costream import UsageEvent
-from stream.trace import Request, TraceRefused, as_events, read_events, read_requests, stretched
+from stream.demo.trace import Request, TraceRefused, as_events, read_events, read_requests, stretched
 
 CSV = (
     "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n2023-11-16 18:17:04.0319600,3180,8\n"

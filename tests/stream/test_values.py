@@ -11,8 +11,28 @@ import msgspec
 import pytest
 
 PURE = (
-    *("batches", "cut", "decode", "dedup", "fetching", "flood", "home", "ids", "positions", "rollup", "rollup_rows"),
-    *("pricing.book", "pricing.bundled", "pricing.columns", "pricing.rates", "reread.judge", "reread.restore", "wire"),
+    *(
+        "consume.batches",
+        "decode.cut",
+        "decode.frame",
+        "dedup.seen",
+        "consume.fetching",
+        "flood",
+        "dedup.home",
+        "dedup.ids",
+        "consume.positions",
+        "rollup.sums",
+        "rollup.rows",
+    ),
+    *(
+        "pricing.book",
+        "pricing.bundled",
+        "pricing.columns",
+        "pricing.rates",
+        "reread.judge",
+        "reread.restore",
+        "consume.wire",
+    ),
     *("audit.checks", "audit.kafka", "audit.ledger", "audit.queries", "audit.repair", "audit.report", "audit.vanished"),
     *(
         "watch.baseline",
@@ -26,10 +46,15 @@ PURE = (
 )
 MODULES = (*(f"stream.{name}" for name in PURE), "sinks.clickhouse.codes", "costream._lenient")
 CHANGES = {  # counters and results that are filled in by their owner alone
-    *("stream.decode.Gate", "stream.fetching.Consumption", "stream.flood._Minute", "stream.positions._Place"),
+    *(
+        "stream.decode.frame.Gate",
+        "stream.consume.fetching.Consumption",
+        "stream.flood._Minute",
+        "stream.consume.positions._Place",
+    ),
     *("stream.reread.judge.Judged", "stream.reread.restore.Outcome", "stream.reread.restore._Part"),
-    *("stream.rollup_rows._Piece", "stream.watch.noticed._RollupRow", "stream.wire.FetchedRecord"),
-    "stream.decode._WithId",
+    *("stream.rollup.rows._Piece", "stream.watch.noticed._RollupRow", "stream.consume.wire.FetchedRecord"),
+    "stream.decode.frame._WithId",
 }
 
 

@@ -17,9 +17,9 @@ from stream.audit import accept_vanished, audit
 from stream.audit.kafka import KafkaFacts, LogFacts, with_kafka
 from stream.audit.report import Check, PartitionTotals
 from stream.audit.vanished import Vanished, vanished_check, vanished_records
-from stream.fetching import LostPlace
-from stream.settings import Settings
-from stream.vanished import VanishedRecords
+from stream.consume.fetching import LostPlace
+from stream.runtime.settings import Settings
+from stream.store.vanished import VanishedRecords
 from tests.support.records import NOW
 from tests.support.warehouse import Embedded
 

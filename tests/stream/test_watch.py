@@ -18,7 +18,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable
 from stream.alerts import Alert, alert_rows, alerts_from_rows
-from stream.settings import Settings
+from stream.runtime.settings import Settings
 from stream.watch.history import DIRTY_HOURS_MAX
 from stream.watch.series import HOUR, MINUTE, hour_of
 from stream.watch.watcher import Watcher, is_due

@@ -10,9 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream import wire
-from stream.cut import HEADERS_KEPT_BYTES_MAX, HEADERS_KEPT_MAX, KEY_KEPT_BYTES_MAX, VALUE_KEPT_BYTES_MAX, Cut, encoded
-from stream.wire import ByteStream, FetchedRecord, Unreadable, header_of, kept, legacy_size, pieces, records_of
+from stream.consume import wire
+from stream.consume.wire import ByteStream, FetchedRecord, Unreadable, header_of, kept, legacy_size, pieces, records_of
+from stream.decode.cut import (
+    HEADERS_KEPT_BYTES_MAX,
+    HEADERS_KEPT_MAX,
+    KEY_KEPT_BYTES_MAX,
+    VALUE_KEPT_BYTES_MAX,
+    Cut,
+    encoded,
+)
 from tests.support.wire import CODECS, GZIP, SNAPPY, WireBatch, WireRecord, compressed, varint
 
 

@@ -19,8 +19,8 @@ import psutil
 import pytest
 from confluent_kafka import Producer
 
-from stream import topics
-from stream.cut import VALUE_KEPT_BYTES_MAX
+from stream.decode.cut import VALUE_KEPT_BYTES_MAX
+from stream.runtime import topics
 from tests.support.kafka import create_topics
 from tests.support.records import until
 from tests.support.site import PARTITIONS, Events, Site, broken, lags, now_events

@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
-from stream.broker import EmbeddedBroker
-from stream.cut import VALUE_KEPT_BYTES_MAX
+from stream.decode.cut import VALUE_KEPT_BYTES_MAX
+from stream.demo.broker import EmbeddedBroker
 from stream.telemetry import Telemetry
 from tests.support.forwarder import Forwarder
 from tests.support.hostile import SENDABLE
@@ -194,12 +194,12 @@ def test_an_error_nobody_expected_ends_the_process_and_nothing_was_acknowledged(
     events = now_events(500)
     publish(producer_of(broker.bootstrap_servers), events)
     poison = (
-        "import stream.store\n"
-        "whole = stream.store.Store.save\n"
+        "import stream.store.order\n"
+        "whole = stream.store.order.Store.save\n"
         "def save(self, flush, *, source):\n"
         "    self._writer.insert('usage_events', flush.events)\n"
         "    raise KeyError('a bug')\n"
-        "stream.store.Store.save = save"
+        "stream.store.order.Store.save = save"
     )
     with WorkerProcess(broker.bootstrap_servers, address, prelude=poison) as worker:
         assert worker.ended(seconds=60) == EXIT_BUG
@@ -219,9 +219,9 @@ def test_nothing_is_forgotten_while_a_batch_is_on_its_way(
     publish(producer_of(broker.bootstrap_servers), now_events(500))
     observed = (
         "import sys, time\n"
-        "import stream.app, stream.ingest, stream.store\n"
+        "import stream.app, stream.ingest, stream.store.order\n"
         "stream.app.TRIM_SECONDS = 0.0\n"
-        "decode, trim, save = stream.ingest.Ingest.decode, stream.ingest.Ingest.trim, stream.store.Store.save\n"
+        "decode, trim, save = stream.ingest.Ingest.decode, stream.ingest.Ingest.trim, stream.store.order.Store.save\n"
         "on_their_way = []\n"
         "def decode_noted(self, records):\n"
         "    on_their_way.append(records)\n"
@@ -235,7 +235,7 @@ def test_nothing_is_forgotten_while_a_batch_is_on_its_way(
         '    print(\'{"event": "trimmed"}\', file=sys.stderr, flush=True)\n'
         "    trim(self, since)\n"
         "stream.ingest.Ingest.decode, stream.ingest.Ingest.trim = decode_noted, trim_alone\n"
-        "stream.store.Store.save = save_slowly"
+        "stream.store.order.Store.save = save_slowly"
     )
     with WorkerProcess(broker.bootstrap_servers, address, prelude=observed, batch_rows_max=10) as worker:
         worker.until(lambda: totals.counted() == (500, 500, 500, 0, 0), "all are counted")
@@ -246,10 +246,10 @@ def test_nothing_is_forgotten_while_a_batch_is_on_its_way(
 def test_a_stop_that_hangs_ends_within_its_bound(broker: EmbeddedBroker, address: ClickHouseAddress) -> None:
     hang = (
         "import asyncio\n"
-        "import stream.delivery\n"
+        "import stream.consume.delivery\n"
         "async def stop(self):\n"
         "    await asyncio.Event().wait()\n"
-        "stream.delivery.StatelessApp.stop = stop"
+        "stream.consume.delivery.StatelessApp.stop = stop"
     )
     with WorkerProcess(broker.bootstrap_servers, address, prelude=hang, stop_max=1) as worker:
         worker.until(lambda: worker.page("/readyz")[0] == 200, "ready")
@@ -263,12 +263,12 @@ def test_a_stop_before_faust_has_started_all_of_its_services_acknowledges_what_w
     """The partitions are held by then: records may have been taken."""
     slow = (
         "import asyncio\n"
-        "import stream.delivery\n"
-        "start = stream.delivery.StatelessApp.start\n"
+        "import stream.consume.delivery\n"
+        "start = stream.consume.delivery.StatelessApp.start\n"
         "async def start_slowly(self):\n"
         "    await start(self)\n"
         "    await asyncio.sleep(2)\n"
-        "stream.delivery.StatelessApp.start = start_slowly"
+        "stream.consume.delivery.StatelessApp.start = start_slowly"
     )
     publish(producer_of(broker.bootstrap_servers), now_events(50))
     with WorkerProcess(broker.bootstrap_servers, address, prelude=slow) as worker:

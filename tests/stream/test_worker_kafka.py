@@ -8,8 +8,8 @@ import random
 
 import pytest
 
-from stream import topics
-from stream.cut import VALUE_KEPT_BYTES_MAX
+from stream.decode.cut import VALUE_KEPT_BYTES_MAX
+from stream.runtime import topics
 from tests.support.hostile import TEN_MB
 from tests.support.kafka import create_topics, delete_topics
 from tests.support.site import PARTITIONS, Events, Site, now_events

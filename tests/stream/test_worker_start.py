@@ -10,9 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from sinks.clickhouse import migrate
-from stream import topics
-from stream.broker import EmbeddedBroker
-from stream.settings import Settings
+from stream.demo.broker import EmbeddedBroker
+from stream.runtime import topics
+from stream.runtime.settings import Settings
 from tests.support.kafka import create_topics
 from tests.support.warehouse import Server
 from tests.support.worker import TOPICS, WorkerProcess
@@ -130,7 +130,7 @@ def test_a_warehouse_without_its_schema_is_waited_for_until_it_is_migrated(
 # The preconditions hold; then the test does something, and then the worker goes on to join the group.
 HELD_BACK = """
 import time, pathlib, stream.worker
-from stream.preconditions import Precondition, preconditions
+from stream.runtime.preconditions import Precondition, preconditions
 folder = pathlib.Path({folder!r})
 def held_back(*given):
     yield from preconditions(*given)

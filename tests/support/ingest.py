@@ -13,8 +13,8 @@ import polars as pl
 
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from stream.decode import AgeLimits, Record
-from stream.home import home_partitions
+from stream.decode.frame import AgeLimits, Record
+from stream.dedup.home import home_partitions
 from stream.ingest import Flush, Ingest
 from stream.pricing import PriceBook
 from tests.support.records import LIMITS, NOW, FakeRecord

@@ -268,7 +268,7 @@ def wait_for_metadata(
 def create_topics(
     bootstrap_servers: str, partitions: Mapping[str, int], *, config: Mapping[str, str] | None = None
 ) -> None:
-    """Create plain topics for a test that is not about ``stream.topics``."""
+    """Create plain topics for a test that is not about ``stream.runtime.topics``."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     topics = [
         NewTopic(name, num_partitions=count, replication_factor=1, config=dict(config or {}))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
-from stream.cut import Cut, Header
-from stream.decode import AgeLimits
+from stream.decode.cut import Cut, Header
+from stream.decode.frame import AgeLimits
 
 NOW: Final = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)  # when the broker took the records of a test
 LIMITS: Final = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90))

@@ -11,7 +11,7 @@ import polars as pl
 
 from sinks.clickhouse.writer import MONEY
 from stream.ingest import Flush
-from stream.rollup import DIMENSIONS
+from stream.rollup.sums import DIMENSIONS
 from tests.support.ingest import Warehouse
 
 FIRST: Final = 2  # the newest migration of the first release

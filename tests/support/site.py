@@ -14,9 +14,9 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
-from stream import topics
 from stream.audit import AuditReport, audit, kafka_facts
-from stream.settings import Settings
+from stream.runtime import topics
+from stream.runtime.settings import Settings
 from tests.support.records import rfc3339, wire
 from tests.support.worker import Totals, WorkerProcess, group_offsets, producer_of
 

@@ -17,7 +17,7 @@ from typing import Final
 import lz4.frame
 from confluent_kafka import Producer
 
-from stream.topics import EVENT_BYTES_MAX
+from stream.runtime.topics import EVENT_BYTES_MAX
 from tests.support.site import Events, now_events
 from tests.support.wire import CODECS, GZIP, LZ4, NONE, SNAPPY, ZSTD, WireBatch, WireProducer, WireRecord, _xerial
 

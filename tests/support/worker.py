@@ -22,7 +22,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseUnavailable
-from stream import topics
+from stream.runtime import topics
 from tests.support.records import until
 from tests.support.warehouse import settings_of
 

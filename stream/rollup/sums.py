@@ -19,10 +19,11 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from stream.rollup_rows import HALVES, HashSet, RowStore, hashed
+from stream.rollup.rows import HALVES, HashSet, RowStore, hashed
 
-# Packed, a row of usual numbers takes 27 to 60 bytes (stream/packed.py): three tables at their bound are 0.25 to 0.5
-# GB, and two million series in an hour are all in memory. Where every number is wide, a row of usage_hourly takes 175.
+# Packed, a row of usual numbers takes 27 to 60 bytes (stream/rollup/packed.py): three tables at their bound are 0.25 to
+# 0.5 GB, and two million series in an hour are all in memory. Where every number is wide, a row of usage_hourly takes
+# 175.
 ROWS_MAX: Final = 3_000_000
 HASHES_MAX: Final = 16_000_000  # of rows that were let go, 8 bytes each; beyond it the rows of a bucket are asked for
 READ_ROWS_MAX: Final = 100_000  # read back at once when a bucket is taken over; of more only the hashes are kept

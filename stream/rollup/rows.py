@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stream.packed import PackedColumn
+from stream.rollup.packed import PackedColumn
 
 PIECES_MAX: Final = 12  # each look-up searches all of them; beyond it the two smallest neighbours become one
 LIVE_MIN: Final = 0.75  # of a piece; below it the piece is written anew without its dead rows

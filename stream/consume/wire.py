@@ -20,7 +20,7 @@ import lz4.frame
 import msgspec
 import zstandard
 
-from stream.cut import (
+from stream.decode.cut import (
     HEADERS_KEPT_BYTES_MAX,
     HEADERS_KEPT_MAX,
     KEY_KEPT_BYTES_MAX,

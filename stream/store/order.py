@@ -10,8 +10,8 @@ import polars as pl
 
 from sinks.clickhouse.writer import Writer
 from stream.ingest import Flush, Message, dead_letter_message
-from stream.outbox import Outbox
-from stream.settings import Settings
+from stream.runtime.settings import Settings
+from stream.store.outbox import Outbox
 
 EVENTS: Final = "usage.events"
 ROLLUPS: Final = "usage.rollups"

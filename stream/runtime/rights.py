@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from confluent_kafka.admin import AclOperation
 
-from stream.errors import StreamError
+from stream.runtime.errors import StreamError
 
 READ: Final = AclOperation.READ
 WRITE: Final = AclOperation.WRITE

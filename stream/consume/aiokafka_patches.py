@@ -22,8 +22,7 @@ from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 
-from stream.cut import HEADERS_KEPT_BYTES_MAX, HEADERS_KEPT_MAX, KEY_KEPT_BYTES_MAX, VALUE_KEPT_BYTES_MAX, Header
-from stream.wire import (
+from stream.consume.wire import (
     ATTRIBUTES_AT,
     HEADER_BYTES,
     XERIAL,
@@ -35,6 +34,7 @@ from stream.wire import (
     legacy_size,
     records_of,
 )
+from stream.decode.cut import HEADERS_KEPT_BYTES_MAX, HEADERS_KEPT_MAX, KEY_KEPT_BYTES_MAX, VALUE_KEPT_BYTES_MAX, Header
 
 PARSED_BYTES_MAX: Final = 4 * 1024**2  # of a batch, decompressed, that the compiled reader takes apart in one go
 PARSED_RECORDS_MAX: Final = 65_536

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Any, Final
 
-from stream.settings import Settings
+from stream.runtime.settings import Settings
 
 # Records that are published go out in batches of as many bytes; a larger one goes alone. Kafka's own default for the
 # limit of a topic, and ours, lets such a batch in.

@@ -17,10 +17,10 @@ import structlog
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from stream import topics
-from stream.fetching import LostPlace
-from stream.settings import Settings
-from stream.store import EVENTS
+from stream.consume.fetching import LostPlace
+from stream.runtime import topics
+from stream.runtime.settings import Settings
+from stream.store.order import EVENTS
 
 TABLE: Final = "vanished_records"
 

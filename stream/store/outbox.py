@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from stream.errors import PublishFailed, PublishRefused
 from stream.ingest import Message
-from stream.kafka import BATCH_BYTES_MAX
-from stream.rights import WRITE, RightMissing, right_on_topic
+from stream.runtime.errors import PublishFailed, PublishRefused
+from stream.runtime.kafka import BATCH_BYTES_MAX
+from stream.runtime.rights import WRITE, RightMissing, right_on_topic
 
 ACKNOWLEDGE_SECONDS_MAX: Final = 30.0  # then the batch is sent again; consumers know a repeat by its key and headers
 PARTITION_OF_KEY: Final = -1  # librdkafka's RD_KAFKA_PARTITION_UA

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
 from costream.events import AMOUNT, METADATA_BYTES_MAX, UsageEvent
-from stream.cut import EVENT_BYTES_MAX, Cut, Header
-from stream.examination import Accepted, Faulty, count_of, examine_value, told, unique_keys
+from stream.decode.cut import EVENT_BYTES_MAX, Cut, Header
+from stream.decode.examination import Accepted, Faulty, count_of, examine_value, told, unique_keys
 
 # Past half its size or this deep, metadata is measured by the model: polars spells some numbers shorter than JSON does.
 METADATA_BYTES_SURE: Final = METADATA_BYTES_MAX // 2
@@ -84,7 +84,7 @@ class Decoded:
     records: Sequence[Record]
     frame: pl.DataFrame
     refusals: list[Refusal]
-    late: pl.DataFrame | None = None  # rows that the worker's own clock is to judge (stream/arrival.py)
+    late: pl.DataFrame | None = None  # rows that the worker's own clock is to judge (stream/decode/arrival.py)
     read_at: datetime | None = None  # what it said
 
 

@@ -20,9 +20,9 @@ from faust.transport.drivers.aiokafka import Consumer, Producer, Transport
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from stream.aiokafka_patches import Fetched
-from stream.fetching import ChunkConsumerThread, Consumption, connected
-from stream.wire import FetchedRecord
+from stream.consume.aiokafka_patches import Fetched
+from stream.consume.fetching import ChunkConsumerThread, Consumption, connected
+from stream.consume.wire import FetchedRecord
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,8 +1,8 @@
 """The demo: the main job on real input, in one process and with nothing to set up.
 
 An embedded broker and engine, the real client and the real worker. It publishes 28,185 real requests of a production
-LLM service (stream/data), with what reality adds: repeats, conflicts, malformed records, an unknown model, late events
-and a spike in the last whole hour.
+LLM service (the folder `data`), with what reality adds: repeats, conflicts, malformed records, an unknown model, late
+events and a spike in the last whole hour.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from faust.contrib.asgi import faust_app_running
 from costream import UsageEvent, UsageProducer
 from sinks.clickhouse import migrate, retention
 from sinks.clickhouse.reader import Reader
-from stream import topics
 from stream.app import Worker, warehouse_address
 from stream.audit import AuditReport, audit
-from stream.broker import EmbeddedBroker
-from stream.errors import StreamError
-from stream.settings import Settings
-from stream.trace import Request, as_events, read_requests, stretched
+from stream.demo.broker import EmbeddedBroker
+from stream.demo.trace import Request, as_events, read_requests, stretched
+from stream.runtime import topics
+from stream.runtime.errors import StreamError
+from stream.runtime.settings import Settings
 
 HOUR: Final = timedelta(hours=1)
 SPAN_MIN: Final = timedelta(hours=26)  # a spike is judged against 24 whole hours at least
@@ -153,7 +153,7 @@ def _events(
 
 
 def _trace(name: str) -> list[Request]:
-    with as_file(files("stream") / "data" / f"azure_llm_2023_{name}.csv.gz") as path:
+    with as_file(files("stream.demo") / "data" / f"azure_llm_2023_{name}.csv.gz") as path:
         return read_requests(path)
 
 

@@ -19,8 +19,8 @@ import polars as pl
 
 from costream.events import UsageEvent
 from sinks.clickhouse.reader import Reader
-from stream.cut import Cut, Header
-from stream.decode import AgeLimits, Refusal, canonical, examine
+from stream.decode.cut import Cut, Header
+from stream.decode.frame import AgeLimits, Refusal, canonical, examine
 from stream.ingest import FORWARDED_HEADER, Message, sendable
 
 REPLAYED_HEADER: Final = "costream-replayed"  # source/partition/offset of the record that was refused

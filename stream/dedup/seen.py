@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stream.home import home_partitions
-from stream.ids import ELSEWHERE, IdTable, Keys, Sightings
+from stream.dedup.home import home_partitions
+from stream.dedup.ids import ELSEWHERE, IdTable, Keys, Sightings
 
 # Two events with one id are the same event if these agree. What only describes a call (metadata, session, error text,
 # time to first token) may differ between two reports of it.

@@ -19,7 +19,7 @@ from typing import Final
 
 import polars as pl
 
-from stream.decode import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal, RefusalKind
+from stream.decode.frame import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal, RefusalKind
 
 Place = tuple[int, int]  # partition and offset
 

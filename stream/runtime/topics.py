@@ -20,10 +20,10 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from stream.errors import ConfigurationError, StreamError
-from stream.kafka import BATCH_BYTES_MAX, kafka_config
-from stream.rights import NEEDED, READ, Right, RightMissing, missing, right_on_group, right_on_topic
-from stream.settings import Settings
+from stream.runtime.errors import ConfigurationError, StreamError
+from stream.runtime.kafka import BATCH_BYTES_MAX, kafka_config
+from stream.runtime.rights import NEEDED, READ, Right, RightMissing, missing, right_on_group, right_on_topic
+from stream.runtime.settings import Settings
 
 # Kafka's own default for a record. An event is 0.3 KB and its metadata at most 4 KB: more is a mistake or an attack.
 EVENT_BYTES_MAX: Final = 1024 * 1024
@@ -441,7 +441,7 @@ _NEEDED: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
 }
 RETENTION_MS_MIN: Final = 86_400_000  # a worker that is away over night loses nothing
 # A worker publishes in batches, and a batch is what the limit is of. Its largest single record is a dead letter, of a
-# fourth of that (stream/cut.py).
+# fourth of that (stream/decode/cut.py).
 MESSAGE_BYTES_MIN: Final = BATCH_BYTES_MAX
 
 

@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 from pydantic import ValidationError
 
 from costream import UsageEvent
-from stream.errors import StreamError
+from stream.runtime.errors import StreamError
 
 NAMESPACE: Final = UUID("6f5c1f0e-9f0b-5d53-9f63-0a6f1d6c3a11")  # ours: ids of trace rows are derived, never drawn
 CSV_COLUMNS: Final = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sinks.clickhouse import migrate, parts, retention
 from sinks.clickhouse.connect import ClickHouseAddress
-from stream import topics
-from stream.settings import Settings
+from stream.runtime import topics
+from stream.runtime.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

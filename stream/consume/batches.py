@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from stream.delivery import Chunk
-from stream.wire import FetchedRecord
+from stream.consume.delivery import Chunk
+from stream.consume.wire import FetchedRecord
 
 
 @dataclass(frozen=True, slots=True)

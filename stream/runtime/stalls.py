@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Insists(Protocol):
-    """What is needed of ``stream.patience.Patience``."""
+    """What is needed of ``stream.runtime.patience.Patience``."""
 
     def insist(self, action: Callable[[], T], *, doing: str) -> T: ...
 

@@ -4,8 +4,8 @@ StreamError
 ├── ConfigurationError   the settings or the topics cannot work: nothing was consumed
 │   └── PublishRefused   Kafka will not take what is to be published, however often it is sent
 ├── PublishFailed        Kafka did not acknowledge in time: the batch is kept and published again
-├── RightMissing         Kafka refuses until an ACL is granted: waited for and said (stream/rights.py)
-└── KafkaUnavailable     no broker answers, or lets this user in (stream/topics.py)
+├── RightMissing         Kafka refuses until an ACL is granted: waited for and said (stream/runtime/rights.py)
+└── KafkaUnavailable     no broker answers, or lets this user in (stream/runtime/topics.py)
 
 What the warehouse raises is in sinks/errors.py. A bad event is not an error: it goes to the dead-letter topic.
 """

@@ -31,12 +31,12 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
-from stream.aiokafka_patches import begin_look
-from stream.kafka import commit_note, records_next_of
-from stream.patience import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Outage, Patience
-from stream.positions import Positions, Reading
-from stream.rights import READ, Right, RightMissing, right_on_group, right_on_topic
-from stream.topics import KafkaUnavailable
+from stream.consume.aiokafka_patches import begin_look
+from stream.consume.positions import Positions, Reading
+from stream.runtime.kafka import commit_note, records_next_of
+from stream.runtime.patience import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Outage, Patience
+from stream.runtime.rights import READ, Right, RightMissing, right_on_group, right_on_topic
+from stream.runtime.topics import KafkaUnavailable
 
 READ_COMMITTED: Final = "read_committed"
 RETRY_SECONDS: Final = 1.0  # how soon a fetch that was refused is tried again

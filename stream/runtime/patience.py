@@ -13,9 +13,9 @@ import structlog
 from prometheus_client import Gauge
 
 from sinks.errors import RowsSetAside, SchemaBehind, WarehouseUnavailable
-from stream.errors import ConfigurationError, PublishFailed
-from stream.rights import RightMissing
-from stream.topics import KafkaUnavailable, LoginRefused
+from stream.runtime.errors import ConfigurationError, PublishFailed
+from stream.runtime.rights import RightMissing
+from stream.runtime.topics import KafkaUnavailable, LoginRefused
 
 T = TypeVar("T")
 
