@@ -44,7 +44,6 @@ from stream.consume.fetching import Consumption, LostPlace
 from stream.decode.frame import AgeLimits, Decoded
 from stream.health import Health, Progress
 from stream.ingest import Flush, Ingest
-from stream.keeper import Keeper, pipeline_rules
 from stream.pricing import PriceBook
 from stream.runtime import topics
 from stream.runtime.errors import StreamError
@@ -56,10 +55,11 @@ from stream.store.order import ALERTS, EVENTS, ROLLUPS, Store
 from stream.store.outbox import Outbox
 from stream.store.vanished import VanishedRecords
 from stream.telemetry import Telemetry
-from stream.turn import OutOfTurn, Turn
 from stream.watch import Watcher
+from stream.watch.keeper import Keeper, pipeline_rules
 from stream.watch.noticed import noticed
 from stream.watch.pipeline import AuditRule
+from stream.watch.turn import OutOfTurn, Turn
 
 T = TypeVar("T")
 

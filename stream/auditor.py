@@ -16,7 +16,7 @@ from sinks.errors import WarehouseError
 from stream.audit import AuditReport
 from stream.runtime.errors import StreamError
 from stream.telemetry import Telemetry
-from stream.turn import OutOfTurn
+from stream.watch.turn import OutOfTurn
 
 log = structlog.get_logger(__name__)
 

@@ -39,3 +39,79 @@ def test_every_layer_has_modules_to_look_at() -> None:
 def test_an_import_is_seen_wherever_it_stands() -> None:
     source = "import a.b\nfrom c.d import e\ndef f():\n    from g import h\n    importlib.import_module('i.j')"
     assert set(imported(source)) == {"a", "c", "g", "i"}
+
+
+# --- the rooms of the stream ---
+
+STREAM = FOLDERS["stream"]
+ROOMS = sorted(path.parent.name for path in STREAM.glob("*/__init__.py"))
+PURE = {"decode", "dedup", "pricing", "rollup"}
+# What reaches outside of a function's arguments, or waits.
+IMPURE = {
+    *("aiohttp", "aiokafka", "asyncio", "clickhouse_connect", "concurrent", "confluent_kafka", "faust", "http", "mode"),
+    *(
+        "multiprocessing",
+        "os",
+        "prometheus_client",
+        "random",
+        "requests",
+        "signal",
+        "socket",
+        "structlog",
+        "subprocess",
+    ),
+    *("sys", "tempfile", "threading", "time", "urllib", "sinks"),
+}
+
+
+def rooms_in(source: str) -> set[str]:
+    """The rooms of the stream that a module imports from."""
+    return {name.split(".")[1] for name in modules_in(source) if name.startswith("stream.")} & set(ROOMS)
+
+
+def modules_in(source: str) -> Iterator[str]:
+    """Every module that is imported, in full."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def sources_of(room: str) -> Iterator[str]:
+    return (path.read_text() for path in sorted((STREAM / room).rglob("*.py")))
+
+
+def test_there_is_no_circle_among_rooms() -> None:
+    imports = {room: set[str]().union(*map(rooms_in, sources_of(room))) - {room} for room in ROOMS}
+    assert not circle_in(imports)
+
+
+def circle_in(imports: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What is left once every room whose imports are all gone is taken out, again and again."""
+    left = dict(imports)
+    while free := [room for room, needed in left.items() if not needed & left.keys()]:
+        for room in free:
+            del left[room]
+    return left
+
+
+@pytest.mark.parametrize("room", sorted(PURE))
+def test_a_pure_room_reaches_nothing_outside(room: str) -> None:
+    for source in sources_of(room):
+        assert not {name.split(".")[0] for name in modules_in(source)} & IMPURE
+        assert rooms_in(source) <= PURE
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_is_for(room: str) -> None:
+    said = ast.get_docstring(ast.parse((STREAM / room / "__init__.py").read_text()))
+    assert said, f"stream/{room}/__init__.py says in two or three sentences what belongs there and what does not"
+
+
+def test_a_circle_is_seen_and_what_only_leads_to_one_is_not_taken_for_it() -> None:
+    assert not circle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}}).keys() >= {"b", "c"}
+    assert rooms_in("from stream.decode import frame\nimport stream.runtime.settings\nfrom stream import audit") == {
+        *("audit", "decode", "runtime")
+    }

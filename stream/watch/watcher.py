@@ -18,7 +18,6 @@ from sinks.errors import WarehouseUnavailable
 from stream.alerts import TABLE, Alert, alert_rows
 from stream.runtime.errors import PublishFailed
 from stream.runtime.settings import Settings
-from stream.turn import OutOfTurn
 from stream.watch.baseline import Rules
 from stream.watch.case import ALL_RULES
 from stream.watch.drivers import drivers
@@ -26,6 +25,7 @@ from stream.watch.history import History
 from stream.watch.judge import explained, judge, latest, usual_hours
 from stream.watch.queries import RESTORED, Reader, evidence, stored_alerts
 from stream.watch.series import Series, hour_of
+from stream.watch.turn import OutOfTurn
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from sinks.errors import WarehouseUnavailable
 from stream.audit import AuditReport, Check
 from stream.auditor import AGAIN_AFTER, FIRST_AFTER, REACH, Auditor
 from stream.telemetry import Telemetry
-from stream.turn import OutOfTurn
+from stream.watch.turn import OutOfTurn
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOURS_6 = timedelta(hours=6)

@@ -18,11 +18,11 @@ from sinks.errors import WarehouseUnavailable
 from stream.alerts import Alert, alert_rows, alerts_from_rows, json_schema
 from stream.audit import AuditReport, Check, accept_vanished
 from stream.audit.report import NextStep
-from stream.keeper import REMEMBERED, STORE_AGAIN, Keeper, gone_records
 from stream.runtime.errors import PublishFailed
 from stream.runtime.stalls import Stall, Stalls
-from stream.turn import OutOfTurn
+from stream.watch.keeper import REMEMBERED, STORE_AGAIN, Keeper, gone_records
 from stream.watch.pipeline import AuditRule, FloodRule, Gone, StallRule, Storing, Tally, VanishedRule, within
+from stream.watch.turn import OutOfTurn
 from tests.support.warehouse import Embedded
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)

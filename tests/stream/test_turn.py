@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from stream.turn import OutOfTurn, Turn
+from stream.watch.turn import OutOfTurn, Turn
 
 WAIT_MAX_S = 20.0
 

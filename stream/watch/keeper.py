@@ -22,7 +22,6 @@ from stream.audit.vanished import vanished_records
 from stream.runtime.errors import PublishFailed
 from stream.runtime.settings import Settings
 from stream.runtime.stalls import Stalls
-from stream.turn import OutOfTurn
 from stream.watch.judge import latest
 from stream.watch.pipeline import (
     AuditRule,
@@ -36,6 +35,7 @@ from stream.watch.pipeline import (
     revised,
     within,
 )
+from stream.watch.turn import OutOfTurn
 
 log = structlog.get_logger(__name__)
 
