@@ -57,6 +57,20 @@ def check(value: bytes) -> None:
                 assert ("malformed" if found.malformed else "invalid") == expected, found.reason
 
 
+BOUNDED = {
+    name: spec["maxLength"] for name, spec in UsageEvent.json_schema()["properties"].items() if "maxLength" in spec
+}
+
+
+@pytest.mark.parametrize("name", sorted(BOUNDED))
+def test_a_text_at_its_bound_may_be_spelt_as_long_as_json_can(name: str) -> None:
+    """Two escapes of six bytes each for a character."""
+    spelt = rb"\ud83d\ude00" * BOUNDED[name]
+    text = wire(**{name: "?"}).replace(b'"?"', b'"' + spelt + b'"')
+    assert isinstance(examine_value(text), Accepted)
+    check(text.replace(spelt, spelt + rb"\u0061"))  # one more is too long
+
+
 TOKENS = st.sampled_from(
     [
         *("0", "-0", "7", "1.50", "0.00001", "1e5", "1E-7", "1e16", "12345678901234567890", "null", "[]", "{}", "[[]]"),

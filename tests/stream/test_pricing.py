@@ -237,6 +237,7 @@ GOOGLE = ("gemini", "google_genai", "google_vertexai", "vertex_ai")
         *((name, "accounts/fireworks/models/deepseek-v3p2", "fireworks") for name in ("fireworks-ai", "fireworks_ai")),
         ("mistralai", "mistral-large-latest", "mistral"),
         *((name, "mistralai/Mixtral-8x7B-Instruct-v0.1", "together") for name in ("together-ai", "together_ai")),
+        ("voyage", "voyage-3", "voyageai"),
         ("xai", "grok-3", "x-ai"),
     ],
 )
@@ -562,6 +563,8 @@ def test_the_first_source_that_knows_a_price_decides() -> None:
     assert both.resolve("p", "c", DAY) == NoPrice("theirs/1 does not know 'c' of 'p'")
     assert [both.lookup(f"{version}/1@base", "p", "a") for version in ("ours", "theirs")] == [ours, theirs]
     assert _priced(both, model="a", operation="embedding", input_tokens=1)["price_rev"] == 3
+    unrevised = PriceBook([_Prices("ours/1", {"a": ours})])
+    assert _priced(unrevised, model="a", operation="embedding", input_tokens=1)["price_rev"] == 0
 
 
 def test_prices_are_resolved_once_for_all_batches_of_a_day() -> None:
