@@ -29,7 +29,7 @@ from stream import flood
 from stream.alert_topic import publish_alerts, published_alerts
 from stream.alerts import Alert
 from stream.audit import AuditReport, audit, kafka_facts
-from stream.auditor import REACH, Auditor
+from stream.audit.schedule import REACH, Auditor
 from stream.consume.aiokafka_patches import read_what_brokers_accept
 from stream.consume.batches import Batch, batches
 from stream.consume.delivery import (
@@ -59,7 +59,7 @@ from stream.watch import Watcher
 from stream.watch.keeper import Keeper, pipeline_rules
 from stream.watch.noticed import noticed
 from stream.watch.pipeline import AuditRule
-from stream.watch.turn import OutOfTurn, Turn
+from stream.watch.turn import Turn
 
 T = TypeVar("T")
 
@@ -358,11 +358,6 @@ class Worker:
 
     def _prove(self, since: datetime) -> AuditReport:
         turn = self._turn.number
-
-        def progress(_doing: str, _done: int, _steps: int) -> None:
-            if turn is None or self._turn.number != turn:
-                raise OutOfTurn
-
         settings = self._settings
         return audit(
             self._reader,
@@ -370,7 +365,7 @@ class Worker:
             kafka=kafka_facts(settings),
             since=since,
             retention=settings.retention,
-            progress=progress,
+            cancelled=lambda: turn is None or self._turn.number != turn,
         )
 
     # --- the pipeline itself -> usage.alerts ---

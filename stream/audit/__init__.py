@@ -1,16 +1,17 @@
 """The audit: proof of guarantee 4, and the repair of what it finds (docs/audit.md).
 
 ``checks`` asks, ``queries`` is how, ``ledger``, ``kafka`` and ``vanished`` judge the offsets, ``report`` is the
-answer, ``repair`` sets right what can be.
+answer, ``repair`` sets right what can be, ``schedule`` is when a worker audits by itself.
 """
 
-from stream.audit.checks import audit
+from stream.audit.checks import AuditCancelled, audit
 from stream.audit.kafka import KafkaFacts, kafka_facts
 from stream.audit.repair import Repairs, repair
 from stream.audit.report import AuditReport, Check, Finding, PartitionTotals
 from stream.audit.vanished import accept_vanished
 
 __all__ = [
+    "AuditCancelled",
     "AuditReport",
     "Check",
     "Finding",

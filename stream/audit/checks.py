@@ -22,6 +22,7 @@ from stream.audit.queries import ROLLUPS, RollupTable, Stored
 from stream.audit.report import FINDINGS_MAX, AuditReport, Check, Finding, Value
 from stream.audit.steps import next_steps
 from stream.audit.vanished import vanished_check, vanished_records
+from stream.runtime.errors import StreamError
 
 SPAN_ROWS_MAX: Final = 5_000_000  # raw rows compared by one statement: about 1 GB and some seconds
 SHARD_ROWS_MAX: Final = 5_000_000  # ids compared by one statement, for the same reason
@@ -30,6 +31,17 @@ ATTEMPTS_MAX: Final = 6  # a flush that ends between two reads is over a moment 
 PAUSE_SECONDS: Final = 0.5
 
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
+
+
+def never() -> bool:
+    return False
+
+
+class AuditCancelled(StreamError):
+    """Whoever asked no longer wants the answer."""
+
+    def __init__(self) -> None:
+        super().__init__("the audit was cancelled between two steps; it changes nothing, and the next one begins anew")
 
 
 def silent(_doing: str, _done: int, _steps: int) -> None:
@@ -72,15 +84,23 @@ def audit(
     retention: timedelta | None = None,
     pause: Callable[[], None] = rest,
     progress: Progress = silent,
+    cancelled: Callable[[], bool] = never,
 ) -> AuditReport:
     """Prove guarantee 4 on all that is stored, or say where it does not hold.
 
     ``since`` narrows the comparison of rollups and the search for repeated ids to whole days; the ledger, which knows
     no time, is always checked whole. Give ``kafka`` as it was before the call. Workers may go on meanwhile.
+    Raises ``AuditCancelled`` at the next step once it is ``cancelled``.
     """
     now = clock()
     on = ground(reader, now=now, since=since, retention=retention)
-    progress("records and offsets", 0, 1)
+
+    def step(doing: str, done: int, steps: int) -> None:
+        if cancelled():
+            raise AuditCancelled
+        progress(doing, done, steps)
+
+    step("records and offsets", 0, 1)
     kept = ledger_checks(reader, on, now=now)
     vanished = vanished_records(reader)
     totals, logs = with_kafka(kept.partitions, kafka, vanished) if kafka else (kept.partitions, None)
@@ -90,8 +110,8 @@ def audit(
         kept.dead_letters,
         *([logs] if logs else []),
         vanished_check(vanished),
-        *(_rollup_check(reader, spec, on, pause, progress) for spec in ROLLUPS),
-        _ids_check(reader, on, progress),
+        *(_rollup_check(reader, spec, on, pause, step) for spec in ROLLUPS),
+        _ids_check(reader, on, step),
         _removals_check(reader),
     ]
     return AuditReport(

@@ -17,7 +17,7 @@ from sinks.clickhouse.connect import ClickHouseAddress, Clients
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.remover import Remover
 from sinks.clickhouse.writer import Writer
-from stream.audit import AuditReport, KafkaFacts, Repairs, audit, checks, repair
+from stream.audit import AuditCancelled, AuditReport, KafkaFacts, Repairs, audit, checks, repair
 from stream.audit.checks import ATTEMPTS_MAX
 from stream.audit.kafka import LogFacts
 from stream.decode.cut import Cut
@@ -203,11 +203,11 @@ def stream(address: ClickHouseAddress) -> Iterator[Stream]:
     """A warehouse with 200 events, 20 of them sent twice, a conflict, a malformed record and one for another home."""
     stream = Stream(address)
     values = [event(number) for number in range(200)]
-    stream.store.order(stream.records(values))
-    stream.store.order(stream.records([*values[:20], event(7, input_tokens=9_999), b"{", event(201)]))
+    stream.store(stream.records(values))
+    stream.store(stream.records([*values[:20], event(7, input_tokens=9_999), b"{", event(201)]))
     astray = event(202)
     elsewhere = (home(astray) + 1) % PARTITIONS
-    stream.store.order([Log(elsewhere, stream.offsets[elsewhere], round(NOW.timestamp() * 1000), None, astray)])
+    stream.store([Log(elsewhere, stream.offsets[elsewhere], round(NOW.timestamp() * 1000), None, astray)])
     stream.offsets[elsewhere] += 1
     yield stream
     stream.close()
@@ -231,6 +231,17 @@ def test_it_holds_on_what_the_stream_stores(stream: Stream) -> None:
 TOTALS = ("received", "stored", "duplicates", "dead_lettered", "forwarded")
 
 
+def test_one_that_is_cancelled_ends_before_its_next_step(stream: Stream) -> None:
+    steps = list[str]()
+
+    def told(doing: str, done: int, total: int) -> None:
+        steps.append(doing)
+
+    with pytest.raises(AuditCancelled):
+        audit(stream.reader, clock=lambda: NOW, progress=told, cancelled=lambda: len(steps) >= 2)
+    assert steps == ["records and offsets", "usage_hourly"]
+
+
 def test_it_holds_on_an_empty_warehouse(address: ClickHouseAddress) -> None:
     reader = Reader(address)
     assert audit(reader, clock=lambda: NOW).holds
@@ -239,7 +250,7 @@ def test_it_holds_on_an_empty_warehouse(address: ClickHouseAddress) -> None:
 
 @pytest.mark.parametrize("until", ["usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"])
 def test_a_flush_under_way_is_in_flight_and_no_difference(stream: Stream, until: str) -> None:
-    stream.store.order(stream.records(event(number) for number in range(300, 340)), until=until)
+    stream.store(stream.records(event(number) for number in range(300, 340)), until=until)
     report = stream.audit()
     assert broken(report) == {}
     assert sum(each.in_flight for each in report.partitions) == 40
@@ -247,16 +258,16 @@ def test_a_flush_under_way_is_in_flight_and_no_difference(stream: Stream, until:
 
 @pytest.mark.parametrize("until", ["usage_events", "ingest_ledger"])
 def test_a_dead_letter_of_a_flush_under_way_is_no_difference(stream: Stream, until: str) -> None:
-    stream.store.order(stream.records([event(300), b"junk", event(301)]), until=until)
+    stream.store(stream.records([event(300), b"junk", event(301)]), until=until)
     assert broken(stream.audit()) == {}
 
 
 @pytest.mark.parametrize("until", ["usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"])
 def test_a_torn_flush_that_is_replayed_leaves_no_trace(stream: Stream, until: str) -> None:
     records = stream.records(event(number) for number in range(300, 340))
-    stream.store.order(records, until=until)
+    stream.store(records, until=until)
     stream.ingest = stream.started(since=NOW - timedelta(days=7))
-    stream.store.order(records)
+    stream.store(records)
     report = stream.audit()
     assert broken(report) == {}
     assert sum(each.in_flight for each in report.partitions) == 0
@@ -264,7 +275,7 @@ def test_a_torn_flush_that_is_replayed_leaves_no_trace(stream: Stream, until: st
 
 def test_a_gap_in_the_offsets_is_told_and_no_loss(stream: Stream) -> None:
     stream.offsets[1] += 70_000  # as compaction leaves it, over the edge of a block
-    stream.store.order(stream.records(event(number) for number in range(300, 340)))
+    stream.store(stream.records(event(number) for number in range(300, 340)))
     report = stream.audit()
     assert broken(report) == {}
     assert {each.partition: each.offsets_without_record for each in report.partitions}[1] == 70_000
@@ -397,7 +408,7 @@ def resent(stream: Stream) -> Stream:
     again = NOW - timedelta(minutes=1)
     later = NOW + timedelta(minutes=5)
     values = [event(n, occurred_at=again, quantities={"images": Decimal("1.25")}) for n in (11, 22)]
-    stream.store.order(stream.records(values, at=later))
+    stream.store(stream.records(values, at=later))
     return stream
 
 
@@ -535,10 +546,10 @@ def test_dropped_rollups_are_rebuilt_exactly(stream: Stream, table: str) -> None
 def test_a_wrong_rollup_is_corrected_while_a_flush_is_under_way(stream: Stream) -> None:
     stream.run("INSERT INTO usage_hourly SELECT * REPLACE (calls + 5 AS calls) FROM usage_hourly FINAL")
     torn = stream.records(event(number) for number in range(300, 340))
-    stream.store.order(torn, until="usage_hourly")
+    stream.store(torn, until="usage_hourly")
     assert stream.repair().left == 0
     stream.ingest = stream.started(since=NOW - timedelta(days=7))
-    stream.store.order(torn)
+    stream.store(torn)
     assert broken(stream.audit()) == {}
     assert sums(stream)["calls"] == 241
 

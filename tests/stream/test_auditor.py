@@ -8,10 +8,9 @@ import pytest
 from prometheus_client import generate_latest
 
 from sinks.errors import WarehouseUnavailable
-from stream.audit import AuditReport, Check
-from stream.auditor import AGAIN_AFTER, FIRST_AFTER, REACH, Auditor
+from stream.audit import AuditCancelled, AuditReport, Check
+from stream.audit.schedule import AGAIN_AFTER, FIRST_AFTER, REACH, Auditor
 from stream.telemetry import Telemetry
-from stream.watch.turn import OutOfTurn
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOURS_6 = timedelta(hours=6)
@@ -115,7 +114,7 @@ def test_a_failure_is_told_and_tried_again_soon(
 
 
 def test_an_audit_whose_turn_ends_says_nothing(stage: Stage) -> None:
-    stage.outcome = OutOfTurn()
+    stage.outcome = AuditCancelled()
     stage.auditor.begin()
     assert stage.after(FIRST_AFTER)
     assert stage.metrics() == {"costream_audit_timestamp_seconds": 0}

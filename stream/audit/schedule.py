@@ -13,10 +13,9 @@ from typing import Final
 import structlog
 
 from sinks.errors import WarehouseError
-from stream.audit import AuditReport
+from stream.audit import AuditCancelled, AuditReport
 from stream.runtime.errors import StreamError
 from stream.telemetry import Telemetry
-from stream.watch.turn import OutOfTurn
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +24,7 @@ AGAIN_AFTER: Final = timedelta(minutes=30)  # while it does not hold: a repair i
 REACH: Final = timedelta(days=2)  # how far back rollups are compared; older ones change only by corrections
 OFF: Final = timedelta(0)
 
-# Audits from a day on. Raises OutOfTurn once the turn is over.
+# Audits from a day on. Raises AuditCancelled once the turn is over.
 Prove = Callable[[datetime], AuditReport]
 
 
@@ -67,7 +66,7 @@ class Auditor:
         self._due = now + self._interval
         try:
             report = self._prove(min(now - REACH, self._suspect_since() or now))
-        except OutOfTurn as error:
+        except AuditCancelled as error:
             log.info("audit broken off", reason=str(error))
         except Exception as error:
             self._due = now + min(FIRST_AFTER, self._interval)
