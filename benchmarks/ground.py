@@ -23,9 +23,9 @@ from typing import Any, Final, Self
 import psutil
 from confluent_kafka import Consumer, TopicPartition
 
+from costream.topics import EVENTS
 from stream.runtime import memory, topics
 from stream.runtime.settings import Settings
-from stream.store.order import EVENTS
 from tests.support.kafka import KafkaBroker, delete_topics, free_ports
 
 ROOT: Final = Path(__file__).resolve().parents[1]

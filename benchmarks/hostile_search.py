@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.hostile_kinds import LIMITS, NOW, Kind, kinds
+from costream.topics import EVENT_BYTES_MAX
 from stream.consume.wire import FetchedRecord
-from stream.decode.cut import EVENT_BYTES_MAX
 from stream.decode.frame import decode
 from stream.ingest import dead_letter_message, dead_letter_rows
 from stream.runtime.memory import calm_the_collector

@@ -14,9 +14,9 @@ from benchmarks.events import one_event
 from benchmarks.ground import BenchmarkFailed, Ground, WorkerProcess
 from benchmarks.sizes import Sizes
 from costream import UsageProducer
+from costream.topics import EVENTS
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
-from stream.store.order import EVENTS
 from tests.support.warehouse import Endpoint, migrated
 
 POLL_S: Final = 0.05

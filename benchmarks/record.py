@@ -22,7 +22,7 @@ from benchmarks.events import one_event
 from benchmarks.ground import Ground, ask_child, python_module
 from benchmarks.sizes import Sizes
 from costream import ProducerStats, UsageProducer
-from stream.store.order import EVENTS
+from costream.topics import EVENTS
 
 WARM_UP: Final = 1_000
 NOBODY: Final = "127.0.0.1:1"  # refuses every connection

@@ -31,7 +31,7 @@ from benchmarks.ground import Ground, ground
 from benchmarks.machine import machine
 from benchmarks.report import Report, show
 from benchmarks.sizes import FULL, QUICK, Sizes
-from stream.store.order import EVENTS
+from costream.topics import EVENTS
 
 CONTEST: Final = ("costream", "plain-faust", "quix", "raw-aiokafka", "raw-confluent")
 OTHERS: Final = ("bytes", "latency", "alert", "record", "memory", "hostile", "series")

@@ -21,7 +21,8 @@ from confluent_kafka import (
 )
 from pydantic import ValidationError
 
-from stream.alerts import TOPIC, Alert, fault_of
+from costream.topics import ALERTS
+from stream.alerts import Alert, fault_of
 from stream.ingest import Message as Outgoing
 from stream.runtime.kafka import kafka_config
 from stream.runtime.rights import READ, RightMissing, right_on_topic
@@ -83,7 +84,7 @@ def alert_feed(settings: Settings, *, from_beginning: bool, follow: bool) -> Ite
     of must not look like peace.
     """
     with closing(_consumer(settings)) as consumer:
-        topic = settings.topic(TOPIC)
+        topic = settings.topic(ALERTS)
         unfinished = _partitions(consumer, topic, settings)
         start = OFFSET_BEGINNING if from_beginning else OFFSET_END
         consumer.assign([TopicPartition(topic, partition, start) for partition in sorted(unfinished)])
@@ -133,7 +134,7 @@ def _pass_over(error: KafkaError, settings: Settings) -> None:
 
 def _refused(settings: Settings) -> RightMissing:
     return RightMissing(
-        rights=[right_on_topic(settings.topic(TOPIC), [READ])],
+        rights=[right_on_topic(settings.topic(ALERTS), [READ])],
         user=settings.kafka_sasl_username,
         bootstrap_servers=settings.kafka_bootstrap_servers,
         data="No alert was read or published",

@@ -33,7 +33,6 @@ from pydantic import (
 from costream.events import Moment
 
 SCHEMA_VERSION: Final = 1
-TOPIC: Final = "usage.alerts"
 TABLE: Final = "alerts"
 SCHEMA_FILE: Final = Path(__file__).parents[1] / "docs" / "schema" / "usage-alert.v1.schema.json"
 RATIO_MAX: Final = Decimal(1_000_000)  # beyond a million times the usual, the figure says nothing more

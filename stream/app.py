@@ -21,6 +21,7 @@ import faust
 import structlog
 from faust.types import TP
 
+from costream.topics import ALERTS, EVENTS, ROLLUPS
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
@@ -51,7 +52,7 @@ from stream.runtime.kafka import faust_credentials, kafka_config
 from stream.runtime.patience import Patience
 from stream.runtime.settings import Settings
 from stream.runtime.stalls import Stalls
-from stream.store.order import ALERTS, EVENTS, ROLLUPS, Store
+from stream.store.order import Store
 from stream.store.outbox import Outbox
 from stream.store.vanished import VanishedRecords
 from stream.telemetry import Telemetry

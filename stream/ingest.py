@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import polars as pl
 
+from costream.topics import FORWARDED_HEADER, NAMES_HEADER
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import to_decimal
@@ -30,8 +31,6 @@ from stream.dedup.seen import SeenIds, Sorted
 from stream.flood import Flood
 from stream.pricing import PriceBook, price
 from stream.rollup.sums import HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
-
-FORWARDED_HEADER: Final = "costream-forwarded"  # for people: the partition count by which its sender sent it here
 
 
 class Message(NamedTuple):
@@ -463,7 +462,6 @@ def sendable(headers: Iterable[Header]) -> list[tuple[str, str | bytes | None]]:
     return [*sent, (NAMES_HEADER, json.dumps(renamed).encode())] if renamed else sent
 
 
-NAMES_HEADER: Final = "costream-header-names"
 # A head of the value, of the key and of the headers, whose names may take nine times as much: four to be readable, five
 # in the header that says what they were. Then the reason, and the lengths.
 LETTER_BYTES_MAX: Final = 327_680

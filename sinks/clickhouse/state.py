@@ -18,6 +18,7 @@ import polars as pl
 
 from sinks.clickhouse.connect import quoted
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.vocabulary import DIMENSIONS, VERSION_END
 from sinks.errors import VersionNotUnderstood
 
 T = TypeVar("T")
@@ -127,12 +128,11 @@ class RollupTable:
     labels: tuple[str, ...] = ()
 
 
-_DIMENSIONS: Final = ("provider", "model", "operation", "feature", "task_type", "team", "environment")
 ROLLUPS: Final = {
     table.name: table
     for table in (
-        RollupTable("usage_hourly", HOURLY, "hour", "UInt32", _DIMENSIONS),
-        RollupTable("usage_hourly_units", UNITS, "hour", "UInt32", (*_DIMENSIONS, "unit")),
+        RollupTable("usage_hourly", HOURLY, "hour", "UInt32", DIMENSIONS),
+        RollupTable("usage_hourly_units", UNITS, "hour", "UInt32", (*DIMENSIONS, "unit")),
         RollupTable("usage_user_daily", USER_DAILY, "day", "Date", ("user_id",)),
         RollupTable("ingest_ledger", LEDGER.replace("{every:Bool}", "false"), "offset_block", "UInt64"),
     )
@@ -329,7 +329,6 @@ def applied_offsets(reader: Reader, table: str, *, source: str, partitions: Sequ
     return dict(_understood(rows, table, source).iter_rows())
 
 
-VERSION_END: Final = 2**48  # no partition has as many records; a version at or above it is not an offset
 END_OF_TIME: Final = 4_102_444_800_000  # 2100-01-01 in milliseconds: nothing later passes the gate
 
 

@@ -12,13 +12,14 @@ import pyarrow as pa
 from sinks.clickhouse.codes import OF_A_ROW
 from sinks.clickhouse.connect import ClickHouseAddress, PerThread
 from sinks.clickhouse.inserter import open_inserter
+from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.errors import RowCountMismatch, RowRefused, WarehouseRefused, WarehouseTooSmall
 
 MONEY: Final = pl.Decimal(38, 12)  # USD to 1e-12, as wide as ClickHouse's sums
 
 # Columns of few different values: sent as dictionaries, they need not be made so row by row in ClickHouse.
 LOW_CARDINALITY: Final = (
-    *("provider", "model", "operation", "feature", "task_type", "team", "environment", "source"),
+    *(*DIMENSIONS, "source"),
     *("status", "usage_status", "cost_status", "cost_reason", "price_version"),
 )
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from costream.topics import EVENTS
 from stream.audit.report import FINDINGS_MAX, Check, Finding, PartitionTotals, Value
 from stream.audit.vanished import Vanished
 from stream.runtime import topics
@@ -16,7 +17,6 @@ from stream.runtime.kafka import kafka_config, records_next_of
 from stream.runtime.settings import Settings
 
 ANSWER_SECONDS_MAX: Final = 15.0
-EVENTS: Final = "usage.events"
 
 
 @dataclass(frozen=True, slots=True)

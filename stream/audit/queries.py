@@ -18,10 +18,10 @@ from typing import Final
 import polars as pl
 
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.vocabulary import DIMENSIONS
 
 CORRECTION: Final = "correction:"  # before the source, in the source of a correction row
 
-DIMENSIONS: Final = ("provider", "model", "operation", "feature", "task_type", "team", "environment")
 MONEY: Final = ("cost_usd", "revenue_usd")
 TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.text import Text
 
+from costream.topics import EVENTS
 from stream.cli import common
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _outcomes(
         if dry_run:
             yield from planned
         else:
-            yield from publish(Outbox(kafka_config(settings)), settings.topic("usage.events"), planned)
+            yield from publish(Outbox(kafka_config(settings)), settings.topic(EVENTS), planned)
 
 
 def _kinds(given: list[str] | None) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import track
 
+from costream.topics import EVENTS
 from stream.cli import common
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def replay(
             for event in events:
                 typer.echo(event.to_json())
             return
-        _publish(events, settings.kafka_bootstrap_servers, settings.topic("usage.events"))
+        _publish(events, settings.kafka_bootstrap_servers, settings.topic(EVENTS))
 
 
 def _read(file: Path, span: str, *, run: str, provider: str, model: str, feature: str) -> list[UsageEvent]:

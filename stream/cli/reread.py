@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
+from costream.topics import EVENTS
 from stream.cli import common
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def reread(
     from sinks.clickhouse.reader import Reader
     from stream.reread import EventLog
 
-    topic = settings.topic("usage.events")
+    topic = settings.topic(EVENTS)
     partitions = [_partition(place, topic) for place in places or ()]
     with common.explained(), closing(Reader(address)) as reader, closing(EventLog(settings, topic)) as log:
         asked = _missing(settings, reader, partitions) if missing else _asked(settings, log, partitions, first, last)
@@ -104,7 +105,7 @@ def _rewind(settings: Settings, *, yes: bool) -> NoReturn:
         on = ground(reader, now=now, retention=settings.retention)
         asked = way_back.rewinds(ledger_checks(reader, on, now=now).partitions, facts)
         if asked and yes:
-            way_back.rewind(settings, settings.topic("usage.events"), asked)
+            way_back.rewind(settings, settings.topic(EVENTS), asked)
     for each in asked:
         gone = f"; {each.gone:,} offsets before that are gone from Kafka" if each.gone else ""
         common.say(f"partition {each.partition}: committed {each.committed:,}, back to {each.back_to:,}{gone}")
@@ -122,7 +123,7 @@ def _rewind(settings: Settings, *, yes: bool) -> NoReturn:
 
 def _partition(place: str, topic: str) -> int:
     name, colon, number = place.rpartition(":")
-    if not colon or not number.isdigit() or name not in (topic, "usage.events"):
+    if not colon or not number.isdigit() or name not in (topic, EVENTS):
         common.fail(f"--topic-partition {place!r} is not {topic}:NUMBER; nothing was written", status=common.EXIT_USAGE)
     return int(number)
 
@@ -133,7 +134,7 @@ def _asked(
     from stream.reread import Offsets
     from stream.runtime import topics
 
-    count = topics.partition_count(settings, settings.topic("usage.events"))
+    count = topics.partition_count(settings, settings.topic(EVENTS))
     strange = [partition for partition in partitions if partition >= count]
     if strange:
         common.fail(f"there is no partition {strange[0]}: the topic has {count}", status=common.EXIT_USAGE)
@@ -192,7 +193,7 @@ def _reread(settings: Settings, reader: Any, log: EventLog, asked: Sequence[Offs
 
     derive = Derive(
         source=source_of(settings),
-        partition_count=topics.partition_count(settings, settings.topic("usage.events")),
+        partition_count=topics.partition_count(settings, settings.topic(EVENTS)),
         book=PriceBook.bundled(),
         limits=AgeLimits(future_max=settings.event_future_max, past_max=settings.retention),
         dedup_window=settings.dedup_window,

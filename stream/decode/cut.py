@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-EVENT_BYTES_MAX: Final = 65_536  # an event with every field at its bound is a third of it
+from costream.topics import EVENT_BYTES_MAX
+
 VALUE_KEPT_BYTES_MAX: Final = EVENT_BYTES_MAX + 1
 KEY_KEPT_BYTES_MAX: Final = 4_096  # the longest request_id takes 512; a key has no part in what an event counts
 # Tracing sends a dozen headers of some hundred bytes. They have no part in what an event counts either.

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
 from costream.events import AMOUNT, METADATA_BYTES_MAX, UsageEvent
-from stream.decode.cut import EVENT_BYTES_MAX, Cut, Header
+from costream.topics import EVENT_BYTES_MAX
+from stream.decode.cut import Cut, Header
 from stream.decode.examination import Accepted, Faulty, count_of, examine_value, told, unique_keys
 
 # Past half its size or this deep, metadata is measured by the model: polars spells some numbers shorter than JSON does.

@@ -22,6 +22,7 @@ from confluent_kafka import Producer
 from faust.contrib.asgi import faust_app_running
 
 from costream import UsageEvent, UsageProducer
+from costream.topics import EVENTS
 from sinks.clickhouse import migrate, retention
 from sinks.clickhouse.reader import Reader
 from stream.app import Worker, warehouse_address
@@ -276,7 +277,7 @@ def _publish(planned: Plan, broker: EmbeddedBroker, folder: Path) -> None:
         client.flush(60)
     other = Producer({"bootstrap.servers": broker.bootstrap_servers})
     for value in planned.malformed:
-        other.produce("usage.events", value=value, key=b"someone else's client")
+        other.produce(EVENTS, value=value, key=b"someone else's client")
     other.flush(10)
 
 

@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 
 import polars as pl
 
+from costream.topics import FORWARDED_HEADER
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
 from stream.audit import queries
@@ -33,7 +34,7 @@ from stream.decode import arrival
 from stream.decode.frame import AgeLimits, Decoded, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import DIGEST
-from stream.ingest import FORWARDED_HEADER, conflict, dead_letter_rows, event_rows
+from stream.ingest import conflict, dead_letter_rows, event_rows
 from stream.pricing import PriceBook, price
 from stream.reread.judge import Block, Judged, Sighting, judge
 from stream.reread.log import LogEnds, LogRecord

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from sinks.clickhouse.vocabulary import DIMENSIONS
 from stream.rollup.rows import HALVES, HashSet, RowStore, hashed
 
 # Packed, a row of usual numbers takes 27 to 60 bytes (stream/rollup/packed.py): three tables at their bound are 0.25 to
@@ -28,7 +29,6 @@ ROWS_MAX: Final = 3_000_000
 HASHES_MAX: Final = 16_000_000  # of rows that were let go, 8 bytes each; beyond it the rows of a bucket are asked for
 READ_ROWS_MAX: Final = 100_000  # read back at once when a bucket is taken over; of more only the hashes are kept
 
-DIMENSIONS: Final = ("provider", "model", "operation", "feature", "task_type", "team", "environment")
 TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from confluent_kafka.admin import AclOperation
 
+from costream.topics import ALERTS, DEADLETTER, EVENTS, ROLLUPS, USER_ROLLUPS
 from stream.runtime.errors import StreamError
 
 READ: Final = AclOperation.READ
@@ -15,11 +16,11 @@ WRITE: Final = AclOperation.WRITE
 
 # What a worker does with each topic. Whoever may read or write may also describe; Kafka sees to that by itself.
 NEEDED: Final[Mapping[str, tuple[AclOperation, ...]]] = {
-    "usage.events": (READ, WRITE),  # written: a record that lies in another partition than its id's home
-    "usage.rollups": (READ, WRITE),
-    "usage.rollups.user_daily": (WRITE,),
-    "usage.alerts": (READ, WRITE),  # read: the watch begins with what was told before
-    "usage.deadletter": (WRITE,),
+    EVENTS: (READ, WRITE),  # written: a record that lies in another partition than its id's home
+    ROLLUPS: (READ, WRITE),
+    USER_ROLLUPS: (WRITE,),
+    ALERTS: (READ, WRITE),  # read: the watch begins with what was told before
+    DEADLETTER: (WRITE,),
 }
 
 

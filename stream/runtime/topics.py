@@ -20,16 +20,11 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
+from costream.topics import ALERTS, DEADLETTER, DEADLETTER_BYTES_MAX, EVENTS, RECORD_BYTES_MAX, ROLLUPS, USER_ROLLUPS
 from stream.runtime.errors import ConfigurationError, StreamError
 from stream.runtime.kafka import BATCH_BYTES_MAX, kafka_config
 from stream.runtime.rights import NEEDED, READ, Right, RightMissing, missing, right_on_group, right_on_topic
 from stream.runtime.settings import Settings
-
-# Kafka's own default for a record. An event is 0.3 KB and its metadata at most 4 KB: more is a mistake or an attack.
-EVENT_BYTES_MAX: Final = 1024 * 1024
-# A dead letter is the refused record with its headers and the reason. Sixteen times what usage.events takes leaves room
-# for topics whose owner has raised that limit, and stays far below the 100 MB at which a broker drops a connection.
-DEADLETTER_BYTES_MAX: Final = 16 * 1024 * 1024
 
 REPLICAS_WANTED: Final = 3  # the usual: one broker may be down for maintenance and another one fail
 ANSWER_MAX_S: Final = 15.0
@@ -67,35 +62,35 @@ def _spec(name: str, *, partitions: int = 1, may_grow: bool = False, **config: s
 
 
 USAGE_EVENTS: Final = _spec(
-    "usage.events",
+    EVENTS,
     partitions=12,  # the most workers that can share the load; more can be added, never taken away
     may_grow=True,
     cleanup_policy="delete",
     retention_ms=_ms(timedelta(days=14)),  # a worker nobody missed over a holiday fortnight loses nothing
-    max_message_bytes=str(EVENT_BYTES_MAX),
+    max_message_bytes=str(RECORD_BYTES_MAX),
 )
 USAGE_ROLLUPS: Final = _spec(
-    "usage.rollups",
+    ROLLUPS,
     cleanup_policy="compact,delete",  # the last state of every hour, for as long as the aggregates are kept
     retention_ms=_ms(timedelta(days=365)),
     segment_ms=_ms(timedelta(days=1)),  # the open segment is never compacted: a reader meets a day of repeats at most
-    max_message_bytes=str(EVENT_BYTES_MAX),
+    max_message_bytes=str(RECORD_BYTES_MAX),
 )
 USAGE_USER_ROLLUPS: Final = _spec(
-    "usage.rollups.user_daily",  # apart from the others: there are as many as users, and the watch reads none
+    USER_ROLLUPS,  # apart from the others: there are as many as users, and the watch reads none
     cleanup_policy="compact,delete",
     retention_ms=_ms(timedelta(days=365)),
     segment_ms=_ms(timedelta(days=1)),
-    max_message_bytes=str(EVENT_BYTES_MAX),
+    max_message_bytes=str(RECORD_BYTES_MAX),
 )
 USAGE_ALERTS: Final = _spec(
-    "usage.alerts",
+    ALERTS,
     cleanup_policy="delete",  # people replay the history of an alert, so every revision stays
     retention_ms=_ms(timedelta(days=365)),
-    max_message_bytes=str(EVENT_BYTES_MAX),
+    max_message_bytes=str(RECORD_BYTES_MAX),
 )
 USAGE_DEADLETTER: Final = _spec(
-    "usage.deadletter",
+    DEADLETTER,
     cleanup_policy="delete",
     retention_ms=_ms(timedelta(days=90)),  # as long as the raw rows: until then a corrected event still counts
     max_message_bytes=str(DEADLETTER_BYTES_MAX),

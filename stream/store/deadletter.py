@@ -18,12 +18,12 @@ import msgspec
 import polars as pl
 
 from costream.events import UsageEvent
+from costream.topics import FORWARDED_HEADER, REPLAYED_HEADER
 from sinks.clickhouse.reader import Reader
 from stream.decode.cut import Cut, Header
 from stream.decode.frame import AgeLimits, Refusal, canonical, examine
-from stream.ingest import FORWARDED_HEADER, Message, sendable
+from stream.ingest import Message, sendable
 
-REPLAYED_HEADER: Final = "costream-replayed"  # source/partition/offset of the record that was refused
 LETTERS_AT_ONCE: Final = 200  # read in one question; a letter may be as large as its topic allows
 DROPPED_HEADERS: Final = frozenset({FORWARDED_HEADER, REPLAYED_HEADER})  # its way starts anew
 

@@ -8,19 +8,12 @@ from typing import Final
 
 import polars as pl
 
+from costream.topics import DEADLETTER, EVENTS, ROLLUPS, USER_ROLLUPS
+from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.clickhouse.writer import Writer
 from stream.ingest import Flush, Message, dead_letter_message
 from stream.runtime.settings import Settings
 from stream.store.outbox import Outbox
-
-EVENTS: Final = "usage.events"
-ROLLUPS: Final = "usage.rollups"
-USER_ROLLUPS: Final = "usage.rollups.user_daily"
-DEADLETTER: Final = "usage.deadletter"
-ALERTS: Final = "usage.alerts"
-
-SERIES: Final = ("provider", "model", "operation", "feature", "task_type", "team", "environment")
-
 
 # Key and value of the largest record of a rollup: seven names of 128 characters, a unit of 64, the sums, and the price
 # versions, which the price table bounds. Far below what a topic takes: publishing a row never fails for its size.
@@ -68,14 +61,14 @@ def hourly_messages(flush: Flush) -> Iterable[Message]:
 
     polars writes a Decimal as text, so money leaves exact.
     """
-    return _row_messages("usage_hourly", flush.hourly, ("hour", *SERIES))
+    return _row_messages("usage_hourly", flush.hourly, ("hour", *DIMENSIONS))
 
 
 def unit_messages(flush: Flush) -> Iterable[Message]:
     """The changed rows of usage_hourly_units: a record a unit, so that none grows with what a producer invents."""
     rows = flush.units.with_columns(amount=exact_text(pl.col("amount_whole"), pl.col("amount_pico")))
     rows = rows.drop("amount_whole", "amount_pico")
-    return _row_messages("usage_hourly_units", rows, ("hour", *SERIES, "unit"))
+    return _row_messages("usage_hourly_units", rows, ("hour", *DIMENSIONS, "unit"))
 
 
 def exact_text(whole: pl.Expr, pico: pl.Expr) -> pl.Expr:

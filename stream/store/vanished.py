@@ -14,13 +14,13 @@ from typing import Final
 import polars as pl
 import structlog
 
+from costream.topics import EVENTS
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.consume.fetching import LostPlace
 from stream.runtime import topics
 from stream.runtime.settings import Settings
-from stream.store.order import EVENTS
 
 TABLE: Final = "vanished_records"
 

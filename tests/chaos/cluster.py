@@ -17,12 +17,12 @@ from typing import Any, Final, Self
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from costream.topics import EVENTS
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
 from stream.runtime import topics
 from stream.runtime.settings import Settings
-from stream.store.order import EVENTS
 from tests.chaos.tail import Tail
 from tests.support.kafka import KafkaBroker
 from tests.support.small_disk import SmallDisk

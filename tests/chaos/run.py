@@ -29,8 +29,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from costream.topics import ALERTS, DEADLETTER, EVENTS, ROLLUPS
 from stream.audit import audit, kafka_facts
-from stream.store.order import ALERTS, DEADLETTER, EVENTS, ROLLUPS
 from tests.chaos.cluster import Cluster, WorkerProcess, end_with_cleanup
 from tests.chaos.hostile import HostileProducer
 from tests.chaos.recount import recount

@@ -16,9 +16,10 @@ from polars.exceptions import ComputeError
 from pydantic import ValidationError
 
 from costream.events import METADATA_BYTES_MAX, TOKENS_MAX, UsageEvent
+from costream.topics import EVENT_BYTES_MAX
 from stream.decode import frame as decoding
 from stream.decode.examination import examine_value
-from stream.decode.frame import EVENT_BYTES_MAX, Gate, Refusal, decode, is_credible
+from stream.decode.frame import Gate, Refusal, decode, is_credible
 from tests.support.properties import examples
 from tests.support.records import LIMITS, NOW, FakeRecord, fields, log_of, rfc3339, wire
 

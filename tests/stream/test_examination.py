@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from benchmarks.hostile_kinds import Kind, kinds
 from costream.events import METADATA_BYTES_MAX, UsageEvent
+from costream.topics import EVENT_BYTES_MAX
 from stream.decode import examination
-from stream.decode.cut import EVENT_BYTES_MAX
 from stream.decode.examination import Accepted, Faulty, examine_value
 from tests.stream.test_decode import METADATA_TRAPS, mutated, without_repeats
 from tests.support.hostile import HOSTILE

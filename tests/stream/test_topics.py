@@ -18,6 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exported 
 )
 from typer.testing import CliRunner, Result
 
+from costream.topics import DEADLETTER_BYTES_MAX, RECORD_BYTES_MAX
 from stream.cli.topics import app
 from stream.demo.broker import EmbeddedBroker
 from stream.runtime import topics
@@ -122,18 +123,18 @@ def test_what_differs_is_reported_and_left_alone(settings: Settings) -> None:
 
 def test_a_record_that_usage_events_just_takes_fits_the_deadletter_topic_with_its_headers(settings: Settings) -> None:
     topics.create(settings)
-    size = topics.EVENT_BYTES_MAX - 100
+    size = RECORD_BYTES_MAX - 100
     reason = [("reason", b"x" * 10_000)]
 
     assert _accepted(settings, "usage.events", size)
     assert not _accepted(settings, "usage.events", size, headers=reason)
     assert _accepted(settings, "usage.deadletter", size, headers=reason)
-    assert _accepted(settings, "usage.deadletter", topics.DEADLETTER_BYTES_MAX - 20_000, headers=reason)
+    assert _accepted(settings, "usage.deadletter", DEADLETTER_BYTES_MAX - 20_000, headers=reason)
 
 
 def _accepted(settings: Settings, topic: str, size: int, **fields: Any) -> bool:
     errors: list[Any] = []
-    config = kafka_config(settings) | {"message.max.bytes": 2 * topics.DEADLETTER_BYTES_MAX}
+    config = kafka_config(settings) | {"message.max.bytes": 2 * DEADLETTER_BYTES_MAX}
     producer = Producer(config)
     producer.produce(settings.topic(topic), b"x" * size, on_delivery=lambda error, _: errors.append(error), **fields)
     assert producer.flush(30) == 0

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import polars as pl
 
+from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.clickhouse.writer import MONEY
 from stream.ingest import Flush
-from stream.rollup.sums import DIMENSIONS
 from tests.support.ingest import Warehouse
 
 FIRST: Final = 2  # the newest migration of the first release

@@ -17,7 +17,7 @@ from typing import Final
 import lz4.frame
 from confluent_kafka import Producer
 
-from stream.runtime.topics import EVENT_BYTES_MAX
+from costream.topics import RECORD_BYTES_MAX
 from tests.support.site import Events, now_events
 from tests.support.wire import CODECS, GZIP, LZ4, NONE, SNAPPY, ZSTD, WireBatch, WireProducer, WireRecord, _xerial
 
@@ -54,7 +54,7 @@ class Fuzz:
         dice: random.Random,
         *,
         events: Callable[[int], Events] = now_events,
-        bytes_max: int = EVENT_BYTES_MAX,
+        bytes_max: int = RECORD_BYTES_MAX,
     ) -> None:
         self.topic, self.partitions, self.dice, self.bytes_max = topic, partitions, dice, bytes_max
         self.sent = Sent()

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 
 from costream import _voice
 from costream.errors import InvalidSettings
-from costream.events import TOPIC
+from costream.topics import EVENTS
 
 KafkaValue = str | int | float | bool
 SWITCHES: Final = ("COSTREAM_ENABLED", "LLM_USAGE_ENABLED")
@@ -97,7 +97,7 @@ class Settings(BaseModel):
 
     @property
     def topic_name(self) -> str:
-        return self.topic or self.topic_prefix + TOPIC
+        return self.topic or self.topic_prefix + EVENTS
 
     def kafka_config(self) -> dict[str, KafkaValue]:
         """What librdkafka is given; the caller's own ``kafka`` settings win over everything but the fixed ones."""

@@ -35,7 +35,6 @@ from pydantic import (
 )
 
 SCHEMA_VERSION: Final = 1
-TOPIC: Final = "usage.events"
 
 TOKENS_MAX: Final = (
     1_000_000_000  # a thousand times the largest context sold; keeps a cost far below Int64 in 1e-12 USD
