@@ -135,6 +135,7 @@ def _refused() -> Iterator[tuple[str, bytes]]:
     yield "units that are a text of escapes", _with(b'"quantities":"' + rb"\u0041" * 9_000 + b'"')
     yield "an id of escapes", wire(request_id="?").replace(b"?", rb"\u0041" * 9_000)
     yield "a list of 16,000 texts for a text", _with(b'"feature":[' + b'"a",' * 16_000 + b'"a"]')
+    yield "an object of 60 KB for a text", _with(b'"feature":{"a":"' + b"x" * 60_000 + b'"}')
     yield "a list for an event", b"[" + b"{}," * 21_000 + b"{}]"
     yield "bytes that are no JSON", b"x" * 65_000
     yield "a text that does not end", _with(b'"feature":"' + b"x" * 64_000)

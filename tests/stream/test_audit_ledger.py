@@ -123,9 +123,11 @@ def test_offsets_between_blocks_that_hold_no_record_are_told() -> None:
 
 
 def test_a_block_cannot_receive_more_records_than_it_has_offsets() -> None:
-    full = entry(0, stored=10)
-    assert judged([full], [counted(0, NOW, events=10)]).records.holds
-    (finding,) = judged([full | {"offset_last": 8}], [counted(0, NOW, events=10)]).records.findings
+    full = entry(3, stored=10)
+    assert judged([full], [counted(3, NOW, events=10)]).records.holds
+    (finding,) = judged(
+        [full | {"offset_last": full["offset_first"] + 8}], [counted(3, NOW, events=10)]
+    ).records.findings
     assert finding.rule == "no more records than offsets between the first and the last"
     assert finding.numbers == {"received": 10, "offsets": 9}
 

@@ -178,6 +178,11 @@ def test_neighbouring_blocks_are_one_stretch_and_others_are_not() -> None:
     ]
 
 
+def test_a_stretch_grows_by_the_block_behind_it_and_not_by_an_earlier_one() -> None:
+    apart = [gap(0), gap(5), gap(6), gap(7)]
+    assert [(stretch.first >> 16, stretch.last >> 16) for stretch in short_of(kept(*apart))] == [(0, 0), (5, 7)]
+
+
 def test_of_a_stretch_the_day_is_only_known_if_every_block_has_a_row_left() -> None:
     empty = Gap(SOURCE, 3, BLOCK, 2 * BLOCK - 1, 7, 0, None)
     assert short_of(kept(gap(0), empty))[0].received_first is None
