@@ -79,6 +79,16 @@ def test_stretches_of_two_partitions_that_begin_alike_are_two(site: Site) -> Non
     assert found == [(0, 10, 24), (1, 10, 29)]
 
 
+def test_stretches_of_two_incarnations_of_a_topic_that_begin_alike_are_two(site: Site) -> None:
+    site.note(10, 25)
+    of_the_next = VanishedRecords(
+        reader=site.reader, writer=site.writer, settings=Settings(source="t"), clock=lambda: NOW
+    )
+    assert of_the_next.note(LostPlace(TP("usage.events", 0), 10, 30, 100)) == 20
+    found = [(each.source, each.offset_first, each.offset_last) for each in vanished_records(site.reader)]
+    assert found == [("s", 10, 24), ("t", 10, 29)]
+
+
 def test_what_the_ledger_has_is_not_lost_with_the_log(site: Site) -> None:
     site.ledger(19)
     assert site.note(10, 20) == (0, [])

@@ -14,6 +14,14 @@ def test_each_hour_is_named_once_and_a_tombstone_says_nothing() -> None:
     assert noticed([OURS, None, OURS]) == ([ROW], 0, "")
 
 
+def test_rows_of_our_other_tables_are_no_strangers() -> None:
+    units = b'{"table":"usage_hourly_units","hour":"2026-11-23T12:00:00Z","unit":"images"}'
+    users = b'{"table":"usage_user_daily","day":"2026-11-23","user_id":"u"}'
+    found = noticed([units, users])
+    assert found.strange == 0
+    assert {row["table"] for row in found.rows} == {"usage_hourly_units", "usage_user_daily"}
+
+
 @pytest.mark.parametrize(
     "strange",
     [
