@@ -22,7 +22,7 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
-from costream.events import AMOUNT, METADATA_BYTES_MAX, UsageEvent
+from costream.events import AMOUNT, METADATA_BYTES_MAX, PRINTABLE, UsageEvent
 from costream.topics import EVENT_BYTES_MAX
 from stream.decode.cut import Cut, Header
 from stream.decode.examination import Accepted, Faulty, count_of, examine_value, told, unique_keys
@@ -238,7 +238,7 @@ _RULES_OF_ESCAPES: Final = [
     *(
         _holds(~pl.col(name).str.contains(r"[\x00-\x1f\x7f]"))
         for name, spec in _PROPERTIES.items()
-        if "x7f" in spec.get("pattern", "")
+        if spec.get("pattern") == PRINTABLE
     ),
     _holds(~pl.col("metadata").str.contains(r"[\x00-\x1f]")),  # polars writes them bare, which is not JSON
 ]
