@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from costream.topics import EVENTS
 from stream.cli import common
 
 if TYPE_CHECKING:
@@ -141,6 +140,7 @@ def _outcomes(
     dry_run: bool,
 ) -> Generator[Replay | Refused, None, None]:
     """What became of each letter, or would."""
+    from costream.topics import EVENTS
     from sinks.clickhouse.reader import Reader
     from stream.decode.frame import AgeLimits
     from stream.runtime.kafka import kafka_config

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import track
 
-from costream.topics import EVENTS
 from stream.cli import common
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ def replay(
 
     Example: costream replay trace.csv --feature chatbot --span 24h --dry-run | head
     """
+    from costream.topics import EVENTS
+
     settings = common.settings()
     with common.explained():
         events = _read(file, span, run=run or file.name, provider=provider, model=model, feature=feature)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from costream.topics import EVENTS
 from stream.cli import common
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ def reread(
 
     Examples: costream reread --missing · costream reread --topic-partition usage.events:3 --from 1200 --to 5400 --yes
     """
+    from costream.topics import EVENTS
+
     settings = common.settings()
     address = common.address(settings)
     if rewind:
@@ -94,6 +95,7 @@ def reread(
 def _rewind(settings: Settings, *, yes: bool) -> NoReturn:
     from contextlib import closing
 
+    from costream.topics import EVENTS
     from sinks.clickhouse.reader import Reader
     from stream import reread as way_back
     from stream.audit import kafka_facts
@@ -122,6 +124,8 @@ def _rewind(settings: Settings, *, yes: bool) -> NoReturn:
 
 
 def _partition(place: str, topic: str) -> int:
+    from costream.topics import EVENTS
+
     name, colon, number = place.rpartition(":")
     if not colon or not number.isdigit() or name not in (topic, EVENTS):
         common.fail(f"--topic-partition {place!r} is not {topic}:NUMBER; nothing was written", status=common.EXIT_USAGE)
@@ -131,6 +135,7 @@ def _partition(place: str, topic: str) -> int:
 def _asked(
     settings: Settings, log: EventLog, partitions: Sequence[int], first: int | None, last: int | None
 ) -> list[Offsets]:
+    from costream.topics import EVENTS
     from stream.reread import Offsets
     from stream.runtime import topics
 
@@ -184,6 +189,7 @@ def _missing(settings: Settings, reader: Any, partitions: Sequence[int]) -> list
 def _reread(settings: Settings, reader: Any, log: EventLog, asked: Sequence[Offsets], *, write: bool) -> list[Outcome]:
     from contextlib import closing
 
+    from costream.topics import EVENTS
     from sinks.clickhouse.writer import Writer
     from stream.app import source_of
     from stream.decode.frame import AgeLimits
