@@ -71,6 +71,17 @@ def test_a_text_at_its_bound_may_be_spelt_as_long_as_json_can(name: str) -> None
     check(text.replace(spelt, spelt + rb"\u0061"))  # one more is too long
 
 
+@pytest.mark.parametrize("name", ["quantities", "unit_prices"])
+def test_units_at_their_bounds_are_accepted_and_one_more_is_not(name: str) -> None:
+    amount = ("9" * 18 if name == "quantities" else "9" * 6) + "." + "9" * 12
+    units = {f"u{number:02}".ljust(64, "x"): amount for number in range(16)}
+    event = wire(**{name: units})
+    assert len(json.dumps(units)) > examination.PLAIN_BYTES_MAX
+    assert isinstance(examine_value(event), Accepted)
+    check(event)
+    check(wire(**{name: units | {"one_more": amount}}))
+
+
 TOKENS = st.sampled_from(
     [
         *("0", "-0", "7", "1.50", "0.00001", "1e5", "1E-7", "1e16", "12345678901234567890", "null", "[]", "{}", "[[]]"),
