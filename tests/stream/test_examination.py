@@ -82,6 +82,22 @@ def test_units_at_their_bounds_are_accepted_and_one_more_is_not(name: str) -> No
     check(wire(**{name: units | {"one_more": amount}}))
 
 
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        ('"metadata":{"a":[' + "{}," * 254 + "0]}", "the key 'team' stands twice"),
+        ('"metadata":{"a":[' + "{}," * 255 + "0]}", "a key stands twice"),
+        ('"error":"' + r"\ud83d\ude00" * 600 + '"', "the key 'team' stands twice"),
+        ('"error":"' + r"\ud83d\ude00" * 700 + '"', "a key stands twice"),
+    ],
+    ids=["few objects", "many objects", "few bytes", "many bytes"],
+)
+def test_a_key_that_stands_twice_is_named_where_looking_for_it_costs_little(member: str, said: str) -> None:
+    found = examine_value(wire()[:-1] + f',{member},"team":"a","team":"b"}}'.encode())
+    assert isinstance(found, Faulty)
+    assert found.reason.endswith(said)
+
+
 TOKENS = st.sampled_from(
     [
         *("0", "-0", "7", "1.50", "0.00001", "1e5", "1E-7", "1e16", "12345678901234567890", "null", "[]", "{}", "[[]]"),
