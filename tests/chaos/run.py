@@ -228,6 +228,7 @@ def judge(storm: Storm, *, seed: int, lag: int | None) -> Verdict:
         "outages": counts.outages,
         "broker_restarts": counts.broker_restarts,
         "full_disks": counts.full_disks,
+        "merges_broken": sum("a merge broke a part" in line for line in cluster.endpoint.log),
         "hostile_batches_refused": storm.hostile.refused,
         "hostile_batches_unanswered": storm.hostile.unknown,
         "hostile_records_on_usage.rollups": storm.hostile.rollups_sent,
