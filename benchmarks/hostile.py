@@ -44,7 +44,7 @@ NEIGHBOURS: Final = 2_000  # plain events in each batch: their cost is taken off
 PLAIN: Final = Kind("a plain event", wire())
 PLAIN_MEASURED: Final = 20_000  # to see what one more plain event costs
 ROUNDS: Final = 3
-KINDS_BETWEEN: Final = 4  # batches of plain events alone are measured in between
+FEW: Final = 10  # so many times fewer are in the batch that each kind is compared with
 BYTES_MEASURED: Final = 10_000_000  # of a kind, in a batch
 SOURCE: Final = "benchmark"
 BATCH_BYTES: Final = 900_000  # of records in a batch of Kafka's
@@ -90,19 +90,17 @@ def _each(job: _Job, measured: Sequence[Kind]) -> dict[str, tuple[float, float]]
 
 
 def _round(job: _Job, measured: Sequence[Kind]) -> dict[str, tuple[float, float]]:
-    without, with_kind = [], {}
-    for place, kind in enumerate(measured):
-        if place % KINDS_BETWEEN == 0:
-            without += [job.spent([(PLAIN, NEIGHBOURS)]) for _ in range(2)]
-        with_kind[kind.name] = job.spent([(PLAIN, NEIGHBOURS), (kind, _number(kind))])
-    whole, decode = (statistics.median(each) for each in zip(*without, strict=True))
-    return {
-        kind.name: tuple(
-            max(0.0, more - less) / _number(kind) * 1e6
-            for more, less in zip(with_kind[kind.name], (whole, decode), strict=True)
-        )
-        for kind in measured
-    }
+    """From a batch that has a few of a kind to one that has many: what its first one costs a batch is paid once."""
+    spent = {}
+    for kind in measured:
+        few, many = (_spent_with(job, kind, number) for number in (_number(kind) // FEW, _number(kind)))
+        number = _number(kind) - _number(kind) // FEW
+        spent[kind.name] = tuple(max(0.0, more - less) / number * 1e6 for less, more in zip(few, many, strict=True))
+    return spent  # type: ignore[return-value]  # two each
+
+
+def _spent_with(job: _Job, kind: Kind, number: int) -> tuple[float, float]:
+    return job.spent([(PLAIN, NEIGHBOURS), (kind, number)])
 
 
 def _number(kind: Kind) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import random
 import secrets
@@ -165,6 +166,18 @@ def _a_dead_letter_less(frames: Frames) -> None:
     frames[DEAD_LETTERS].pop(0)
 
 
+def _one_of_a_flood(frames: Frames) -> None:
+    """Kept by its length and digest alone."""
+    row = frames[DEAD_LETTERS][0]
+    value = base64.b64decode(row["value"])
+    row |= {"value": "", "size": len(value), "sha256": hashlib.sha256(value).hexdigest()}
+
+
+def _another_digest_of_one_of_a_flood(frames: Frames) -> None:
+    _one_of_a_flood(frames)
+    frames[DEAD_LETTERS][0]["sha256"] = "cd" * 32
+
+
 def _a_good_event_refused(frames: Frames) -> None:
     frames[DEAD_LETTERS].append(_letter_row(10**6, _base64("{}")))
 
@@ -187,6 +200,8 @@ def _another_digest_of_a_hostile_record(frames: Frames) -> None:
         (_a_cell_of_an_hour_off_by_one, {"differing_usage_hourly": 1}),
         (_a_day_without_its_row, {"differing_usage_user_daily": 8}),
         (_a_dead_letter_less, {"dead_letters_missing": 1}),
+        (_one_of_a_flood, {}),
+        (_another_digest_of_one_of_a_flood, {"dead_letters_missing": 1, "dead_letters_too_many": 1}),
         (_a_good_event_refused, {"dead_letters_too_many": 1}),
         (_a_hostile_record_forgotten, {"hostile_unaccounted": 1}),
         (_another_digest_of_a_hostile_record, {"hostile_unaccounted": 1}),

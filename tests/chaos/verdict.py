@@ -184,26 +184,41 @@ def _difference(want: Cell, have: Cell) -> str:
 def _compare_dead_letters(
     verdict: Verdict, published: Recount, hostile: Mapping[Place, HostileRecord], reader: Reader
 ) -> None:
-    """The plan's by their bytes, since nobody knows their places; the hostile ones by place, length and digest."""
-    stored: Counter[str] = Counter()
+    """All by length and digest, since of a flood no more is kept; the plan's wherever they are, as nobody knows their
+    places, the hostile ones each at its place."""
+    stored: Counter[HostileRecord] = Counter()
     found: dict[Place, HostileRecord] = {}
     kinds: Counter[str] = Counter()
     for row in reader.frame(DEAD_LETTERS).iter_rows(named=True):
         kinds[row["kind"]] += 1
-        value, place = base64.b64decode(row["value"]), (row["partition"], row["offset"])
+        letter, place = _measured(base64.b64decode(row["value"]), row), (row["partition"], row["offset"])
         if place in hostile:
-            found[place] = _measured(value, row)
+            found[place] = letter
         else:
-            stored[value.decode(errors="surrogateescape")] += 1
+            stored[letter] += 1
     verdict.figures["dead_letters"] = dict(kinds)
     verdict.figures["hostile_records"] = len(hostile)
     differing = (place for place, record in hostile.items() if found.get(place) != record)
     verdict.fault(
         "hostile_unaccounted", (f"{place}: {found.get(place)} stored, {hostile[place]} read" for place in differing)
     )
-    missing, more = published.refused - stored, stored - published.refused
-    verdict.fault("dead_letters_missing", (f"{value[:200]}" for value in missing.elements()))
-    verdict.fault("dead_letters_too_many", (f"{value[:200]}" for value in more.elements()))
+    refused = _refused(published)
+    texts = {_measure(value): value for value in published.refused}
+    missing, more = refused - stored, stored - refused
+    verdict.fault("dead_letters_missing", (f"{texts[letter][:200]}" for letter in missing.elements()))
+    verdict.fault("dead_letters_too_many", (f"{letter}" for letter in more.elements()))
+
+
+def _refused(published: Recount) -> Counter[HostileRecord]:
+    """What belongs with the dead letters, by length and digest."""
+    refused: Counter[HostileRecord] = Counter()
+    for value, messages in published.refused.items():
+        refused[_measure(value)] += messages
+    return refused
+
+
+def _measure(value: str) -> HostileRecord:
+    return _measured(value.encode(errors="surrogateescape"), {"sha256": ""})
 
 
 def _measured(value: bytes, row: Mapping[str, Any]) -> HostileRecord:
@@ -218,12 +233,16 @@ def compare_dead_letter_topic(
 ) -> None:
     """Every refusal is told on the topic; a repeat after a crash is told apart by its headers."""
     told: Counter[tuple[bytes, bytes]] = Counter()
-    values: set[str] = set()
+    letters: set[HostileRecord] = set()
     for record in log:
         told[record.headers["costream-partition"], record.headers["costream-offset"]] += 1
-        values.add((record.value or b"").decode(errors="surrogateescape"))
+        cut = {
+            "sha256": record.headers.get("costream-value-sha256", b"").decode(),
+            "size": int(record.headers.get("costream-value-bytes", b"0")),
+        }
+        letters.add(_measured(record.value or b"", cut))
     verdict.figures["dead_letters_told_again"] = told.total() - len(told)
-    verdict.fault("dead_letters_untold", (value[:200] for value in published.refused if value not in values))
+    verdict.fault("dead_letters_untold", (value[:200] for value in published.refused if _measure(value) not in letters))
     places = {(int(partition), int(offset)) for partition, offset in told}
     verdict.fault("hostile_untold", (f"{place}" for place in hostile if place not in places))
 
