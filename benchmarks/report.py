@@ -117,6 +117,7 @@ class Report:
             again = many.again_per_second / many.events_per_second
             yield Figure(f"the same {many.series:,} series again, in random order", again, "x")
             yield _at_most(f"memory above idle, {many.series:,} series", many.memory_above_idle_mb, 1_000, "MB")
+            yield Figure("memory above idle, after each of them again", many.memory_after_again_mb, "MB")
             yield Figure(f"memory above idle, {few.series:,} series", few.memory_above_idle_mb, "MB")
 
     def _hostile(self) -> Iterator[Figure]:
