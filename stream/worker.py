@@ -99,16 +99,16 @@ async def _watch_parts(address: ClickHouseAddress) -> None:
     """Where the engine is in this process: if a merge has broken a part, end. The next start brings back what was
     merged, for as long as it is kept (engine.xml)."""
     with closing(Reader(address)) as reader:
-        watch = await asyncio.to_thread(parts.Watch, lambda sql: reader.frame(sql).rows())
+        watch: parts.Watch | None = None
         while True:
-            await asyncio.sleep(parts.LOOK_SECONDS)
             try:
-                broken = await asyncio.to_thread(watch.broken)
-            except WarehouseError as error:
+                if watch is None:
+                    watch = await asyncio.to_thread(parts.Watch, lambda sql: reader.frame(sql).rows())
+                elif broken := await asyncio.to_thread(watch.broken):
+                    _end_for(broken)
+            except (WarehouseError, OSError) as error:
                 log.warning("parts were not looked at", reason=str(error), next=f"again in {parts.LOOK_SECONDS:.0f} s")
-                continue
-            if broken:
-                _end_for(broken)
+            await asyncio.sleep(parts.LOOK_SECONDS)
 
 
 def _end_for(broken: list[parts.Part]) -> NoReturn:

@@ -82,8 +82,13 @@ class Engine:
         """Say what this start has set aside, and delete of it what other parts hold."""
         made_good, missing = parts.set_aside(self._rows)
         for part in made_good:
-            self._keeper.query(parts.drop_statement(part))
             log.warning("a broken part was made good", part=str(part), next="other parts hold all of its rows")
+            try:
+                self._keeper.query(parts.drop_statement(part))
+            except RuntimeError as error:
+                log.warning(
+                    "what was set aside stays", part=str(part), reason=str(error), next="the next start tries again"
+                )
         for part in missing:
             log.error(
                 "ROWS ARE MISSING",

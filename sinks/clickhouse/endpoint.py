@@ -133,7 +133,7 @@ async def _mend(engine: Engine, pools: Pools) -> None:
         await asyncio.sleep(LOOK_SECONDS)
         try:
             await asyncio.get_running_loop().run_in_executor(pools.mending, engine.mend)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             log.error("parts were not looked at", reason=str(error), next=f"again in {LOOK_SECONDS:.0f} s")
 
 

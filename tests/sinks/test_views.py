@@ -277,8 +277,8 @@ def ninety_days(writer: Writer) -> None:
 def test_the_last_24_hours_of_90_days_read_a_small_part_by_the_sort_key(reader: Reader, sql: str) -> None:
     plan = reader.frame(f"EXPLAIN indexes = 1 {sql}")["explain"].to_list()
     assert any("PrimaryKey" in line for line in plan)
-    read, total = parts(plan)
-    assert read * 4 <= total, "\n".join(plan)
+    read, total = parts(plan)  # one a month: 90 days lie in four or three of them, and 24 hours in two at most
+    assert read <= 2 < total, "\n".join(plan)
 
 
 def parts(plan: list[str]) -> tuple[int, int]:

@@ -76,6 +76,7 @@ def test_a_broken_part_ends_a_worker_with_the_engine_in_its_process_and_the_next
         publish(producer, EVENTS)
         worker.until(lambda: stored(worker) == EVENTS, "stored after the start")
         assert worker.stop() == 0
+    assert not list(folder.glob("store/*/*/detached/*")), "what was made good is deleted"
     with Endpoint(folder) as endpoint, closing(Totals(endpoint.address())) as totals:
         assert totals.counted() == (calls + EVENTS, calls + EVENTS, calls + EVENTS, 0, 0)
 
