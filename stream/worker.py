@@ -111,7 +111,7 @@ async def _watch_parts(address: ClickHouseAddress) -> None:
             await asyncio.sleep(parts.LOOK_SECONDS)
 
 
-def _end_for(broken: list[parts.Part]) -> NoReturn:
+def _end_for(broken: list[parts.PartOnDisk]) -> NoReturn:
     log.error(
         "a merge broke a part",
         parts=[str(part) for part in broken],

@@ -219,12 +219,12 @@ class Gate:
 
     def __init__(self) -> None:
         self._inside = 0
-        self._shut = threading.Lock()
+        self._door = threading.Lock()
         self._changed = threading.Condition()
 
     @contextmanager
     def passing(self) -> Iterator[None]:
-        with self._shut, self._changed:
+        with self._door, self._changed:
             self._inside += 1
         try:
             yield
@@ -235,7 +235,7 @@ class Gate:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        with self._shut:
+        with self._door:
             with self._changed:
                 self._changed.wait_for(lambda: self._inside == 0)
             yield

@@ -57,29 +57,23 @@ FROM system.mutations ARRAY JOIN block_numbers.number AS number"""
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a table: its files lie in ``path``."""
+    """A part by its name: one in use, or one that a start has set aside, which is called otherwise since."""
 
     database: str
     table: str
     name: str
-    path: str
-    size_bytes: int
-    rows: int
 
     def __str__(self) -> str:
         return f"{self.name} of {self.database}.{self.table}"
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
-    """A broken part that a start has moved out of its table, by the name it has since."""
+class PartOnDisk(Part):
+    """A part in use, with the folder of its files and what the engine counted when it wrote them."""
 
-    database: str
-    table: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.name} of {self.database}.{self.table}"
+    path: str
+    size_bytes: int
+    rows: int
 
 
 class Watch:
@@ -88,19 +82,19 @@ class Watch:
     def __init__(self, ask: Ask) -> None:
         """What is there now was read by the engine when it started, or cannot be told any more."""
         self._ask = ask
-        self._whole: frozenset[Part] = frozenset(self._parts())
+        self._whole: frozenset[PartOnDisk] = frozenset(self._parts())
 
-    def broken(self) -> list[Part]:
+    def broken(self) -> list[PartOnDisk]:
         """The parts made since the last look whose files are not what the engine believes them to be."""
         parts = frozenset(self._parts())
         broken = [part for part in parts - self._whole if not (sizes_agree(part) or self._passes(part))]
         self._whole = parts.difference(broken)
         return sorted(broken, key=str)
 
-    def _parts(self) -> Iterator[Part]:
-        return (Part(*row) for row in self._ask(PARTS))
+    def _parts(self) -> Iterator[PartOnDisk]:
+        return (PartOnDisk(*row) for row in self._ask(PARTS))
 
-    def _passes(self, part: Part) -> bool:
+    def _passes(self, part: PartOnDisk) -> bool:
         """The engine's own verdict, which takes reading all of it."""
         table = f"{quoted(part.database)}.{quoted(part.table)}"
         try:
@@ -110,7 +104,7 @@ class Watch:
         return bool(answer[0][0])
 
 
-def sizes_agree(part: Part) -> bool:
+def sizes_agree(part: PartOnDisk) -> bool:
     """Whether the files together have the size that the engine counted when it wrote them, and none is empty that it
     does not count."""
     try:
@@ -121,18 +115,18 @@ def sizes_agree(part: Part) -> bool:
     return counted == part.size_bytes and all(sizes.get(name) for name in UNCOUNTED & sizes.keys())
 
 
-def set_aside(ask: Ask) -> tuple[list[SetAside], list[SetAside]]:
+def set_aside(ask: Ask) -> tuple[list[Part], list[Part]]:
     """The broken parts that starts have set aside: those whose blocks other parts hold, and those whose rows are
     missing."""
-    made_good: list[SetAside] = []
-    missing: list[SetAside] = []
+    made_good: list[Part] = []
+    missing: list[Part] = []
     if not (found := ask(SET_ASIDE)):
         return made_good, missing
     active = ask(BLOCKS)
     for database, table, name, partition, lowest, highest in found:
         blocks = ((row[3], row[4]) for row in active if row[:2] == (database, table) and row[2] in (partition, ""))
         held = covers(blocks, lowest, highest)
-        (made_good if held else missing).append(SetAside(database, table, name))
+        (made_good if held else missing).append(Part(database, table, name))
     return made_good, missing
 
 
@@ -144,7 +138,7 @@ def covers(blocks: Iterable[tuple[int, int]], lowest: int, highest: int) -> bool
     return lowest > highest
 
 
-def drop_statement(part: SetAside) -> str:
+def drop_statement(part: Part) -> str:
     """Deletes what was set aside, for good."""
     table = f"{quoted(part.database)}.{quoted(part.table)}"
     return f"ALTER TABLE {table} DROP DETACHED PART '{part.name}' SETTINGS allow_drop_detached = 1"

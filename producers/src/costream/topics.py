@@ -14,7 +14,8 @@ ALERTS: Final = "usage.alerts"
 DEADLETTER: Final = "usage.deadletter"
 
 FORWARDED_HEADER: Final = "costream-forwarded"  # for people: the partition count by which its sender sent it here
-NAMES_HEADER: Final = "costream-header-names"  # of a dead letter: the names of headers that are not UTF-8, by number
+# Of a dead letter: what headers were called whose names are no text, in base64, by the names that took their place.
+NAMES_HEADER: Final = "costream-header-names"
 REPLAYED_HEADER: Final = "costream-replayed"  # source/partition/offset of the record that was refused
 
 EVENT_BYTES_MAX: Final = 65_536  # an event with every field at its bound is a third of it
