@@ -22,7 +22,7 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
-from costream.events import AMOUNT, METADATA_BYTES_MAX, PRINTABLE, UsageEvent
+from costream.events import AMOUNT, METADATA_BYTES_MAX, PRINTABLE, QUANTITY, UNIT, UNITS_MAX, UsageEvent
 from costream.topics import EVENT_BYTES_MAX
 from stream.decode.cut import Cut, Header
 from stream.decode.examination import Accepted, Faulty, count_of, examine_value, told, unique_keys
@@ -105,17 +105,17 @@ def decode(records: Sequence[Record], *, source: str, limits: AgeLimits) -> Deco
 
 def _read_clean(values: Sequence[bytes]) -> tuple[NDArray[np.int64], pl.DataFrame]:
     """The rows that need no second look, and their columns as text."""
-    rows, metadata = _gate(values)
+    rows, metadata, units = _gate(values)
     passed = [values[row] for row in rows]
     lines, fields = _lines(passed), _fields_in(passed)
     try:
-        columns = _columns(lines, len(passed), fields)
+        columns = _columns(lines, len(passed), fields.difference(_MAPS_OF_UNITS)).with_columns(units)
     except PolarsError:  # one odd message fails the block; each then goes to the model on its own
         return np.empty(0, dtype=np.int64), _columns(b"", 0)
     escaped = b"\\" in lines
     rules = _RULES if not escaped and b"\x7f" not in lines else _RULES + _RULES_OF_ESCAPES
     clean = columns.select(pl.all_horizontal(rules)).to_series()
-    clean &= ~_misread(columns, passed, lines, metadata, fields, escaped=escaped)
+    clean &= ~_misread(columns, passed, lines, metadata, fields.union(_MAPS_OF_UNITS), escaped=escaped)
     return np.asarray(rows, dtype=np.int64)[clean.to_numpy()], columns.filter(clean)
 
 
@@ -167,9 +167,11 @@ Gate: Final = _gate_type(_SCHEMA)
 _decode_one: Final = msgspec.json.Decoder(Gate).decode
 
 
-def _gate(values: Sequence[bytes]) -> tuple[list[int], list[Any]]:
-    """The rows that pass, and the metadata that was read of each (None where there is none)."""
-    rows, metadata = [], []
+def _gate(values: Sequence[bytes]) -> tuple[list[int], list[Any], list[pl.Series]]:
+    """The rows that pass, the metadata that was read of each (None where there is none), and its units in columns."""
+    rows: list[int] = []
+    metadata: list[Any] = []
+    units: dict[str, dict[int, bytes]] = {name: {} for name in _MAPS_OF_UNITS}
     for row, value in enumerate(values):
         if len(value) > GATE_BYTES_MAX:
             continue
@@ -179,9 +181,29 @@ def _gate(values: Sequence[bytes]) -> tuple[list[int], list[Any]]:
             continue
         if event.metadata is not None and _is_hard_to_read(value):
             continue
+        if event.quantities or event.unit_prices:
+            _note_units(event, len(rows), units)
         rows.append(row)
         metadata.append(event.metadata)
-    return rows, metadata
+    return rows, metadata, [_texts_at(places, len(rows)).alias(name) for name, places in units.items()]
+
+
+def _note_units(event: Any, place: int, units: Mapping[str, dict[int, bytes]]) -> None:
+    """By name, so that equal units are equal text. Polars would keep their order, and a name that stands twice."""
+    for name, places in units.items():
+        if of_event := getattr(event, name):
+            places[place] = _in_order(of_event) if len(of_event) <= UNITS_MAX else TOO_MANY
+
+
+_in_order: Final = msgspec.json.Encoder(order="sorted").encode
+TOO_MANY: Final = b"too many"  # no text of units, so the model is asked
+
+
+def _texts_at(places: Mapping[int, bytes], count: int) -> pl.Series:
+    texts: list[str | None] = [None] * count
+    for place, text in places.items():
+        texts[place] = text.decode()
+    return pl.Series(texts, dtype=pl.String)
 
 
 def _is_hard_to_read(value: bytes) -> bool:
@@ -205,7 +227,8 @@ _INTEGERS: Final = {
     if any(option.get("type") == "integer" for option in spec.get("anyOf", [spec]))
 }
 _TEXT_SCHEMA: Final = {name: pl.Int64() if name in _INTEGERS else pl.String() for name in _PROPERTIES}
-_MAPS: Final = ("metadata", "quantities", "unit_prices")
+_MAPS_OF_UNITS: Final = ("quantities", "unit_prices")
+_MAPS: Final = ("metadata", *_MAPS_OF_UNITS)
 _AMOUNTS: Final = {"reported_cost_usd": "reported_cost_pico", "revenue_usd": "revenue_pico"}
 _DEFAULTS: Final = {
     name: "" if name in _MAPS else spec["default"]
@@ -213,6 +236,8 @@ _DEFAULTS: Final = {
     if name not in _INTEGERS and name not in _AMOUNTS and name not in _SCHEMA["required"]
 }
 _TIME_SHAPE: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(\.\d{1,6})?Z$"  # as our clients write it
+_UNIT_SHAPE: Final = f'"{UNIT[1:-1]}":"{QUANTITY[1:-1]}"'
+_UNITS_SHAPE: Final = rf"^\{{{_UNIT_SHAPE}(,{_UNIT_SHAPE})*\}}$"
 _USAGE: Final = ("input_tokens", "output_tokens", "quantities")
 
 
@@ -231,7 +256,7 @@ _RULES: Final = [
     *(_holds(pl.col(name).str.contains(AMOUNT)) for name in _AMOUNTS),
     _holds(pl.col("metadata").str.len_bytes() <= METADATA_BYTES_SURE),
     _holds(pl.col("metadata").str.count_matches(r"[\[{]") <= METADATA_NESTING_SURE),
-    pl.col("quantities").is_null() & pl.col("unit_prices").is_null(),  # rare, and full of rules
+    *(_holds(pl.col(name).str.contains(_UNITS_SHAPE)) for name in _MAPS_OF_UNITS),
 ]
 # About control characters, which JSON only has as escapes; but for DEL, which may stand bare.
 _RULES_OF_ESCAPES: Final = [

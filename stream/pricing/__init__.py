@@ -9,6 +9,7 @@ from stream.pricing.bundled import BundledPrices
 from stream.pricing.columns import price
 from stream.pricing.rates import (
     COST_PICO_MAX,
+    PICO,
     Bracket,
     Call,
     Linear,
@@ -25,6 +26,7 @@ from stream.pricing.rates import (
 
 __all__ = [
     "COST_PICO_MAX",
+    "PICO",
     "Bracket",
     "BundledPrices",
     "Call",

@@ -6,7 +6,6 @@ kind priced. Whatever is not plain is quoted on its own by the same prices, so b
 
 from __future__ import annotations
 
-import json
 import operator
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
@@ -14,12 +13,14 @@ from fractions import Fraction
 from functools import lru_cache, reduce
 from typing import Any, Final, TypeAlias, assert_never
 
+import msgspec
 import polars as pl
 
 from costream.events import TOKENS_MAX
 from stream.pricing.book import PriceBook
 from stream.pricing.rates import (
     COST_PICO_MAX,
+    PICO,
     TOKEN_UNITS,
     Bracket,
     Call,
@@ -30,7 +31,6 @@ from stream.pricing.rates import (
     Priced,
     Quote,
     Unpriced,
-    exact,
     quote,
 )
 
@@ -163,10 +163,19 @@ def _quoted(row: Row, price: Price) -> tuple[int | None, str, str, str]:
 
 
 def _quote(row: Row, price: Linear) -> Quote:
-    amounts: dict[str, Exact] = {unit: row[field] for field, unit in TOKEN_UNITS.items() if row[field] is not None}
-    for name, text in json.loads(row["quantities"] or "{}").items():
+    amounts = {unit: row[field] * PICO for field, unit in TOKEN_UNITS.items() if row[field] is not None}
+    for name, text in _quantities(row["quantities"] or "{}").items():
         unit = QUANTITY_ALIASES.get(name, name)
         if unit in amounts:
             return Unpriced(f"{unit} reported twice")
-        amounts[unit] = exact(Fraction(text))
+        amounts[unit] = _pico(text)
     return quote(price, Call(row["operation"], failed=row["status"] == "error", amounts=amounts))
+
+
+_quantities: Final = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def _pico(amount: str) -> int:
+    """Plain decimal text, with at most 12 digits after the point, in 1e-12."""
+    whole, _, fraction = amount.partition(".")
+    return int(whole + fraction.ljust(12, "0"))

@@ -8,12 +8,12 @@ the ``rates`` of a bracket, so a cost is one sum of products, in columns too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, time
 from fractions import Fraction
 from functools import lru_cache
-from itertools import chain, combinations
+from itertools import combinations
 from typing import Final, TypeAlias
 
 from genai_prices.data_units import unit_data
@@ -34,6 +34,8 @@ TOKEN_UNITS: Final[Mapping[str, str]] = {
     "cache_write_tokens": "cache_write_tokens",
     "reasoning_tokens": "output_reasoning_tokens",
 }
+
+VERDICTS_MAX: Final = 16_384  # of a price and the units that a call reports; some 10 MB
 
 Dimensions: TypeAlias = frozenset[tuple[str, str]]
 
@@ -75,8 +77,10 @@ class Bracket:
             rates[unit] = exact(prices[unit] - charged)
         return cls(above, exact(prices.get(PER_CALL, 0)), rates)
 
-    def cost(self, amounts: Mapping[str, Exact]) -> Exact:
-        return self.per_call + sum(self.rates[unit] * amount for unit, amount in amounts.items() if unit in self.rates)
+    def cost(self, amounts: Mapping[str, int]) -> Exact:
+        """In 1e-24 USD, of amounts in 1e-12 of their units."""
+        used = sum(self.rates[unit] * amount for unit, amount in amounts.items() if unit in self.rates)
+        return self.per_call * PICO + used
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a table holds each price once, so identity will do, and it hashes
@@ -92,8 +96,9 @@ class Linear:
     audio_seconds_min: int = 0
     caveat: str = ""
 
-    def bracket(self, input_tokens: Exact) -> Bracket:
-        return next(bracket for bracket in reversed(self.brackets) if input_tokens > bracket.above)
+    def bracket(self, input_tokens: int) -> Bracket:
+        """By input tokens in 1e-12 of one, like all amounts."""
+        return next(bracket for bracket in reversed(self.brackets) if input_tokens > bracket.above * PICO)
 
     @property
     def units(self) -> Set[str]:
@@ -147,11 +152,12 @@ Resolution: TypeAlias = Linear | TimeOfDay | NoPrice
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a price needs to know of an event; an amount that is absent was not reported."""
+    """What a price needs to know of an event: how much of each unit it used, in 1e-12 of one, which is the last digit
+    that an event can give. An amount that is absent was not reported."""
 
     operation: str
     failed: bool
-    amounts: Mapping[str, Exact]
+    amounts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,51 +183,72 @@ Quote: TypeAlias = Priced | Partial | Unpriced
 
 def quote(price: Linear, call: Call) -> Quote:
     """What the call costs. Never a guess: usage that contradicts itself or lacks a needed part has no cost."""
-    if not call.amounts and not price.per_call_only:
-        return Unpriced("usage not reported")
     amounts = _billed(price, call.amounts)
-    fault = _missing(price, call) or _contradiction(price, amounts)
+    used = frozenset(unit for unit, amount in amounts.items() if amount)
+    verdict = _verdict(price, call.operation, call.failed, frozenset(amounts), used)
+    fault = verdict.fault or _above_total(price, amounts)
     if fault:
         return Unpriced(fault)
-    used = [unit for unit, amount in amounts.items() if amount]
-    unpriced = sorted(unit for unit in used if not price.covers(unit))
-    reason = f"no price for {', '.join(unpriced)}" if unpriced else price.caveat
-    if unpriced and len(unpriced) == len(used) and not price.brackets[0].per_call:
-        return Unpriced(reason)
-    cost_pico = round(price.bracket(amounts.get("input_tokens", 0)).cost(amounts))  # half to even, once
+    if verdict.has_no_price:
+        return Unpriced(verdict.caveat)
+    cost = price.bracket(amounts.get("input_tokens", 0)).cost(amounts)
+    cost_pico = round(Fraction(cost, PICO))  # half to even, once
     if cost_pico > COST_PICO_MAX:
         return Unpriced("the cost is above 999,999 USD, more than one event can hold")
-    return Partial(cost_pico, reason) if reason else Priced(cost_pico)
+    return Partial(cost_pico, verdict.caveat) if verdict.caveat else Priced(cost_pico)
 
 
-def _billed(price: Linear, amounts: Mapping[str, Exact]) -> Mapping[str, Exact]:
+def _billed(price: Linear, amounts: Mapping[str, int]) -> Mapping[str, int]:
     seconds = amounts.get("audio_seconds") or amounts.get("input_audio_seconds")
     if not price.audio_seconds_min or not seconds:
         return amounts
-    return {**amounts, **dict.fromkeys(("audio_seconds", "input_audio_seconds"), max(seconds, price.audio_seconds_min))}
+    least = max(seconds, price.audio_seconds_min * PICO)
+    return {**amounts, **dict.fromkeys(("audio_seconds", "input_audio_seconds"), least)}
 
 
-def _missing(price: Linear, call: Call) -> str:
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What can be said of a call by which units it reports, whatever their amounts."""
+
+    fault: str = ""  # why it has no cost
+    caveat: str = ""  # why its cost is partial
+    has_no_price: bool = False  # not one of the units that it used
+
+
+@lru_cache(maxsize=VERDICTS_MAX)
+def _verdict(price: Linear, operation: str, failed: bool, reported: frozenset[str], used: frozenset[str]) -> _Verdict:
+    if not reported and not price.per_call_only:
+        return _Verdict(fault="usage not reported")
+    fault = _missing(price, operation, failed, reported) or _without_total(price, reported, used)
+    if fault:
+        return _Verdict(fault)
+    unpriced = sorted(unit for unit in used if not price.covers(unit))
+    has_no_price = bool(unpriced) and len(unpriced) == len(used) and not price.brackets[0].per_call
+    return _Verdict(
+        caveat=f"no price for {', '.join(unpriced)}" if unpriced else price.caveat, has_no_price=has_no_price
+    )
+
+
+def _missing(price: Linear, operation: str, failed: bool, reported: frozenset[str]) -> str:
     """A chat needs both token totals, an embedding the input, where the price charges for them.
 
     Any other operation may be metered in other units, but once it reports one total it needs the other too. A failed
     call is priced by whatever was reported: it may have ended before anything came out.
     """
-    reports_tokens = not TOKEN_TOTALS.isdisjoint(call.amounts)
-    if call.failed or not (call.operation in ("chat", "embedding") or reports_tokens):
+    reports_tokens = not TOKEN_TOTALS.isdisjoint(reported)
+    if failed or not (operation in ("chat", "embedding") or reports_tokens):
         return ""
-    needed = {"input_tokens"} if call.operation == "embedding" else TOKEN_TOTALS
-    return next((f"{unit} not reported" for unit in sorted(needed - call.amounts.keys()) if price.charges(unit)), "")
+    needed = {"input_tokens"} if operation == "embedding" else TOKEN_TOTALS
+    return next((f"{unit} not reported" for unit in sorted(needed - reported) if price.charges(unit)), "")
 
 
-def _contradiction(price: Linear, amounts: Mapping[str, Exact]) -> str:
-    """Free quantities may name a part without its total, parts that overlap, or parts that exceed their total."""
+def _without_total(price: Linear, reported: frozenset[str], used: frozenset[str]) -> str:
+    """Free quantities may name a part without its total, or parts that overlap."""
     totals = price.units | ({"input_tokens"} if len(price.brackets) > 1 else set())
-    return next(chain(_without_total(totals - amounts.keys(), amounts), _above_total(price, amounts)), "")
+    return next(_parts_without(totals - reported, sorted(used)), "")
 
 
-def _without_total(totals: Set[str], amounts: Mapping[str, Exact]) -> Iterator[str]:
-    used = sorted(unit for unit, amount in amounts.items() if amount)
+def _parts_without(totals: Set[str], used: Sequence[str]) -> Iterator[str]:
     for total in sorted(totals):
         yield from (f"{part} reported without {total}" for part in used if is_part(part, total))
         yield from (f"{a} and {b} reported without {total}" for a, b in combinations(used, 2) if _meet(a, b, total))
@@ -233,10 +260,18 @@ def _meet(one: str, other: str, both: str) -> bool:
     return not (a <= b or b <= a) and a | b == dimensions(both)
 
 
-def _above_total(price: Linear, amounts: Mapping[str, Exact]) -> Iterator[str]:
-    rest: dict[str, Exact] = {}
-    for total in reversed(price.brackets[0].rates):  # parts before their totals
-        parts = sum(amount for part, amount in rest.items() if is_part(part, total))
-        rest[total] = amounts.get(total, 0) - parts
+def _above_total(price: Linear, amounts: Mapping[str, int]) -> str:
+    """The parts of a total may not exceed it."""
+    rest: dict[str, int] = {}
+    for total, parts in _nested(price):
+        rest[total] = amounts.get(total, 0) - sum(rest[part] for part in parts)
         if rest[total] < 0:
-            yield f"the parts of {total} exceed it"
+            return f"the parts of {total} exceed it"
+    return ""
+
+
+@lru_cache(maxsize=4_096)
+def _nested(price: Linear) -> Sequence[tuple[str, Sequence[str]]]:
+    """The units of a price, parts before their totals; with each, those of them that are its parts."""
+    units = list(reversed(price.brackets[0].rates))
+    return [(total, [part for part in units[:at] if is_part(part, total)]) for at, total in enumerate(units)]

@@ -255,6 +255,59 @@ def test_metadata_of_an_accepted_event_is_json_text_again(metadata: str) -> None
         assert text == "" or isinstance(json.loads(text), dict)
 
 
+UNITS_TRAPS = [
+    "{}",
+    '{"b":"2","a":"1.50"}',
+    "{" + ",".join(f'"u{n}":"0"' for n in range(16)) + "}",
+    "{" + ",".join(f'"u{n}":"0"' for n in range(17)) + "}",
+    "{" + ",".join([f'"u{n}":"0"' for n in range(16)] + ['"u0":"0"']) + "}",
+    '{"a":"1","a":"1"}',
+    '{"a":"1","a":"2"}',
+    '{"\\u0061":"1"}',
+    '{"\\u0061":"1","a":"1"}',
+    '{"a":"\\u0031"}',
+    '{"a":"1\\n"}',
+    '{"a\\n":"1"}',
+    '{"a\\"":"1"}',
+    '{"' + "a" * 64 + '":"1"}',
+    '{"' + "a" * 65 + '":"1"}',
+    '{"é":"1"}',
+    '{"a":"999999999999999999.999999999999"}',
+    '{"a":"1000000000000000000"}',
+    '{"a":"0.0000000000001"}',
+    '{"a":"0.0000001"}',
+    '{"a":"\u0661"}',
+    '{"a":""}',
+    '{"":"1"}',
+    '{"a":1}',
+    '{"a":null}',
+    '{"a":{"b":"1"}}',
+    '[["a","1"]]',
+    "null",
+]
+
+
+@pytest.mark.parametrize("name", ["quantities", "unit_prices"])
+@pytest.mark.parametrize("units", UNITS_TRAPS, ids=lambda text: text[:24])
+def test_units_are_judged_as_the_contract_says_and_equal_ones_are_equal_text(units: str, name: str) -> None:
+    value = wire()[:-1] + f',"{name}":{units}}}'.encode()
+    check_agreement([value])
+    check_agreement([value[:-1] + f',"{name}":{{}}}}'.encode()])
+    for text in decode(log_of([value]), source="s", limits=LIMITS).frame[name]:
+        event = verdict(value)
+        assert event is not None
+        amounts = sorted((unit, f"{amount:f}") for unit, amount in getattr(event, name).items())
+        assert text == (json.dumps(dict(amounts), separators=(",", ":")) if amounts else "")
+
+
+def test_units_cost_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "examine_value", lambda value: pytest.fail(f"{value!r} is examined"))
+    few, many = {"images": "2"}, {f"u{n}": "1.5" for n in range(16)}
+    values = [wire("a"), wire("b", quantities=few), wire("c", quantities=many, unit_prices=many), wire("d")]
+    frame = decode(log_of(values), source="s", limits=LIMITS).frame
+    assert frame["quantities"].to_list() == ["", '{"images":"2"}', frame["unit_prices"][2], ""]
+
+
 @pytest.mark.parametrize("forbidden", ["\x7f", "\\u007f", "\\u0000", "\\n"])
 def test_a_control_character_is_refused_in_a_name_whether_it_stands_bare_or_escaped(forbidden: str) -> None:
     """DEL is the only one that JSON allows to stand bare, and then no escape gives it away."""

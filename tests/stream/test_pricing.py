@@ -23,6 +23,7 @@ import stream.pricing
 from costream.events import TOKENS_MAX
 from stream.pricing import (
     COST_PICO_MAX,
+    PICO,
     Bracket,
     BundledPrices,
     Call,
@@ -158,7 +159,7 @@ def test_a_call_above_a_tier_pays_the_higher_rate_for_all_its_tokens(book: Price
 
 def test_a_rate_that_no_second_divides_is_rounded_once_half_to_even() -> None:
     half = _flat("t@base", audio_seconds=Fraction(1, 2))
-    costs = [quote(half, Call("transcription", failed=False, amounts={"audio_seconds": n})) for n in (1, 3, 5)]
+    costs = [quote(half, Call("transcription", failed=False, amounts={"audio_seconds": n * PICO})) for n in (1, 3, 5)]
     assert costs == [Priced(0), Priced(2), Priced(2)]
 
 
@@ -491,8 +492,8 @@ def test_a_call_costs_the_same_in_a_batch_as_on_its_own(book: PriceBook, events:
 
 def _call(event: Mapping[str, Any]) -> Call:
     tokens = {unit: event[unit] for unit in ("input_tokens", "output_tokens", "cache_read_tokens")}
-    amounts = {unit: amount for unit, amount in tokens.items() if amount is not None}
-    amounts |= {unit: Fraction(text) for unit, text in json.loads(event["quantities"] or "{}").items()}
+    amounts = {unit: amount * PICO for unit, amount in tokens.items() if amount is not None}
+    amounts |= {unit: int(Fraction(text) * PICO) for unit, text in json.loads(event["quantities"] or "{}").items()}
     return Call(event["operation"], failed=event["status"] == "error", amounts=amounts)
 
 
@@ -533,9 +534,9 @@ def test_a_stored_row_leads_back_to_the_price_it_was_given(book: PriceBook) -> N
     row = _priced(book, model="o3", occurred_at=datetime(2025, 1, 1, tzinfo=UTC), input_tokens=7, output_tokens=9)
     used = book.lookup(row["price_version"], row["provider"], row["model"])
     assert isinstance(used, Linear)
-    assert quote(used, Call("chat", failed=False, amounts={"input_tokens": 7, "output_tokens": 9})) == Priced(
-        row["cost_pico"]
-    )
+    assert quote(
+        used, Call("chat", failed=False, amounts={"input_tokens": 7 * PICO, "output_tokens": 9 * PICO})
+    ) == Priced(row["cost_pico"])
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costream.events import TOKENS_MAX
-from stream.pricing import BundledPrices, Call, Linear, Partial, PriceBook, Priced, Unpriced, price, quote
+from stream.pricing import PICO, BundledPrices, Call, Linear, Partial, PriceBook, Priced, Unpriced, price, quote
 from tests.support.properties import examples
 from tests.support.usage_frames import usage_frame
 
@@ -168,7 +168,7 @@ def test_any_mix_of_quantities_costs_what_genai_prices_says_or_is_refused_where_
     provider, model = MODELS[key]
     ours = book.at(*key, NOON)
     assert isinstance(ours, Linear)
-    exact = {unit: Fraction(amount) for unit, amount in amounts.items()}
+    exact = {unit: int(Fraction(amount) * PICO) for unit, amount in amounts.items()}
     answer = quote(ours, Call("api", failed=True, amounts=exact))
     try:
         theirs = _theirs(provider, model, NOON, amounts)
@@ -242,7 +242,7 @@ def test_the_price_version_of_every_row_leads_back_to_its_cost(book: PriceBook) 
     for row in price(usage_frame(_events()), book).filter(pl.col("cost_pico").is_not_null()).iter_rows(named=True):
         used = book.lookup(row["price_version"], row["provider"], row["model"])
         assert isinstance(used, Linear)
-        amounts = {unit: row[field] for field, unit in TOKEN_UNITS.items() if row[field] is not None}
+        amounts = {unit: row[field] * PICO for field, unit in TOKEN_UNITS.items() if row[field] is not None}
         answer = quote(used, Call(row["operation"], failed=False, amounts=amounts))
         assert isinstance(answer, Priced | Partial)
         assert answer.cost_pico == row["cost_pico"]

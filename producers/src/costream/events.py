@@ -60,6 +60,7 @@ UsageStatus = Literal["reported", "estimated", "missing"]
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
 AMOUNT: Final = r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,12})?$"  # USD per event: below 1,000,000, Decimal(18, 12)
 QUANTITY: Final = r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?$"
+UNIT: Final = r"^[a-z][a-z0-9_]{0,63}$"
 # RFC 3339; a number of seconds, a time without seconds or one without a zone is somebody's guess about the hour.
 TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:?[0-9]{2})$"
 
@@ -150,7 +151,7 @@ Quantity = Annotated[
     PlainSerializer(_plain, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": QUANTITY}),
 ]
-Unit = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Unit = Annotated[str, StringConstraints(pattern=UNIT)]
 Moment = Annotated[
     AwareDatetime,
     AfterValidator(_to_utc_milliseconds),
