@@ -189,10 +189,15 @@ def _gate(values: Sequence[bytes]) -> tuple[list[int], list[Any], list[pl.Series
 
 
 def _note_units(event: Any, place: int, units: Mapping[str, dict[int, bytes]]) -> None:
-    """By name, so that equal units are equal text. Polars would keep their order, and a name that stands twice."""
     for name, places in units.items():
         if of_event := getattr(event, name):
-            places[place] = _in_order(of_event) if len(of_event) <= UNITS_MAX else TOO_MANY
+            places[place] = _units_text(of_event) if len(of_event) <= UNITS_MAX else TOO_MANY
+
+
+def _units_text(units: Mapping[str, str]) -> bytes:
+    """In the order of their names, and else as polars writes an object. Contents are compared by this text, also with
+    rows that an earlier build has stored, so it never changes."""
+    return _in_order(units).replace(b'":"', b'": "').replace(b'","', b'", "')
 
 
 _in_order: Final = msgspec.json.Encoder(order="sorted").encode
@@ -236,8 +241,8 @@ _DEFAULTS: Final = {
     if name not in _INTEGERS and name not in _AMOUNTS and name not in _SCHEMA["required"]
 }
 _TIME_SHAPE: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(\.\d{1,6})?Z$"  # as our clients write it
-_UNIT_SHAPE: Final = f'"{UNIT[1:-1]}":"{QUANTITY[1:-1]}"'
-_UNITS_SHAPE: Final = rf"^\{{{_UNIT_SHAPE}(,{_UNIT_SHAPE})*\}}$"
+_UNIT_SHAPE: Final = f'"{UNIT[1:-1]}": "{QUANTITY[1:-1]}"'
+_UNITS_SHAPE: Final = rf"^\{{{_UNIT_SHAPE}(, {_UNIT_SHAPE})*\}}$"
 _USAGE: Final = ("input_tokens", "output_tokens", "quantities")
 
 

@@ -293,11 +293,16 @@ def test_units_are_judged_as_the_contract_says_and_equal_ones_are_equal_text(uni
     value = wire()[:-1] + f',"{name}":{units}}}'.encode()
     check_agreement([value])
     check_agreement([value[:-1] + f',"{name}":{{}}}}'.encode()])
-    for text in decode(log_of([value]), source="s", limits=LIMITS).frame[name]:
+    odd_time = value.replace(b"2026-11-23T12:00:00Z", b"2026-11-23t12:00:00Z")  # this one the model reads
+    texts = decode(log_of([value, odd_time]), source="s", limits=LIMITS).frame[name].to_list()
+    assert odd_time != value
+    assert len(texts) in (0, 2)
+    assert texts[:1] == texts[1:]
+    for text in texts:
         event = verdict(value)
         assert event is not None
         amounts = sorted((unit, f"{amount:f}") for unit, amount in getattr(event, name).items())
-        assert text == (json.dumps(dict(amounts), separators=(",", ":")) if amounts else "")
+        assert text == (json.dumps(dict(amounts)) if amounts else "")
 
 
 def test_units_cost_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +310,7 @@ def test_units_cost_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     few, many = {"images": "2"}, {f"u{n}": "1.5" for n in range(16)}
     values = [wire("a"), wire("b", quantities=few), wire("c", quantities=many, unit_prices=many), wire("d")]
     frame = decode(log_of(values), source="s", limits=LIMITS).frame
-    assert frame["quantities"].to_list() == ["", '{"images":"2"}', frame["unit_prices"][2], ""]
+    assert frame["quantities"].to_list() == ["", '{"images": "2"}', frame["unit_prices"][2], ""]
 
 
 @pytest.mark.parametrize("forbidden", ["\x7f", "\\u007f", "\\u0000", "\\n"])

@@ -28,6 +28,7 @@ import pytest
 
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
+from sinks.clickhouse.engine import open_handle
 from sinks.clickhouse.writer import Writer
 from tests.support.shared import shareable, shared
 from tests.support.warehouse_rows import hourly
@@ -277,5 +278,6 @@ def clickhouse_endpoint(request: pytest.FixtureRequest) -> Iterator[Server]:
 def clickhouse_embedded() -> Iterator[Embedded]:
     """The session's warehouse in this process; ``clickhouse_embedded.fresh()`` gives a test an address of its own."""
     folder = Path(tempfile.mkdtemp(prefix="costream-chdb-"))
-    yield Embedded(folder)
+    with closing(open_handle(str(folder))):  # else the engine would end with each test's last client, and start anew
+        yield Embedded(folder)
     shutil.rmtree(folder, ignore_errors=True)
