@@ -33,9 +33,10 @@ from sinks.clickhouse.writer import Writer
 from stream.consume.aiokafka_patches import _FetchedBytes, _FetchedRecords, begin_look
 from stream.consume.wire import FetchedRecord
 from stream.decode.frame import Decoded
-from stream.ingest import Ingest, dead_letter_message
+from stream.ingest import Ingest
 from stream.pricing import PriceBook
 from stream.runtime.memory import calm_the_collector
+from stream.store.letters import dead_letter_message
 from stream.store.order import hourly_messages, insert_rows, unit_messages, user_messages
 from tests.support.records import wire
 from tests.support.wire import LZ4, WireBatch, WireRecord

@@ -19,8 +19,8 @@ from benchmarks.hostile_kinds import LIMITS, NOW, Kind, kinds
 from costream.topics import EVENT_BYTES_MAX
 from stream.consume.wire import FetchedRecord
 from stream.decode.frame import decode
-from stream.ingest import dead_letter_message, dead_letter_rows
 from stream.runtime.memory import calm_the_collector
+from stream.store.letters import dead_letter_message, dead_letter_rows
 from tests.support.records import wire
 
 COPIES: Final = 10  # in a batch; what a batch costs at all is taken off

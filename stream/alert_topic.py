@@ -23,11 +23,11 @@ from pydantic import ValidationError
 
 from costream.topics import ALERTS
 from stream.alerts import Alert, fault_of
-from stream.ingest import Message as Outgoing
 from stream.runtime.kafka import kafka_config
 from stream.runtime.rights import READ, RightMissing, right_on_topic
 from stream.runtime.settings import Settings
 from stream.runtime.topics import KafkaUnavailable, TopicMissing
+from stream.store.flush import Outgoing
 from stream.store.outbox import Outbox
 
 ANSWER_SECONDS_MAX: Final = 10.0  # an address where nobody answers is said soon

@@ -26,7 +26,6 @@ from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseError
-from stream import flood
 from stream.alert_topic import publish_alerts, published_alerts
 from stream.alerts import Alert
 from stream.audit import AuditReport, audit, kafka_facts
@@ -44,7 +43,7 @@ from stream.consume.delivery import (
 from stream.consume.fetching import Consumption, LostPlace
 from stream.decode.frame import AgeLimits, Decoded
 from stream.health import Health, Progress
-from stream.ingest import Flush, Ingest
+from stream.ingest import Ingest
 from stream.pricing import PriceBook
 from stream.runtime import topics
 from stream.runtime.errors import StreamError
@@ -52,6 +51,8 @@ from stream.runtime.kafka import faust_credentials, kafka_config
 from stream.runtime.patience import Patience
 from stream.runtime.settings import Settings
 from stream.runtime.stalls import Stalls
+from stream.store import flood
+from stream.store.flush import Flush
 from stream.store.order import Store
 from stream.store.outbox import Outbox
 from stream.store.vanished import VanishedRecords

@@ -9,61 +9,24 @@ it has applied.
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import msgspec
 import polars as pl
 
-from costream.topics import FORWARDED_HEADER, NAMES_HEADER
-from sinks.clickhouse import state
+from costream.topics import FORWARDED_HEADER
+from sinks.clickhouse import rows, state
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.writer import to_decimal
 from stream.decode import arrival
-from stream.decode.cut import Cut, Header, bytes_of, encoded
-from stream.decode.frame import UTC_MILLISECONDS, AgeLimits, Decoded, Record, Refusal, decode, is_credible
+from stream.decode.frame import AgeLimits, Decoded, Record, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import SeenIds, Sorted
-from stream.flood import Flood
 from stream.pricing import PriceBook, price
 from stream.rollup.sums import HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
-
-
-class Message(NamedTuple):
-    """A record to be published: on which topic is the outbox's to know. A tuple, since there are many."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, str | bytes | None]]
-    partition: int | None = None  # None leaves it to the key
-
-
-@dataclass(frozen=True, slots=True)
-class Flush:
-    """What one batch leaves behind, in the order it must be written."""
-
-    number: int
-    events: pl.DataFrame  # table usage_events
-    hourly: pl.DataFrame  # table usage_hourly: the rows that changed, whole
-    units: pl.DataFrame  # table usage_hourly_units
-    user_daily: pl.DataFrame  # table usage_user_daily
-    dead_letters: pl.DataFrame  # table dead_letters
-    ledger: pl.DataFrame  # table ingest_ledger
-    refusals: list[Refusal]  # topic usage.deadletter
-    letters_cut: int  # of them: kept without their bytes, since there were too many
-    forwards: list[Message]  # topic usage.events, to their home
-    received: int
-    duplicates: int
-    replayed: int  # of the stored: delivered again, and known at the same offset
-    unpriced: Mapping[tuple[str, str], int]  # (provider, model) -> calls
-
-    @property
-    def stored(self) -> int:
-        return self.events.height
+from stream.store.flood import Flood
+from stream.store.flush import Flush, Outgoing
+from stream.store.letters import arrivals, conflict, dead_letter_rows, sendable
 
 
 class Ingest:
@@ -148,12 +111,12 @@ class Ingest:
         spent = _effects(counted, found.duplicates)
         return Flush(
             number=flush,
-            events=event_rows(counted),
-            hourly=self._hourly_rows(self._hourly.add(spent, flush=flush)),
-            units=self._unit_rows(self._units.add(metered(counted), flush=flush)),
-            user_daily=self._user_rows(self._user_daily.add(spent.filter("counted"), flush=flush)),
-            dead_letters=dead_letter_rows(refusals, source=self._source, now=self._clock(), known=_arrived(letters)),
-            ledger=self._stamped(self._ledger.add(_outcomes(found, refusals), flush=flush)),
+            events=rows.of_events(counted),
+            hourly=self._rows(self._hourly.add(spent, flush=flush)),
+            units=self._rows(self._units.add(metered(counted), flush=flush)),
+            user_daily=self._rows(self._user_daily.add(spent.filter("counted"), flush=flush)),
+            dead_letters=dead_letter_rows(refusals, source=self._source, now=self._clock(), known=arrivals(letters)),
+            ledger=self._rows(self._ledger.add(_outcomes(found, refusals), flush=flush)),
             refusals=refusals,
             letters_cut=letters_cut,
             forwards=self._forwards(found.away, records),
@@ -229,31 +192,19 @@ class Ingest:
     def rollups(self) -> tuple[Rollup, ...]:
         return self._hourly, self._units, self._user_daily, self._ledger
 
-    def _forwards(self, away: pl.DataFrame, records: Sequence[Record]) -> list[Message]:
+    def _forwards(self, away: pl.DataFrame, records: Sequence[Record]) -> list[Outgoing]:
         """Each to its home by this worker's partition count, which is the one its ids were read back by; left to the
         producer, a count learned earlier or later would send it to where nobody knows its id. Once all workers know of
         new partitions, what is forwarded has arrived, so nothing travels in circles."""
         mark = (FORWARDED_HEADER, str(self._partition_count).encode())
         homes = home_partitions(away["request_id"], self._partition_count).tolist()
         return [
-            Message(request_id.encode(), records[row].value, [*_other_headers(records[row]), mark], home)
+            Outgoing(request_id.encode(), records[row].value, [*_other_headers(records[row]), mark], home)
             for (row, request_id), home in zip(away.select("row", "request_id").iter_rows(), homes, strict=True)
         ]
 
-    # --- rows as the tables have them ---
-
-    def _hourly_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return self._stamped(_with_money(rows))
-
-    def _unit_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return self._stamped(rows.with_columns(pl.col("amount_whole", "amount_pico").cast(pl.Decimal(38, 0))))
-
-    def _user_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return self._stamped(_with_money(rows))
-
-    def _stamped(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """A row's version is the offset applied last: of two copies, ClickHouse keeps the one that has applied more."""
-        return rows.with_columns(source=pl.lit(self._source)).rename({"applied": "version"})
+    def _rows(self, changed: pl.DataFrame) -> pl.DataFrame:
+        return rows.of_rollup(changed, source=self._source)
 
     # --- rows read back ---
 
@@ -268,7 +219,7 @@ class _StoredRows:
         self._ingest, self._table = ingest, state.ROLLUPS[table]
 
     def rows(self, partitions: Sequence[int], buckets: Sequence[Any], *, limit: int) -> pl.DataFrame:
-        return _applied(
+        return rows.as_summed(
             state.rollup_rows(
                 self._reader, self._table, source=self._source, partitions=partitions, buckets=buckets, limit=limit
             )
@@ -278,7 +229,7 @@ class _StoredRows:
         return state.rollup_keys(self._reader, self._table, source=self._source, partitions=partitions, buckets=buckets)
 
     def find(self, keys: pl.DataFrame) -> pl.DataFrame:
-        return _applied(state.rollup_rows_of(self._reader, self._table, source=self._source, keys=keys))
+        return rows.as_summed(state.rollup_rows_of(self._reader, self._table, source=self._source, keys=keys))
 
     @property
     def _reader(self) -> Reader:
@@ -301,16 +252,6 @@ def as_stored(priced: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     return found.with_columns(chosen).select(priced.columns)
 
 
-def _with_money(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(
-        cost_usd=to_decimal(pl.col("cost_pico")), revenue_usd=to_decimal(pl.col("revenue_pico"))
-    ).drop("cost_pico", "revenue_pico")
-
-
-def _applied(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.rename({"version": "applied"})
-
-
 def _effects(counted: pl.DataFrame, duplicates: pl.DataFrame) -> pl.DataFrame:
     """What the rollups add up: counted events with all they carry, duplicates with their place alone."""
     placed = [name for name in duplicates.columns if name in _PLACE]
@@ -319,15 +260,6 @@ def _effects(counted: pl.DataFrame, duplicates: pl.DataFrame) -> pl.DataFrame:
 
 
 _PLACE: Final = {"occurred_at", "source_partition", "source_offset", *HOURLY.keys} - {"hour"}
-
-
-def event_rows(counted: pl.DataFrame) -> pl.DataFrame:
-    return counted.with_columns(
-        *(to_decimal(pl.col(pico)).alias(usd) for pico, usd in _MONEY.items()),
-    ).drop("row", *_MONEY)
-
-
-_MONEY: Final = {"cost_pico": "cost_usd", "reported_cost_pico": "reported_cost_usd", "revenue_pico": "revenue_usd"}
 
 
 def _unpriced(counted: pl.DataFrame) -> dict[tuple[str, str], int]:
@@ -360,121 +292,6 @@ def _positions(refusals: Iterable[Refusal]) -> pl.DataFrame:
 
 def _conflicts(conflicts: pl.DataFrame, records: Sequence[Record]) -> list[Refusal]:
     return [conflict(records[row], request_id) for row, request_id in conflicts.select("row", "request_id").iter_rows()]
-
-
-def conflict(record: Record, request_id: str) -> Refusal:
-    """The refusal of a record whose id is counted with other content."""
-    reason = f"request_id: {request_id!r} was counted before with other content; the first one stays counted"
-    return Refusal(record, "conflict", reason, request_id)
-
-
-# --- dead letters ----------------------------------------------------------------------------------------------------
-
-
-def dead_letter_rows(
-    refusals: Sequence[Refusal], *, source: str, now: datetime, known: Mapping[arrival.Place, int] | None = None
-) -> pl.DataFrame:
-    """Rows of table dead_letters. Bytes are kept as they are: ClickHouse strings hold any.
-
-    A row is kept for a time that counts from when its record came. Where the record's own time can be no such time,
-    that is now, or ``known``, if it was stored before; the reason names what the record said.
-    """
-    records = [refusal.record for refusal in refusals]
-    whole = [record.cut or _measured(record) for record in records]
-    return pl.DataFrame(
-        {
-            "source": pl.Series([source] * len(records), dtype=pl.String),
-            "source_partition": pl.Series([record.partition for record in records], dtype=pl.Int64),
-            "source_offset": pl.Series([record.offset for record in records], dtype=pl.Int64),
-            "received_at": _received_at(records, now, known or {}),
-            "kind": pl.Series([refusal.kind for refusal in refusals], dtype=pl.String),
-            "reason": pl.Series([refusal.reason for refusal in refusals], dtype=pl.String),
-            "request_id": pl.Series([refusal.request_id for refusal in refusals], dtype=pl.String),
-            "key": pl.Series([record.key or b"" for record in records], dtype=pl.Binary),
-            "value": pl.Series([record.value or b"" for record in records], dtype=pl.Binary),
-            "headers": pl.Series([_headers_json(record) for record in records], dtype=pl.String),
-            "value_bytes": pl.Series([cut.value_bytes for cut in whole], dtype=pl.Int64),
-            "value_sha256": pl.Series([cut.value_sha256 for cut in whole], dtype=pl.String),
-            "key_bytes": pl.Series([cut.key_bytes for cut in whole], dtype=pl.Int64),
-            "key_sha256": pl.Series([cut.key_sha256 for cut in whole], dtype=pl.String),
-            "headers_count": pl.Series([cut.headers_count for cut in whole], dtype=pl.Int64),
-            "headers_bytes": pl.Series([cut.headers_bytes for cut in whole], dtype=pl.Int64),
-            "headers_sha256": pl.Series([cut.headers_sha256 for cut in whole], dtype=pl.String),
-        }
-    )
-
-
-def _measured(record: Record) -> Cut:
-    """The lengths of a record that is whole."""
-    return Cut(
-        value_bytes=len(record.value or b""),
-        key_bytes=len(record.key or b""),
-        headers_count=len(record.headers),
-        headers_bytes=len(encoded(record.headers)),
-    )
-
-
-def _received_at(records: Sequence[Record], now: datetime, known: Mapping[arrival.Place, int]) -> pl.Series:
-    moment = round(now.timestamp() * 1000)
-    times = [
-        arrival.arrived(record, now=now, known=known)
-        if record.own_time
-        else record.timestamp
-        if is_credible(record.timestamp)
-        else moment
-        for record in records
-    ]
-    return pl.Series(times, dtype=pl.Int64).cast(UTC_MILLISECONDS)
-
-
-def _arrived(letters: pl.DataFrame) -> dict[arrival.Place, int]:
-    rows = letters.select("source_partition", "source_offset", "received_at").iter_rows()
-    return {(partition, offset): received_at for partition, offset, received_at in rows}
-
-
-def dead_letter_message(refusal: Refusal, *, source: str) -> Message:
-    """The record as it came, or as much of it as was kept, with what was wrong and where it stood."""
-    record = refusal.record
-    told = {
-        "costream-kind": refusal.kind,
-        "costream-reason": refusal.reason,
-        "costream-source": source,
-        "costream-partition": str(record.partition),
-        "costream-offset": str(record.offset),
-    }
-    if record.cut is not None:
-        told |= {
-            f"costream-{name.replace('_', '-')}": str(size)
-            for name, size in msgspec.structs.asdict(record.cut).items()
-            if size != ""
-        }
-    return Message(
-        record.key, record.value, [*sendable(record.headers), *((name, text.encode()) for name, text in told.items())]
-    )
-
-
-def sendable(headers: Iterable[Header]) -> list[tuple[str, str | bytes | None]]:
-    """Headers as librdkafka takes them: their names are text without a NUL. A name that is not is written with
-    backslashes, and what it was stands in a header of its own, as base64 by the name that took its place."""
-    named = [(_told_name(name), name, value) for name, value in headers]
-    renamed = {told: base64.b64encode(bytes_of(name)).decode() for told, name, _ in named if told != name}
-    sent: list[tuple[str, str | bytes | None]] = [(told, value) for told, _, value in named]
-    return [*sent, (NAMES_HEADER, json.dumps(renamed).encode())] if renamed else sent
-
-
-# A head of the value, of the key and of the headers, whose names may take nine times as much: four to be readable, five
-# in the header that says what they were. Then the reason, and the lengths.
-LETTER_BYTES_MAX: Final = 327_680
-
-
-def _told_name(name: str) -> str:
-    return bytes_of(name).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-
-
-def _headers_json(record: Record) -> str:
-    return json.dumps(
-        [[name, None if value is None else base64.b64encode(value).decode()] for name, value in record.headers]
-    )
 
 
 def _other_headers(record: Record) -> list[tuple[str, str | bytes | None]]:

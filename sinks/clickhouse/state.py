@@ -18,6 +18,7 @@ import polars as pl
 
 from sinks.clickhouse.connect import quoted
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.rows import to_integers
 from sinks.clickhouse.vocabulary import DIMENSIONS, VERSION_END
 from sinks.errors import VersionNotUnderstood
 
@@ -197,7 +198,7 @@ def derived(
     parts = [
         reader.frame(STORED_DERIVED, source=source, ranges=ranges, hours=some) for some in _chunks(_whole_hours(hours))
     ]
-    return _as_integers(pl.concat(parts), pl.Int64)
+    return to_integers(pl.concat(parts), pl.Int64)
 
 
 def letters_to(reader: Reader, *, source: str, partitions: Sequence[int]) -> dict[int, int]:
@@ -255,7 +256,7 @@ def rollup_rows(
         left = limit - sum(part.height for part in parts)
         sql = f"{table.sql}\n  LIMIT {{limit:UInt64}}{APART}"
         parts.append(reader.frame(sql, source=source, partitions=list(partitions), values=values, limit=left))
-    return _as_integers(_understood(pl.concat(parts), table.name, source), pl.Int128)
+    return to_integers(_understood(pl.concat(parts), table.name, source), pl.Int128)
 
 
 def rollup_keys(
@@ -287,7 +288,7 @@ def rollup_rows_of(reader: Reader, table: RollupTable, *, source: str, keys: pl.
         values = _bucket_values(some[table.bucket].unique().to_list())
         partitions = some["source_partition"].unique().to_list()
         parts.append(reader.frame(sql, source=source, partitions=partitions, values=values, **given))
-    return _as_integers(_understood(pl.concat(parts), table.name, source), pl.Int128)
+    return to_integers(_understood(pl.concat(parts), table.name, source), pl.Int128)
 
 
 def _questions(table: RollupTable, keys: pl.DataFrame) -> Iterator[tuple[list[str], pl.DataFrame]]:
@@ -348,7 +349,7 @@ def _events(reader: Reader, where: str, *, columns: str = EVENT_COLUMNS, **param
         f"SELECT {columns} FROM usage_events FINAL WHERE {where} "  # noqa: S608 - both parts are constants above
         "SETTINGS do_not_merge_across_partitions_select_final = 1"
     )
-    return _as_integers(reader.frame(sql, **parameters), pl.Int64)
+    return to_integers(reader.frame(sql, **parameters), pl.Int64)
 
 
 def _sums(
@@ -358,7 +359,7 @@ def _sums(
         reader.frame(sql + APART, source=source, partitions=list(partitions), values=some)
         for some in _chunks(values) or [[]]
     ]
-    return _as_integers(pl.concat(parts), pl.Int128)
+    return to_integers(pl.concat(parts), pl.Int128)
 
 
 def _understood(rows: pl.DataFrame, table: str, source: str) -> pl.DataFrame:
@@ -368,11 +369,6 @@ def _understood(rows: pl.DataFrame, table: str, source: str) -> pl.DataFrame:
         partition, version = strange.select("source_partition", "version").row(0)
         raise VersionNotUnderstood(table=table, source=source, partition=partition, version=version % 2**64)
     return rows
-
-
-def _as_integers(frame: pl.DataFrame, dtype: type[pl.Int64] | type[pl.Int128]) -> pl.DataFrame:
-    """Every column named ``*_pico`` or ``*_whole`` as the integer its Decimal is made of: exact, nothing multiplied."""
-    return frame.with_columns(pl.col(r"^.*_(pico|whole)$").to_physical().cast(dtype))
 
 
 def _whole_hours(moments: Sequence[datetime]) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from functools import partial
 from typing import Final
 
@@ -14,8 +13,6 @@ from sinks.clickhouse.connect import ClickHouseAddress, PerThread
 from sinks.clickhouse.inserter import open_inserter
 from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.errors import RowCountMismatch, RowRefused, WarehouseRefused, WarehouseTooSmall
-
-MONEY: Final = pl.Decimal(38, 12)  # USD to 1e-12, as wide as ClickHouse's sums
 
 # Columns of few different values: sent as dictionaries, they need not be made so row by row in ClickHouse.
 LOW_CARDINALITY: Final = (
@@ -37,11 +34,6 @@ PLACE: Final = (
     "user_id",
 )
 SPLIT_ROWS_MIN: Final = 100  # so few take no memory to speak of, and no more partitions than one insert may have
-
-
-def to_decimal(picodollars: pl.Expr) -> pl.Expr:
-    """Integers of 1e-12 USD as Decimal(38, 12), exactly; null stays null (unknown is never 0)."""
-    return (picodollars.cast(pl.Decimal(38, 0)) * Decimal("0.000000000001")).cast(MONEY)
 
 
 def _arrow(frame: pl.DataFrame) -> pa.Table:

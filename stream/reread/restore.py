@@ -25,6 +25,7 @@ import polars as pl
 from costream.topics import FORWARDED_HEADER
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.rows import of_events
 from stream.audit import queries
 from stream.audit.checks import Ground, ground
 from stream.audit.ledger import BLOCK_BITS, joined
@@ -34,10 +35,10 @@ from stream.decode import arrival
 from stream.decode.frame import AgeLimits, Decoded, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import DIGEST
-from stream.ingest import conflict, dead_letter_rows, event_rows
 from stream.pricing import PriceBook, price
 from stream.reread.judge import Block, Judged, Sighting, judge
 from stream.reread.log import LogEnds, LogRecord
+from stream.store.letters import conflict, dead_letter_rows
 
 BLOCK_OFFSETS: Final = 1 << BLOCK_BITS
 ROUNDS_MAX: Final = 5  # two do, unless ids were repeated after partitions had been added
@@ -351,7 +352,7 @@ class _Run:
         self._restored += rows.height + again.height
         _note_oldest(part.outcome, rows)
         if self._writer is not None:
-            self._writer.insert("usage_events", event_rows(price(rows, self._derive.book)))
+            self._writer.insert("usage_events", of_events(price(rows, self._derive.book)))
             self._writer.insert("removed_events", self._removed_rows(again))
         elif len(self._remembered) < REMEMBERED_MAX:
             for sighting in _sightings(rows):
@@ -359,7 +360,7 @@ class _Run:
 
     def _removed_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of removed_events: the later row of an id stays; `audit --repair` takes the earlier off the sums."""
-        rows = event_rows(price(frame, self._derive.book)).to_dicts()
+        rows = of_events(price(frame, self._derive.book)).to_dicts()
         columns = ("occurred_at", "request_id", "source", "source_partition", "source_offset")
         return pl.DataFrame(
             [

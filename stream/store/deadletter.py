@@ -22,7 +22,8 @@ from costream.topics import FORWARDED_HEADER, REPLAYED_HEADER
 from sinks.clickhouse.reader import Reader
 from stream.decode.cut import Cut, Header
 from stream.decode.frame import AgeLimits, Refusal, canonical, examine
-from stream.ingest import Message, sendable
+from stream.store.flush import Outgoing
+from stream.store.letters import sendable
 
 LETTERS_AT_ONCE: Final = 200  # read in one question; a letter may be as large as its topic allows
 DROPPED_HEADERS: Final = frozenset({FORWARDED_HEADER, REPLAYED_HEADER})  # its way starts anew
@@ -277,7 +278,7 @@ class Replay:
     """A letter that passes now, and the record that goes out."""
 
     letter: DeadLetter
-    message: Message
+    message: Outgoing
     corrected: bool
 
 
@@ -355,7 +356,7 @@ def _judged(letter: DeadLetter, event: UsageEvent, value: bytes, now: datetime, 
         (REPLAYED_HEADER, letter.place.encode()),
     ]
     sent = value if untouched else canonical(event)
-    return Replay(letter, Message(event.request_id.encode(), sent, headers), corrected=not untouched)
+    return Replay(letter, Outgoing(event.request_id.encode(), sent, headers), corrected=not untouched)
 
 
 def replays(
@@ -377,7 +378,7 @@ def replays(
 class Publisher(Protocol):
     """The part of an Outbox that is needed."""
 
-    def publish(self, topic: str, messages: Iterable[Message]) -> int: ...
+    def publish(self, topic: str, messages: Iterable[Outgoing]) -> int: ...
 
 
 def publish(outbox: Publisher, topic: str, outcomes: Iterable[Replay | Refused]) -> Iterator[Replay | Refused]:

@@ -11,8 +11,9 @@ import polars as pl
 from costream.topics import DEADLETTER, EVENTS, ROLLUPS, USER_ROLLUPS
 from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.clickhouse.writer import Writer
-from stream.ingest import Flush, Message, dead_letter_message
 from stream.runtime.settings import Settings
+from stream.store.flush import Flush, Outgoing
+from stream.store.letters import dead_letter_message
 from stream.store.outbox import Outbox
 
 # Key and value of the largest record of a rollup: seven names of 128 characters, a unit of 64, the sums, and the price
@@ -56,7 +57,7 @@ def insert_rows(writer: Writer, flush: Flush) -> None:
     writer.insert("ingest_ledger", flush.ledger)
 
 
-def hourly_messages(flush: Flush) -> Iterable[Message]:
+def hourly_messages(flush: Flush) -> Iterable[Outgoing]:
     """The changed rows of usage_hourly as JSON, keyed by row so that compaction keeps its last state.
 
     polars writes a Decimal as text, so money leaves exact.
@@ -64,7 +65,7 @@ def hourly_messages(flush: Flush) -> Iterable[Message]:
     return _row_messages("usage_hourly", flush.hourly, ("hour", *DIMENSIONS))
 
 
-def unit_messages(flush: Flush) -> Iterable[Message]:
+def unit_messages(flush: Flush) -> Iterable[Outgoing]:
     """The changed rows of usage_hourly_units: a record a unit, so that none grows with what a producer invents."""
     rows = flush.units.with_columns(amount=exact_text(pl.col("amount_whole"), pl.col("amount_pico")))
     rows = rows.drop("amount_whole", "amount_pico")
@@ -78,12 +79,12 @@ def exact_text(whole: pl.Expr, pico: pl.Expr) -> pl.Expr:
     return pl.concat_str(units.cast(pl.String), pl.lit("."), rest.cast(pl.String).str.zfill(12))
 
 
-def user_messages(flush: Flush) -> Iterable[Message]:
+def user_messages(flush: Flush) -> Iterable[Outgoing]:
     """The same of usage_user_daily, on a topic of its own: there are many, and the watch need not read them."""
     return _row_messages("usage_user_daily", flush.user_daily, ("day", "user_id"))
 
 
-def _row_messages(table: str, rows: pl.DataFrame, series: tuple[str, ...]) -> Iterable[Message]:
+def _row_messages(table: str, rows: pl.DataFrame, series: tuple[str, ...]) -> Iterable[Outgoing]:
     if rows.is_empty():
         return
     times = [
@@ -94,4 +95,4 @@ def _row_messages(table: str, rows: pl.DataFrame, series: tuple[str, ...]) -> It
         key=key.struct.json_encode().cast(pl.Binary), value=value.struct.json_encode().cast(pl.Binary)
     )
     for name, row in zip(encoded["key"].to_list(), encoded["value"].to_list(), strict=True):
-        yield Message(name, row, [])
+        yield Outgoing(name, row, [])

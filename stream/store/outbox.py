@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from stream.ingest import Message
 from stream.runtime.errors import PublishFailed, PublishRefused
 from stream.runtime.kafka import BATCH_BYTES_MAX
 from stream.runtime.rights import WRITE, RightMissing, right_on_topic
+from stream.store.flush import Outgoing
 
 ACKNOWLEDGE_SECONDS_MAX: Final = 30.0  # then the batch is sent again; consumers know a repeat by its key and headers
 PARTITION_OF_KEY: Final = -1  # librdkafka's RD_KAFKA_PARTITION_UA
@@ -59,7 +59,7 @@ class Outbox:
         }
         self._start()
 
-    def publish(self, topic: str, messages: Iterable[Message]) -> int:
+    def publish(self, topic: str, messages: Iterable[Outgoing]) -> int:
         """Send and wait for every acknowledgement; raises PublishFailed if one is missing, RightMissing if that is for
         want of a right, and PublishRefused if it would be missing again."""
         self._failures.clear()
@@ -71,7 +71,7 @@ class Outbox:
             self._wait(topic)
         return sent
 
-    def _send(self, topic: str, message: Message) -> None:
+    def _send(self, topic: str, message: Outgoing) -> None:
         key, value, headers, partition = message
         while True:
             try:

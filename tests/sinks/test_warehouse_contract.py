@@ -21,7 +21,8 @@ from sinks.clickhouse import state
 from sinks.clickhouse.connect import ClickHouseAddress, Clients, open_client
 from sinks.clickhouse.inserter import EngineInserter, ServerInserter
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.writer import MONEY, SPLIT_ROWS_MIN, Writer, to_decimal
+from sinks.clickhouse.rows import MONEY, to_decimal
+from sinks.clickhouse.writer import SPLIT_ROWS_MIN, Writer
 from sinks.errors import RowCountMismatch, RowRefused, WarehouseRefused, WarehouseUnavailable
 from tests.support.properties import examples
 from tests.support.warehouse import Embedded, Server, both_ways, free_port

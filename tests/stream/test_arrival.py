@@ -13,8 +13,9 @@ from sinks.clickhouse.connect import open_client
 from stream.audit import audit
 from stream.decode.arrival import EXPIRING
 from stream.decode.frame import RECEIVED_FIRST, AgeLimits
-from stream.flood import LETTERS_KEPT_MAX
-from stream.ingest import Flush, Ingest
+from stream.ingest import Ingest
+from stream.store.flood import LETTERS_KEPT_MAX
+from stream.store.flush import Flush
 from tests.support.ingest import TABLES, Warehouse, flush_of, ingest_of, run
 from tests.support.kafka import create_topics
 from tests.support.records import LIMITS, NOW, FakeRecord, rfc3339, wire

@@ -23,9 +23,10 @@ from stream.audit.kafka import LogFacts
 from stream.decode.cut import Cut
 from stream.decode.frame import AgeLimits
 from stream.dedup.home import home_partitions
-from stream.ingest import Ingest, Message
+from stream.ingest import Ingest
 from stream.pricing import PriceBook
 from stream.runtime.settings import Settings
+from stream.store.flush import Outgoing
 from stream.store.order import Store
 from tests.support.ingest import flush_of
 from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
@@ -88,9 +89,9 @@ class Log:
 class MemoryOutbox:
     """What would be on the topics."""
 
-    sent: dict[str, list[Message]] = field(default_factory=dict)
+    sent: dict[str, list[Outgoing]] = field(default_factory=dict)
 
-    def publish(self, topic: str, messages: Iterable[Message]) -> int:
+    def publish(self, topic: str, messages: Iterable[Outgoing]) -> int:
         new = list(messages)
         self.sent.setdefault(topic, []).extend(new)
         return len(new)

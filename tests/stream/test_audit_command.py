@@ -22,8 +22,8 @@ from stream.cli.audit import audit
 from stream.cli.deadletter import app as deadletter
 from stream.decode.frame import Refusal
 from stream.demo.broker import EmbeddedBroker
-from stream.ingest import dead_letter_rows
 from stream.runtime.settings import Settings
+from stream.store.letters import dead_letter_rows
 from tests.support.warehouse import Server, drop_database, settings_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -16,9 +16,10 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.decode.cut import Cut
 from stream.decode.frame import AgeLimits, Refusal
-from stream.ingest import Message, dead_letter_rows
 from stream.store import deadletter
 from stream.store.deadletter import BadCorrection, DeadLetter, Refused, Replay
+from stream.store.flush import Outgoing
+from stream.store.letters import dead_letter_rows
 from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -93,7 +94,7 @@ def plan(found: DeadLetter, **options: Any) -> Replay | Refused:
     return deadletter.plan(found, now=NOW, limits=LIMITS, **options)
 
 
-def sent(outcome: Replay | Refused) -> Message:
+def sent(outcome: Replay | Refused) -> Outgoing:
     assert isinstance(outcome, Replay), outcome
     return outcome.message
 
@@ -256,7 +257,7 @@ def test_nothing_is_told_as_sent_before_it_is_acknowledged() -> None:
     acknowledged: list[bytes] = []
 
     class Outbox:
-        def publish(self, topic: str, messages: Iterable[Message]) -> int:
+        def publish(self, topic: str, messages: Iterable[Outgoing]) -> int:
             assert topic == "usage.events"
             new = [message.key or b"" for message in messages]
             acknowledged.extend(new)

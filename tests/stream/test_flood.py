@@ -8,13 +8,13 @@ from uuid import uuid4
 
 import pytest
 
-from stream import flood
 from stream.audit import audit
 from stream.decode.cut import Cut, encoded
 from stream.decode.frame import Refusal
-from stream.flood import NOTE, Flood
-from stream.ingest import dead_letter_message
+from stream.store import flood
 from stream.store.deadletter import Refused, latest, plan
+from stream.store.flood import NOTE, Flood
+from stream.store.letters import dead_letter_message
 from tests.support.ingest import Warehouse, ingest_of, run
 from tests.support.records import LIMITS, NOW, FakeRecord, log_of, wire
 

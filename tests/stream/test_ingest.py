@@ -30,8 +30,9 @@ from stream.decode.cut import (
 )
 from stream.decode.examination import REASON_CHARS_MAX
 from stream.decode.frame import Refusal
-from stream.ingest import Flush, dead_letter_message, sendable
 from stream.pricing import PriceBook
+from stream.store.flush import Flush
+from stream.store.letters import dead_letter_message, sendable
 from stream.store.order import hourly_messages, unit_messages, user_messages
 from tests.support.ingest import TABLES, Warehouse, cut, flush_of, home_of, id_at_home_in, ingest_of, run, total
 from tests.support.price_tables import BUILDS, Table

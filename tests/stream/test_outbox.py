@@ -7,8 +7,8 @@ import random
 import pytest
 from confluent_kafka import KafkaError
 
-from stream.ingest import Message
 from stream.runtime.errors import PublishFailed, PublishRefused
+from stream.store.flush import Outgoing
 from stream.store.outbox import LASTING, MESSAGE_BYTES_MAX, Outbox, _failure
 from tests.support.kafka import create_topics
 
@@ -22,12 +22,12 @@ def test_what_a_topic_will_not_take_is_refused_with_what_to_do_and_the_next_goes
     outbox = Outbox({"bootstrap.servers": kafka_bootstrap})
     large = random.Random(1).randbytes(20_000)  # lz4 makes nothing smaller of it
     with pytest.raises(PublishRefused, match=rf"1 records were refused by '{topic}' for good.*its max.message.bytes"):
-        outbox.publish(topic, [Message(b"k", large, [])])
+        outbox.publish(topic, [Outgoing(b"k", large, [])])
     with pytest.raises(PublishRefused, match=r"raise its max\.message\.bytes"):
-        outbox.publish(topic, [Message(b"k", bytes(MESSAGE_BYTES_MAX + 1), [])])
+        outbox.publish(topic, [Outgoing(b"k", bytes(MESSAGE_BYTES_MAX + 1), [])])
     with pytest.raises(PublishRefused, match="configuration of the topic"):
-        outbox.publish(topic, [Message(None, b"a compacted topic wants keys", [])])
-    assert outbox.publish(topic, [Message(b"k", b"small", [])]) == 1
+        outbox.publish(topic, [Outgoing(None, b"a compacted topic wants keys", [])])
+    assert outbox.publish(topic, [Outgoing(b"k", b"small", [])]) == 1
 
 
 @pytest.mark.parametrize("code", LASTING)

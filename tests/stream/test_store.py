@@ -11,10 +11,10 @@ import pytest
 
 from sinks.errors import WarehouseUnavailable
 from stream.demo.broker import EmbeddedBroker
-from stream.ingest import Flush, Message
 from stream.runtime.errors import PublishRefused
 from stream.runtime.kafka import kafka_config
 from stream.runtime.settings import Settings
+from stream.store.flush import Flush, Outgoing
 from stream.store.order import Store
 from stream.store.outbox import Outbox
 from tests.support.ingest import TABLES, Warehouse, flush_of, id_at_home_in, ingest_of
@@ -34,7 +34,7 @@ class Edges:
         self._reach(table)
         return len(rows)
 
-    def publish(self, topic: str, messages: Iterable[Message]) -> int:
+    def publish(self, topic: str, messages: Iterable[Outgoing]) -> int:
         self._reach(topic)
         return len(list(messages))
 
@@ -83,8 +83,8 @@ def outbox_to(broker: EmbeddedBroker) -> Outbox:
 def test_what_is_published_has_arrived_with_key_headers_and_partition() -> None:
     with EmbeddedBroker({"t": 3}) as broker:
         messages = [
-            Message(b"k", b"v", [("a", b"1"), ("a", None), ("b", "text")], partition=2),
-            Message(None, None, [], partition=0),
+            Outgoing(b"k", b"v", [("a", b"1"), ("a", None), ("b", "text")], partition=2),
+            Outgoing(None, None, [], partition=0),
         ]
         assert outbox_to(broker).publish("t", messages) == 2
         found = read_topic(broker.bootstrap_servers, "t", partitions=3)
@@ -99,15 +99,15 @@ def test_nothing_to_publish_asks_kafka_nothing() -> None:
 
 def test_a_message_that_kafka_would_never_take_is_told_with_its_topic() -> None:
     with EmbeddedBroker({"t": 1}) as broker, pytest.raises(PublishRefused, match="'t' for good"):
-        outbox_to(broker).publish("t", [Message(None, b"x" * 13_000_000, [])])
+        outbox_to(broker).publish("t", [Outgoing(None, b"x" * 13_000_000, [])])
 
 
 def test_after_a_failure_the_outbox_takes_the_same_messages_again() -> None:
     with EmbeddedBroker({"t": 1}) as broker:
         outbox = outbox_to(broker)
         with pytest.raises(PublishRefused):
-            outbox.publish("t", [Message(None, b"good", []), Message(None, b"x" * 13_000_000, [])])
-        assert outbox.publish("t", [Message(None, b"good", [])]) == 1
+            outbox.publish("t", [Outgoing(None, b"good", []), Outgoing(None, b"x" * 13_000_000, [])])
+        assert outbox.publish("t", [Outgoing(None, b"good", [])]) == 1
         assert read_topic(broker.bootstrap_servers, "t")[-1].value() == b"good"
 
 
@@ -116,8 +116,8 @@ def test_what_the_broker_refuses_is_told_though_its_neighbours_arrive(kafka_boot
     topic = f"{kafka_prefix}t"
     create_topics(kafka_bootstrap, {topic: 1}, config={"max.message.bytes": "1000000"})
     outbox = Outbox(kafka_config(Settings(kafka_bootstrap_servers=kafka_bootstrap)))
-    larger_than_a_topic_takes = Message(b"large", urandom(2_000_000), [])  # and no compression makes it smaller
+    larger_than_a_topic_takes = Outgoing(b"large", urandom(2_000_000), [])  # and no compression makes it smaller
     with pytest.raises(PublishRefused, match=r"1 .* too large"):
         outbox.publish(topic, [larger_than_a_topic_takes])
-    assert outbox.publish(topic, [Message(b"good", b"v", [])]) == 1
+    assert outbox.publish(topic, [Outgoing(b"good", b"v", [])]) == 1
     assert [one.key() for one in read_topic(kafka_bootstrap, topic)] == [b"good"]

@@ -17,7 +17,8 @@ PURE = (
         "decode.frame",
         "dedup.seen",
         "consume.fetching",
-        "flood",
+        "store.flood",
+        "store.flush",
         "dedup.home",
         "dedup.ids",
         "consume.positions",
@@ -49,7 +50,7 @@ CHANGES = {  # counters and results that are filled in by their owner alone
     *(
         "stream.decode.frame.Gate",
         "stream.consume.fetching.Consumption",
-        "stream.flood._Minute",
+        "stream.store.flood._Minute",
         "stream.consume.positions._Place",
     ),
     *("stream.reread.judge.Judged", "stream.reread.restore.Outcome", "stream.reread.restore._Part"),

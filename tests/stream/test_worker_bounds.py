@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from stream.decode.cut import VALUE_KEPT_BYTES_MAX
-from stream.flood import LETTERS_KEPT_MAX, MINUTE_MS, NOTE
+from stream.store.flood import LETTERS_KEPT_MAX, MINUTE_MS, NOTE
 from tests.support.records import rfc3339, wire
 from tests.support.site import PARTITIONS, Events, Site, broken, lags, metric, now_events, ready
 from tests.support.wire import ZSTD, WireBatch, WireProducer, WireRecord

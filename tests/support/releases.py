@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import polars as pl
 
+from sinks.clickhouse.rows import MONEY
 from sinks.clickhouse.vocabulary import DIMENSIONS
-from sinks.clickhouse.writer import MONEY
-from stream.ingest import Flush
+from stream.store.flush import Flush
 from tests.support.ingest import Warehouse
 
 FIRST: Final = 2  # the newest migration of the first release

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from sinks.clickhouse.writer import to_decimal
+from sinks.clickhouse.rows import to_decimal
 
 MOMENT: Final = pl.Datetime("ms", "UTC")
 PICO: Final = Decimal("0.000000000001")
