@@ -16,8 +16,8 @@ from confluent_kafka import Consumer, TopicPartition
 from benchmarks.ground import BenchmarkFailed, Ground, WorkerProcess
 from benchmarks.sizes import Sizes
 from costream import UsageEvent, UsageProducer
+from costream.alerts import Alert
 from costream.topics import ALERTS, EVENTS
-from stream.alerts import Alert
 from tests.support.warehouse import Endpoint, migrated
 
 HISTORY_HOURS: Final = 30

@@ -21,13 +21,12 @@ import faust
 import structlog
 from faust.types import TP
 
+from costream.alerts import Alert
 from costream.topics import ALERTS, EVENTS, ROLLUPS
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseError
-from stream.alert_topic import publish_alerts, published_alerts
-from stream.alerts import Alert
 from stream.audit import AuditReport, audit, kafka_facts
 from stream.audit.schedule import REACH, Auditor
 from stream.consume.aiokafka_patches import read_what_brokers_accept
@@ -41,23 +40,25 @@ from stream.consume.delivery import (
     require_compiled_streams,
 )
 from stream.consume.fetching import Consumption, LostPlace
+from stream.consume.progress import Progress
 from stream.decode.frame import AgeLimits, Decoded
-from stream.health import Health, Progress
 from stream.ingest import Ingest
 from stream.pricing import PriceBook
 from stream.runtime import topics
 from stream.runtime.errors import StreamError
+from stream.runtime.health import Health
 from stream.runtime.kafka import faust_credentials, kafka_config
 from stream.runtime.patience import Patience
 from stream.runtime.settings import Settings
 from stream.runtime.stalls import Stalls
+from stream.runtime.telemetry import Telemetry
 from stream.store import flood
 from stream.store.flush import Flush
 from stream.store.order import Store
 from stream.store.outbox import Outbox
 from stream.store.vanished import VanishedRecords
-from stream.telemetry import Telemetry
 from stream.watch import Watcher
+from stream.watch.alert_topic import publish_alerts, published_alerts
 from stream.watch.keeper import Keeper, pipeline_rules
 from stream.watch.noticed import noticed
 from stream.watch.pipeline import AuditRule

@@ -10,19 +10,13 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from stream import alerts, reference
-from stream.cli import application
+from stream.cli import application, reference
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_the_schema_of_the_event_is_current() -> None:
+def test_the_schemas_of_the_event_and_of_the_alert_are_current() -> None:
     subprocess.run([sys.executable, "-m", "costream.schema", "--check"], cwd=ROOT, check=True)
-
-
-def test_the_schema_of_the_alert_is_current() -> None:
-    subprocess.run([sys.executable, "-m", "stream.alerts"], cwd=ROOT, check=True)
-    assert alerts.SCHEMA_VERSION == 1
 
 
 def test_the_reference_of_commands_settings_and_metrics_is_current() -> None:

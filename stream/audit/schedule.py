@@ -15,7 +15,7 @@ import structlog
 from sinks.errors import WarehouseError
 from stream.audit import AuditCancelled, AuditReport
 from stream.runtime.errors import StreamError
-from stream.telemetry import Telemetry
+from stream.runtime.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,7 @@ class Auditor:
             self.report = report
             if not report.holds:
                 self._due = now + min(AGAIN_AFTER, self._interval)
-            self._telemetry.audited(report)
+            self._telemetry.audited({check.name: check.differing for check in report.checks}, at=report.at)
             _tell(report)
             return report
         return None

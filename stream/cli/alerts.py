@@ -10,7 +10,7 @@ from rich.text import Text
 from stream.cli import common
 
 if TYPE_CHECKING:
-    from stream.alerts import Alert
+    from costream.alerts import Alert
 
 app: Final = typer.Typer(no_args_is_help=True, help="Follow or list the alerts.")
 
@@ -32,7 +32,7 @@ def tail(
     Examples: costream alerts tail · costream alerts tail --no-follow --json | jq .title
     """
     settings = common.settings()
-    from stream.alert_topic import Unreadable, alert_feed
+    from stream.watch.alert_topic import Unreadable, alert_feed
 
     with common.explained():
         for each in alert_feed(settings, from_beginning=from_beginning or not follow, follow=follow):
@@ -68,7 +68,7 @@ def list_alerts(
 
 def _print(alert: Alert, *, as_json: bool) -> None:
     """Titles and messages on the topic may be anybody's: nothing in them may steer the terminal."""
-    from stream.alerts import plain
+    from costream.alerts import plain
 
     if as_json:
         typer.echo(alert.to_json())

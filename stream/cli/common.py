@@ -79,7 +79,7 @@ def explained() -> Iterator[None]:
 
 def say(text: str, *, indent: int = 0, style: str = "") -> None:
     """A sentence on standard output, wrapped. Names in it are anybody's: what steers a terminal is spelled out."""
-    from stream.alerts import plain
+    from costream.alerts import plain
 
     width = min(console.width, COLUMNS_MAX) - indent
     for line in Text(plain(text), style).wrap(console, width, overflow="fold"):

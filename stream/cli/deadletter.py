@@ -188,6 +188,6 @@ def _tell(outcome: Replay, *, dry_run: bool) -> None:
 
 def _harmless(text: str) -> str:
     """Reasons quote what somebody sent: nothing in them may steer the terminal."""
-    from stream.alerts import plain
+    from costream.alerts import plain
 
     return plain(text)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Final
 
-from stream.alerts import Level
+from costream.alerts import Level
 from stream.watch.baseline import Baseline, Rules, anomaly_baseline, spike_baseline
 from stream.watch.series import HOUR, MINUTE, Series, Spend, hour_of, minute_of
 from stream.watch.wording import FEATURE, SYSTEM

@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from stream.alerts import Driver, plain, rounded
+from costream.alerts import Driver, plain, rounded
 
 CALLS_MORE: Final = Fraction(3, 2)  # half as many again: below that, calls vary by themselves
 TOKENS_MORE: Final = Fraction(3, 2)

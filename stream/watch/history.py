@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from stream.alerts import Alert
+from costream.alerts import Alert
 from stream.watch.baseline import Rules
 from stream.watch.case import ANOMALY, FOLLOWED, SPIKE, horizon, hours_to_split
 from stream.watch.judge import first_window_of

@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
-from stream.alerts import RATIO_MAX, Alert, Driver, Status, episode_id, rounded
+from costream.alerts import RATIO_MAX, Alert, Driver, Status, episode_id, rounded
 from stream.watch.baseline import Baseline, Rules
 from stream.watch.case import ALL_RULES, ANOMALY, SPIKE, Case
 from stream.watch.drivers import to_decimal

@@ -14,9 +14,10 @@ from typing import Any, Final, Protocol
 import polars as pl
 import structlog
 
+from costream.alerts import Alert
+from sinks.clickhouse.alert_rows import TABLE, alert_rows
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
-from stream.alerts import TABLE, Alert, alert_rows
 from stream.audit import AuditReport
 from stream.audit.vanished import vanished_records
 from stream.runtime.errors import PublishFailed

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import ClassVar, Final, Protocol, TypeVar
 
-from stream.alerts import Alert, Level, Status, episode_id
+from costream.alerts import Alert, Level, Status, episode_id
 from stream.audit import AuditReport
 from stream.runtime.stalls import Stall
 

@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol
 
 import polars as pl
 
-from stream.alerts import Alert, alerts_from_rows
+from costream.alerts import Alert
+from sinks.clickhouse.alert_rows import alerts_from_rows
 from stream.watch.drivers import Change, Evidence, Part, Spender
 from stream.watch.series import HOUR, MINUTE, MINUTES, Minutes, Spend, hour_of
 from stream.watch.wording import FEATURE

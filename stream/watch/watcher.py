@@ -14,8 +14,9 @@ from typing import Any, Final, Protocol
 import polars as pl
 import structlog
 
+from costream.alerts import Alert
+from sinks.clickhouse.alert_rows import TABLE, alert_rows
 from sinks.errors import WarehouseUnavailable
-from stream.alerts import TABLE, Alert, alert_rows
 from stream.runtime.errors import PublishFailed
 from stream.runtime.settings import Settings
 from stream.watch.baseline import Rules

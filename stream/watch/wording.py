@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from stream.alerts import Driver, Status, plain
+from costream.alerts import Driver, Status, plain
 from stream.watch.drivers import CAUSES
 
 SYSTEM: Final = "system"

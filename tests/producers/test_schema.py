@@ -12,28 +12,38 @@ import jsonschema
 import pytest
 
 from costream import UsageEvent
-from costream.schema import FILE, main
+from costream.schema import FILES, FOLDER, main
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = json.loads((ROOT / FILE).read_text(encoding="utf-8"))
+SCHEMA = json.loads((ROOT / FOLDER / FILES["event"]).read_text(encoding="utf-8"))
 EXAMPLE = (ROOT / "producers/schema/usage-event.v1.example.json").read_text(encoding="utf-8")
 FIXTURE = (Path(__file__).parent / "fixtures" / "usage-event.v1.jsonl").read_text(encoding="utf-8").splitlines()
 
 
-def test_the_published_schema_is_the_one_of_the_model() -> None:
-    assert main(["--check", str(ROOT / FILE)]) == 0
+def test_the_published_schemas_are_those_of_the_models() -> None:
+    assert main(["--check", "--folder", str(ROOT / FOLDER)]) == 0
 
 
 def test_the_check_fails_for_a_file_that_is_stale_or_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "schema.json"
-    assert main(["--check", str(file)]) == 1
-    assert main(["--write", str(file)]) == 0
-    assert main(["--check", str(file)]) == 0
+    here = ["--folder", str(tmp_path)]
+    assert main(["--check", *here]) == 1
+    assert main(["--write", "event", *here]) == 0
+    assert (main(["--check", "event", *here]), main(["--check", *here])) == (0, 1)
+    assert main(["--write", *here]) == 0
+    assert main(["--check", *here]) == 0
+    file = tmp_path / FILES["alert"]
     file.write_text(file.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    assert main(["--check", str(file)]) == 1
-    assert "--write" in capsys.readouterr().err
+    capsys.readouterr()
+    assert (main(["--check", *here]), main(["--check", "event", *here])) == (1, 0)
+    assert capsys.readouterr().err.count("--write") == 1
+
+
+@pytest.mark.parametrize(("asked", "title"), [([], "UsageEvent"), (["event"], "UsageEvent"), (["alert"], "UsageAlert")])
+def test_a_schema_is_printed(asked: list[str], title: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(asked) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == title
 
 
 def test_the_schema_is_a_valid_one() -> None:

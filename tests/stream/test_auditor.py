@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 from sinks.errors import WarehouseUnavailable
 from stream.audit import AuditCancelled, AuditReport, Check
 from stream.audit.schedule import AGAIN_AFTER, FIRST_AFTER, REACH, Auditor
-from stream.telemetry import Telemetry
+from stream.runtime.telemetry import Telemetry
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOURS_6 = timedelta(hours=6)

@@ -16,9 +16,9 @@ from stream.decode.examination import REASON_CHARS_MAX
 from stream.decode.frame import Refusal
 from stream.runtime.kafka import BATCH_BYTES_MAX
 from stream.runtime.settings import Settings
+from stream.runtime.telemetry import MODELS_MAX, Telemetry
 from stream.store.letters import LETTER_BYTES_MAX, dead_letter_message
 from stream.store.order import ROW_BYTES_MAX, hourly_messages, unit_messages, user_messages
-from stream.telemetry import MODELS_MAX, Telemetry
 from tests.support.ingest import Warehouse, flush_of, ingest_of
 from tests.support.records import FakeRecord, log_of, wire
 

@@ -11,13 +11,14 @@ import aiohttp
 import pytest
 from faust.types import TP
 
-from stream import health as health_module
 from stream.consume.delivery import Chunk
 from stream.consume.positions import Positions, Reading
-from stream.health import DEAD_AFTER, Health, Progress
+from stream.consume.progress import Progress
+from stream.runtime import health as health_module
+from stream.runtime.health import DEAD_AFTER, Health
 from stream.runtime.patience import Patience
 from stream.runtime.settings import Settings
-from stream.telemetry import Telemetry
+from stream.runtime.telemetry import Telemetry
 from tests.support.records import log_of
 
 STALL = 60.0

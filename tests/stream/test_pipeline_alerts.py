@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 from jsonschema import Draft202012Validator
 
+from costream.alerts import Alert, json_schema
+from sinks.clickhouse.alert_rows import alert_rows, alerts_from_rows
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable
-from stream.alerts import Alert, alert_rows, alerts_from_rows, json_schema
 from stream.audit import AuditReport, Check, accept_vanished
 from stream.audit.report import NextStep
 from stream.runtime.errors import PublishFailed

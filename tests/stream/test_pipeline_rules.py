@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stream.alerts import Alert, Level, episode_id
+from costream.alerts import Alert, Level, episode_id
 from stream.audit import AuditReport, Check
 from stream.audit.report import NextStep
 from stream.runtime.stalls import Stall

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from costream.alerts import Alert
+from sinks.clickhouse.alert_rows import alert_rows, alerts_from_rows
 from sinks.clickhouse.connect import ClickHouseAddress, Clients
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable
-from stream.alerts import Alert, alert_rows, alerts_from_rows
 from stream.runtime.settings import Settings
 from stream.watch.history import DIRTY_HOURS_MAX
 from stream.watch.series import HOUR, MINUTE, hour_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from stream.alerts import Driver
+from costream.alerts import Driver
 from stream.watch.drivers import Change, Evidence, Part, Spender, drivers
 
 

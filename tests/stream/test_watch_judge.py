@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.alerts import Alert, Driver, Level
+from costream.alerts import Alert, Driver, Level
 from stream.watch.baseline import Rules
 from stream.watch.case import ALL_RULES, SPIKE, horizon, hours_to_split
 from stream.watch.case import ANOMALY as ANOMALY_RULE

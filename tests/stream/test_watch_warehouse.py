@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from costream.alerts import Alert
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from stream.alerts import Alert
 from stream.runtime.settings import Settings
 from stream.watch import Watcher
 from stream.watch.queries import dear_features, feature_hours, latest_alerts, system_hours, system_minutes

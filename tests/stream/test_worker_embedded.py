@@ -21,7 +21,7 @@ from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
 from stream.decode.cut import VALUE_KEPT_BYTES_MAX
 from stream.demo.broker import EmbeddedBroker
-from stream.telemetry import Telemetry
+from stream.runtime.telemetry import Telemetry
 from tests.support.forwarder import Forwarder
 from tests.support.hostile import SENDABLE
 from tests.support.records import rfc3339, wire

@@ -12,11 +12,11 @@ from uuid import uuid4
 import pytest
 
 from sinks.clickhouse.reader import Reader
-from stream.alert_topic import published_alerts
 from stream.audit import audit
 from stream.runtime import topics
 from stream.runtime.rights import NEEDED, RightMissing
 from stream.runtime.settings import Settings
+from stream.watch.alert_topic import published_alerts
 from tests.support.secure_kafka import ADMIN, ADMIN_PASSWORD, PASSWORD, SecureKafkaBroker, login
 from tests.support.site import PARTITIONS, Events, now_events
 from tests.support.warehouse import Server

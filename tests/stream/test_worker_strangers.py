@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stream.alerts import Alert, episode_id
+from costream.alerts import Alert, episode_id
 from stream.watch.pipeline import SCOPE, FloodRule
 from tests.stream.test_alerts import HOUR, alert
 from tests.support.site import Site, lags, metric, now_events, ready

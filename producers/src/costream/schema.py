@@ -1,7 +1,7 @@
-"""The published JSON Schema of the event.
+"""The published JSON Schemas: of the event on ``usage.events`` and of the alert on ``usage.alerts``.
 
-``python -m costream.schema`` prints it; ``--write`` writes its file and ``--check`` says whether that is current. Run
-it from the root of the repository, or name the file.
+``python -m costream.schema`` prints one; ``--write`` writes their files and ``--check`` says whether those are current.
+Run it from the root of the repository, or name the folder.
 """
 
 from __future__ import annotations
@@ -9,39 +9,51 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from costream.events import SCHEMA_VERSION, UsageEvent
+from costream import alerts, events
 
-FILE: Final = Path("producers", "schema", f"usage-event.v{SCHEMA_VERSION}.schema.json")
+FOLDER: Final = Path("producers", "schema")
+FILES: Final[Mapping[str, str]] = {
+    "event": f"usage-event.v{events.SCHEMA_VERSION}.schema.json",
+    "alert": f"usage-alert.v{alerts.SCHEMA_VERSION}.schema.json",
+}
+_SCHEMAS: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
+    "event": events.UsageEvent.json_schema,
+    "alert": alerts.json_schema,
+}
 
 
-def schema_text() -> str:
-    return json.dumps(UsageEvent.json_schema(), indent=2, ensure_ascii=False) + "\n"
+def schema_text(contract: str) -> str:
+    """What the file of a contract (``event`` or ``alert``) holds, to the byte."""
+    return json.dumps(_SCHEMAS[contract](), indent=2, ensure_ascii=False) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m costream.schema", description="The JSON Schema of a usage event.")
+    parser = argparse.ArgumentParser(prog="python -m costream.schema", description="The published JSON Schemas.")
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--write", action="store_true", help="write the file")
-    choice.add_argument("--check", action="store_true", help="exit with 1 if the file is not what --write would write")
-    parser.add_argument("file", nargs="?", type=Path, default=FILE, help=f"instead of {FILE}")
+    choice.add_argument("--write", action="store_true", help="write the files")
+    choice.add_argument("--check", action="store_true", help="exit with 1 if a file is not what --write would write")
+    parser.add_argument("contract", nargs="?", choices=sorted(FILES), help="the one meant; the event is printed else")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"where the files are, instead of {FOLDER}")
     options = parser.parse_args(arguments)
+    files = {name: options.folder / file for name, file in FILES.items() if options.contract in (None, name)}
     if options.write:
-        options.file.write_text(schema_text(), encoding="utf-8")
+        for name, file in files.items():
+            file.write_text(schema_text(name), encoding="utf-8")
     elif options.check:
-        return _check(options.file)
+        return max([_check(name, file) for name, file in files.items()])
     else:
-        sys.stdout.write(schema_text())
+        sys.stdout.write(schema_text(options.contract or "event"))
     return 0
 
 
-def _check(file: Path) -> int:
-    if file.is_file() and file.read_text(encoding="utf-8") == schema_text():
+def _check(contract: str, file: Path) -> int:
+    if file.is_file() and file.read_text(encoding="utf-8") == schema_text(contract):
         return 0
-    sys.stderr.write(f"{file} is not the schema of costream.UsageEvent: run `python -m costream.schema --write`\n")
+    sys.stderr.write(f"{file} is not the schema of the {contract}: run `python -m costream.schema --write`\n")
     return 1
 
 

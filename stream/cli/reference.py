@@ -14,9 +14,9 @@ from typer.main import get_command
 
 from stream.cli import application
 from stream.runtime.settings import Settings
-from stream.telemetry import Telemetry
+from stream.runtime.telemetry import Telemetry
 
-PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
+PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
 
 
 def reference() -> str:
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
         PAGE.write_text(reference())
         return 0
     if arguments != ["--check"]:
-        typer.echo("usage: python -m stream.reference --check | --write", err=True)
+        typer.echo("usage: python -m stream.cli.reference --check | --write", err=True)
         return 2
     if PAGE.read_text() == reference():
         return 0

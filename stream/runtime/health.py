@@ -8,64 +8,41 @@ a restart would not help. A right that is missing makes it not ready at once: a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Final, Protocol
 
 import structlog
 from aiohttp import web
 from faust.types import TP
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from stream.consume.delivery import Chunk
-from stream.consume.positions import Positions
 from stream.runtime.patience import Patience
 from stream.runtime.settings import Settings
-from stream.telemetry import Telemetry
+from stream.runtime.telemetry import Telemetry
 
 DEAD_AFTER: Final = 10  # times stall_max: then a restart is worth the rebalance it costs
 
 log = structlog.get_logger(__name__)
 
 
-class Progress:
-    """What the worker was last seen doing, on the monotonic clock."""
+class Progress(Protocol):
+    """What is needed of ``stream.consume.progress.Progress``. Partitions are those of usage.events."""
 
-    def __init__(self, positions: Positions) -> None:
-        self.moved_at = time.monotonic()
-        self.partitions: frozenset[TP] | None = None
-        self.taking_over = False  # what is stored is being read back: it takes as long as it takes
-        self._positions = positions
+    @property
+    def partitions(self) -> Collection[TP] | None:
+        """Those held; None while none are assigned."""
 
-    def assigned(self, partitions: Iterable[TP]) -> None:
-        self.partitions = frozenset(partitions)
-        self.moved_at = time.monotonic()
+    @property
+    def moved_at(self) -> float:
+        """When a batch was last stored, or partitions came or went, on the monotonic clock."""
 
-    def revoked(self) -> None:
-        self.partitions = None
-        self.moved_at = time.monotonic()
+    @property
+    def taking_over(self) -> bool:
+        """Whether what is stored is being read back: that takes as long as it takes."""
 
-    @contextmanager
-    def take_over(self) -> Iterator[None]:
-        self.taking_over = True
-        try:
-            yield
-        finally:
-            self.taking_over = False
-            self.moved_at = time.monotonic()
+    def lag(self) -> Mapping[int, int | None]: ...
 
-    def stored(self, chunks: Iterable[Chunk]) -> None:
-        for chunk in chunks:
-            self._positions.stored(chunk.tp, chunk.offset_last)
-        self.moved_at = time.monotonic()
-
-    def lag(self) -> dict[int, int | None]:
-        """Of each partition held, the records that wait, at most; None where that is not known yet."""
-        return {tp.partition: records for tp, records in self._positions.lag(self.partitions or ()).items()}
-
-    def withheld(self) -> dict[int, int]:
-        """Of each partition held, the offsets behind an open transaction."""
-        return {tp.partition: offsets for tp, offsets in self._positions.withheld(self.partitions or ()).items()}
+    def withheld(self) -> Mapping[int, int]: ...
 
 
 class Health:

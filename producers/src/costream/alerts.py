@@ -1,25 +1,21 @@
-"""The alert: one message on ``usage.alerts``, one row of the table ``alerts``.
+"""The contract of the topic ``usage.alerts``: one alert, as it stands there.
 
-The topic is public: whoever subscribes gets every revision, keyed by ``alert_id``. An alert lives through
-``open`` → ``updated`` → ``cleared``, or is ``retracted`` when a correction took back what had raised it. All revisions
-share one ``alert_id``; a reader that has seen (alert_id, revision) has seen the message.
+The topic is public, and this package is all that a subscriber needs. Whoever subscribes gets every revision, keyed by
+``alert_id``. An alert lives through ``open`` → ``updated`` → ``cleared``, or is ``retracted`` when a correction took
+back what had raised it. All revisions share one ``alert_id``; a reader that has seen (alert_id, revision) has seen the
+message.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import json
-import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from enum import Enum
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-import polars as pl
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -33,8 +29,6 @@ from pydantic import (
 from costream.events import Moment
 
 SCHEMA_VERSION: Final = 1
-TABLE: Final = "alerts"
-SCHEMA_FILE: Final = Path(__file__).parents[1] / "docs" / "schema" / "usage-alert.v1.schema.json"
 RATIO_MAX: Final = Decimal(1_000_000)  # beyond a million times the usual, the figure says nothing more
 DIGITS_EXACT: Final = 76  # two Decimal(38) values multiply without rounding
 AMOUNT_DIGITS_MAX: Final = 26  # before the point: Decimal(38, 12)
@@ -215,68 +209,3 @@ def rounded(value: Decimal, *, digits: int) -> Decimal:
 def json_schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of the bytes on ``usage.alerts``."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Alert.model_json_schema(mode="serialization")
-
-
-def json_schema_text() -> str:
-    """What ``docs/schema/usage-alert.v1.schema.json`` must hold, to the byte."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write the published schema anew (``--write``), or say whether the published one is current."""
-    if list(arguments) == ["--write"]:
-        SCHEMA_FILE.write_text(json_schema_text(), encoding="utf-8")
-    current = SCHEMA_FILE.exists() and SCHEMA_FILE.read_text(encoding="utf-8") == json_schema_text()
-    sys.stdout.write(f"{SCHEMA_FILE}: {'current' if current else 'not current: write it with --write'}\n")
-    return 0 if current else 1
-
-
-_MOMENT: Final = pl.Datetime("ms", "UTC")
-_MONEY: Final = pl.Decimal(38, 12)
-COLUMNS: Final[dict[str, Any]] = {
-    "alert_id": pl.String,
-    "revision": pl.UInt32,
-    "status": pl.String,
-    "level": pl.String,
-    "rule": pl.String,
-    "metric_name": pl.String,
-    "scope": pl.String,
-    "user_id": pl.String,
-    "title": pl.String,
-    "message": pl.String,
-    "window_start": _MOMENT,
-    "window_end": _MOMENT,
-    "current_value": _MONEY,
-    "threshold_value": _MONEY,
-    "expected_value": _MONEY,
-    "ratio": pl.Decimal(18, 4),
-    "unpriced_calls": pl.Int64,
-    "drivers": pl.String,
-    "metadata": pl.String,
-    "timestamp": _MOMENT,
-}
-
-
-def alert_rows(alerts: Iterable[Alert]) -> pl.DataFrame:
-    """The rows of the table ``alerts``, one a revision; writing one again is harmless."""
-    return pl.DataFrame([_row(alert) for alert in alerts], schema=COLUMNS, orient="row")
-
-
-def _row(alert: Alert) -> list[Any]:
-    fields = alert.model_dump(mode="json")
-    as_text = {name: json.dumps(fields[name], ensure_ascii=False) for name in ("drivers", "metadata")}
-    values = {name: getattr(alert, name) for name in COLUMNS} | {"level": alert.level.value} | as_text
-    return list(values.values())
-
-
-def alerts_from_rows(rows: pl.DataFrame) -> Sequence[Alert]:
-    """The alerts that ``alert_rows`` made these rows of."""
-    return [_alert(row) for row in rows.select(list(COLUMNS)).iter_rows(named=True)]
-
-
-def _alert(row: dict[str, Any]) -> Alert:
-    return Alert.model_validate(row | {name: json.loads(row[name]) for name in ("drivers", "metadata")})
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

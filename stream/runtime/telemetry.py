@@ -5,11 +5,11 @@ Label sets are bounded: partitions and outcomes are few, and beyond MODELS_MAX m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
-from stream.audit import AuditReport
 
 MODELS_MAX: Final = 200  # a metrics store dies of unbounded labels; the warehouse has them all
 FLUSH_SECONDS_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -150,10 +150,11 @@ class Telemetry:
             "COSTREAM_AUDIT_INTERVAL on all workers: nobody proves the totals; the log says why.",
         )
 
-    def audited(self, report: AuditReport) -> None:
-        for check in report.checks:
-            self.audit_differences.labels(check.name).set(check.differing)
-        self.audit_timestamp.set(report.at.timestamp())
+    def audited(self, differing: Mapping[str, int], *, at: datetime) -> None:
+        """``differing``: of each check the places where it does not hold."""
+        for check, places in differing.items():
+            self.audit_differences.labels(check).set(places)
+        self.audit_timestamp.set(at.timestamp())
 
     def no_audit(self) -> None:
         self.audit_differences.clear()

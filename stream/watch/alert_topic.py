@@ -21,8 +21,8 @@ from confluent_kafka import (
 )
 from pydantic import ValidationError
 
+from costream.alerts import Alert, fault_of
 from costream.topics import ALERTS
-from stream.alerts import Alert, fault_of
 from stream.runtime.kafka import kafka_config
 from stream.runtime.rights import READ, RightMissing, right_on_topic
 from stream.runtime.settings import Settings
