@@ -20,17 +20,18 @@ from sinks.clickhouse import parts
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
-from stream.app import EXIT_BUG, EXIT_REFUSED, WHEN_REFUSED, Worker, warehouse_address
+from stream.app import Worker
 from stream.runtime.errors import ConfigurationError
 from stream.runtime.memory import calm_the_collector
-from stream.runtime.patience import EXIT_TEMPORARY, REFUSALS, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, WAITED_OUT, Outage
+from stream.runtime.patience import REFUSALS, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, WAITED_OUT, Outage
 from stream.runtime.preconditions import Precondition, preconditions
+from stream.runtime.process import EXIT_BUG, EXIT_OK, EXIT_REFUSED, EXIT_TEMPORARY, WHEN_REFUSED
 from stream.runtime.settings import Settings
 from stream.runtime.topics import TOPICS
+from stream.runtime.warehouse import warehouse_address
 
 log = structlog.get_logger(__name__)
 
-EXIT_OK: Final = 0
 SAY_SECONDS: Final = 4.5  # who starts a worker learns within 5 s what it waits for
 
 
@@ -79,6 +80,7 @@ async def run_worker(settings: Settings) -> int:
         return EXIT_TEMPORARY
     finally:
         await worker.health.stop()
+        await worker.close()
     log.info("stopped", next="all that was taken is stored and acknowledged")
     return EXIT_OK
 

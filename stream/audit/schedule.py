@@ -12,9 +12,11 @@ from typing import Final
 
 import structlog
 
+from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
-from stream.audit import AuditCancelled, AuditReport
+from stream.audit import AuditCancelled, AuditReport, audit, kafka_facts
 from stream.runtime.errors import StreamError
+from stream.runtime.settings import Settings
 from stream.runtime.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
@@ -26,6 +28,25 @@ OFF: Final = timedelta(0)
 
 # Audits from a day on. Raises AuditCancelled once the turn is over.
 Prove = Callable[[datetime], AuditReport]
+
+
+def audit_in_turn(
+    reader: Reader, *, settings: Settings, clock: Callable[[], datetime], turn: Callable[[], int | None]
+) -> Prove:
+    """An audit that is broken off once the turn in which it was begun is over."""
+
+    def prove(since: datetime) -> AuditReport:
+        number = turn()
+        return audit(
+            reader,
+            clock=clock,
+            kafka=kafka_facts(settings),
+            since=since,
+            retention=settings.retention,
+            cancelled=lambda: number is None or turn() != number,
+        )
+
+    return prove
 
 
 class Auditor:
@@ -44,8 +65,19 @@ class Auditor:
         otherwise be forgotten."""
         self._prove, self._telemetry, self._interval, self._clock = prove, telemetry, interval, clock
         self._suspect_since = suspect_since
+        self._turn: int | None = None
         self._due: datetime | None = None
         self.report: AuditReport | None = None  # the last one of this turn
+
+    def follow(self, turn: int | None) -> None:
+        """The turn that it is now, by its number; None while it is another worker's."""
+        if turn == self._turn:
+            return
+        self._turn = turn
+        if turn is None:
+            self.end()
+        else:
+            self.begin()
 
     def begin(self) -> None:
         """A turn begins."""

@@ -167,15 +167,16 @@ def _utc(moment: datetime) -> datetime:
 
 def _missing(settings: Settings, reader: Any, partitions: Sequence[int]) -> list[Offsets]:
     """The blocks that the audit finds short of rows."""
-    from stream.app import source_of
+    from costream.topics import EVENTS
     from stream.audit.checks import ground, ledger_checks
     from stream.audit.steps import short_of
     from stream.reread import Offsets
+    from stream.runtime.topics import source_of
 
     now = datetime.now(UTC)
     on = ground(reader, now=now, retention=settings.retention)
     short = short_of(ledger_checks(reader, on, now=now))
-    source = source_of(settings)
+    source = source_of(settings, settings.topic(EVENTS))
     return [
         Offsets(each.partition, each.first, each.last)
         for each in short
@@ -191,14 +192,14 @@ def _reread(settings: Settings, reader: Any, log: EventLog, asked: Sequence[Offs
 
     from costream.topics import EVENTS
     from sinks.clickhouse.writer import Writer
-    from stream.app import source_of
     from stream.decode.frame import AgeLimits
     from stream.pricing import PriceBook
     from stream.reread import Derive, reread
     from stream.runtime import topics
+    from stream.runtime.topics import source_of
 
     derive = Derive(
-        source=source_of(settings),
+        source=source_of(settings, settings.topic(EVENTS)),
         partition_count=topics.partition_count(settings, settings.topic(EVENTS)),
         book=PriceBook.bundled(),
         limits=AgeLimits(future_max=settings.event_future_max, past_max=settings.retention),

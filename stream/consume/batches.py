@@ -23,6 +23,10 @@ class Batch:
         return [event.value for event in self.events]
 
     @property
+    def partitions(self) -> set[int]:
+        return {chunk.tp.partition for chunk in self.chunks}
+
+    @property
     def records(self) -> list[FetchedRecord]:
         return [record for chunk in self.chunks for record in chunk.records]
 

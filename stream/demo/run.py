@@ -25,13 +25,14 @@ from costream import UsageEvent, UsageProducer
 from costream.topics import EVENTS
 from sinks.clickhouse import migrate, retention
 from sinks.clickhouse.reader import Reader
-from stream.app import Worker, warehouse_address
+from stream.app import Worker
 from stream.audit import AuditReport, audit
 from stream.demo.broker import EmbeddedBroker
 from stream.demo.trace import Request, as_events, read_requests, stretched
 from stream.runtime import topics
 from stream.runtime.errors import StreamError
 from stream.runtime.settings import Settings
+from stream.runtime.warehouse import warehouse_address
 
 HOUR: Final = timedelta(hours=1)
 SPAN_MIN: Final = timedelta(hours=26)  # a spike is judged against 24 whole hours at least
@@ -222,6 +223,7 @@ async def run(
         migrate.up(warehouse_address(settings))
         retention.apply(warehouse_address(settings), settings.retention, now=now)
         worker = Worker(settings)
+        running.push_async_callback(worker.close)
         await running.enter_async_context(faust_app_running(worker.app))
         reader = Reader(warehouse_address(settings))
         publishing = asyncio.create_task(asyncio.to_thread(_publish, planned, broker, folder))

@@ -14,6 +14,7 @@ from prometheus_client import Gauge
 
 from sinks.errors import RowsSetAside, SchemaBehind, WarehouseUnavailable
 from stream.runtime.errors import ConfigurationError, PublishFailed
+from stream.runtime.process import EXIT_TEMPORARY
 from stream.runtime.rights import RightMissing
 from stream.runtime.topics import KafkaUnavailable, LoginRefused
 
@@ -22,7 +23,6 @@ T = TypeVar("T")
 WAIT_SECONDS_FIRST: Final = 0.2
 WAIT_SECONDS_MAX: Final = 5.0  # an outage is over for us at most this long after it is over
 REMIND_SECONDS: Final = 60.0  # who reads the log of an hour's outage finds the reason near the end of it too
-EXIT_TEMPORARY: Final = 75  # EX_TEMPFAIL: start me again
 
 log = structlog.get_logger(__name__)
 

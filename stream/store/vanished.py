@@ -7,8 +7,11 @@ many of these were records nobody can tell any more; so numbers are upper bounds
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import polars as pl
@@ -21,8 +24,11 @@ from sinks.clickhouse.writer import Writer
 from stream.consume.fetching import LostPlace
 from stream.runtime import topics
 from stream.runtime.settings import Settings
+from stream.runtime.stage import Stage
+from stream.runtime.stalls import Stalls
 
 TABLE: Final = "vanished_records"
+TICK_SECONDS: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +83,38 @@ class VanishedRecords:
             next=f"reading goes on at {place.begin}; `costream audit` names them ever after; keep the topic for longer "
             "than workers may be away",
         )
+
+
+class LostPlaces:
+    """The places that reading has lost: each is judged before any record beyond it is acknowledged."""
+
+    def __init__(
+        self,
+        places: deque[LostPlace],
+        vanished: VanishedRecords,
+        *,
+        storing: Stage,
+        stalls: Stalls,
+        count: Callable[[int], None],
+    ) -> None:
+        """``places`` are left there by the consumer; ``count`` is told how many records vanished."""
+        self._places, self._vanished = places, vanished
+        self._storing, self._stalls, self._count = storing, stalls, count
+        self._noting = asyncio.Lock()
+
+    async def note(self) -> None:
+        """Return when all places that are known by now are noted."""
+        async with self._noting:
+            while self._places:
+                note = partial(self._vanished.note, self._places[0])
+                self._count(await self._storing.run(self._stalls.insist, note, doing="noting where reading goes on"))
+                self._places.popleft()
+
+    async def keep_noting(self) -> None:
+        """Also where nothing comes after what vanished, as on a topic that is quiet since."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            await self.note()
 
 
 def _tell_of_the_start(place: LostPlace) -> None:

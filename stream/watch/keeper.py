@@ -19,6 +19,7 @@ from sinks.clickhouse.alert_rows import TABLE, alert_rows
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
 from stream.audit import AuditReport
+from stream.audit.schedule import REACH
 from stream.audit.vanished import vanished_records
 from stream.runtime.errors import PublishFailed
 from stream.runtime.settings import Settings
@@ -129,6 +130,11 @@ class Keeper:
 
     def standing(self, rule: str) -> Alert | None:
         return next((alert for alert in self._of(rule).values() if alert.standing), None)
+
+    def suspect_since(self) -> datetime | None:
+        """From where on the audit last found something that is not known to be mended."""
+        alert = self.standing(AuditRule.name)
+        return alert.window_start - REACH if alert else None
 
     def tick(self) -> Sequence[Alert]:
         """Look, tell what is new, then store it. Returns what was told. No failure ends the loop."""

@@ -7,11 +7,14 @@ another worker can get the partition, and nothing is published out of turn.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
+from typing import Generic, Protocol, TypeVar
 
+from costream.alerts import Alert
 from stream.runtime.errors import StreamError
+from stream.runtime.stalls import Insists
 
 
 class OutOfTurn(StreamError):
@@ -40,9 +43,56 @@ class Turn:
             pass
 
     @contextmanager
-    def publishing(self, number: int) -> Iterator[None]:
+    def publishing(self, number: int | None) -> Iterator[None]:
         """Hold the turn while publishing what was judged in it; raises OutOfTurn if that turn is over."""
         with self._publishing:
-            if number != self.number:
+            if number is None or number != self.number:
                 raise OutOfTurn
             yield
+
+
+class Judge(Protocol):
+    """Who tells alerts. Both methods block."""
+
+    def restore(self, published: Iterable[Alert]) -> None:
+        """Go on from what is published."""
+
+    def tick(self) -> Sequence[Alert]:
+        """Judge if it is time; returns what was published."""
+
+
+J = TypeVar("J", bound=Judge)
+Publish = Callable[[Sequence[Alert]], None]
+
+
+class InTurn(Generic[J]):
+    """A judge that judges in this worker's turns alone. Each turn begins with what the last one left."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        make: Callable[[Publish], J],
+        *,
+        publish: Publish,
+        published: Callable[[], list[Alert]],
+        patience: Insists,
+        doing: str,
+    ) -> None:
+        """``make`` gets what the judge is to publish by, ``doing`` says what is done where a turn begins."""
+        self._turn, self._publish, self._published = turn, publish, published
+        self._patience, self._doing = patience, doing
+        self._number: int | None = None  # the turn that the judge has begun
+        self.part = make(self._publish_in_turn)
+
+    def tick(self) -> Sequence[Alert]:
+        number = self._turn.number
+        if number is None:
+            return ()
+        if number != self._number:
+            self._number = number
+            self._patience.insist(lambda: self.part.restore(self._published()), doing=self._doing)
+        return self.part.tick()
+
+    def _publish_in_turn(self, alerts: Sequence[Alert]) -> None:
+        with self._turn.publishing(self._number):
+            self._publish(alerts)

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from sinks.errors import RowCountMismatch, SchemaAhead, SchemaBehind, WarehouseRefused, WarehouseUnavailable
 from stream.runtime import patience as patience_module
 from stream.runtime.errors import PublishFailed
-from stream.runtime.patience import EXIT_TEMPORARY, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Patience
+from stream.runtime.patience import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Patience
+from stream.runtime.process import EXIT_TEMPORARY
 from stream.runtime.topics import KafkaUnavailable
 
 WAIT_MAX_S = 20.0

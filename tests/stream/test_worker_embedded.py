@@ -219,8 +219,8 @@ def test_nothing_is_forgotten_while_a_batch_is_on_its_way(
     publish(producer_of(broker.bootstrap_servers), now_events(500))
     observed = (
         "import sys, time\n"
-        "import stream.app, stream.ingest, stream.store.order\n"
-        "stream.app.TRIM_SECONDS = 0.0\n"
+        "import stream.holding, stream.ingest, stream.store.order\n"
+        "stream.holding.TRIM_SECONDS = 0.0\n"
         "decode, trim, save = stream.ingest.Ingest.decode, stream.ingest.Ingest.trim, stream.store.order.Store.save\n"
         "on_their_way = []\n"
         "def decode_noted(self, records):\n"

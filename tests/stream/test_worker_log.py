@@ -174,8 +174,8 @@ def test_records_that_vanish_under_a_running_worker_are_noted_before_what_comes_
 # Each fetch brings a few records, and nothing is stored while a file is there.
 HELD_UP = """
 import os, time
-import stream.app, stream.store.order
-stream.app.PARTITION_FETCH_BYTES_MAX = 1_000
+import stream.consume.faust_app, stream.store.order
+stream.consume.faust_app.PARTITION_FETCH_BYTES_MAX = 1_000
 save = stream.store.order.Store.save
 def held_up(self, flush, *, source):
     while os.path.exists({!r}):

@@ -10,7 +10,7 @@ import pytest
 
 from costream.alerts import Alert, episode_id
 from stream.watch.pipeline import SCOPE, FloodRule
-from tests.stream.test_alerts import HOUR, alert
+from tests.producers.test_alert import HOUR, alert
 from tests.support.site import Site, lags, metric, now_events, ready
 from tests.support.wire import CODECS, WireBatch, WireProducer, WireRecord
 from tests.support.worker import LOOKS_OFTEN, WorkerProcess, read_topic
