@@ -2,8 +2,9 @@
 
 A Faust agent that takes one event at a time spends about 100 us of asyncio on each; the same agent fed with chunks
 spends it once in a thousand records (docs/decisions/0001). The scheduler, the topic's schema and the transport are
-public extension points of Faust. What the consumer and the application override beyond them is private to faust-streaming
-0.15.3, and written with an underscore; tests/stream/test_delivery.py and test_worker_log.py fail when it moves.
+public extension points of Faust. What the consumer and the application override beyond them is private to
+faust-streaming 0.15.3, and written with an underscore; tests/stream/test_delivery.py and test_worker_log.py fail when
+it moves.
 
 The rule that makes commits safe: **the chunks of a partition are acknowledged in the order they were delivered, and
 none is skipped.** An acknowledged chunk may therefore be committed with all that stands before it.
