@@ -57,7 +57,7 @@ def test_every_image_is_pinned_to_a_full_version(compose: dict[str, Any]) -> Non
 def test_the_tests_run_the_kafka_that_the_file_runs(compose: dict[str, Any]) -> None:
     from tests.support.kafka import IMAGE
 
-    pom = ElementTree.parse(ROOT / "tests/support/maven/pom.xml").getroot()
+    pom = ElementTree.parse(ROOT / "stream/up/jars/pom.xml").getroot()
     space = {"m": "http://maven.apache.org/POM/4.0.0"}
     (version,) = [
         dependency.findtext("m:version", namespaces=space)

@@ -77,7 +77,7 @@ make_kafka() {
   say "copying Kafka's jars"
   rm -rf "$work/rootfs/opt/kafka" "$work/rootfs/etc/kafka"
   mkdir -p "$work/rootfs/opt/kafka/config" "$work/rootfs/etc/kafka/docker" "$work/rootfs/mnt/shared/config"
-  mvn -q -B -f "$root/tests/support/maven/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
+  mvn -q -B -f "$root/stream/up/jars/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
     "-DoutputDirectory=$work/rootfs/opt/kafka/libs"
   cp "$root/tests/images/kafka/run.sh" "$work/rootfs/etc/kafka/docker/run"
   cp "$root/tests/images/kafka/server.properties" "$work/rootfs/etc/kafka/docker/server.properties"

@@ -9,107 +9,65 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import gc
-import hashlib
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
-import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pytest
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from stream.up.kafka import CLUSTER_ID, KafkaMissing, LocalKafka, wait_for_metadata
 from tests.support.shared import shareable, shared, shared_so_far
 
 ROOT = Path(__file__).resolve().parents[2]
-MAVEN = Path(__file__).parent / "maven"
 CACHE = ROOT / ".cache" / "kafka"
-CLUSTER_ID = "costream-tests-kraft-1"  # 22 characters, as Kafka wants an id; a cluster of one has no neighbours
 IMAGE = "apache/kafka:4.1.0"
 
-# A cold JVM on two busy cores takes 4 s to answer; a fourth of a minute would be no bound at all for one that hangs.
-START_MAX_S = 90.0
 # The largest hostile message of the tests is 10 MB; it has to reach the topic before the worker can refuse it.
 MESSAGE_BYTES_MAX = 12 * 1024 * 1024
+OPTIONS = {
+    "message.max.bytes": str(MESSAGE_BYTES_MAX),
+    "replica.fetch.max.bytes": str(MESSAGE_BYTES_MAX),
+    "log.cleaner.backoff.ms": "500",  # a test of compaction need not wait 15 s for it
+}
 
 
-class KafkaMissing(Exception):
-    """No Kafka can be had on this machine; the text says what to install."""
-
-
-class KafkaBroker:
-    """Apache Kafka 4.1 in KRaft mode, one node, in a JVM of its own with its own folder and free ports."""
-
-    client: Mapping[str, str] = {}  # what a client that may do everything is told besides the address
+class KafkaBroker(LocalKafka):
+    """A broker on free ports, in a folder that goes with it unless it is given."""
 
     def __init__(self, folder: Path | None = None, *, heap_mb: int = 512, options: Mapping[str, str] | None = None):
         self._own_folder = folder is None
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="costream-kafka-"))
-        self.log = self.folder / "broker.log"
-        self._heap_mb = heap_mb
-        self._options = dict(options or {})
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port, self._controller_port = free_ports(2)
-
-    @property
-    def bootstrap_servers(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "the broker is not running"
-        return self._process.pid
+        port, controller_port = free_ports(2)
+        super().__init__(
+            folder or Path(tempfile.mkdtemp(prefix="costream-kafka-")),
+            port=port,
+            controller_port=controller_port,
+            cache=CACHE,
+            heap_mb=heap_mb,
+            options=OPTIONS | dict(options or {}),
+        )
 
     def start(self) -> Self:
-        """Start, or start again on the same ports and data, and return once it answers a metadata request."""
-        assert self._process is None, "the broker already runs"
-        java, libs = find_java(), fetch_jars()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        properties = self.folder / "server.properties"
-        properties.write_text("".join(f"{key}={value}\n" for key, value in self._properties().items()))
-        if not (self.folder / "data" / "meta.properties").exists():
-            self._run_tool(java, libs, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
-        with self.log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [*self._java(java, libs), "kafka.Kafka", str(properties)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
+        super().start()
         atexit.register(self.kill)
-        wait_for_metadata(self.bootstrap_servers, alive=self._assert_alive, client=self.client)
         return self
 
     def stop(self) -> None:
-        """End it the polite way; data and ports stay reserved for the next ``start``."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._forget()
+        super().stop()
+        atexit.unregister(self.kill)
 
     def kill(self) -> None:
-        """SIGKILL: what the broker had not told its clients is undone, what it had is on disk."""
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
-        self._forget()
+        super().kill()
+        atexit.unregister(self.kill)
 
     def restart(self) -> None:
         self.stop()
@@ -131,109 +89,6 @@ class KafkaBroker:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _forget(self) -> None:
-        self._process = None
-        atexit.unregister(self.kill)
-
-    def _assert_alive(self) -> None:
-        if self._process is not None and (status := self._process.poll()) is not None:
-            self._forget()
-            raise RuntimeError(f"the Kafka broker ended with status {status} while starting:\n{self.log_tail()}")
-
-    def log_tail(self, lines: int = 40) -> str:
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
-
-    def _java(self, java: str, libs: Path) -> list[str]:
-        return [
-            java,
-            "-Xms64m",
-            f"-Xmx{self._heap_mb}m",
-            "-XX:+UseSerialGC",  # two cores are shared with workers and tests; concurrent collectors would take theirs
-            f"-Dlog4j2.configurationFile={MAVEN / 'log4j2.xml'}",
-            "-cp",
-            f"{libs}/*",
-        ]
-
-    def _run_tool(self, java: str, libs: Path, *command: str) -> None:
-        done = subprocess.run([*self._java(java, libs), *command], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command[:2])} failed:\n{done.stdout}{done.stderr}")
-
-    def _properties(self) -> dict[str, str]:
-        return {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
-            "controller.listener.names": "CONTROLLER",
-            # A killed broker is let in again once the old one counts as gone; the default makes a restart wait 9 s.
-            "broker.session.timeout.ms": "2000",
-            "broker.heartbeat.interval.ms": "500",
-            "log.dirs": str(self.folder / "data"),
-            "auto.create.topics.enable": "false",
-            "group.initial.rebalance.delay.ms": "0",
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "4",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            "log.retention.ms": "-1",
-            "message.max.bytes": str(MESSAGE_BYTES_MAX),
-            "replica.fetch.max.bytes": str(MESSAGE_BYTES_MAX),
-            "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),  # its default alone is a fourth of this heap
-            "log.cleaner.backoff.ms": "500",  # a test of compaction need not wait 15 s for it
-            **self._options,
-        }
-
-
-def find_java() -> str:
-    java = os.environ.get("JAVA_HOME")
-    found = str(Path(java) / "bin" / "java") if java else shutil.which("java")
-    if found is None or not Path(found).exists():
-        raise KafkaMissing(
-            "no `java` on PATH. The tests marked `kafka` run Apache Kafka: install a Java runtime 17 or newer and "
-            "Maven (Debian: apt-get install openjdk-17-jre-headless maven), or start a Docker daemon, "
-            "or name a broker in COSTREAM_TEST_KAFKA=host:port"
-        )
-    return found
-
-
-def fetch_jars() -> Path:
-    """The folder of the broker's jars, copied by Maven once and then found in the cache.
-
-    Two test runs may start together: the second waits for the first, and no one ever sees half a folder.
-    """
-    pom = MAVEN / "pom.xml"
-    libs = CACHE / f"libs-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
-    if libs.exists():
-        return libs
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not libs.exists():
-            _copy_jars(pom, libs)
-    return libs
-
-
-def _copy_jars(pom: Path, libs: Path) -> None:
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise KafkaMissing(
-            "no `mvn` on PATH. The tests marked `kafka` take Apache Kafka's jars from Maven Central: install "
-            "Maven (Debian: apt-get install maven), or start a Docker daemon, "
-            "or name a broker in COSTREAM_TEST_KAFKA=host:port"
-        )
-    partial = libs.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime"]
-    done = subprocess.run([*command, f"-DoutputDirectory={partial}"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise KafkaMissing(f"Maven could not copy Apache Kafka's jars:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
-    partial.rename(libs)
-
 
 def free_ports(count: int) -> list[int]:
     """Ports nobody listens on, all different because all are held until the last is found."""
@@ -242,27 +97,6 @@ def free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
-
-
-def wait_for_metadata(
-    bootstrap_servers: str,
-    *,
-    alive: Callable[[], None],
-    wait_max_s: float = START_MAX_S,
-    client: Mapping[str, str] | None = None,
-) -> None:
-    """Return once a broker describes itself; ``alive`` raises as soon as waiting has become pointless."""
-    # log_level 0: a refused connection is what is waited out here, not news.
-    quiet: dict[str, Any] = {"log_level": 0, "reconnect.backoff.max.ms": 500}
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers, **quiet, **(client or {})})
-    deadline = time.monotonic() + wait_max_s
-    while True:
-        alive()
-        with contextlib.suppress(KafkaException):
-            if admin.list_topics(timeout=1).brokers:
-                return
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"no broker at {bootstrap_servers} answered within {wait_max_s:.0f} s")
 
 
 def create_topics(
@@ -363,7 +197,7 @@ def kafka_prefix() -> str:
 def _start(running: contextlib.ExitStack) -> tuple[str, str]:
     wanted = _wanted()
     if wanted and wanted not in {"container", "jvm"}:
-        wait_for_metadata(wanted, alive=lambda: None, wait_max_s=30)
+        wait_for_metadata(wanted, alive=lambda: None, seconds_max=30)
         return wanted, "the broker of COSTREAM_TEST_KAFKA"
     if wanted == "container":
         return running.enter_context(container()), f"{IMAGE} in a container"
