@@ -7,6 +7,8 @@ a restart would not help. A right that is missing makes it not ready at once: a 
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Collection, Mapping
 from typing import Final, Protocol
@@ -16,6 +18,7 @@ from aiohttp import web
 from faust.types import TP
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from stream.runtime.errors import ConfigurationError
 from stream.runtime.patience import Patience
 from stream.runtime.settings import Settings
 from stream.runtime.telemetry import Telemetry
@@ -64,10 +67,25 @@ class Health:
         pages.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(pages, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._settings.health_bind, self._settings.health_port)
-        await site.start()
+        await self._listen(self._runner)
         self.port = self._runner.addresses[0][1]
         log.info("health", url=f"http://{self._settings.health_bind}:{self.port}/readyz")
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        """On the port that is set; where nobody has set one and the usual one is taken, as by another worker of this
+        host, on a free one."""
+        bind, port = self._settings.health_bind, self._settings.health_port
+        try:
+            await web.TCPSite(runner, bind, port).start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or "health_port" in self._settings.model_fields_set:
+                raise ConfigurationError(
+                    f"health and metrics cannot be served at {bind}:{port} (COSTREAM_HEALTH_BIND, "
+                    f"COSTREAM_HEALTH_PORT): {os.strerror(error.errno or 0)}; nothing was started. "
+                    "Set another port, or 0 for a free one"
+                ) from error
+            log.info("the usual port of health and metrics is taken", port=port, next="a free one is used")
+            await web.TCPSite(runner, bind, 0).start()
 
     async def stop(self) -> None:
         if self._runner is not None:

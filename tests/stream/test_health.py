@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +17,7 @@ from stream.consume.delivery import Chunk
 from stream.consume.positions import Positions, Reading
 from stream.consume.progress import Progress
 from stream.runtime import health as health_module
+from stream.runtime.errors import ConfigurationError
 from stream.runtime.health import DEAD_AFTER, Health
 from stream.runtime.patience import Patience
 from stream.runtime.settings import Settings
@@ -183,6 +186,40 @@ async def test_the_pages_answer_on_loopback_with_the_status_that_an_orchestrator
         assert (status, told["alive"]) == (503, False)
     finally:
         await site.health.stop()
+
+
+@pytest.fixture
+def taken() -> Iterator[socket.socket]:
+    """The usual port, on an address of this machine that nothing else of it uses."""
+    with socket.socket() as usual:
+        usual.bind(("127.0.0.7", Settings.model_fields["health_port"].default))
+        usual.listen()
+        yield usual
+
+
+def health_of(settings: Settings) -> Health:
+    telemetry = Telemetry()
+    patience = Patience(telemetry.stalled)
+    return Health(settings, patience=patience, progress=Progress(Positions()), telemetry=telemetry)
+
+
+async def test_a_second_worker_of_a_host_takes_a_free_port_and_says_which(taken: socket.socket) -> None:
+    second = health_of(Settings(health_bind="127.0.0.7"))
+    await second.start()
+    try:
+        assert second.port not in (0, taken.getsockname()[1])
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.7:{second.port}/readyz") as answer:
+            assert answer.status == 503
+    finally:
+        await second.stop()
+
+
+async def test_a_port_that_somebody_has_set_is_that_one_or_an_error_in_words(taken: socket.socket) -> None:
+    port = taken.getsockname()[1]
+    set_by_hand = health_of(Settings(health_bind="127.0.0.7", health_port=port))
+    with pytest.raises(ConfigurationError, match=rf"127\.0\.0\.7:{port} .*in use; nothing was started"):
+        await set_by_hand.start()
+    await set_by_hand.stop()
 
 
 UNASSIGNED = "no partitions are assigned yet"
