@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -55,8 +55,7 @@ def kafka_facts(settings: Settings) -> KafkaFacts:
     )
     try:
         asked = [TopicPartition(topic, partition) for partition in range(count)]
-        committed = consumer.committed(asked, timeout=ANSWER_SECONDS_MAX)
-        logs = tuple(_facts(consumer, place) for place in committed)
+        logs = tuple(_facts(consumer, topic, commit) for commit in commits_of(consumer, asked))
         return KafkaFacts(source, logs, topics.retention(settings, topic))
     except KafkaException as error:
         raise topics.KafkaUnavailable(
@@ -66,13 +65,52 @@ def kafka_facts(settings: Settings) -> KafkaFacts:
         consumer.close()
 
 
-def _facts(consumer: Consumer, place: TopicPartition) -> LogFacts:
+class Commit(NamedTuple):
+    """A commit of the group, with the note beside it."""
+
+    partition: int
+    offset: int  # negative: none
+    note: str
+
+
+class Committed(Protocol):
+    """What is needed of confluent-kafka's ``Consumer``."""
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]: ...
+
+
+def commits_of(consumer: Committed, asked: list[TopicPartition]) -> list[Commit]:
+    """The commits with their notes. What librdkafka hands out after a note may be no text at all, and then the note
+    cannot be had; asked again, something else follows. Without its note a commit says no more than its offset."""
+    found: dict[int, Commit] = {}
+    for _ in range(NOTES_TRIES):
+        for place in consumer.committed(asked, timeout=ANSWER_SECONDS_MAX):
+            found[place.partition] = Commit(place.partition, place.offset, _note_of(place))
+        asked = [place for place in asked if found[place.partition].note == UNREADABLE]
+        if not asked:
+            break
+    return [found[partition] for partition in sorted(found)]
+
+
+def _note_of(place: TopicPartition) -> str:
+    try:
+        return place.metadata or ""
+    except UnicodeDecodeError:
+        return UNREADABLE
+
+
+UNREADABLE: Final = "unreadable"
+NOTES_TRIES: Final = 10
+
+
+def _facts(consumer: Consumer, topic: str, commit: Commit) -> LogFacts:
+    place = TopicPartition(topic, commit.partition)
     begin, end = consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS_MAX)
-    if place.offset < 0:
-        return LogFacts(place.partition, begin, end, None)
-    records_next = records_next_of(place.metadata or "", place.offset)
-    beyond = place.offset > records_next
-    return LogFacts(place.partition, begin, end, place.offset, records_next if beyond else None)
+    if commit.offset < 0:
+        return LogFacts(commit.partition, begin, end, None)
+    records_next = records_next_of(commit.note, commit.offset)
+    beyond = commit.offset > records_next
+    return LogFacts(commit.partition, begin, end, commit.offset, records_next if beyond else None)
 
 
 def with_kafka(

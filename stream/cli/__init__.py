@@ -10,6 +10,8 @@ import typer
 # command -> module:function; the modules import heavy libraries only inside their functions
 COMMANDS: Final = {
     "demo": "demo:demo",
+    "up": "up:up",
+    "status": "status:status",
     "worker": "worker:worker",
     "replay": "replay:replay",
     "query": "query:query",

@@ -1,4 +1,4 @@
 """The demo: the main job on real input in one process, with an embedded broker and engine.
 
-It may use every other room, and none may use it; only tests borrow its broker.
+It may use every other room, and none may use it.
 """

@@ -27,12 +27,12 @@ from sinks.clickhouse import migrate, retention
 from sinks.clickhouse.reader import Reader
 from stream.app import Worker
 from stream.audit import AuditReport, audit
-from stream.demo.broker import EmbeddedBroker
 from stream.demo.trace import Request, as_events, read_requests, stretched
 from stream.runtime import topics
 from stream.runtime.errors import StreamError
 from stream.runtime.settings import Settings
 from stream.runtime.warehouse import warehouse_address
+from stream.up.broker import EmbeddedBroker
 
 HOUR: Final = timedelta(hours=1)
 SPAN_MIN: Final = timedelta(hours=26)  # a spike is judged against 24 whole hours at least
@@ -226,7 +226,9 @@ async def run(
         running.push_async_callback(worker.close)
         await running.enter_async_context(faust_app_running(worker.app))
         reader = Reader(warehouse_address(settings))
-        publishing = asyncio.create_task(asyncio.to_thread(_publish, planned, broker, folder))
+        publishing = asyncio.create_task(
+            asyncio.to_thread(publish, planned, broker.bootstrap_servers, folder / "spool")
+        )
         async with asyncio.timeout(wait_max.total_seconds()):
             await _until_handled(planned, reader, publishing, show)
         broker.assert_complete(*TOPICS)
@@ -270,14 +272,15 @@ async def _until_handled(
         await asyncio.sleep(0.2)
 
 
-def _publish(planned: Plan, broker: EmbeddedBroker, folder: Path) -> None:
+def publish(planned: Plan, bootstrap_servers: str, spool: Path) -> None:
+    """As services would, and then what no client of ours would send."""
     with UsageProducer(
-        bootstrap_servers=broker.bootstrap_servers, spool_dir=folder / "spool", queue_events_max=len(planned.events)
+        bootstrap_servers=bootstrap_servers, spool_dir=spool, queue_events_max=len(planned.events)
     ) as client:
         for event in planned.events:
             client.record(event)
         client.flush(60)
-    other = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    other = Producer({"bootstrap.servers": bootstrap_servers})
     for value in planned.malformed:
         other.produce(EVENTS, value=value, key=b"someone else's client")
     other.flush(10)

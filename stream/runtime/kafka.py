@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Any, Final
 
@@ -35,19 +36,20 @@ def kafka_config(settings: Settings) -> KafkaConfig:
     return config
 
 
-COMMIT_MARK: Final = "records:"
+# librdkafka hands out notes without their end (librdkafka issue 4649): what comes after the semicolon is not of ours.
+COMMIT_NOTE: Final = re.compile(r"records:(\d+)(?:;|$)")
 
 
 def commit_note(records_next: int | None, committed: int) -> str:
     """What stands beside a committed offset: the offset after the last record. The commit may lie beyond it, since
     markers of transactions and records of aborted ones are passed over, and no ledger knows of those."""
-    return "" if records_next is None else f"{COMMIT_MARK}{min(records_next, committed)}"
+    return "" if records_next is None else f"records:{min(records_next, committed)};"
 
 
 def records_next_of(note: str, committed: int) -> int:
     """The offset after the last record that a commit covers; a commit of somebody else's says no more than itself."""
-    told = note.removeprefix(COMMIT_MARK)
-    return min(int(told), committed) if note.startswith(COMMIT_MARK) and told.isdecimal() else committed
+    found = COMMIT_NOTE.match(note)
+    return min(int(found[1]), committed) if found else committed
 
 
 def faust_credentials(settings: Settings) -> Any:

@@ -6,6 +6,7 @@ it by number. What differs from the specification is reported, and an operator d
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from stream.runtime.settings import Settings
 
 REPLICAS_WANTED: Final = 3  # the usual: one broker may be down for maintenance and another one fail
 ANSWER_MAX_S: Final = 15.0
+CONNECT_SECONDS_MAX: Final = 3.0
 _IN_TIME: Final = {"operation_timeout": ANSWER_MAX_S, "request_timeout": ANSWER_MAX_S}
 
 log = structlog.get_logger(__name__)
@@ -249,7 +251,27 @@ class _Client(AdminClient):
         return KafkaUnavailable(bootstrap_servers=settings.kafka_bootstrap_servers, reason=cause.str())
 
 
+def require_reachable(settings: Settings) -> None:
+    """Return if any of the brokers takes a connection. librdkafka says so only after a whole timeout.
+
+    Raises ``KafkaUnavailable`` with what the connection to each of them failed with.
+    """
+    troubles = []
+    for server in settings.kafka_bootstrap_servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if not (host and port.isdecimal()):
+            troubles.append(f"{server.strip()!r} is not HOST:PORT")
+            continue
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS_MAX):
+                return
+        except (OSError, OverflowError) as error:
+            troubles.append(f"{server.strip()}: {getattr(error, 'strerror', None) or error}")
+    raise KafkaUnavailable(bootstrap_servers=settings.kafka_bootstrap_servers, reason="; ".join(troubles))
+
+
 def _admin(settings: Settings) -> _Client:
+    require_reachable(settings)
     return _Client(settings)
 
 
@@ -496,7 +518,7 @@ class Admin:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._admin = _admin(settings)
+        self._admin = _Client(settings)
         self._specs = {settings.topic(spec.name): spec for spec in TOPICS}
 
     def require_topics(self) -> None:

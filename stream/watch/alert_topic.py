@@ -26,7 +26,7 @@ from costream.topics import ALERTS
 from stream.runtime.kafka import kafka_config
 from stream.runtime.rights import READ, RightMissing, right_on_topic
 from stream.runtime.settings import Settings
-from stream.runtime.topics import KafkaUnavailable, TopicMissing
+from stream.runtime.topics import KafkaUnavailable, TopicMissing, require_reachable
 from stream.store.flush import Outgoing
 from stream.store.outbox import Outbox
 
@@ -83,6 +83,7 @@ def alert_feed(settings: Settings, *, from_beginning: bool, follow: bool) -> Ite
     Raises ``KafkaUnavailable``, ``TopicMissing`` or ``RightMissing`` if it cannot be read: an alert that nobody hears
     of must not look like peace.
     """
+    require_reachable(settings)
     with closing(_consumer(settings)) as consumer:
         topic = settings.topic(ALERTS)
         unfinished = _partitions(consumer, topic, settings)

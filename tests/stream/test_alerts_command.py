@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from costream.alerts import Alert
 from stream.cli.alerts import app
-from stream.demo.broker import EmbeddedBroker
 from stream.runtime.settings import Settings
+from stream.up.broker import EmbeddedBroker
 from stream.watch.alert_topic import Unreadable, alert_feed
 
 HOUR = datetime(2026, 3, 2, 14, tzinfo=UTC)

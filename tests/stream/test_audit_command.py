@@ -21,9 +21,9 @@ from stream.audit.kafka import LogFacts
 from stream.cli.audit import audit
 from stream.cli.deadletter import app as deadletter
 from stream.decode.frame import Refusal
-from stream.demo.broker import EmbeddedBroker
 from stream.runtime.settings import Settings
 from stream.store.letters import dead_letter_rows
+from stream.up.broker import EmbeddedBroker
 from tests.support.warehouse import Server, drop_database, settings_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from stream.audit.kafka import KafkaFacts, LogFacts, with_kafka
+from confluent_kafka import TopicPartition
+
+from stream.audit.kafka import KafkaFacts, LogFacts, commits_of, with_kafka
 from stream.audit.report import FINDINGS_MAX, Check, PartitionTotals
 from stream.audit.vanished import Vanished
+from stream.runtime.kafka import records_next_of
 from tests.support.records import NOW
 
 HELD = PartitionTotals("s", 0, 0, 9, 10, 10, 0, 0, 0, 0, 0, 0)  # the ledger has offsets 0 to 9
@@ -100,3 +104,39 @@ def test_every_partition_is_compared_and_the_list_has_a_bound() -> None:
     found = check(*logs, totals=())
     assert (found.compared, found.differing) == (FINDINGS_MAX + 3, FINDINGS_MAX + 3)
     assert [each.where["source_partition"] for each in found.findings] == list(range(FINDINGS_MAX))
+
+
+class Garbled:
+    """A commit whose note cannot be had the first ``times``: what librdkafka hands out behind it is no text."""
+
+    def __init__(self, partition: int, offset: int, note: str, times: int) -> None:
+        self.partition, self.offset, self._note, self._left = partition, offset, note, times
+
+    @property
+    def metadata(self) -> str:
+        if self._left:
+            self._left -= 1
+            raise UnicodeDecodeError("utf-8", b"records:9;\xcb", 10, 11, "invalid continuation byte")
+        return self._note
+
+
+class Broker:
+    def __init__(self, *commits: Garbled) -> None:
+        self._commits = {each.partition: each for each in commits}
+        self.asked: list[list[int]] = []
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[Any]:
+        self.asked.append([place.partition for place in partitions])
+        return [self._commits[place.partition] for place in partitions]
+
+
+def test_a_note_that_cannot_be_read_is_asked_for_again_and_costs_nothing_else() -> None:
+    broker = Broker(Garbled(0, 9, "records:7;", times=0), Garbled(1, 5, "records:4;", times=2), Garbled(2, -1, "", 0))
+    places = [TopicPartition("usage.events", partition) for partition in range(3)]
+    assert commits_of(broker, places) == [(0, 9, "records:7;"), (1, 5, "records:4;"), (2, -1, "")]
+    assert broker.asked == [[0, 1, 2], [1], [1]]
+
+
+def test_a_note_that_is_never_readable_leaves_the_commit_to_speak_for_itself() -> None:
+    (commit,) = commits_of(Broker(Garbled(0, 9, "records:7;", times=10**6)), [TopicPartition("usage.events", 0)])
+    assert records_next_of(commit.note, commit.offset) == 9

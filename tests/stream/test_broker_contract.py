@@ -21,9 +21,9 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from stream.demo.broker import PARTITION_BYTES_MAX, EmbeddedBroker, EmbeddedBrokerOverflowed
 from stream.runtime.settings import Settings
 from stream.runtime.topics import TopicMissing, partition_count, topic_id
+from stream.up.broker import PARTITION_BYTES_MAX, EmbeddedBroker, EmbeddedBrokerOverflowed
 
 WAIT_MAX_S = 30.0
 

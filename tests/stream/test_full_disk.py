@@ -18,7 +18,7 @@ import pytest
 from confluent_kafka import Producer
 
 from sinks.clickhouse.connect import ClickHouseAddress
-from stream.demo.broker import EmbeddedBroker
+from stream.up.broker import EmbeddedBroker
 from tests.support.records import rfc3339, wire
 from tests.support.small_disk import SmallDisk
 from tests.support.warehouse import Endpoint

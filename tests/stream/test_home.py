@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.dedup.home import home_partitions, murmur2
-from stream.demo.broker import EmbeddedBroker
+from stream.up.broker import EmbeddedBroker
 from tests.support.ingest import Warehouse
 from tests.support.properties import examples
 from tests.support.records import until

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from sinks.clickhouse.connect import Clients
 from stream.cli.reread import reread
-from stream.demo.broker import EmbeddedBroker
+from stream.up.broker import EmbeddedBroker
 from tests.support.records import rfc3339, wire
 from tests.support.warehouse import Endpoint
 from tests.support.worker import TOPICS, Totals, WorkerProcess, producer_of, read_topic

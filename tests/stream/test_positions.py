@@ -176,6 +176,8 @@ def _starts(runs: list[tuple[bool, int]]) -> list[tuple[int, tuple[bool, int]]]:
 
 def test_a_commit_notes_the_offset_after_the_last_record_and_another_ones_commit_says_no_more_than_itself() -> None:
     assert records_next_of(commit_note(10, 12), 12) == 10
+    assert records_next_of(commit_note(10, 12) + "7\x01ĳ", 12) == 10  # what stood behind it in memory
+    assert records_next_of("records:10", 12) == 10  # of the release before
     assert records_next_of(commit_note(None, 12), 12) == 12
     for note in ("", "records:", "records:-1", "records:9x", "something else"):
         assert records_next_of(note, 12) == 12

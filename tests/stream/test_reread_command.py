@@ -17,9 +17,9 @@ from sinks.clickhouse.connect import Clients
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.cli.reread import reread
-from stream.demo.broker import EmbeddedBroker
 from stream.reread import EventLog, LogEnds
 from stream.runtime.settings import Settings
+from stream.up.broker import EmbeddedBroker
 from tests.support.ingest import Warehouse, flush_of, ids_at_home_in, ingest_of
 from tests.support.records import FakeRecord, rfc3339, wire
 from tests.support.warehouse import Endpoint, drop_database

@@ -10,13 +10,13 @@ from uuid import uuid4
 import pytest
 
 from sinks.errors import WarehouseUnavailable
-from stream.demo.broker import EmbeddedBroker
 from stream.runtime.errors import PublishRefused
 from stream.runtime.kafka import kafka_config
 from stream.runtime.settings import Settings
 from stream.store.flush import Flush, Outgoing
 from stream.store.order import Store
 from stream.store.outbox import Outbox
+from stream.up.broker import EmbeddedBroker
 from tests.support.ingest import TABLES, Warehouse, flush_of, id_at_home_in, ingest_of
 from tests.support.kafka import create_topics
 from tests.support.records import log_of, wire

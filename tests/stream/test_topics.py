@@ -20,10 +20,10 @@ from typer.testing import CliRunner, Result
 
 from costream.topics import DEADLETTER_BYTES_MAX, RECORD_BYTES_MAX
 from stream.cli.topics import app
-from stream.demo.broker import EmbeddedBroker
 from stream.runtime import topics
 from stream.runtime.kafka import kafka_config
 from stream.runtime.settings import Settings
+from stream.up.broker import EmbeddedBroker
 from tests.support.kafka import create_topics
 
 

@@ -12,7 +12,7 @@ import pytest
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from stream.audit import audit
-from stream.demo.broker import EmbeddedBroker
+from stream.up.broker import EmbeddedBroker
 from tests.support.records import rfc3339, wire
 from tests.support.warehouse import Server
 from tests.support.worker import TOPICS, Totals, WorkerProcess, producer_of

@@ -20,8 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
 from stream.decode.cut import VALUE_KEPT_BYTES_MAX
-from stream.demo.broker import EmbeddedBroker
 from stream.runtime.telemetry import Telemetry
+from stream.up.broker import EmbeddedBroker
 from tests.support.forwarder import Forwarder
 from tests.support.hostile import SENDABLE
 from tests.support.records import rfc3339, wire

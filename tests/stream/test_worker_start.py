@@ -10,9 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from sinks.clickhouse import migrate
-from stream.demo.broker import EmbeddedBroker
 from stream.runtime import topics
 from stream.runtime.settings import Settings
+from stream.up.broker import EmbeddedBroker
 from tests.support.kafka import create_topics
 from tests.support.warehouse import Server
 from tests.support.worker import TOPICS, WorkerProcess

@@ -1,0 +1,110 @@
+"""costream up: the local stack that stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from stream.cli import common
+from stream.runtime.logs import configure_logs
+
+if TYPE_CHECKING:
+    from stream.up.stack import Stack
+
+Port = Annotated[int, typer.Option(min=1, max=65_535)]
+DEMO_SPAN_DAYS: Final = 7
+
+
+def up(
+    data_dir: Annotated[Path, typer.Option(help="Where everything is kept; created where missing.")] = Path(
+        "costream-data"
+    ),
+    kafka: Annotated[
+        Literal["jvm", "embedded"] | None,
+        typer.Option(help="jvm: Apache Kafka, keeps all. embedded: in memory. Default: jvm where there is Java."),
+    ] = None,
+    kafka_port: Port = 9092,
+    clickhouse_port: Port = 8123,
+    health_port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Of the first worker; by itself 9108, or a free one.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=12, help="Worker processes.")] = 1,
+    demo: Annotated[bool, typer.Option("--demo", help="Publish 28,185 real requests once it runs.")] = False,
+) -> None:
+    """Run the whole system on this machine until Ctrl-C: Kafka, the embedded ClickHouse, workers. For development.
+
+    All data is in --data-dir, and the next start goes on with it. What ends by itself is started again. Settings
+    of the worker (COSTREAM_...) are taken from the environment.
+
+    Example: costream up --data-dir ./costream-data --demo
+    """
+    common.settings()
+    configure_logs("WARNING")
+    from stream.up.stack import Stack, Wanted, default_broker
+
+    stop, running = threading.Event(), threading.Event()
+    _stop_on_signals(stop, running)
+    started = time.monotonic()
+    wanted = Wanted(
+        folder=data_dir.resolve(),
+        broker=kafka or default_broker(),
+        kafka_port=kafka_port,
+        clickhouse_port=clickhouse_port,
+        health_port=health_port,
+        workers=workers,
+    )
+    with common.explained():
+        with Stack(wanted, environment=dict(os.environ), tell=_tell) as stack:
+            running.set()
+            _tell_what_next(stack, time.monotonic() - started)
+            if demo and not stop.is_set():
+                _publish_demo(stack)
+            stack.watch(stop)
+            _tell("ending: workers store what they hold, then the engine, then Kafka")
+        _tell(f"ended; what is kept is in {wanted.folder}")
+
+
+def _stop_on_signals(stop: threading.Event, running: threading.Event) -> None:
+    """The first signal ends the stack in order, and one while it starts breaks that off; another one ends it at once:
+    nothing that was acknowledged is lost, and the parts are told by the kernel (on Linux)."""
+
+    def on_signal(number: int, _frame: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+        if not running.is_set():
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+
+
+def _tell(line: str) -> None:
+    typer.echo(line)
+
+
+def _tell_what_next(stack: Stack, seconds: float) -> None:
+    _tell(f"\nready in {seconds:.0f} s. Ctrl-C ends it, and the next `costream up` goes on with the same data.")
+    for name, value in stack.exports.items():
+        _tell(f"  export {name}={value}")
+    _tell("  publish   costream.record(provider=..., model=..., input_tokens=..., output_tokens=...) in any service")
+    _tell('  ask       costream query "SELECT * FROM feature_cost_summary"')
+    _tell("  look      costream status --watch")
+    _tell("  alerts    costream alerts tail\n")
+
+
+def _publish_demo(stack: Stack) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from stream.demo.run import plan, publish
+
+    now = datetime.now(UTC)
+    planned = plan(span=timedelta(days=DEMO_SPAN_DAYS), now=now, run=now.isoformat())
+    publish(planned, stack.settings.kafka_bootstrap_servers, stack.wanted.folder / "spool")
+    _tell(f"{planned.records:,} records published, of {planned.counted:,} requests; they are in the tables in seconds")

@@ -1,0 +1,254 @@
+"""Broker, engine and workers on this machine: started in the order of their needs, and ended backwards."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from costream.topics import EVENTS
+from sinks.clickhouse import migrate, retention
+from sinks.errors import WarehouseUnavailable
+from stream.runtime import topics
+from stream.runtime.errors import StreamError
+from stream.runtime.settings import Settings
+from stream.runtime.warehouse import warehouse_address
+from stream.up.broker import PARTITION_BYTES_MAX, EmbeddedBroker
+from stream.up.children import Child, with_us
+from stream.up.kafka import VERSION, LocalKafka
+
+LOOK_SECONDS: Final = 0.5
+ENGINE_SECONDS_MAX: Final = 60.0  # a cold engine of 500 MB on two busy cores takes up to ten
+STOP_EXTRA_SECONDS: Final = 5.0  # beyond what a worker may take by its own settings
+EMBEDDED_PARTITIONS: Final = 12
+JARS: Final = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "costream" / "kafka"
+
+Broker = Literal["jvm", "embedded"]
+Tell = Callable[[str], None]
+
+
+class UpFailed(StreamError):
+    """The stack cannot be started here as asked; nothing of it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to run where. ``health_port`` is that of the first worker; None takes the usual one, or a free one."""
+
+    folder: Path
+    broker: Broker
+    kafka_port: int = 9092
+    clickhouse_port: int = 8123
+    health_port: int | None = None
+    workers: int = 1
+    jars: Path = JARS
+
+
+def default_broker() -> Broker:
+    """The real one where it can be had."""
+    return "jvm" if shutil.which("java") and (shutil.which("mvn") or JARS.exists()) else "embedded"
+
+
+class Stack:
+    """Use as a context: it runs inside, and has ended after."""
+
+    def __init__(self, wanted: Wanted, *, environment: dict[str, str], tell: Tell) -> None:
+        """``environment`` is what the parts are started with, settings of costream among it."""
+        self.wanted, self._environment, self._tell = wanted, environment, tell
+        self._running = ExitStack()
+        self._children: list[Child] = []
+        self._kafka: LocalKafka | None = None
+        self._kafka_ended = False
+
+    def __enter__(self) -> Stack:
+        with ExitStack() as starting:
+            starting.enter_context(_locked(self.wanted.folder))
+            self._require_ports()
+            self.settings = self._settings(starting.enter_context(self._broker()))
+            starting.enter_context(self._engine())
+            self._make_topics_and_tables()
+            starting.enter_context(self._workers())
+            self._running = starting.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def watch(self, stop: threading.Event) -> None:
+        """Return when ``stop`` is set. What ends meanwhile is started again."""
+        while not stop.wait(LOOK_SECONDS):
+            for child in self._children:
+                if said := child.tend():
+                    self._tell(said)
+            self._tend_kafka()
+
+    @property
+    def exports(self) -> dict[str, str]:
+        """What other commands need to be told to find this stack; empty where it is all as they expect."""
+        told = {
+            "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
+            "COSTREAM_CLICKHOUSE_URL": self.settings.clickhouse_url,
+        }
+        usual = {
+            f"COSTREAM_{name.upper()}": Settings.model_fields[name].default
+            for name in ("kafka_bootstrap_servers", "clickhouse_url")
+        }
+        return {name: value for name, value in told.items() if self._environment.get(name, usual[name]) != value}
+
+    # --- the parts ---
+
+    def _settings(self, bootstrap_servers: str) -> Settings:
+        return Settings(
+            kafka_bootstrap_servers=bootstrap_servers,
+            clickhouse_url=f"http://127.0.0.1:{self.wanted.clickhouse_port}",
+        )
+
+    def _require_ports(self) -> None:
+        ports = {"--clickhouse-port": self.wanted.clickhouse_port}
+        if self.wanted.broker == "jvm":
+            ports["--kafka-port"] = self.wanted.kafka_port
+        if self.wanted.health_port:
+            ports["--health-port"] = self.wanted.health_port
+        for option, port in ports.items():
+            if not _is_free(port):
+                raise UpFailed(
+                    f"port {port} of 127.0.0.1 is taken, by an earlier `costream up` or by something else; nothing was "
+                    f"started. End that, or name another port: {option}"
+                )
+
+    @contextmanager
+    def _broker(self) -> Iterator[str]:
+        wanted = self.wanted
+        if wanted.broker == "embedded":
+            prefix = Settings().topic_prefix
+            with EmbeddedBroker({prefix + spec.name: _partitions(spec) for spec in topics.TOPICS}) as broker:
+                self._tell(
+                    f"kafka        {broker.bootstrap_servers}  the embedded broker: it keeps the last "
+                    f"{PARTITION_BYTES_MAX // 1024**2} MB a partition, in memory; none of it outlives this command"
+                )
+                yield broker.bootstrap_servers
+            return
+        kafka = LocalKafka(
+            wanted.folder / "kafka",
+            port=wanted.kafka_port,
+            controller_port=_free_port(),
+            cache=wanted.jars,
+            child=with_us(),
+        )
+        try:
+            self._kafka = kafka.start()
+            self._tell(f"kafka        {kafka.bootstrap_servers}  Apache Kafka {VERSION}: keeps all in {kafka.folder}")
+            yield kafka.bootstrap_servers
+        finally:
+            self._kafka = None
+            kafka.stop()
+
+    @contextmanager
+    def _engine(self) -> Iterator[None]:
+        folder, port = self.wanted.folder / "clickhouse", self.wanted.clickhouse_port
+        command = ("clickhouse", "--data-dir", str(folder), "--port", str(port))
+        engine = self._child("clickhouse", command)
+        try:
+            engine.start()
+            self._await_engine(engine)
+            self._tell(f"clickhouse   {self.settings.clickhouse_url}  the embedded engine: keeps all in {folder}")
+            self._children.append(engine)
+            yield
+        finally:
+            self._end([engine])
+
+    def _await_engine(self, engine: Child) -> None:
+        address, deadline = warehouse_address(self.settings), time.monotonic() + ENGINE_SECONDS_MAX
+        while True:
+            if (status := engine.ended) is not None:
+                raise UpFailed(f"the engine ended with status {status} while starting:\n{engine.log_tail()}")
+            try:
+                migrate.status(address)
+            except WarehouseUnavailable as error:
+                if time.monotonic() > deadline:
+                    raise UpFailed(f"the engine did not answer within {ENGINE_SECONDS_MAX:.0f} s: {error}") from error
+                time.sleep(LOOK_SECONDS)
+            else:
+                return
+
+    def _make_topics_and_tables(self) -> None:
+        if self.wanted.broker == "jvm":
+            topics.create(self.settings)
+        address = warehouse_address(self.settings)
+        migrate.up(address)
+        retention.apply(address, self.settings.retention, now=datetime.now(UTC))
+
+    @contextmanager
+    def _workers(self) -> Iterator[None]:
+        workers = [self._child(f"worker-{number + 1}", ("worker",)) for number in range(self.wanted.workers)]
+        try:
+            for number, worker in enumerate(workers):
+                if number == 0 and self.wanted.health_port is not None:
+                    worker.environment["COSTREAM_HEALTH_PORT"] = str(self.wanted.health_port)
+                worker.start()
+                self._tell(f"{worker.name:12} consumes {self.settings.topic(EVENTS)}; its log is {worker.log}")
+            self._children += workers
+            yield
+        finally:
+            self._end(workers)
+
+    def _child(self, name: str, arguments: tuple[str, ...]) -> Child:
+        environment = self._environment | {
+            "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
+            "COSTREAM_CLICKHOUSE_URL": self.settings.clickhouse_url,
+        }
+        return Child(name, arguments, environment=environment, log=self.wanted.folder / "logs" / f"{name}.log")
+
+    def _end(self, children: list[Child]) -> None:
+        self._children = [child for child in self._children if child not in children]
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.wait(self.settings.stop_max.total_seconds() + STOP_EXTRA_SECONDS)
+
+    def _tend_kafka(self) -> None:
+        if self._kafka is not None and not self._kafka.runs:
+            self._tell(f"kafka has ended; it is started again on the same data ({self._kafka.log})")
+            self._kafka.kill()
+            self._kafka.start()
+
+
+def _partitions(spec: topics.TopicSpec) -> int:
+    return EMBEDDED_PARTITIONS if spec.partitions_may_grow else spec.partitions
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One stack a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UpFailed(f"{folder} is in use by another `costream up`; nothing was started") from error
+        yield
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
