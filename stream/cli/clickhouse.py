@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from stream.cli import common
-from stream.runtime.logs import configure_logs
 
 
 def clickhouse(
@@ -24,7 +23,7 @@ def clickhouse(
     Example: costream clickhouse --data-dir ./warehouse --port 8123
     """
     settings = common.settings()
-    configure_logs(settings.log_level)
+    common.configure_logs(settings.log_level)
     from sinks.clickhouse.endpoint import Tokens, serve
 
     tokens = Tokens(

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.errors import WarehouseError
 from stream.runtime.errors import StreamError
-from stream.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from sinks.clickhouse.connect import ClickHouseAddress
+    from stream.runtime.settings import Settings
 
 EXIT_USAGE: Final = 2  # the command or the configuration is wrong: nothing was done
 EXIT_FAILED: Final = 1  # it was right, and did not work or did not hold
 
 COLUMNS_MAX: Final = 80  # what a person is told fits the usual terminal, however wide a name in it is
 
+PREFIX: Final = "COSTREAM_"
+OF_TESTS: Final = "COSTREAM_TEST_"
+
 console = Console()  # colour only on a terminal, as rich does by itself
 errors = Console(stderr=True)
 
 
 def settings() -> Settings:
-    """The settings from the environment; every fault at once, and exit status 2."""
+    """The settings from the environment; every fault at once, and exit status 2. What is no setting is said."""
+    from pydantic import ValidationError
+
+    from stream.runtime.settings import Settings
+
+    for line in _strangers(os.environ, set(Settings.model_fields)):
+        errors.print(f"costream: {line}", markup=False, highlight=False, soft_wrap=True)
     try:
         return Settings()
     except ValidationError as error:
@@ -38,17 +50,34 @@ def settings() -> Settings:
         fail("the configuration is wrong; nothing was started\n" + "\n".join(lines), status=EXIT_USAGE)
 
 
+def _strangers(environment: Iterable[str], fields: Iterable[str]) -> Iterator[str]:
+    """A line for each variable that looks like a setting and is none: nobody would notice that it has no effect."""
+    ours = {name for name in environment if name.startswith(PREFIX) and not name.startswith(OF_TESTS)}
+    known = {f"{PREFIX}{name.upper()}" for name in fields}
+    if not ours <= known:
+        from costream._settings import FROM_ENVIRONMENT, SWITCHES
+
+        known |= {*SWITCHES, *FROM_ENVIRONMENT.values()}  # the client's, where both run in one environment
+    for name in sorted(ours - known):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        meant = f"did you mean {near[0]}?" if near else "`costream config` lists those that are"
+        yield f"{name} is no setting and has no effect; {meant}"
+
+
 def address(settings: Settings) -> ClickHouseAddress:
     """Where the warehouse is; exit status 2 if the setting names no such place."""
+    from stream.runtime.warehouse import warehouse_address
+
     try:
-        return ClickHouseAddress(
-            url=settings.clickhouse_url,
-            database=settings.clickhouse_database,
-            user=settings.clickhouse_user,
-            password=settings.clickhouse_password.get_secret_value(),
-        )
+        return warehouse_address(settings)
     except ValueError as error:
         fail(f"COSTREAM_CLICKHOUSE_URL: {error}", status=EXIT_USAGE)
+
+
+def configure_logs(level: str) -> None:
+    from stream.runtime import logs
+
+    logs.configure_logs(level)
 
 
 def fail(message: str, *, status: int = EXIT_FAILED) -> NoReturn:

@@ -6,16 +6,15 @@ import json
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.text import Text
 
 from stream.cli import common
-from stream.runtime.settings import Settings
 
 
 def config(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
 ) -> None:
-    """Show the settings in force, defaults included; secrets are masked.
+    """Show the settings in force, those that the environment sets first; secrets are masked.
 
     Example: COSTREAM_BATCH_ROWS_MAX=20000 costream config --json
     """
@@ -23,8 +22,13 @@ def config(
     if as_json:
         common.console.print_json(settings.model_dump_json())
         return
-    table = Table("variable", "value", "meaning", box=None)
-    for name, value in json.loads(settings.model_dump_json()).items():
-        meaning = Settings.model_fields[name].description or ""
-        table.add_row(f"COSTREAM_{name.upper()}", str(value), meaning)
-    common.console.print(table)
+    values = json.loads(settings.model_dump_json())
+    given = [name for name in values if name in settings.model_fields_set]
+    others = [name for name in values if name not in given]
+    for title, names in (("set by the environment", given), ("by default", others)):
+        if names:
+            common.console.print(Text(title, "bold"))
+        for name in names:
+            common.say(f"COSTREAM_{name.upper()}={values[name]}", indent=2)
+            if meaning := type(settings).model_fields[name].description:
+                common.say(meaning, indent=6, style="dim")

@@ -19,7 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.cli import common
-from stream.runtime.logs import configure_logs
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,7 +44,7 @@ def demo(
 
     Example: costream demo --span 7d --data-dir ./demo-data
     """
-    configure_logs("WARNING")
+    common.configure_logs("WARNING")
     span_length = common.duration(span, option="--span")
     folder = nullcontext(str(data_dir)) if data_dir else tempfile.TemporaryDirectory(prefix="costream-demo-")
     with folder as path, common.explained():

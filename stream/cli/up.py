@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from stream.cli import common
-from stream.runtime.logs import configure_logs
 
 if TYPE_CHECKING:
     from stream.up.stack import Stack
@@ -45,7 +44,7 @@ def up(
     Example: costream up --data-dir ./costream-data --demo
     """
     common.settings()
-    configure_logs("WARNING")
+    common.configure_logs("WARNING")
     from stream.up.stack import Stack, Wanted, default_broker
 
     stop, running = threading.Event(), threading.Event()

@@ -10,7 +10,6 @@ from typing import Any
 import typer
 
 from stream.cli import common
-from stream.runtime.logs import configure_logs
 from stream.runtime.memory import keep_memory
 
 
@@ -24,7 +23,7 @@ def worker() -> None:
     keep_memory()
     settings = common.settings()
     common.address(settings)
-    configure_logs(settings.log_level)
+    common.configure_logs(settings.log_level)
     from stream.worker import run_worker
 
     with common.explained():
