@@ -13,6 +13,7 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -32,8 +33,9 @@ app.command("clickhouse")(clickhouse.clickhouse)
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments)
+def run(*arguments: str, given: str | None = None) -> Result:
+    """``given`` is its standard input."""
+    return CliRunner().invoke(app, arguments, input=given)
 
 
 @pytest.fixture
@@ -106,7 +108,16 @@ def test_query_prints_exact_amounts_in_every_form() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says", "status"),
     [
-        (("TRUNCATE TABLE usage_events",), "readonly", 1),
+        (("TRUNCATE TABLE usage_events",), "TRUNCATE would change the warehouse", 1),
+        (("/* a */ -- b\n delete FROM usage_events WHERE 1",), "DELETE would change the warehouse", 1),
+        (("WITH 1 AS a INSERT INTO usage_events SELECT a",), "", 1),
+        (("",), "the statement is empty; nothing was asked", 2),
+        ((" ; ",), "the statement is empty", 2),
+        (("/* only a comment */ -- and one more",), "the statement is empty", 2),
+        (("SELECT 1", "--file", "x.sql"), "exclude each other", 2),
+        (("--file", "no-such-file.sql"), "no-such-file.sql cannot be read: No such file", 2),
+        (("SELECT 1 FORMAT CSV", "--json"), "FORMAT CSV", 2),
+        (("SELECT 1", "--format", "csv", "--json"), "csv and json exclude each other", 2),
         (("SELECT * FROM nowhere",), "nowhere", 1),
         (("SELEC 1",), "Syntax error", 1),
         (("SELECT 1", "--json", "--csv"), "exclude each other", 2),
@@ -119,6 +130,28 @@ def test_a_mistake_in_a_question_is_said_without_a_traceback(
     assert (result.exit_code, result.stdout) == (status, "")
     assert says in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_question_comes_from_an_argument_a_file_or_standard_input(tmp_path: Path) -> None:
+    sql = "SELECT toInt64(count()) AS n FROM usage_events;\n"
+    (tmp_path / "count.sql").write_text(sql)
+    answers = [
+        run("query", sql, "--csv"),
+        run("query", "--file", str(tmp_path / "count.sql"), "--format", "csv"),
+        run("query", "--csv", given=sql),
+        run("query", "-", "--csv", given=sql),
+        run("query", "SELECT toInt64(count()) AS n FROM usage_events FORMAT CSVWithNames"),
+    ]
+    assert [answer.stdout for answer in answers] == ['"n"\n2\n'] * 5
+
+
+@pytest.mark.usefixtures("filled")
+def test_parquet_keeps_decimals_and_a_clause_of_the_statement_is_followed() -> None:
+    rows = pl.read_parquet(run("query", "SELECT cost_usd FROM usage_events", "--format", "parquet").stdout_bytes)
+    assert rows.schema["cost_usd"] == pl.Decimal(18, 12)
+    lines = run("query", "SELECT request_id FROM usage_events ORDER BY request_id format JSONEachRow").stdout
+    assert [json.loads(line)["request_id"] for line in lines.splitlines()] == ["r-1", "x"]
 
 
 @pytest.mark.usefixtures("configured")
