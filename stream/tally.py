@@ -19,7 +19,7 @@ from stream.runtime.settings import Settings
 from stream.runtime.telemetry import Telemetry
 from stream.store import flood
 from stream.store.flush import Flush
-from stream.watch.alert_topic import published_alerts
+from stream.watch.alert_topic import PublishedAlerts
 from stream.watch.noticed import noticed
 
 FLOOD_TOLD_SECONDS: Final = 60.0
@@ -41,6 +41,7 @@ class Tally:
     ) -> None:
         self._telemetry, self._settings, self._ingest = telemetry, settings, ingest
         self._progress, self._clock = progress, clock
+        self._published_alerts = PublishedAlerts(settings)
         self._flood_told = -FLOOD_TOLD_SECONDS
         self._strangers_told: set[str] = set()
 
@@ -87,7 +88,7 @@ class Tally:
 
     def published(self) -> list[Alert]:
         """The alerts on usage.alerts, without those that no worker wrote."""
-        found = published_alerts(self._settings)
+        found = self._published_alerts.read(self._clock())
         self._telemetry.strange_alerts.set(found.strange)
         if found.strange:
             self._tell_of_strangers(ALERTS, found.strange, found.reason, metric="costream_strange_alerts")

@@ -15,7 +15,7 @@ from stream.cli import common
 
 if TYPE_CHECKING:
     from stream.runtime.settings import Settings
-    from stream.store.deadletter import DeadLetter, Place, Refused, Replay
+    from stream.store.deadletter import DeadLetter, Place, Refused, Replay, Which
 
 app: Final = typer.Typer(no_args_is_help=True, help="List the refused records, and publish corrected ones again.")
 
@@ -25,19 +25,21 @@ Kinds = Annotated[
     list[str] | None,
     typer.Option("--kind", help="malformed, invalid, conflict, too_early or too_old; may be given several times."),
 ]
+RequestIds = Annotated[list[str] | None, typer.Option("--request-id", help="Of this call; may be given several times.")]
 Since = Annotated[datetime | None, typer.Option(help="Only what arrived since then (UTC).")]
 
 
 @app.command("list")
 def list_letters(
     kind: Kinds = None,
+    request_id: RequestIds = None,
     since: Since = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="The latest so many.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as `export` writes them.")] = False,
 ) -> None:
     """List refused records, the latest first, with the reason of each.
 
-    Examples: costream deadletter list · costream deadletter list --kind conflict --since 2026-11-01 --json
+    Examples: costream deadletter list · costream deadletter list --request-id 7d0f3c5e --json
     """
     settings = common.settings()
     address = common.address(settings)
@@ -45,7 +47,7 @@ def list_letters(
     from stream.store.deadletter import latest
 
     with common.explained(), closing(Reader(address)) as reader:
-        found = latest(reader, kinds=_kinds(kind), since=_utc(since), limit=limit)
+        found = latest(reader, _which(kind, request_id, since), limit=limit)
     for letter in found:
         _show(letter, as_json=as_json)
     if not found and not as_json:
@@ -56,6 +58,7 @@ def list_letters(
 def export(
     file: Annotated[Path, typer.Argument(help="Where to write; it must not exist.")],
     kind: Kinds = None,
+    request_id: RequestIds = None,
     since: Since = None,
 ) -> None:
     """Write refused records to a file as JSON Lines, to correct them there: edit `event`, leave the rest.
@@ -72,7 +75,7 @@ def export(
     with common.explained(), closing(Reader(address)) as reader:
         try:
             with file.open("x", encoding="utf-8") as lines:
-                for letter in letters(reader, kinds=_kinds(kind), since=_utc(since)):
+                for letter in letters(reader, _which(kind, request_id, since)):
                     lines.write(letter.to_json() + "\n")
                     count += 1
         except OSError as error:
@@ -83,6 +86,7 @@ def export(
 @app.command()
 def replay(
     kind: Kinds = None,
+    request_id: RequestIds = None,
     since: Since = None,
     edit: Annotated[
         Path | None, typer.Option(help="Corrected lines of an exported file: only the letters in it are sent.")
@@ -108,11 +112,11 @@ def replay(
         edited = corrections(iter(edit.read_text(encoding="utf-8").splitlines())) if edit else None
     except (BadCorrection, OSError, UnicodeDecodeError) as error:
         common.fail(str(error), status=common.EXIT_USAGE)
-    if not (kind or since or edit):
-        common.fail("say which: --kind, --since or --edit; nothing was sent", status=common.EXIT_USAGE)
+    if not (kind or request_id or since or edit):
+        common.fail("say which: --kind, --request-id, --since or --edit; nothing was sent", status=common.EXIT_USAGE)
     sent = refused = 0
     unknown = set(edited or ())
-    outcomes = _outcomes(settings, _kinds(kind), _utc(since), edited, fields, dry_run=dry_run)
+    outcomes = _outcomes(settings, _which(kind, request_id, since), edited, fields, dry_run=dry_run)
     with common.explained(), closing(outcomes):
         for outcome in outcomes:
             letter = outcome.letter
@@ -132,8 +136,7 @@ def replay(
 
 def _outcomes(
     settings: Settings,
-    kinds: list[str],
-    since: datetime | None,
+    which: Which,
     edited: Mapping[Place, bytes] | None,
     fields: Mapping[str, Any],
     *,
@@ -149,7 +152,7 @@ def _outcomes(
 
     limits = AgeLimits(future_max=settings.event_future_max, past_max=settings.retention)
     with closing(Reader(common.address(settings))) as reader:
-        found = letters(reader, kinds=kinds, since=since)
+        found = letters(reader, which)
         planned = replays(found, edited=edited, fields=fields, now=datetime.now(UTC), limits=limits)
         if dry_run:
             yield from planned
@@ -157,11 +160,12 @@ def _outcomes(
             yield from publish(Outbox(kafka_config(settings)), settings.topic(EVENTS), planned)
 
 
-def _kinds(given: list[str] | None) -> list[str]:
-    unknown = sorted(set(given or ()) - set(KINDS))
-    if unknown:
+def _which(kinds: list[str] | None, request_ids: list[str] | None, since: datetime | None) -> Which:
+    from stream.store.deadletter import Which
+
+    if unknown := sorted(set(kinds or ()) - set(KINDS)):
         common.fail(f"--kind {unknown[0]!r} is none of {', '.join(KINDS)}", status=common.EXIT_USAGE)
-    return list(given or ())
+    return Which(kinds or (), request_ids or (), _utc(since))
 
 
 def _utc(moment: datetime | None) -> datetime | None:

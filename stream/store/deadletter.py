@@ -36,6 +36,7 @@ SELECT source, toInt64(source_partition) AS source_partition, toInt64(source_off
   toInt64(headers_count) AS headers_count, toInt64(headers_bytes) AS headers_bytes, headers_sha256
 FROM dead_letters FINAL
 WHERE (empty({kinds:Array(String)}) OR kind IN {kinds:Array(String)})
+  AND (empty({request_ids:Array(String)}) OR request_id IN {request_ids:Array(String)})
   AND received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"""
 PAGE: Final = f"""{LETTERS}
   AND (source, source_partition, source_offset) > ({{source:String}}, {{partition:Int64}}, {{offset:Int64}})
@@ -143,12 +144,28 @@ def _refuse(constant: str) -> Any:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def latest(reader: Reader, *, kinds: Sequence[str] = (), since: datetime | None = None, limit: int) -> list[DeadLetter]:
+@dataclass(frozen=True, slots=True)
+class Which:
+    """The letters that are meant: an empty part leaves all of them."""
+
+    kinds: Sequence[str] = ()
+    request_ids: Sequence[str] = ()
+    since: datetime | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "kinds": list(self.kinds),
+            "request_ids": list(self.request_ids),
+            "since": _milliseconds(self.since),
+        }
+
+
+def latest(reader: Reader, which: Which, *, limit: int) -> list[DeadLetter]:
     """The letters that arrived last, the latest first."""
-    return _letters(reader.frame(LATEST, kinds=list(kinds), since=_milliseconds(since), limit=limit))
+    return _letters(reader.frame(LATEST, **which.parameters(), limit=limit))
 
 
-def letters(reader: Reader, *, kinds: Sequence[str] = (), since: datetime | None = None) -> Iterator[DeadLetter]:
+def letters(reader: Reader, which: Which) -> Iterator[DeadLetter]:
     """All letters, in the order of their logs; a page in memory at a time."""
     after = ("", -1, -1)
     while True:
@@ -156,8 +173,7 @@ def letters(reader: Reader, *, kinds: Sequence[str] = (), since: datetime | None
         page = _letters(
             reader.frame(
                 PAGE,
-                kinds=list(kinds),
-                since=_milliseconds(since),
+                **which.parameters(),
                 source=source,
                 partition=partition,
                 offset=offset,

@@ -5,10 +5,12 @@ It is read from outside, as any subscriber may: no group, no commits, no trace l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -57,24 +59,43 @@ class Published:
     reason: str = ""
 
 
-def published_alerts(settings: Settings) -> Published:
-    """Every revision on the topic, oldest first. A crash may have fallen between publishing one and storing it.
+class PublishedAlerts:
+    """Our alerts on the topic, as far as they may still change. The topic is read whole once, and then what is new.
 
-    What no worker of ours has written is passed over: to go on from it would be to judge by a stranger's word.
+    What no worker of ours has written is passed over: to go on from it would be to judge by a stranger's word. Safe to
+    use from many threads.
     """
-    alerts: list[Alert] = []
-    faults: list[str] = []
-    for each in alert_feed(settings, from_beginning=True, follow=False):
-        if isinstance(each, Unreadable):
-            faults.append(each.reason)
-        elif fault := fault_of(each):
-            faults.append(fault)
-        else:
-            alerts.append(each)
-    return Published(alerts, len(faults), faults[0][:REASON_CHARS_MAX] if faults else "")
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._next: dict[int, int] = {}  # of each partition, the offset after the last one read
+        self._alerts: list[Alert] = []
+        self._strange, self._reason = 0, ""
+
+    def read(self, now: datetime) -> Published:
+        """Every revision, oldest first, of what stands or has ended lately. A crash may have fallen between publishing
+        a revision and storing it."""
+        with self._lock:
+            for place, each in _feed(self._settings, starts=self._next, follow=False):
+                self._next[place.partition] = place.offset + 1
+                fault = each.reason if isinstance(each, Unreadable) else fault_of(each)
+                if isinstance(each, Alert) and not fault:
+                    self._alerts.append(each)
+                else:
+                    self._strange, self._reason = self._strange + 1, self._reason or fault[:REASON_CHARS_MAX]
+            self._alerts = _still_to_change(self._alerts, now=now)
+            return Published(list(self._alerts), self._strange, self._reason)
+
+
+def _still_to_change(alerts: Sequence[Alert], *, now: datetime) -> list[Alert]:
+    latest = {alert.alert_id: alert for alert in sorted(alerts, key=lambda alert: alert.revision)}
+    kept = {name for name, alert in latest.items() if alert.standing or alert.timestamp >= now - REMEMBERED}
+    return [alert for alert in alerts if alert.alert_id in kept]
 
 
 REASON_CHARS_MAX: Final = 200
+REMEMBERED: Final = timedelta(days=8)  # a day longer than an alert that has ended may be revived or told of again
 
 
 def alert_feed(settings: Settings, *, from_beginning: bool, follow: bool) -> Iterator[Alert | Unreadable]:
@@ -83,12 +104,24 @@ def alert_feed(settings: Settings, *, from_beginning: bool, follow: bool) -> Ite
     Raises ``KafkaUnavailable``, ``TopicMissing`` or ``RightMissing`` if it cannot be read: an alert that nobody hears
     of must not look like peace.
     """
+    for _, each in _feed(settings, starts={} if from_beginning else None, follow=follow):
+        yield each
+
+
+class _Place(NamedTuple):
+    partition: int
+    offset: int
+
+
+def _feed(
+    settings: Settings, *, starts: Mapping[int, int] | None, follow: bool
+) -> Iterator[tuple[_Place, Alert | Unreadable]]:
+    """From the offset in ``starts``, or from where a partition that is not in it begins; None: what comes from now."""
     require_reachable(settings)
     with closing(_consumer(settings)) as consumer:
         topic = settings.topic(ALERTS)
         unfinished = _partitions(consumer, topic, settings)
-        start = OFFSET_BEGINNING if from_beginning else OFFSET_END
-        consumer.assign([TopicPartition(topic, partition, start) for partition in sorted(unfinished)])
+        consumer.assign([_start(consumer, topic, partition, starts) for partition in sorted(unfinished)])
         while follow or unfinished:
             message = consumer.poll(POLL_SECONDS)
             if message is None:
@@ -96,9 +129,20 @@ def alert_feed(settings: Settings, *, from_beginning: bool, follow: bool) -> Ite
             if (error := message.error()) is not None:
                 _pass_over(error, settings)
                 if error.code() == KafkaError._PARTITION_EOF:
-                    unfinished.discard(message.partition())
+                    unfinished.discard(message.partition() or 0)
             elif (value := message.value()) is not None:  # a tombstone says nothing
-                yield _read(value, message)
+                yield _Place(message.partition() or 0, message.offset() or 0), _read(value, message)
+
+
+def _start(consumer: Consumer, topic: str, partition: int, starts: Mapping[int, int] | None) -> TopicPartition:
+    if starts is None:
+        return TopicPartition(topic, partition, OFFSET_END)
+    known = starts.get(partition)
+    if known is not None:
+        begin, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_SECONDS_MAX)
+        if begin <= known <= end:
+            return TopicPartition(topic, partition, known)
+    return TopicPartition(topic, partition, OFFSET_BEGINNING)  # also of a topic that was made anew meanwhile
 
 
 def _consumer(settings: Settings) -> Consumer:

@@ -17,7 +17,7 @@ from sinks.clickhouse.writer import Writer
 from stream.decode.cut import Cut
 from stream.decode.frame import AgeLimits, Refusal
 from stream.store import deadletter
-from stream.store.deadletter import BadCorrection, DeadLetter, Refused, Replay
+from stream.store.deadletter import BadCorrection, DeadLetter, Refused, Replay, Which
 from stream.store.flush import Outgoing
 from stream.store.letters import dead_letter_rows
 from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
@@ -109,7 +109,7 @@ def reason(outcome: Replay | Refused) -> str:
 
 def test_every_letter_comes_back_once_with_its_own_bytes(address: ClickHouseAddress) -> None:
     reader = Reader(address)
-    found = list(deadletter.letters(reader))
+    found = list(deadletter.letters(reader, Which()))
     reader.close()
     assert [each.offset for each in found] == list(range(450))
     assert found[1].value == ANY_BYTES
@@ -119,12 +119,16 @@ def test_every_letter_comes_back_once_with_its_own_bytes(address: ClickHouseAddr
     assert found[3].cut == CUT
 
 
-def test_letters_are_chosen_by_kind_and_arrival(address: ClickHouseAddress) -> None:
+def test_letters_are_chosen_by_kind_call_and_arrival(address: ClickHouseAddress) -> None:
     reader = Reader(address)
-    assert {each.kind for each in deadletter.letters(reader, kinds=["malformed"])} == {"malformed"}
-    assert len(list(deadletter.letters(reader, since=NOW))) == 450
-    assert not list(deadletter.letters(reader, since=NOW + timedelta(milliseconds=1)))
-    assert len(deadletter.latest(reader, kinds=["invalid"], limit=7)) == 7
+    assert {each.kind for each in deadletter.letters(reader, Which(kinds=["malformed"]))} == {"malformed"}
+    assert len(list(deadletter.letters(reader, Which(since=NOW)))) == 450
+    assert not list(deadletter.letters(reader, Which(since=NOW + timedelta(milliseconds=1))))
+    assert len(deadletter.latest(reader, Which(kinds=["invalid"]), limit=7)) == 7
+    of_calls = Which(request_ids=["r-4", "r-401", "r-99999", "' OR 1"])
+    assert [each.offset for each in deadletter.letters(reader, of_calls)] == [4, 401]
+    both = Which(kinds=["invalid"], request_ids=["r-4", "r-401"])
+    assert [each.offset for each in deadletter.latest(reader, both, limit=7)] == [4]
     reader.close()
 
 

@@ -12,7 +12,7 @@ from stream.audit import audit
 from stream.decode.cut import Cut, encoded
 from stream.decode.frame import Refusal
 from stream.store import flood
-from stream.store.deadletter import Refused, latest, plan
+from stream.store.deadletter import Refused, Which, latest, plan
 from stream.store.flood import NOTE, Flood
 from stream.store.letters import dead_letter_message
 from tests.support.ingest import Warehouse, ingest_of, run
@@ -129,7 +129,7 @@ def test_what_is_not_kept_is_told_by_length_and_digest_and_the_audit_counts_it(w
     mine = [total for total in report.partitions if total.source == source]
     assert [(total.received, total.stored, total.dead_lettered) for total in mine] == [(10, 1, 9)]
     assert [f for f in report.check("dead letters").findings if f.where["source"] == source] == []
-    (letter,) = [each for each in latest(warehouse.reader, limit=1_000) if each.place == f"{source}/0/9"]
+    (letter,) = [each for each in latest(warehouse.reader, Which(), limit=1_000) if each.place == f"{source}/0/9"]
     assert isinstance(plan(letter, now=NOW, limits=LIMITS), Refused)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -16,7 +16,7 @@ from stream.audit import audit
 from stream.runtime import topics
 from stream.runtime.rights import NEEDED, RightMissing
 from stream.runtime.settings import Settings
-from stream.watch.alert_topic import published_alerts
+from stream.watch.alert_topic import PublishedAlerts
 from tests.support.secure_kafka import ADMIN, ADMIN_PASSWORD, PASSWORD, SecureKafkaBroker, login
 from tests.support.site import PARTITIONS, Events, now_events
 from tests.support.warehouse import Server
@@ -223,7 +223,7 @@ def test_alerts_that_nobody_may_read_are_said_to_be_forbidden(site: Site) -> Non
 
 def refusal_of_alerts(site: Site) -> str:
     try:
-        published_alerts(site.settings())
+        PublishedAlerts(site.settings()).read(datetime.now(UTC))
     except RightMissing as refused:
         return str(refused)
     return ""
