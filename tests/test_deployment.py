@@ -13,8 +13,10 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 
 from stream.runtime.settings import Settings
+from stream.runtime.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[1]
 SECRETS = ("COSTREAM_CLICKHOUSE_PASSWORD", "GRAFANA_CLICKHOUSE_PASSWORD", "GRAFANA_ADMIN_PASSWORD")
@@ -51,7 +53,7 @@ def test_every_image_is_pinned_to_a_full_version(compose: dict[str, Any]) -> Non
     images = {service["image"] for service in compose["services"].values()}
     bases = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
     for image in images | bases:
-        assert re.fullmatch(r"[a-z./-]+:\d+\.\d+\.\d+(\.\d+)?(-[a-z-]+)?", image), f"{image} is not pinned"
+        assert re.fullmatch(r"[a-z./-]+:v?\d+\.\d+\.\d+(\.\d+)?(-[a-z-]+)?", image), f"{image} is not pinned"
 
 
 def test_the_tests_run_the_kafka_that_the_file_runs(compose: dict[str, Any]) -> None:
@@ -165,6 +167,50 @@ def test_the_image_installs_from_the_lock_with_the_uv_that_made_it_and_without_t
     assert "--constraints requirements.lock --build-constraints requirements.lock" in dockerfile
     assert "embedded]" not in dockerfile
     assert re.search(r"^USER \d+$", dockerfile, re.MULTILINE), "the worker must not run as root"
+
+
+def test_each_rule_names_a_metric_that_a_worker_exports_and_says_what_to_do() -> None:
+    (group,) = yaml.safe_load((ROOT / "deploy/prometheus/costream-rules.yml").read_text())["groups"]
+    exported = set(re.findall(r"^# HELP (\S+)", generate_latest(Telemetry().registry).decode(), re.MULTILINE))
+    for rule in group["rules"]:
+        named = set(re.findall(r"costream_[a-z_]+", rule["expr"]))
+        assert named, rule["alert"]
+        assert named <= exported, rule["alert"]
+        assert rule["annotations"]["summary"].endswith("."), rule["alert"]
+        assert rule["annotations"]["description"].endswith("."), rule["alert"]
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+
+
+def test_prometheus_takes_the_rules_and_each_fires_on_what_it_is_for() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        assert not os.environ.get("CI"), "no promtool (Debian: apt-get install prometheus)"
+        pytest.skip("no promtool (Debian: apt-get install prometheus)")
+    for arguments in (
+        ["check", "rules", "deploy/prometheus/costream-rules.yml"],
+        ["check", "config", "--syntax-only", "deploy/prometheus/prometheus.yml"],
+        ["test", "rules", "tests/rules.prometheus.yml"],
+    ):
+        done = subprocess.run([promtool, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_environment_is_written_with_passwords_that_nobody_has_and_never_over_another(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    for name in (".env.example", "deploy/write-env"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    write = [str(tmp_path / "deploy/write-env")]
+    subprocess.run(write, check=True, capture_output=True, cwd="/")
+    file = tmp_path / ".env"
+    given = dict(line.split("=", 1) for line in file.read_text().splitlines() if line and not line.startswith("#"))
+    assert set(given) == set(SECRETS)
+    assert len(set(given.values())) == len(SECRETS)
+    assert all(re.fullmatch(r"[0-9a-f]{48}", password) for password in given.values())
+    assert file.stat().st_mode & 0o077 == 0
+    before = file.read_text()
+    refused = subprocess.run(write, check=False, capture_output=True, text=True, cwd="/")
+    assert (refused.returncode, file.read_text()) == (1, before)
+    assert "stays as it is" in refused.stderr
 
 
 def test_docker_compose_accepts_the_file_and_refuses_it_without_passwords(tmp_path: Path) -> None:
