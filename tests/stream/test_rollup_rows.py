@@ -1,0 +1,42 @@
+"""The rows of a rollup in memory: each is found by all 128 bits of its key."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from stream.rollup.rows import RowStore
+
+SCHEMA = pl.Schema({"high": pl.UInt64, "low": pl.UInt64, "calls": pl.Int64})
+
+
+def keyed(*keys: tuple[int, int]) -> pl.DataFrame:
+    return pl.DataFrame(keys, schema={"high": pl.UInt64, "low": pl.UInt64}, orient="row")
+
+
+def calls_of(store: RowStore, *keys: tuple[int, int]) -> dict[int, int]:
+    """What was found, by which key it answers."""
+    return dict(store.find(keyed(*keys)).rows.select("at", "calls").iter_rows())
+
+
+@pytest.fixture
+def store() -> RowStore:
+    """Three keys share the first 64 bits, and one neighbour on each side has others."""
+    store = RowStore(SCHEMA)
+    keys = keyed((4, 1), (5, 1), (5, 2), (5, 3), (6, 1))
+    store.put(keys.with_columns(calls=pl.Series([40, 10, 20, 30, 60])), 1)
+    return store
+
+
+def test_keys_that_share_their_first_64_bits_are_told_apart_by_the_others(store: RowStore) -> None:
+    assert calls_of(store, (5, 3), (5, 1), (5, 2), (6, 1), (4, 1)) == {0: 30, 1: 10, 2: 20, 3: 60, 4: 40}
+
+
+def test_a_key_that_shares_only_half_of_its_bits_with_another_is_not_found(store: RowStore) -> None:
+    assert calls_of(store, (5, 4), (6, 2), (7, 1), (3, 1)) == {}
+
+
+def test_a_row_that_is_forgotten_does_not_hide_the_next_of_the_same_first_64_bits(store: RowStore) -> None:
+    store.find(keyed((5, 1))).forget()
+    assert calls_of(store, (5, 1), (5, 2), (5, 3)) == {1: 20, 2: 30}
+    assert len(store) == 4
