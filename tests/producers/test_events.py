@@ -138,6 +138,13 @@ def test_an_amount_in_python_is_a_decimal_or_its_text(amount: Any) -> None:
     assert json.loads(build(reported_cost_usd=amount).to_json())["reported_cost_usd"] == "0.05"
 
 
+def test_an_amount_in_python_may_be_a_whole_number_and_stays_exact() -> None:
+    event = build(reported_cost_usd=5, quantities={"bytes": 123_456_789_012_345_678})
+    assert (event.reported_cost_usd, event.quantities) == (Decimal(5), {"bytes": Decimal("123456789012345678")})
+    with pytest.raises(ValidationError, match="not bool True"):
+        build(reported_cost_usd=True)
+
+
 @pytest.mark.parametrize(
     "amount", [Decimal("NaN"), Decimal("Infinity"), Decimal(-1), Decimal("1E+6"), Decimal("1E-13")]
 )

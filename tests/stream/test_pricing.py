@@ -313,9 +313,10 @@ def test_a_call_without_usage_has_no_cost(book: PriceBook, status: str) -> None:
     assert (row["cost_pico"], row["cost_status"], row["cost_reason"]) == (None, "unpriced", "usage not reported")
 
 
-def test_a_price_per_call_alone_needs_no_usage() -> None:
-    per_call = _flat("t@base", requests=5)
-    assert quote(per_call, Call("api", failed=False, amounts={})) == Priced(5)
+def test_a_price_per_call_alone_needs_no_usage_if_a_call_costs_anything() -> None:
+    nothing_used = Call("api", failed=False, amounts={})
+    assert quote(_flat("t@base", requests=1), nothing_used) == Priced(1)
+    assert quote(_flat("t@base", requests=0), nothing_used) == Unpriced("usage not reported")
 
 
 @pytest.mark.parametrize(
@@ -431,6 +432,16 @@ def test_an_absurd_quantity_costs_nothing_that_would_not_fit(book: PriceBook) ->
     row = _priced(book, model="whisper-1", operation="transcription", quantities={"audio_seconds": "9" * 18})
     assert row["cost_pico"] is None
     assert row["cost_reason"] == "the cost is above 999,999 USD, more than one event can hold"
+
+
+@pytest.mark.parametrize(("rate", "known"), [(999_999_999_999_999_999, True), (10**18, False)])
+def test_a_cost_may_fill_what_one_event_can_hold_and_have_not_a_digit_more(rate: int, *, known: bool) -> None:
+    dear = _flat("t@base", input_tokens=rate)
+    answer = quote(dear, Call("embedding", failed=False, amounts={"input_tokens": PICO}))
+    too_much = Unpriced("the cost is above 999,999 USD, more than one event can hold")
+    assert answer == (Priced(rate) if known else too_much)
+    row = _priced(PriceBook([_Prices("t", {"dear": dear})]), model="dear", operation="embedding", input_tokens=1)
+    assert row["cost_pico"] == (rate if known else None)
 
 
 @pytest.mark.parametrize(("rate", "cost"), [(COST_PICO_MAX // TOKENS_MAX, True), (10**10, False)])
