@@ -193,6 +193,12 @@ def test_two_looks_are_kept_though_both_lie_before_the_window() -> None:
     assert within(two, now, 10 * MINUTE) == two
 
 
+@pytest.mark.parametrize("fewer", [{"received": 7, "dead_lettered": 9}, {"received": 9, "dead_lettered": 7}])
+def test_a_step_back_forgets_what_came_before_though_the_first_look_had_seen_even_less(fewer: dict[str, int]) -> None:
+    tallies = [Tally(START, 5, 5), Tally(START + MINUTE, 9, 9), Tally(START + 2 * MINUTE, **fewer)]
+    assert within(tallies, START + 2 * MINUTE, 10 * MINUTE) == tallies[2:]
+
+
 def test_equal_tallies_are_no_step_back() -> None:
     tallies = [Tally(START, 5, 5), Tally(START + MINUTE, 5, 5), Tally(START + 2 * MINUTE, 6, 5)]
     assert within(tallies, START + 2 * MINUTE, 10 * MINUTE) == tallies

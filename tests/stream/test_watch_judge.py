@@ -466,13 +466,13 @@ def test_the_same_cost_an_hour_later_is_an_anomaly() -> None:
     assert "this hour of the week, over the last 4 weeks" in alert.message
 
 
-def test_the_anomaly_rule_judges_features_and_the_spike_rule_the_system() -> None:
-    costs = series(weekly(4) | {NOON + HOUR: "500"}, now=NOON + HOUR * 1.5)
+def test_the_anomaly_rule_judges_features_and_the_spike_rule_the_system_each_by_its_own_baseline() -> None:
+    costs = series(weekly(4) | {NOON: "500"})
     history = {"system": costs, "feature=a": costs}
-    both = judge(history=history, alerts=[], now=NOON + HOUR * 1.5, rules=Rules())
-    assert {(alert.rule, alert.scope) for alert in both} == {
-        ("hourly_spike", "system"),
-        ("hourly_anomaly", "feature=a"),
+    both = judge(history=history, alerts=[], now=LAST_MINUTE, rules=Rules())
+    assert {(alert.rule, alert.scope, alert.metadata["basis"]) for alert in both} == {
+        ("hourly_spike", "system", "the average of the last 168 hours"),
+        ("hourly_anomaly", "feature=a", "this hour of the week, over the last 3 weeks"),
     }
 
 
