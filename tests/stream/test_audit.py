@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -534,8 +535,12 @@ def test_a_worker_that_goes_on_after_a_repair_counts_right(resent: Stream) -> No
 # --- rebuilding rollups ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", ["usage_hourly", "usage_user_daily"])
-def test_dropped_rollups_are_rebuilt_exactly(stream: Stream, table: str) -> None:
+@pytest.mark.parametrize(("table", "at_once"), [("usage_hourly", 10_000), ("usage_user_daily", 15)])
+def test_dropped_rollups_are_rebuilt_exactly_in_as_many_rounds_as_it_takes(
+    stream: Stream, table: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (checks, sys.modules[repair.__module__]):
+        monkeypatch.setattr(module, "CELLS_MAX", at_once)
     totals = f"SELECT sum(calls), sum(errors), sum(unpriced_calls), sum(input_tokens), sum(cost_usd) FROM {table} FINAL"
     before = stream.reader.frame(totals)
     stream.run(f"TRUNCATE TABLE {table}")
@@ -555,10 +560,16 @@ def test_a_wrong_rollup_is_corrected_while_a_flush_is_under_way(stream: Stream) 
     assert sums(stream)["calls"] == 241
 
 
-def test_rollups_of_a_partition_with_lost_raw_rows_are_left_alone(stream: Stream) -> None:
-    stream.run("DELETE FROM usage_events WHERE request_id = 'request-8'")
+def test_rollups_of_a_partition_with_lost_raw_rows_are_left_alone_and_those_of_others_are_corrected(
+    stream: Stream,
+) -> None:
     before = sums(stream)
-    assert stream.repair() == Repairs(removed=0, corrected=0, left=2)
+    stream.run("DELETE FROM usage_events WHERE request_id = 'request-8'")
+    stream.run(
+        "INSERT INTO usage_hourly SELECT * REPLACE (calls + 5 AS calls) FROM usage_hourly FINAL "
+        f"WHERE source_partition != {home(event(8))} LIMIT 1"
+    )
+    assert stream.repair() == Repairs(removed=0, corrected=1, left=2)
     assert sums(stream) == before
 
 
