@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -405,6 +405,8 @@ def test_the_broker_s_clock_judges_the_age_so_that_a_redelivery_is_judged_alike(
 )
 def test_a_record_can_have_come_from_2000_to_2099_and_at_no_other_time(timestamp: int, credible: bool) -> None:
     assert is_credible(timestamp) is credible
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timestamp * MILLISECOND
+    assert kinds_of(wire(occurred_at=rfc3339(moment)), timestamp=timestamp) == ([] if credible else ["invalid"])
 
 
 @pytest.mark.parametrize(

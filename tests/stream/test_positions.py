@@ -39,7 +39,8 @@ def test_offsets_that_are_passed_over_without_a_record_are_no_lag() -> None:
 
 def test_what_was_handed_over_waits_until_it_is_stored_however_far_reading_has_come() -> None:
     positions = Positions()
-    read(positions, 10, 12, handed=(3, 9))
+    read(positions, 6, 12, handed=(3, 5))
+    read(positions, 10, 12, handed=(6, 9))
     read(positions, 12, 12)
     assert lag(positions) == 9
     positions.stored(HERE, 5)
