@@ -419,7 +419,11 @@ def test_an_id_counted_in_two_hours_is_named_with_its_later_row(resent: Stream) 
     assert broken(report) == {"ids": 2}
     finding = report.check("ids").findings[0]
     assert finding.where == {"request_id": "request-11", "occurred_at": NOW - timedelta(minutes=1)}
-    assert finding.numbers["kept_occurred_at"] == NOW - timedelta(hours=11, minutes=1)
+    later = resent.reader.frame(
+        "SELECT source, source_partition, source_offset, received_at, cost_usd FROM usage_events FINAL "
+        "WHERE request_id = 'request-11' ORDER BY received_at DESC LIMIT 1"
+    ).row(0, named=True)
+    assert finding.numbers == later | {"kept_occurred_at": NOW - timedelta(hours=11, minutes=1)}
 
 
 def test_a_repair_keeps_the_first_row_and_corrects_the_hour(resent: Stream) -> None:
@@ -518,7 +522,11 @@ def test_a_removed_row_that_a_replay_stores_again_is_seen_and_removed_again(rese
     )
     resent.repair()
     resent.writer.insert("usage_events", row)
-    assert broken(resent.audit()) == {"removals": 1}
+    report = resent.audit()
+    assert broken(report) == {"removals": 1}
+    finding = report.check("removals").findings[0]
+    assert finding.where == row.select("request_id", "occurred_at", "source", "source_partition").row(0, named=True)
+    assert finding.numbers == {"source_offset": row["source_offset"][0]}
     resent.repair(at=NOW + timedelta(minutes=1))
     assert broken(resent.audit()) == {}
 

@@ -43,9 +43,9 @@ class Site:
 
     def note(self, expected: int | None, begin: int, *, end: int = 100, topic: str = "usage.events") -> Any:
         """How many vanished, and what was said of it."""
-        with capture_logs() as lines:
+        with capture_logs() as self.lines:
             count = self.vanished.note(LostPlace(TP(topic, 0), expected, begin, end))
-        return count, [line["event"] for line in lines]
+        return count, [line["event"] for line in self.lines]
 
     def stretches(self) -> list[tuple[int, int, str | None]]:
         return [(each.offset_first, each.offset_last, each.accepted_reason) for each in vanished_records(self.reader)]
@@ -66,6 +66,8 @@ def test_what_was_neither_acknowledged_nor_stored_has_vanished_and_noticing_it_a
     site: Site,
 ) -> None:
     assert site.note(10, 25) == (15, [SAID])
+    told = {"topic": "usage.events", "partition": 0, "offset_first": 10, "offset_last": 24, "records_max": 15}
+    assert told.items() <= site.lines[0].items()
     assert site.note(10, 25) == (15, [SAID])
     assert site.stretches() == [(10, 24, None)]
     assert site.note(10, 40) == (30, [SAID]), "more had gone when it was noticed again"
