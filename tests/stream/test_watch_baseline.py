@@ -111,6 +111,14 @@ def test_an_hour_is_compared_to_the_same_hour_of_the_last_weeks() -> None:
     assert baseline.expected == 20
 
 
+@pytest.mark.parametrize(("seen_twice", "least", "most"), [(11, 40, 41), (12, 20, 21)])
+def test_the_scale_is_wider_until_twelve_hours_of_the_week_were_seen_twice(
+    seen_twice: int, least: int, most: int
+) -> None:
+    """Each of them is compared with itself a week before and a week after: 24 comparisons tell of a spread."""
+    assert least < anomaly(168 + seen_twice, lambda _: "10").open_above < most
+
+
 def test_costs_that_never_vary_still_leave_room() -> None:
     baseline = anomaly(168 * 4, lambda _: "10")
     assert not baseline.trips(Decimal("19.9"))

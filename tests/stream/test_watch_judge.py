@@ -573,7 +573,10 @@ def test_a_life_is_told_in_revisions_without_gap_and_only_one_alert_stands(
 
 @pytest.mark.parametrize(
     ("cost", "level", "doublings"),
-    [("1.99", "1", 0), ("2", "1", 1), ("3.99", "1", 1), ("4", "1", 2), ("8", "2", 2), ("1", "2", 0), ("5", "0", 0)],
+    [
+        *(("1.99", "1", 0), ("2", "1", 1), ("3.99", "1", 1), ("4", "1", 2), ("7.99", "1", 2), ("8", "1", 3)),
+        *(("8", "2", 2), ("1", "2", 0), ("5", "0", 0)),
+    ],
 )
 def test_a_cost_has_doubled_its_level_as_often_as_the_level_fits_into_it_doubled(
     cost: str, level: str, doublings: int
