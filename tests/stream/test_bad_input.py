@@ -109,6 +109,14 @@ def test_white_space_and_spelling_make_no_legal_metadata_too_large(space: bytes)
     assert decoded.frame["metadata"].str.contains("A" * 1_500).all()
 
 
+@pytest.mark.parametrize("space", [b" ", b"\n", b"\t", b"\r"])
+def test_white_space_makes_no_legal_units_too_large(space: bytes) -> None:
+    padded = b',"quantities":{"images":' + space * 20_000 + b'"2"}}'
+    decoded = decode([FakeRecord(wire()[:-1] + padded)], source="s", limits=LIMITS)
+    assert decoded.refusals == []
+    assert decoded.frame["quantities"].to_list() == ['{"images": "2"}']
+
+
 def test_metadata_that_no_spelling_makes_small_enough_is_refused_for_its_size() -> None:
     value = wire()[:-1] + b',"metadata":{"a":[' + b"1," * 7_000 + b"1]}}"
     (refusal,) = decode([FakeRecord(value)], source="s", limits=LIMITS).refusals

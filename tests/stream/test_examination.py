@@ -198,6 +198,17 @@ def test_more_of_anything_than_an_event_has_room_for_is_refused_in_one_line_that
     assert {found.request_id for found in (texts, commas, beside)} == {"r-1"}
 
 
+@pytest.mark.parametrize(("item", "most", "rule"), [(b'""', 1_468, "names and texts"), (b"0", 8_628, "commas")])
+def test_as_much_as_an_event_has_room_for_is_looked_at_and_one_more_is_only_counted(
+    item: bytes, most: int, rule: str
+) -> None:
+    """Beside the list there are 16 names and texts, and 8 commas; between the items one comma less than items."""
+    for count, crowded in ((most, False), (most + 1, True)):
+        found = examine_value(wire()[:-1] + b',"metadata":{"a":[' + b",".join([item] * count) + b"]}}")
+        assert isinstance(found, Faulty)
+        assert (f"{rule}, metadata included" in found.reason) is crowded
+
+
 # --- what it costs ----------------------------------------------------------------------------------------------------
 
 KINDS = [kind for kind in kinds() if len(kind.value) <= EVENT_BYTES_MAX]

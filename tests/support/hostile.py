@@ -54,6 +54,8 @@ HOSTILE: Final = [
     _malformed("a tombstone", None, "tombstone"),
     _malformed("nothing", b"", JSON, "EOF"),
     _malformed("white space", b" \n\t ", JSON),
+    _malformed("a list that does not end", b"[" + wire(), JSON, "EOF"),
+    _malformed("a long list that does not end", b"[" + wire("r" * 4_096), JSON),
     _malformed("a truncated event", wire()[:-1], JSON, "EOF"),
     _malformed("an event cut in a string", wire()[:40], JSON),
     _malformed("bytes that are not JSON", b"\x00\x01\x02\xff", JSON),
