@@ -313,6 +313,23 @@ def test_units_cost_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     assert frame["quantities"].to_list() == ["", '{"images": "2"}', frame["unit_prices"][2], ""]
 
 
+def test_an_event_as_a_client_writes_it_costs_no_second_look_however_much_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decoding, "examine_value", lambda value: pytest.fail(f"{value!r} is examined"))
+    named = {"occurred_at": NOW, "provider": "p", "model": "m"}
+    labels = dict.fromkeys(("feature", "task_type", "user_id", "team", "environment", "session_id"), "x" * 128)
+    tokens = {"input_tokens": 3, "cache_read_tokens": 2, "cache_write_tokens": 1, "output_tokens": 4}
+    other: dict[str, Any] = {"operation": "api", "status": "error", "error": "timeout", "metadata": {"a": ["b", 1]}}
+    other |= {"reasoning_tokens": 4, "duration_ms": 7, "time_to_first_token_ms": 0}
+    other |= {"quantities": {"images": "0.5"}, "unit_prices": {"images": 2}, "revenue_usd": "999999.999999999999"}
+    few = UsageEvent.create(request_id="few", usage_status="missing", **named)
+    much = UsageEvent.create(request_id="much", reported_cost_usd="0.05", **named | labels | tokens | other)
+    for event in (few, much):
+        frame = decode(log_of([event.to_json()]), source="s", limits=LIMITS).frame
+        assert frame["request_id"].to_list() == [event.request_id]
+
+
 @pytest.mark.parametrize("forbidden", ["\x7f", "\\u007f", "\\u0000", "\\n"])
 def test_a_control_character_is_refused_in_a_name_whether_it_stands_bare_or_escaped(forbidden: str) -> None:
     """DEL is the only one that JSON allows to stand bare, and then no escape gives it away."""
@@ -422,6 +439,11 @@ def test_a_reason_of_age_names_the_field_the_value_and_the_rule(occurred_at: dat
     assert refusal.request_id == "r-9"
 
 
+def test_a_record_that_could_not_be_read_is_refused_with_the_reason_of_its_reader() -> None:
+    (refusal,) = refusals_of(None, fault="its compression is broken:\nbad block")
+    assert (refusal.kind, refusal.reason) == ("malformed", "its compression is broken:\\nbad block")
+
+
 def test_a_value_may_fill_the_bytes_of_an_event_and_not_one_more() -> None:
     value = wire()
     full = value + b" " * (EVENT_BYTES_MAX - len(value))
@@ -513,6 +535,13 @@ def test_a_field_that_one_message_in_thousands_has_is_read_like_any_other() -> N
 def test_a_repeated_key_is_found_whether_or_not_its_column_is_read(name: str) -> None:
     repeated = wire("r-501", error="a")[:-1] + b',"%s":"b"}' % name.encode()
     check_agreement([wire(f"r-{n}") for n in range(501)] + [repeated, wire("r-502")])
+
+
+def test_quotes_that_are_spelt_as_escapes_do_not_make_up_for_those_of_a_repeated_key() -> None:
+    """Two more stand in the message for the repeated key, and two less for the text that has them as escapes."""
+    repeated = wire("twice")[:-1] + rb',"metadata":{"a":"\u0022\u0022"},"input_tokens":1}'
+    check_agreement([wire("a"), repeated, wire("b")])
+    check_agreement([repeated])
 
 
 @pytest.mark.parametrize(

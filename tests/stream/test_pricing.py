@@ -37,6 +37,7 @@ from stream.pricing import (
     Resolution,
     TimeOfDay,
     Unpriced,
+    columns,
     price,
     quote,
 )
@@ -506,6 +507,21 @@ def _call(event: Mapping[str, Any]) -> Call:
     amounts = {unit: amount * PICO for unit, amount in tokens.items() if amount is not None}
     amounts |= {unit: int(Fraction(text) * PICO) for unit, text in json.loads(event["quantities"] or "{}").items()}
     return Call(event["operation"], failed=event["status"] == "error", amounts=amounts)
+
+
+def test_calls_of_tokens_alone_are_priced_in_columns_and_not_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "quote", lambda _, call: pytest.fail(f"{call} is quoted"))
+    cheap = {"requests": 7, "input_tokens": 10, "output_tokens": 30, "cache_read_tokens": 1}
+    tiers = (Bracket.of(-1, cheap), Bracket.of(1_000, cheap | {"input_tokens": 20}))
+    book = PriceBook([_Prices("t", {"m": Linear("t@base", tiers)})])
+    calls = [
+        {"input_tokens": 1_000, "output_tokens": 0},
+        {"input_tokens": 1_001, "output_tokens": 0},
+        {"input_tokens": 100, "output_tokens": 5, "reasoning_tokens": 4, "cache_read_tokens": 40},
+        {"operation": "embedding", "input_tokens": 0},
+    ]
+    priced = price(usage_frame([{"model": "m"} | call for call in calls]), book)
+    assert priced["cost_pico"].to_list() == [10_007, 20_027, 7 + 600 + 40 + 150, 7]
 
 
 def test_pricing_adds_its_columns_and_leaves_the_others(book: PriceBook) -> None:
