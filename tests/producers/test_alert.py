@@ -121,14 +121,35 @@ OURS = alert(alert_id=episode_id(rule="hourly_spike", scope="system", first_wind
         ({"metadata": {"first_window": "0001-01-01T00:00:00+14:00"}}, "metadata.first_window"),
         ({"window_end": datetime(9999, 1, 1, tzinfo=UTC)}, "years 2000 to 2199"),
         ({"timestamp": datetime(1999, 12, 31, tzinfo=UTC)}, "years 2000 to 2199"),
+        ({"timestamp": datetime(2200, 1, 1, tzinfo=UTC)}, "years 2000 to 2199"),
         ({"revision": 2**31 + 1}, "larger than any of ours"),
-        ({"unpriced_calls": 2**63}, "larger than any of ours"),
-        ({"ratio": Decimal(1_000_001)}, "larger than any of ours"),
+        ({"unpriced_calls": 2**62 + 1}, "larger than any of ours"),
+        ({"unpriced_calls": -(2**62) - 1}, "larger than any of ours"),
+        ({"ratio": Decimal("1000000.0001")}, "larger than any of ours"),
+        ({"ratio": Decimal("-1000000.0001")}, "larger than any of ours"),
     ],
 )
 def test_an_alert_that_no_worker_can_have_written_is_known_by_what_it_says(changes: dict[str, Any], told: str) -> None:
     assert fault_of(OURS) == ""
     assert told in fault_of(OURS.model_copy(update=changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ratio": None},
+        {"ratio": Decimal(1_000_000)},
+        {"revision": 2**31},
+        {"unpriced_calls": 2**62},
+        {"unpriced_calls": -(2**62)},
+        {"timestamp": datetime(2000, 1, 1, tzinfo=UTC)},
+        {"window_end": datetime(2199, 12, 31, 23, 59, tzinfo=UTC)},
+    ],
+)
+def test_the_largest_figures_of_a_worker_are_no_fault_and_neither_is_a_ratio_that_is_not_known(
+    changes: dict[str, Any],
+) -> None:
+    assert fault_of(OURS.model_copy(update=changes)) == ""
 
 
 def test_a_field_added_later_does_not_break_an_older_reader() -> None:

@@ -227,7 +227,10 @@ def test_what_only_describes_the_call_never_costs_the_event_and_says_that_it_was
         ({"input_tokens": True}, "input_tokens = True: a count"),
         ({"input_tokens": float("nan")}, "input_tokens = nan: a count"),
         pytest.param({"input_tokens": Hostile()}, "input_tokens = ", id="a hostile count"),
-        ({"cache_read_tokens": 9_000, "input_tokens": 100}, "sum to 9000, more than input_tokens = 100"),
+        (
+            {"cache_read_tokens": 9_000, "input_tokens": 100},
+            "the event: Value error, the details of input_tokens sum to 9000, more than input_tokens = 100",
+        ),
         ({"operation": "completion"}, "operation = 'completion'"),
         ({"status": "failed"}, "status = 'failed'"),
         ({"quantities": {"Audio Seconds": 1}}, "quantities.Audio Seconds"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 
-from stream.rollup.rows import RowStore
+from stream.rollup.rows import HashSet, RowStore
 
 SCHEMA = pl.Schema({"high": pl.UInt64, "low": pl.UInt64, "calls": pl.Int64})
 
@@ -40,3 +41,11 @@ def test_a_row_that_is_forgotten_does_not_hide_the_next_of_the_same_first_64_bit
     store.find(keyed((5, 1))).forget()
     assert calls_of(store, (5, 1), (5, 2), (5, 3)) == {1: 20, 2: 30}
     assert len(store) == 4
+
+
+def test_a_set_that_takes_every_hash_for_one_of_its_own_keeps_none() -> None:
+    hashes = HashSet()
+    hashes.add(np.array([1, 2], dtype=np.uint64))
+    hashes.forget()
+    hashes.add(np.array([3], dtype=np.uint64))
+    assert (len(hashes), bool(hashes), hashes.has(np.array([9], dtype=np.uint64)).tolist()) == (0, True, [True])
