@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -27,6 +27,8 @@ class Rule:
     latest_window: Callable[[datetime], datetime]  # where the one begins that holds this moment
     step: timedelta  # from one window to the next
     baseline: Callable[[Series, datetime, Rules], Baseline | None]
+    is_on: Callable[[Rules], bool]
+    cost_usd_min: Callable[[Rules], Decimal]  # a window that cost no more never trips: its statistics are spared
 
 
 def last_sixty_minutes(now: datetime) -> datetime:
@@ -35,9 +37,27 @@ def last_sixty_minutes(now: datetime) -> datetime:
 
 
 SPIKE: Final = Rule(
-    "hourly_spike", "hourly_cost_spike", Level.WARNING, SYSTEM, last_sixty_minutes, MINUTE, spike_baseline
+    name="hourly_spike",
+    metric_name="hourly_cost_spike",
+    level=Level.WARNING,
+    scopes=SYSTEM,
+    latest_window=last_sixty_minutes,
+    step=MINUTE,
+    baseline=spike_baseline,
+    is_on=lambda rules: rules.spike_enabled,
+    cost_usd_min=lambda rules: Decimal(0),
 )
-ANOMALY: Final = Rule("hourly_anomaly", "hourly_cost_anomaly", Level.WARNING, FEATURE, hour_of, HOUR, anomaly_baseline)
+ANOMALY: Final = Rule(
+    name="hourly_anomaly",
+    metric_name="hourly_cost_anomaly",
+    level=Level.WARNING,
+    scopes=FEATURE,
+    latest_window=hour_of,
+    step=HOUR,
+    baseline=anomaly_baseline,
+    is_on=lambda rules: rules.anomaly_enabled,
+    cost_usd_min=lambda rules: rules.cost_usd_min,
+)
 ALL_RULES: Final = {rule.name: rule for rule in (SPIKE, ANOMALY)}
 
 
@@ -48,11 +68,41 @@ def horizon(now: datetime, rule: Rule) -> tuple[datetime, ...]:
     return tuple(latest_window - rule.step * back for back in reversed(range(count)))
 
 
+class Baselines:
+    """Baselines that were worked out already, so that a thousand features can be judged every second.
+
+    One depends on earlier hours alone: while an hour fills, its own stays true.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[tuple[str, datetime, Rules], Baseline | None]] = {}
+
+    def of(self, rule: Rule, scope: str, series: Series, hour: datetime, rules: Rules) -> Baseline | None:
+        known, key = self._known.setdefault(scope, {}), (rule.name, hour, rules)
+        if key not in known:
+            known[key] = rule.baseline(series, hour, rules)
+        return known[key]
+
+    def changed(self, scope: str, before: Mapping[datetime, Spend], after: Mapping[datetime, Spend]) -> None:
+        """The scope has other figures: only baselines of hours up to the first that differs stay true."""
+        first = min(
+            (hour for hour in before.keys() | after.keys() if before.get(hour) != after.get(hour)), default=None
+        )
+        if first is not None and scope in self._known:
+            self._known[scope] = {key: value for key, value in self._known[scope].items() if key[1] <= first}
+
+    def keep_only(self, scopes: Collection[str]) -> None:
+        self._known = {scope: known for scope, known in self._known.items() if scope in scopes}
+
+
 class Case:
     """One rule on one scope at one moment."""
 
-    def __init__(self, rule: Rule, scope: str, series: Series, now: datetime, rules: Rules) -> None:
+    def __init__(
+        self, rule: Rule, scope: str, series: Series, *, now: datetime, rules: Rules, baselines: Baselines
+    ) -> None:
         self.rule, self.scope, self.series, self.now, self.rules = rule, scope, series, now, rules
+        self._baselines = baselines
 
     @cached_property
     def horizon(self) -> tuple[datetime, ...]:
@@ -70,10 +120,7 @@ class Case:
 
     def baseline(self, window: datetime) -> Baseline | None:
         """Of whole hours alone, none of which has a minute in the window."""
-        key, known = (self.rule.name, hour_of(window), self.rules), self.series.known
-        if key not in known:
-            known[key] = self.rule.baseline(self.series, hour_of(window), self.rules)
-        return known[key]
+        return self._baselines.of(self.rule, self.scope, self.series, hour_of(window), self.rules)
 
     def running(self, window: datetime) -> bool:
         return window + HOUR > self.now
@@ -91,13 +138,9 @@ class Case:
     def trips(self, window: datetime) -> bool:
         """A window to date is held against a whole usual hour, never scaled up: it can only be late, not wrong."""
         spent = self.spent(window)
-        if spent is None or not self._may_trip(spent.cost_usd):
+        if spent is None or spent.cost_usd <= self.rule.cost_usd_min(self.rules):
             return False
         return (usual := self.baseline(window)) is not None and usual.trips(spent.cost_usd)
-
-    def _may_trip(self, cost_usd: Decimal) -> bool:
-        """Spares the statistics of every feature that spends less than the minimum."""
-        return cost_usd > (self.rules.cost_usd_min if self.rule is ANOMALY else 0)
 
     def may_hold_a_spike(self, hour: datetime) -> bool:
         """Whether 60 minutes that begin in this clock hour can be above the level at all."""
@@ -117,15 +160,22 @@ class Case:
         return max(windows, key=lambda window: (self.cost_usd(window), window))
 
 
-def hours_to_split(series: Series, *, first_windows: Iterable[datetime], now: datetime, rules: Rules) -> set[datetime]:
+def hours_to_split(
+    series: Series,
+    *,
+    first_windows: Iterable[datetime],
+    now: datetime,
+    rules: Rules,
+    baselines: Baselines | None = None,
+) -> set[datetime]:
     """The clock hours whose minutes the spike rule needs, given the clock hours of the system.
 
     Those since the ``first_windows`` of alerts that stand, and those in reach if two of them could hold a window above
     the level: no 60 minutes cost more than the two hours they lie in. On a usual day there are none.
     """
-    if not rules.spike_enabled:
+    if not SPIKE.is_on(rules):
         return set()
-    case = Case(SPIKE, SYSTEM, series, now, rules)
+    case = Case(SPIKE, SYSTEM, series, now=now, rules=rules, baselines=baselines or Baselines())
     followed = {hour_of(window) for first in first_windows for window in case.windows_from(first)}
     reached = set(map(hour_of, case.horizon))
     asked = followed | (reached if any(map(case.may_hold_a_spike, reached)) else set())

@@ -9,7 +9,7 @@ from typing import Final
 
 from costream.alerts import Alert
 from stream.watch.baseline import Rules
-from stream.watch.case import ANOMALY, FOLLOWED, SPIKE, horizon, hours_to_split
+from stream.watch.case import ANOMALY, FOLLOWED, SPIKE, Baselines, horizon, hours_to_split
 from stream.watch.judge import first_window_of
 from stream.watch.queries import Reader, dear_features, feature_hours, system_hours, system_minutes
 from stream.watch.series import HOUR, MINUTES, Minutes, Series, Spend, hour_of, minute_of
@@ -26,6 +26,7 @@ class History:
         self._read_for: datetime | None = None
         self._scopes: dict[str, Series] = {}
         self._split = _SplitHours(reader)
+        self.baselines = Baselines()
 
     def forget(self) -> None:
         self._read_for = None
@@ -41,8 +42,10 @@ class History:
         changed = {hour for hour in dirty if since <= hour <= until} | {until, until - HOUR}
         if self._read_for != until or len(changed) > DIRTY_HOURS_MAX:
             self._scopes = {}
+            self.baselines.keep_only(())
         wanted = {alert.scope for alert in standing} | self._features(horizon(now, ANOMALY)[0], until) | {SYSTEM}
         self._scopes = {scope: series for scope, series in self._scopes.items() if scope in wanted}
+        self.baselines.keep_only(wanted)
         self._refresh(sorted(self._scopes), since, until, changed)
         self._refresh(sorted(wanted - self._scopes.keys()), since, until, None)
         self._read_for = until
@@ -51,7 +54,9 @@ class History:
 
     def _by_the_minute(self, system: Series, now: datetime, standing: Sequence[Alert]) -> Series:
         first_windows = [first_window_of(alert) for alert in standing if alert.rule == SPIKE.name]
-        hours = hours_to_split(system, first_windows=first_windows, now=now, rules=self._rules)
+        hours = hours_to_split(
+            system, first_windows=first_windows, now=now, rules=self._rules, baselines=self.baselines
+        )
         return replace(system, minutes=self._split.read({hour: system.at(hour) for hour in hours}, now=now))
 
     def _features(self, since: datetime, until: datetime) -> set[str]:
@@ -70,7 +75,8 @@ class History:
         for scope, hours in fresh.items():
             series = self._scopes.get(scope, Series({}))
             kept = {hour: each for hour, each in series.hours.items() if hour not in (only or ())}
-            self._scopes[scope] = series.with_hours(kept | hours)
+            self.baselines.changed(scope, series.hours, kept | hours)
+            self._scopes[scope] = replace(series, hours=kept | hours)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,22 +15,32 @@ from fractions import Fraction
 
 from costream.alerts import RATIO_MAX, Alert, Driver, Status, episode_id, rounded
 from stream.watch.baseline import Baseline, Rules
-from stream.watch.case import ALL_RULES, ANOMALY, SPIKE, Case
+from stream.watch.case import ALL_RULES, Baselines, Case
 from stream.watch.drivers import to_decimal
 from stream.watch.series import HOUR, NOTHING, Series, hour_of
 from stream.watch.wording import causes, message, title
 
 
-def judge(*, history: Mapping[str, Series], alerts: Iterable[Alert], now: datetime, rules: Rules) -> list[Alert]:
-    """The new revisions, in the order in which they happened. A rule that is switched off says nothing at all."""
-    known = latest(alerts)
-    on = [rule for rule, enabled in ((SPIKE, rules.spike_enabled), (ANOMALY, rules.anomaly_enabled)) if enabled]
+def judge(
+    *,
+    history: Mapping[str, Series],
+    alerts: Iterable[Alert],
+    now: datetime,
+    rules: Rules,
+    baselines: Baselines | None = None,
+) -> list[Alert]:
+    """The new revisions, in the order in which they happened. A rule that is switched off says nothing at all.
+
+    ``baselines`` saves work from one call to the next; it changes no answer.
+    """
+    known, worked_out = latest(alerts), baselines or Baselines()
     return [
         alert
-        for rule in on
+        for rule in ALL_RULES.values()
+        if rule.is_on(rules)
         for scope, series in sorted(history.items())
         if scope.startswith(rule.scopes)
-        for alert in _judge(Case(rule, scope, series, now, rules), known)
+        for alert in _judge(Case(rule, scope, series, now=now, rules=rules, baselines=worked_out), known)
     ]
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, Self
-
-if TYPE_CHECKING:
-    from stream.watch.baseline import Baseline, Rules
+from typing import Final, Self
 
 MINUTE: Final = timedelta(minutes=1)
 HOUR: Final = timedelta(hours=1)
@@ -69,23 +66,10 @@ class Minutes:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The hours of one scope that had calls. From the first of them on, an hour without calls cost nothing.
-
-    ``known`` keeps baselines already worked out. They depend on earlier hours alone, so while an hour fills its own
-    stays true, and a thousand features can be judged every second.
-    """
+    """The hours of one scope that had calls. From the first of them on, an hour without calls cost nothing."""
 
     hours: Mapping[datetime, Spend]
     minutes: Mapping[datetime, Minutes] = field(default_factory=dict)  # of the clock hours that were asked for
-    known: dict[tuple[str, datetime, Rules], Baseline | None] = field(default_factory=dict, compare=False, repr=False)
-
-    def with_hours(self, hours: Mapping[datetime, Spend]) -> Series:
-        """The series with other figures. Baselines of hours up to the first that differs stay known."""
-        changed = min(
-            (hour for hour in self.hours.keys() | hours.keys() if self.hours.get(hour) != hours.get(hour)), default=None
-        )
-        known = {key: value for key, value in self.known.items() if changed is None or key[1] <= changed}
-        return replace(self, hours=hours, known=known)
 
     def at(self, hour: datetime) -> Spend:
         return self.hours.get(hour, NOTHING)

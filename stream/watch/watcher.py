@@ -149,7 +149,9 @@ class Watcher:
         published = self._deliver()
         standing = [alert for alert in self._alerts.values() if alert.standing]
         history = self._history.read(now, dirty=dirty, standing=standing)
-        news = judge(history=history, alerts=self._alerts.values(), now=now, rules=self._rules)
+        news = judge(
+            history=history, alerts=self._alerts.values(), now=now, rules=self._rules, baselines=self._history.baselines
+        )
         self._unpublished = [self._explained(alert, history) for alert in news]
         self._remember(self._unpublished, now)
         return published + self._deliver()

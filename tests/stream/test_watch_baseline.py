@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.watch.baseline import Baseline, Rules, anomaly_baseline, spike_baseline
+from stream.watch.case import SPIKE, Baselines
 from stream.watch.series import HOUR, Series, Spend
 from tests.support.properties import examples
 
@@ -193,15 +195,39 @@ def test_a_correction_below_zero_is_no_logarithm_of_nothing() -> None:
 
 
 def test_what_is_known_of_an_hour_outlives_changes_of_itself_and_of_later_hours_only() -> None:
-    known = ("rule", NOON, RULES)
     hours = {NOON - HOUR * 2: Spend(Decimal(1)), NOON - HOUR: Spend(Decimal(1)), NOON: Spend(Decimal(1))}
-    before = Series(hours, known={known: None})
-    assert known in before.with_hours(hours | {NOON: Spend(Decimal(2)), NOON + HOUR: Spend(Decimal(3))}).known
-    assert known not in before.with_hours(hours | {NOON - HOUR: Spend(Decimal(2))}).known
-    assert known not in before.with_hours(hours | {NOON - HOUR * 3: Spend(Decimal(2))}).known
-    both = {NOON - HOUR: Spend(Decimal(2)), NOON + HOUR: Spend(Decimal(3))}
-    assert known not in before.with_hours(hours | both).known
-    assert known not in before.with_hours({hour: each for hour, each in hours.items() if hour >= NOON - HOUR}).known
+
+    def is_known_after(changed: dict[datetime, Spend], scope: str = "a") -> bool:
+        worked_out: list[datetime] = []
+
+        def work_out(series: Series, hour: datetime, rules: Rules) -> None:
+            worked_out.append(hour)
+
+        rule, baselines = replace(SPIKE, baseline=work_out), Baselines()
+        baselines.of(rule, "a", Series(hours), NOON, RULES)
+        baselines.changed(scope, hours, changed)
+        baselines.of(rule, "a", Series(changed), NOON, RULES)
+        return worked_out == [NOON]
+
+    assert is_known_after(hours)
+    assert is_known_after(hours | {NOON: Spend(Decimal(2)), NOON + HOUR: Spend(Decimal(3))})
+    assert not is_known_after(hours | {NOON - HOUR: Spend(Decimal(2))})
+    assert is_known_after(hours | {NOON - HOUR: Spend(Decimal(2))}, scope="b")
+    assert not is_known_after(hours | {NOON - HOUR * 3: Spend(Decimal(2))})
+    assert not is_known_after(hours | {NOON - HOUR: Spend(Decimal(2)), NOON + HOUR: Spend(Decimal(3))})
+    assert not is_known_after({hour: each for hour, each in hours.items() if hour >= NOON - HOUR})
+
+
+def test_baselines_of_scopes_that_nobody_looks_at_are_let_go() -> None:
+    worked_out: list[str] = []
+    rule, baselines = replace(SPIKE, baseline=lambda series, hour, rules: worked_out.append("again")), Baselines()
+    for scope in ("a", "b"):
+        baselines.of(rule, scope, Series({}), NOON, RULES)
+    baselines.keep_only({"b"})
+    baselines.of(rule, "b", Series({}), NOON, RULES)
+    assert len(worked_out) == 2
+    baselines.of(rule, "a", Series({}), NOON, RULES)
+    assert len(worked_out) == 3
 
 
 def test_costs_beyond_all_bounds_stay_finite() -> None:
