@@ -31,10 +31,12 @@ VALUES_MAX: Final = 1_000  # hours or days in one question, for the same reason
 KEY_BYTES_MAX: Final = 56_000
 PARTS_MAX: Final = 64  # parameters of keys: a question reads much of its hours, so one for a whole batch is best
 
-EVENT_COLUMNS: Final = """
+LABELS: Final = ", ".join(DIMENSIONS)
+
+EVENT_COLUMNS: Final = f"""
   request_id, occurred_at, source,
   toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
-  provider, model, operation, feature, task_type, user_id, team, environment, status, usage_status,
+  {LABELS}, user_id, status, usage_status,
   toInt64(input_tokens) AS input_tokens, toInt64(output_tokens) AS output_tokens,
   toInt64(cache_read_tokens) AS cache_read_tokens, toInt64(cache_write_tokens) AS cache_write_tokens,
   toInt64(reasoning_tokens) AS reasoning_tokens, quantities, unit_prices,
@@ -81,23 +83,23 @@ HOURS_FILLED: Final = """
   FROM usage_events WHERE occurred_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
   GROUP BY hour ORDER BY hour"""
 
-HOURLY: Final = """
-  SELECT hour, provider, model, operation, feature, task_type, team, environment,
+HOURLY: Final = f"""
+  SELECT hour, {LABELS},
     source, toInt64(source_partition) AS source_partition,
     calls, errors, duplicates, unpriced_calls, partial_calls,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
     cost_usd AS cost_pico, revenue_usd AS revenue_pico, duration_ms, duration_calls, price_versions,
     toInt64(version) AS version
   FROM usage_hourly FINAL
-  WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
-    AND hour IN {values:Array(UInt32)}"""
+  WHERE source = {{source:String}} AND has({{partitions:Array(Int64)}}, toInt64(source_partition))
+    AND hour IN {{values:Array(UInt32)}}"""  # noqa: S608 - names written here
 
-UNITS: Final = """
-  SELECT hour, provider, model, operation, feature, task_type, team, environment, unit,
+UNITS: Final = f"""
+  SELECT hour, {LABELS}, unit,
     source, toInt64(source_partition) AS source_partition, amount_whole, amount_pico, toInt64(version) AS version
   FROM usage_hourly_units FINAL
-  WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
-    AND hour IN {values:Array(UInt32)}"""
+  WHERE source = {{source:String}} AND has({{partitions:Array(Int64)}}, toInt64(source_partition))
+    AND hour IN {{values:Array(UInt32)}}"""  # noqa: S608 - names written here
 
 USER_DAILY: Final = """
   SELECT day, user_id, source, toInt64(source_partition) AS source_partition,

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from sinks.clickhouse.vocabulary import DIMENSIONS
 from stream.dedup.home import home_partitions
 from stream.dedup.ids import ELSEWHERE, IdTable, Keys, Sightings
 
@@ -25,14 +26,8 @@ from stream.dedup.ids import ELSEWHERE, IdTable, Keys, Sightings
 # time to first token) may differ between two reports of it.
 CONTENT: Final = (
     "occurred_at",
-    "provider",
-    "model",
-    "operation",
-    "feature",
-    "task_type",
+    *DIMENSIONS,
     "user_id",
-    "team",
-    "environment",
     "status",
     "usage_status",
     "input_tokens",
