@@ -83,7 +83,7 @@ HOURS_FILLED: Final = """
   FROM usage_events WHERE occurred_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
   GROUP BY hour ORDER BY hour"""
 
-HOURLY: Final = f"""
+HOURLY_SQL: Final = f"""
   SELECT hour, {LABELS},
     source, toInt64(source_partition) AS source_partition,
     calls, errors, duplicates, unpriced_calls, partial_calls,
@@ -94,14 +94,14 @@ HOURLY: Final = f"""
   WHERE source = {{source:String}} AND has({{partitions:Array(Int64)}}, toInt64(source_partition))
     AND hour IN {{values:Array(UInt32)}}"""  # noqa: S608 - names written here
 
-UNITS: Final = f"""
+UNITS_SQL: Final = f"""
   SELECT hour, {LABELS}, unit,
     source, toInt64(source_partition) AS source_partition, amount_whole, amount_pico, toInt64(version) AS version
   FROM usage_hourly_units FINAL
   WHERE source = {{source:String}} AND has({{partitions:Array(Int64)}}, toInt64(source_partition))
     AND hour IN {{values:Array(UInt32)}}"""  # noqa: S608 - names written here
 
-USER_DAILY: Final = """
+USER_DAILY_SQL: Final = """
   SELECT day, user_id, source, toInt64(source_partition) AS source_partition,
     calls, errors, unpriced_calls, partial_calls, input_tokens, output_tokens,
     cost_usd AS cost_pico, revenue_usd AS revenue_pico, toInt64(version) AS version
@@ -109,7 +109,7 @@ USER_DAILY: Final = """
   WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
     AND day IN {values:Array(Date)}"""
 
-LEDGER: Final = """
+LEDGER_SQL: Final = """
   SELECT source, toInt64(source_partition) AS source_partition, toInt64(offset_block) AS offset_block,
     toInt64(offset_first) AS offset_first, toInt64(received) AS received, toInt64(stored) AS stored,
     toInt64(duplicates) AS duplicates, toInt64(dead_lettered) AS dead_lettered, toInt64(forwarded) AS forwarded,
@@ -121,7 +121,7 @@ APART: Final = "\n  SETTINGS do_not_merge_across_partitions_select_final = 1"
 
 
 @dataclass(frozen=True, slots=True)
-class RollupTable:
+class StoredRollup:
     """A table of rollups, how its rows are asked for, and their key beside source and partition."""
 
     name: str
@@ -134,10 +134,10 @@ class RollupTable:
 ROLLUPS: Final = {
     table.name: table
     for table in (
-        RollupTable("usage_hourly", HOURLY, "hour", "UInt32", DIMENSIONS),
-        RollupTable("usage_hourly_units", UNITS, "hour", "UInt32", (*DIMENSIONS, "unit")),
-        RollupTable("usage_user_daily", USER_DAILY, "day", "Date", ("user_id",)),
-        RollupTable("ingest_ledger", LEDGER.replace("{every:Bool}", "false"), "offset_block", "UInt64"),
+        StoredRollup("usage_hourly", HOURLY_SQL, "hour", "UInt32", DIMENSIONS),
+        StoredRollup("usage_hourly_units", UNITS_SQL, "hour", "UInt32", (*DIMENSIONS, "unit")),
+        StoredRollup("usage_user_daily", USER_DAILY_SQL, "day", "Date", ("user_id",)),
+        StoredRollup("ingest_ledger", LEDGER_SQL.replace("{every:Bool}", "false"), "offset_block", "UInt64"),
     )
 }
 
@@ -226,31 +226,31 @@ LETTERS_SCHEMA: Final = {
 
 def hourly_rows(reader: Reader, *, source: str, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:
     """The full-state rows of ``usage_hourly`` that these partitions of ``source`` wrote for ``hours``."""
-    return _sums(reader, HOURLY, source, partitions, _whole_hours(hours))
+    return _sums(reader, HOURLY_SQL, source, partitions, _whole_hours(hours))
 
 
 def unit_rows(reader: Reader, *, source: str, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:
     """The full-state rows of ``usage_hourly_units`` that these partitions of ``source`` wrote for ``hours``."""
-    return _sums(reader, UNITS, source, partitions, _whole_hours(hours))
+    return _sums(reader, UNITS_SQL, source, partitions, _whole_hours(hours))
 
 
 def user_daily_rows(reader: Reader, *, source: str, partitions: Sequence[int], days: Sequence[date]) -> pl.DataFrame:
     """The full-state rows of ``usage_user_daily`` that these partitions of ``source`` wrote for ``days``."""
-    return _sums(reader, USER_DAILY, source, partitions, [day.isoformat() for day in sorted(set(days))])
+    return _sums(reader, USER_DAILY_SQL, source, partitions, [day.isoformat() for day in sorted(set(days))])
 
 
 def ledger_rows(
     reader: Reader, *, source: str, partitions: Sequence[int], blocks: Sequence[int] | None = None
 ) -> pl.DataFrame:
     """The ledger of these partitions: where the records of each block of 65,536 offsets went. All blocks, or some."""
-    sql = f"{LEDGER}\n  ORDER BY source_partition, offset_block"
+    sql = f"{LEDGER_SQL}\n  ORDER BY source_partition, offset_block"
     return reader.frame(
         sql, source=source, partitions=list(partitions), every=blocks is None, values=list(blocks or ())
     )
 
 
 def rollup_rows(
-    reader: Reader, table: RollupTable, *, source: str, partitions: Sequence[int], buckets: Sequence[Any], limit: int
+    reader: Reader, table: StoredRollup, *, source: str, partitions: Sequence[int], buckets: Sequence[Any], limit: int
 ) -> pl.DataFrame:
     """The rows of these partitions and buckets, at most ``limit``."""
     parts: list[pl.DataFrame] = []
@@ -262,7 +262,7 @@ def rollup_rows(
 
 
 def rollup_keys(
-    reader: Reader, table: RollupTable, *, source: str, partitions: Sequence[int], buckets: Sequence[Any]
+    reader: Reader, table: StoredRollup, *, source: str, partitions: Sequence[int], buckets: Sequence[Any]
 ) -> Iterator[pl.DataFrame]:
     """The keys of all rows of these partitions and buckets, in blocks of about BLOCK_ROWS_MAX."""
     where = f"""FROM {table.name}
@@ -278,7 +278,7 @@ def rollup_keys(
             yield reader.frame(sql, **asked, shards=shards, shard=shard)
 
 
-def rollup_rows_of(reader: Reader, table: RollupTable, *, source: str, keys: pl.DataFrame) -> pl.DataFrame:
+def rollup_rows_of(reader: Reader, table: StoredRollup, *, source: str, keys: pl.DataFrame) -> pl.DataFrame:
     """The rows of these keys (columns source_partition, bucket and labels)."""
     names = (table.bucket, *table.labels, f"{table.name}.source_partition")
     kinds = ", ".join([table.bucket_type, *["String"] * len(table.labels), "UInt16"])
@@ -293,7 +293,7 @@ def rollup_rows_of(reader: Reader, table: RollupTable, *, source: str, keys: pl.
     return to_integers(_understood(pl.concat(parts), table.name, source), pl.Int128)
 
 
-def _questions(table: RollupTable, keys: pl.DataFrame) -> Iterator[tuple[list[str], pl.DataFrame]]:
+def _questions(table: StoredRollup, keys: pl.DataFrame) -> Iterator[tuple[list[str], pl.DataFrame]]:
     """Keys as questions that a server takes: the texts of lists of tuples, and the keys they are of. In the order of
     the table, so that what is close together there is asked for together."""
     placed = keys.sort(table.bucket, *(name for name in ("model", "feature") if name in table.labels)).with_columns(

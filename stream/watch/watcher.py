@@ -34,7 +34,7 @@ IDLE_MAX: Final = timedelta(minutes=1)  # an hour ends, and an alert clears, wit
 RETRY_WAIT: Final = timedelta(minutes=1)  # after a failed evaluation
 
 
-class Store(Protocol):
+class Inserts(Protocol):
     """What the watch needs of ``sinks.clickhouse.writer.Writer``."""
 
     def insert(self, table: str, frame: pl.DataFrame) -> int: ...
@@ -62,7 +62,7 @@ class Watcher:
         self,
         *,
         reader: Reader,
-        writer: Store,
+        writer: Inserts,
         publish: Publish,
         settings: Settings,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),

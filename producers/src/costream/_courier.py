@@ -44,7 +44,7 @@ from costream._intake import Given, to_message
 from costream._lenient import Refused
 from costream._lifetime import arrange_celerys_exit
 from costream._link import HOPELESS, Connect, Link, Offer
-from costream._parcel import Counts, Flush, Parcel, ProducerStats, Stop
+from costream._parcel import Counts, FlushOrder, Parcel, ProducerStats, StopOrder
 from costream._real import wait_until
 from costream._settings import Settings
 from costream._spool import Lost, Message, Spool
@@ -95,7 +95,7 @@ class Courier:
         self._spool_works = True
         self._epoch = 0
         self._unsettled: Counter[int] = Counter()  # messages in memory, by epoch
-        self._flushes: list[Flush] = []
+        self._flushes: list[FlushOrder] = []
         self._overflow_said = 0
         self._inbox: deque[Parcel] = deque()  # in hand: placed nowhere yet
         self._returned: list[Parcel] = []
@@ -111,7 +111,7 @@ class Courier:
         self._last_report = False
         self._adopt_at = 0.0
         self._expire_at = 0.0
-        self._stop: Stop | None = None
+        self._stop: StopOrder | None = None
         self._lull_at = 0.0
 
     # --- the callers' side -------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class Courier:
 
     def flush(self, timeout: float) -> int:
         """Wait until all posted so far is acknowledged or on disk; returns how much of it is neither."""
-        flush = Flush()
+        flush = FlushOrder()
         self._door.order(flush)
         if wait_until(lambda: flush.done or not self._door.see_that_it_lives(), timeout) and flush.done:
             return 0
@@ -172,7 +172,7 @@ class Courier:
         """Deliver for at most ``timeout`` seconds, then spool the rest and end the thread."""
         if self._door.is_untouched:
             return
-        self._door.order(Stop(self._monotonic() + timeout))
+        self._door.order(StopOrder(self._monotonic() + timeout))
         if not wait_until(lambda: self._ended or not self._door.see_that_it_lives(), timeout + JOIN_EXTRA_S):
             return
         if not self._ended:  # no thread can be started any more, so the work is done here
@@ -250,7 +250,7 @@ class Courier:
                 self._inbox.append(self._wrap(message))
             return
         self._door.orders_taken += 1
-        if isinstance(item, Flush):
+        if isinstance(item, FlushOrder):
             item.epoch = self._epoch
             self._epoch += 1
             self._flushes.append(item)
@@ -553,7 +553,7 @@ class Courier:
 
     def _wind_up(self) -> None:
         """Everything that is still in memory goes to disk; a step that fails does not take the others with it."""
-        self._stop = Stop(self._monotonic())
+        self._stop = StopOrder(self._monotonic())
         for step in (
             self._link.take_back,
             self._hear_kafka,

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Final
 
 from costream._intake import Given
-from costream._parcel import Flush, Stop
+from costream._parcel import FlushOrder, StopOrder
 from costream._real import Bell, SimpleQueue, Tally, new_lock, start_thread
 from costream.events import UsageEvent
 
 START_AGAIN_S: Final = 1.0  # after a thread was asked for and did not come
 NEVER_S: Final = float("-inf")
 
-Item = UsageEvent | Given | Flush | Stop
+Item = UsageEvent | Given | FlushOrder | StopOrder
 
 
 class Door:
@@ -45,7 +45,7 @@ class Door:
         if not self._alive.locked():
             self.see_that_it_lives()
 
-    def order(self, order: Flush | Stop) -> None:
+    def order(self, order: FlushOrder | StopOrder) -> None:
         self._orders_put.add()
         self.queue.put(order)
         self.bell.ring()

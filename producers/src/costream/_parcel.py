@@ -45,7 +45,7 @@ class Parcel:
 
 
 @dataclass(slots=True)
-class Flush:
+class FlushOrder:
     """Stands in the queue behind the events it waits for."""
 
     epoch: int | None = None
@@ -53,5 +53,5 @@ class Flush:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopOrder:
     deadline: float
