@@ -26,6 +26,7 @@ from aiokafka.structs import TopicPartition
 
 from benchmarks.ground import Ground, ask_child, python_module
 from benchmarks.hostile_kinds import LIMITS, NOW, Kind, kinds
+from costream.pricing import PriceBook
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
@@ -34,7 +35,6 @@ from stream.consume.aiokafka_patches import _FetchedBytes, _FetchedRecords, begi
 from stream.consume.wire import FetchedRecord
 from stream.decode.frame import Decoded
 from stream.ingest import Ingest
-from stream.pricing import PriceBook
 from stream.runtime.memory import calm_the_collector
 from stream.store.letters import dead_letter_message
 from stream.store.order import hourly_messages, insert_rows, unit_messages, user_messages

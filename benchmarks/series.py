@@ -25,6 +25,7 @@ import psutil
 
 from benchmarks.ground import Ground, ask_child
 from benchmarks.sizes import Sizes
+from costream.pricing import PriceBook
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
@@ -32,7 +33,6 @@ from sinks.clickhouse.writer import Writer
 from stream.decode.cut import Cut, Header
 from stream.decode.frame import AgeLimits, Record
 from stream.ingest import Ingest
-from stream.pricing import PriceBook
 from stream.runtime.memory import calm_the_collector
 from stream.store.order import hourly_messages, insert_rows, user_messages
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from faust.types import TP
 
+from costream.pricing import PriceBook
 from costream.topics import EVENTS, ROLLUPS
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
@@ -24,7 +25,6 @@ from stream.holding import Holding
 from stream.ingest import Ingest
 from stream.judges import Judges
 from stream.pipeline import Pipeline
-from stream.pricing import PriceBook
 from stream.runtime.health import Health
 from stream.runtime.kafka import kafka_config
 from stream.runtime.patience import Patience

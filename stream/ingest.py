@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from costream.pricing import PriceBook
 from costream.topics import FORWARDED_HEADER
 from sinks.clickhouse import rows, state
 from sinks.clickhouse.reader import Reader
@@ -22,7 +23,7 @@ from stream.decode import arrival
 from stream.decode.frame import AgeLimits, Decoded, Record, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import SeenIds, Sorted
-from stream.pricing import PriceBook, price
+from stream.pricing import price
 from stream.rollup.sums import HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
 from stream.store.flood import Flood
 from stream.store.flush import Flush, Outgoing

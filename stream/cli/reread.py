@@ -190,10 +190,10 @@ def _missing(settings: Settings, reader: Any, partitions: Sequence[int]) -> list
 def _reread(settings: Settings, reader: Any, log: EventLog, asked: Sequence[Offsets], *, write: bool) -> list[Outcome]:
     from contextlib import closing
 
+    from costream.pricing import PriceBook
     from costream.topics import EVENTS
     from sinks.clickhouse.writer import Writer
     from stream.decode.frame import AgeLimits
-    from stream.pricing import PriceBook
     from stream.reread import Derive, reread
     from stream.runtime import topics
     from stream.runtime.topics import source_of

@@ -17,8 +17,8 @@ import msgspec
 import polars as pl
 
 from costream.events import TOKENS_MAX
-from stream.pricing.book import PriceBook
-from stream.pricing.rates import (
+from costream.pricing.book import PriceBook
+from costream.pricing.rates import (
     COST_PICO_MAX,
     PICO,
     TOKEN_UNITS,

@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 
 import polars as pl
 
+from costream.pricing import PriceBook
 from costream.topics import FORWARDED_HEADER
 from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
@@ -35,7 +36,7 @@ from stream.decode import arrival
 from stream.decode.frame import AgeLimits, Decoded, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import DIGEST
-from stream.pricing import PriceBook, price
+from stream.pricing import price
 from stream.reread.judge import Block, Judged, Sighting, judge
 from stream.reread.log import LogEnds, LogRecord
 from stream.store.letters import conflict, dead_letter_rows

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from costream.events import UsageEvent
+from costream.pricing import PriceBook
 from sinks.clickhouse.connect import ClickHouseAddress, Clients
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.remover import Remover
@@ -25,7 +26,6 @@ from stream.decode.cut import Cut
 from stream.decode.frame import AgeLimits
 from stream.dedup.home import home_partitions
 from stream.ingest import Ingest
-from stream.pricing import PriceBook
 from stream.runtime.settings import Settings
 from stream.store.flush import Outgoing
 from stream.store.order import Store

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
+from costream.pricing import PriceBook
 from sinks.clickhouse.reader import Reader
 from sinks.errors import VersionNotUnderstood, WarehouseUnavailable
 from stream.decode.cut import (
@@ -30,7 +31,6 @@ from stream.decode.cut import (
 )
 from stream.decode.examination import REASON_CHARS_MAX
 from stream.decode.frame import Refusal
-from stream.pricing import PriceBook
 from stream.store.flush import Flush
 from stream.store.letters import dead_letter_message, sendable
 from stream.store.order import hourly_messages, unit_messages, user_messages

@@ -19,9 +19,10 @@ from genai_prices.types import ClauseEquals, ConditionalPrice, ModelInfo, ModelP
 from hypothesis import given
 from hypothesis import strategies as st
 
+import costream.pricing
 import stream.pricing
 from costream.events import TOKENS_MAX
-from stream.pricing import (
+from costream.pricing import (
     COST_PICO_MAX,
     PICO,
     Bracket,
@@ -37,10 +38,9 @@ from stream.pricing import (
     Resolution,
     TimeOfDay,
     Unpriced,
-    columns,
-    price,
     quote,
 )
+from stream.pricing import columns, price
 from tests.support.properties import examples
 from tests.support.usage_frames import usage_frame
 
@@ -126,7 +126,10 @@ def test_no_call_is_rounded_so_a_million_tiny_ones_keep_their_sum(book: PriceBoo
 
 
 def test_no_float_stands_in_the_code_of_money() -> None:
-    for path in Path(stream.pricing.__file__).parent.glob("*.py"):
+    folders = [Path(package.__file__ or "").parent for package in (costream.pricing, stream.pricing)]
+    paths = [path for folder in folders for path in folder.glob("*.py")]
+    assert len(paths) > 5
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             assert not (isinstance(node, ast.Constant) and isinstance(node.value, float)), (path, node.lineno)
             assert not (isinstance(node, ast.Name) and node.id == "float"), (path, node.lineno)

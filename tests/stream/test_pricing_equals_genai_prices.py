@@ -28,7 +28,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costream.events import TOKENS_MAX
-from stream.pricing import PICO, BundledPrices, Call, Linear, Partial, PriceBook, Priced, Unpriced, price, quote
+from costream.pricing import PICO, BundledPrices, Call, Linear, Partial, PriceBook, Priced, Unpriced, quote
+from stream.pricing import price
 from tests.support.properties import examples
 from tests.support.usage_frames import usage_frame
 

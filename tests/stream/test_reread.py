@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
+from costream.pricing import PriceBook
 from sinks.clickhouse.connect import ClickHouseAddress, Clients
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.remover import Remover
 from sinks.clickhouse.writer import Writer
 from stream.audit import AuditReport, Repairs, audit, repair
 from stream.ingest import Ingest
-from stream.pricing import PriceBook
 from stream.reread import LogEnds, LogRecord, Offsets, Outcome, reread
 from stream.reread.restore import Derive
 from tests.chaos import traffic

@@ -50,7 +50,7 @@ def build(number: int, *, killed_at: str = "") -> str:
     return (
         "import os, signal\n"
         "from sinks.clickhouse.writer import Writer\n"
-        "from stream.pricing import PriceBook\n"
+        "from costream.pricing import PriceBook\n"
         "from tests.support.price_tables import BUILDS\n"
         f"PriceBook.bundled = classmethod(lambda cls: BUILDS[{number}])\n"
         "insert, flushes = Writer.insert, []\n"

@@ -26,10 +26,7 @@ PURE = (
         "rollup.rows",
     ),
     *(
-        "pricing.book",
-        "pricing.bundled",
         "pricing.columns",
-        "pricing.rates",
         "reread.judge",
         "reread.restore",
         "consume.wire",
@@ -45,7 +42,11 @@ PURE = (
         "watch.series",
     ),
 )
-MODULES = (*(f"stream.{name}" for name in PURE), "sinks.clickhouse.codes", "costream._lenient")
+MODULES = (
+    *(f"stream.{name}" for name in PURE),
+    *(f"costream.pricing.{name}" for name in ("book", "bundled", "rates")),
+    *("sinks.clickhouse.codes", "costream._lenient"),
+)
 CHANGES = {  # counters and results that are filled in by their owner alone
     *(
         "stream.decode.frame.Gate",
@@ -87,4 +88,4 @@ def test_prices_and_histories_are_told_by_identity_where_they_are_keys() -> None
         for found in classes(module)
         if dataclasses.is_dataclass(found) and not found.__dataclass_params__.eq
     }
-    assert by_identity == {"stream.pricing.rates.Linear"}
+    assert by_identity == {"costream.pricing.rates.Linear"}

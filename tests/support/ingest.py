@@ -11,12 +11,12 @@ from uuid import uuid4
 
 import polars as pl
 
+from costream.pricing import PriceBook
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.decode.frame import AgeLimits, Record
 from stream.dedup.home import home_partitions
 from stream.ingest import Ingest
-from stream.pricing import PriceBook
 from stream.store.flush import Flush
 from tests.support.records import LIMITS, NOW, FakeRecord
 

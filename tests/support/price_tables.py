@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import date
 
-from stream.pricing import Bracket, Linear, NoPrice, PriceBook, Resolution
+from costream.pricing import Bracket, Linear, NoPrice, PriceBook, Resolution
 
 
 class Table:

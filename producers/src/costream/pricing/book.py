@@ -7,8 +7,8 @@ from datetime import date, datetime, time
 from functools import lru_cache
 from typing import Final, Protocol
 
-from stream.pricing.bundled import BundledPrices
-from stream.pricing.rates import Linear, NoPrice, Resolution, TimeOfDay
+from costream.pricing.bundled import BundledPrices
+from costream.pricing.rates import Linear, NoPrice, Resolution, TimeOfDay
 
 RESOLVED_MAX: Final = 32_768  # provider, model and day in memory: 90 days of 360 models, some 10 MB
 

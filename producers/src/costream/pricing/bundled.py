@@ -17,7 +17,7 @@ import genai_prices
 from genai_prices.data_units import unit_data
 from genai_prices.types import ModelInfo, ModelPrice, Provider, StartDateConstraint, TieredPrices, TimeOfDateConstraint
 
-from stream.pricing.rates import PICO, Bracket, Linear, NoPrice, Period, Resolution, TimeOfDay
+from costream.pricing.rates import PICO, Bracket, Linear, NoPrice, Period, Resolution, TimeOfDay
 
 # Names of the OpenTelemetry GenAI conventions (gen_ai.provider.name, and gen_ai.system before it) and of common
 # clients, by the id of the table. The package's own matching is not used: to it, azure.ai.openai is openai, and so is
