@@ -152,6 +152,18 @@ def test_sums_beyond_sixty_four_bits_of_picodollars_are_exact() -> None:
     assert stored.worker().add(at(5, cost_pico=most))["cost_pico"].to_list() == [6 * most]
 
 
+def test_each_number_of_an_event_is_summed_in_the_column_of_its_name() -> None:
+    small, large = ({name: factor * 2**at for at, name in enumerate(NUMBERS)} for factor in (1, 1_000))
+    for spec in (HOURLY, USER_DAILY):
+        row = Stored(spec).worker().add(spent(small, large | {"source_offset": 1})).row(0, named=True)
+        summed = {name: row[name] for name in NUMBERS if name in row}
+        assert summed == {name: 1_001 * 2**at for at, name in enumerate(NUMBERS) if name in row}
+        assert summed.keys() == set(NUMBERS) if spec is HOURLY else set(NUMBERS) - PER_HOUR_ALONE
+
+
+PER_HOUR_ALONE = {"cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "duration_ms"}
+
+
 def test_an_unknown_cost_adds_nothing_and_is_counted() -> None:
     events = spent(
         {"cost_pico": None, "cost_status": "unpriced"},
@@ -188,6 +200,14 @@ def test_quantities_are_summed_unit_by_unit() -> None:
         ("gpu_hours", 2, 500_000_000_000, 2),
         ("images", 1, 1, 2),
     ]
+
+
+def test_amounts_beyond_sixty_four_bits_are_exact_also_where_they_are_read_back() -> None:
+    most = {"quantities": '{"images":"999999999999999999.5"}'}
+    stored = Stored(UNITS)
+    stored.insert(stored.worker().add(metered(at(*range(10), **most))))
+    rows = stored.worker().add(metered(at(10, **most)))
+    assert cells(rows, "amount_whole", "amount_pico") == [(11 * 999_999_999_999_999_999, 11 * 500_000_000_000)]
 
 
 def test_an_event_without_quantities_and_a_duplicate_add_to_no_unit() -> None:

@@ -14,6 +14,7 @@ PURE = (
     *(
         "consume.batches",
         "decode.cut",
+        "decode.examination",
         "decode.frame",
         "dedup.seen",
         "consume.fetching",
@@ -22,6 +23,7 @@ PURE = (
         "dedup.home",
         "dedup.ids",
         "consume.positions",
+        "rollup.packed",
         "rollup.sums",
         "rollup.rows",
     ),
@@ -56,7 +58,7 @@ CHANGES = {  # counters and results that are filled in by their owner alone
     ),
     *("stream.reread.judge.Judged", "stream.reread.restore.Outcome", "stream.reread.restore._Part"),
     *("stream.rollup.rows._Piece", "stream.watch.noticed._RollupRow", "stream.consume.wire.FetchedRecord"),
-    "stream.decode.frame._WithId",
+    *("stream.decode.frame._WithId", "stream.decode.examination.Known"),
 }
 
 
