@@ -496,6 +496,7 @@ def test_metadata_is_made_of_what_json_holds() -> None:
             "plan": Plan.PRO,
             "object": Plan,
             "half": "\ud800",
+            "halves": ["\ud800", {"\udc00": "\ud83d\ude00"}],
             7: "key",
             "deep": [{"list": [None, True, 1.5]}],
         }
@@ -514,6 +515,7 @@ def test_metadata_is_made_of_what_json_holds() -> None:
         "plan": "pro",
         "object": "(EnumType)",
         "half": "\ufffd",
+        "halves": ["\ufffd", {"\ufffd": "😀"}],
         "7": "key",
         "deep": [{"list": [None, True, 1.5]}],
     }

@@ -191,6 +191,8 @@ def test_two_looks_are_kept_though_both_lie_before_the_window() -> None:
     now = START + 12 * MINUTE
     two = [Tally(START, 0, 0), Tally(START + MINUTE, 9, 9)]
     assert within(two, now, 10 * MINUTE) == two
+    three = [*two, Tally(START + 2 * MINUTE, 9, 9)]
+    assert within(three, now, 10 * MINUTE) == three[1:]
 
 
 @pytest.mark.parametrize("fewer", [{"received": 7, "dead_lettered": 9}, {"received": 9, "dead_lettered": 7}])

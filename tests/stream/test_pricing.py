@@ -323,6 +323,13 @@ def test_a_price_per_call_alone_needs_no_usage_if_a_call_costs_anything() -> Non
     assert quote(_flat("t@base", requests=0), nothing_used) == Unpriced("usage not reported")
 
 
+def test_where_the_input_chooses_the_rate_a_part_of_it_needs_it_though_only_the_output_has_a_price() -> None:
+    tiers = (Bracket.of(-1, {"output_tokens": 1}), Bracket.of(100, {"output_tokens": 2}))
+    call = Call("api", failed=True, amounts={"output_tokens": PICO, "cache_read_tokens": PICO})
+    assert quote(Linear("t@base", tiers), call) == Unpriced("cache_read_tokens reported without input_tokens")
+    assert quote(Linear("t@base", tiers[:1]), call) == Partial(1, "no price for cache_read_tokens")
+
+
 @pytest.mark.parametrize(
     ("operation", "usage", "missing"),
     [

@@ -65,7 +65,7 @@ def test_the_hour_in_which_the_events_began_is_not_compared_with() -> None:
 def test_before_a_week_has_passed_an_hour_needs_twice_the_dearest_hour_so_far() -> None:
     baseline = anomaly(72, lambda hour: "50" if hour.hour == 2 else "1")
     assert baseline.expected == 1
-    assert baseline.open_above >= 100
+    assert baseline.open_above == 100
     assert baseline.basis == "the median of the last 72 hours"
 
 
@@ -157,6 +157,16 @@ def test_growth_of_everything_since_yesterday_is_expected_today() -> None:
     since = NOON - HOUR * 24
     baseline = anomaly(168 * 4, lambda hour: int(busy_by_day(hour)) * (3 if hour >= since else 1))
     assert 59 < baseline.expected < 61
+
+
+def test_of_an_hour_that_is_usually_silent_no_less_than_nothing_is_expected_though_all_others_have_fallen() -> None:
+    since = NOON - HOUR * 24
+    silent = (NOON.weekday(), NOON.hour)
+    fallen = anomaly(
+        168 * 4, lambda hour: "0" if (hour.weekday(), hour.hour) == silent else "1" if hour >= since else "10"
+    )
+    assert fallen.expected == 0
+    assert fallen.open_above == 1
 
 
 @pytest.mark.parametrize(("hours", "expected"), [(11, 20), (12, 20 * math.sqrt(3)), (13, 60)])

@@ -180,6 +180,7 @@ HOSTILE: Final = [
     _spelt("metadata that is NaN", '"metadata":{"a":NaN}', "metadata"),
     _invalid("a quantity as a number", "quantities", {"images": 2}, "images", "decimal text"),
     _invalid("a unit in capitals", "quantities", {"GPU hours": "2"}, PATTERN),
+    _invalid("units that are a text of colons", "quantities", ":" * 40, "Input should be an object"),
     _invalid("seventeen units", "quantities", {f"u{at}": "1" for at in range(17)}, "at most 16 items"),
     _invalid("a price below nothing", "unit_prices", {"images": "-2"}, AMOUNT),
 ]
