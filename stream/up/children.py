@@ -16,6 +16,9 @@ PR_SET_PDEATHSIG: Final = 1
 COMMAND: Final = (sys.executable, "-c", "from stream.cli import main; main()")
 WAIT_SECONDS_FIRST: Final = 1.0  # until a process that has ended is started again; twice as long each time
 WAIT_SECONDS_MAX: Final = 30.0
+LOG_BYTES_MAX: Final = (
+    10_000_000  # of a log that is gone on with; a larger one is put aside, and the one before it goes
+)
 STEADY_SECONDS: Final = 60.0  # after so long its next end is a first one again
 
 
@@ -56,6 +59,8 @@ class Child:
 
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
+            self.log.replace(self.log.with_suffix(".before.log"))
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 [*COMMAND, *self._arguments],

@@ -219,3 +219,16 @@ def test_a_part_that_keeps_ending_is_started_again_after_longer_and_longer_waits
     until(lambda: child.ended is not None, "it has ended", seconds=60)
     assert f"again in {WAIT_SECONDS_FIRST:.0f} s" in child.tend()
     assert "no use" in child.log_tail()
+
+
+def test_a_log_that_has_grown_large_is_put_aside_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "COMMAND", (sys.executable, "-c", "import sys; sys.exit('new')"))
+    child = Child("worker-1", [], environment=os.environ, log=tmp_path / "worker-1.log")
+    for size, aside in ((children.LOG_BYTES_MAX, False), (children.LOG_BYTES_MAX + 1, True)):
+        child.log.write_bytes(b"x" * size)
+        child.start()
+        until(lambda: child.ended is not None, "it has ended", seconds=60)
+        assert (tmp_path / "worker-1.before.log").exists() is aside
+    assert child.log.read_text() == "new\n"
