@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from costream.events import ERROR_CHARS_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, UNITS_MAX, UsageEvent
+from costream.reasons import is_unknown, rule_of, speaks_for_itself
 
 REASON_INPUT_CHARS_MAX: Final = 80
 RULE_CHARS_MAX: Final = 240
@@ -98,9 +99,9 @@ def _crowd(value: bytes) -> str:
     if len(value) <= 2 * TEXTS_MAX:
         return ""
     if (texts := _texts_at_least(value)) > TEXTS_MAX:
-        return f"event: Input should have at most {TEXTS_MAX} names and texts, metadata included, not {texts}"
+        return f"event: it must have at most {TEXTS_MAX} names and texts, metadata included, not {texts}"
     if (commas := count_of(value, b",")) > COMMAS_MAX:
-        return f"event: Input should have at most {COMMAS_MAX} commas, metadata included, not {commas}"
+        return f"event: it must have at most {COMMAS_MAX} commas, metadata included, not {commas}"
     return ""
 
 
@@ -117,7 +118,7 @@ def _no_json(value: bytes, error: Exception) -> Faulty:
                 pass  # not plain JSON all the same
             case faults:
                 return Faulty(malformed=_is_malformed(faults), reason=_reason([], faults))
-    return Faulty(malformed=True, reason=told(f"event: Invalid JSON: {error}"))
+    return Faulty(malformed=True, reason=told(f"event: it is not JSON: {error}"))
 
 
 def _no_object(value: bytes) -> Faulty:
@@ -133,7 +134,7 @@ def _no_object(value: bytes) -> Faulty:
             case faults:
                 return Faulty(malformed=_is_malformed(faults), reason=_reason([], faults))
     head = _shortened(value[:NAME_CHARS_MAX].decode("utf-8", "replace"), REASON_INPUT_CHARS_MAX)
-    return Faulty(malformed=False, reason=told(f"event: Input should be an object, not {head}"))
+    return Faulty(malformed=False, reason=told(f"event: it must be an object, not {head}"))
 
 
 # --- member by member ------------------------------------------------------------------------------------------------
@@ -159,7 +160,7 @@ def _examine_members(text: bytes, known: dict[str, bytes]) -> Accepted | Faulty:
     request_id = _shown_id(known.get("request_id", b""))
     surplus = count_of(text, b'"') - count_of(b"".join(known.values()), b'"') - 2 * len(known)
     if surplus > 2 * TEXTS_BESIDE_METADATA_MAX and (texts := _texts_beside(text, known)) > TEXTS_BESIDE_METADATA_MAX:
-        reason = f"event: Input should have at most {TEXTS_BESIDE_METADATA_MAX} names and texts beside metadata"
+        reason = f"event: it must have at most {TEXTS_BESIDE_METADATA_MAX} names and texts beside metadata"
         return Faulty(malformed=False, reason=f"{reason}, not {texts}", request_id=request_id)
     unknown = _unknown(text, known) if surplus else {}
     repeated = _repeated_name(text) if surplus and not unknown else ""
@@ -263,10 +264,10 @@ def _fault_of_units(name: str, raw: bytes) -> str:
     if raw[:1] != b"{":
         return ""  # the model says so
     if (colons := raw.count(b":")) > 2 * UNITS_MAX:
-        return f"{name}: Dictionary should have at most {UNITS_MAX} items after validation, not {colons}"
+        return f"{name}: it must have at most {UNITS_MAX} entries, not {colons}"
     if len(raw) > _LONGEST_UNITS or (len(raw) > PLAIN_BYTES_MAX and raw.count(b"[") + raw.count(b"{") > 1):
         shown = _shortened(raw[:NAME_CHARS_MAX].decode("utf-8", "replace"), REASON_INPUT_CHARS_MAX)
-        return f"{name}: Input should be units with decimal text, not {shown}"
+        return f"{name}: it must be units with decimal text, not {shown}"
     return ""
 
 
@@ -349,7 +350,7 @@ def _metadata(raw: bytes) -> _Metadata:
     try:
         return _metadata_read(raw)
     except msgspec.ValidationError:  # the only rule for what may be anything
-        return _Metadata(fault="metadata: Input should have no number that is too large to be held")
+        return _Metadata(fault="metadata: it must have no number that is too large to be held")
     except (ValueError, RecursionError):
         return _Metadata(raw=raw)
 
@@ -398,16 +399,19 @@ def _nesting(text: bytes) -> int:
 
 def _reason(own: Sequence[str], faults: Sequence[Any], *, left_out: int = 0) -> str:
     """Which field, which rule, which value."""
-    found = [*own, *(_fault(fault["loc"], fault["msg"], fault["input"]) for fault in faults[:REASONS_MAX])]
+    found = [*own, *(_fault(fault) for fault in faults[:REASONS_MAX])]
     shown = found[:REASONS_MAX]
     others = len(own) + len(faults) - len(shown) + left_out
     more = [f"and {others} more faults"] if others else []
     return told("; ".join(shown + more))
 
 
-def _fault(place: tuple[int | str, ...], rule: str, given: Any) -> str:
-    where = ".".join(_shortened(str(part), NAME_CHARS_MAX) for part in place) or "event"
-    return f"{where}: {_shortened(rule, RULE_CHARS_MAX)}, not {_shortened(_repr(given), REASON_INPUT_CHARS_MAX)}"
+def _fault(fault: Any) -> str:
+    where = ".".join(_shortened(str(part), NAME_CHARS_MAX) for part in fault["loc"]) or "event"
+    rule, given = _shortened(rule_of(fault), RULE_CHARS_MAX), _shortened(_repr(fault["input"]), REASON_INPUT_CHARS_MAX)
+    if speaks_for_itself(fault):
+        return f"{where}: {rule}"
+    return f"{where}: {rule}; its value is {given}" if is_unknown(fault) else f"{where}: {rule}, not {given}"
 
 
 def _repr(given: Any) -> str:

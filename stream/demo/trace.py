@@ -15,6 +15,7 @@ from uuid import UUID, uuid5
 from pydantic import ValidationError
 
 from costream import UsageEvent
+from costream.reasons import rule_of
 from stream.runtime.errors import StreamError
 
 NAMESPACE: Final = UUID("6f5c1f0e-9f0b-5d53-9f63-0a6f1d6c3a11")  # ours: ids of trace rows are derived, never drawn
@@ -105,4 +106,4 @@ def _event(path: Path, number: int, line: str) -> UsageEvent:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in fault["loc"]) or "event"
-        raise TraceRefused(path=path, line=number, reason=f"{place}: {fault['msg']}") from error
+        raise TraceRefused(path=path, line=number, reason=f"{place}: {rule_of(fault)}") from error

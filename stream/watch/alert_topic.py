@@ -24,6 +24,7 @@ from confluent_kafka import (
 from pydantic import ValidationError
 
 from costream.alerts import Alert, fault_of
+from costream.reasons import rule_of
 from costream.topics import ALERTS
 from stream.runtime.kafka import kafka_config
 from stream.runtime.rights import READ, RightMissing, right_on_topic
@@ -195,5 +196,5 @@ def _read(value: bytes, message: Message) -> Alert | Unreadable:
         return Alert.from_json(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        reason = f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"
+        reason = f"{'.'.join(map(str, first['loc'])) or 'value'}: {rule_of(first)}"
         return Unreadable(message.partition() or 0, message.offset() or 0, reason)

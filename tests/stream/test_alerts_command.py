@@ -102,7 +102,7 @@ def test_what_is_no_alert_is_passed_over_with_its_place_and_reason(topic: Topic)
     result = topic.run("tail", "--no-follow", "--json")
     assert result.exit_code == 0
     assert Alert.from_json(result.stdout) == alert(1)
-    assert "t.usage.alerts[0]@0 is not an alert, passed over: value: Invalid JSON" in result.stderr
+    assert "t.usage.alerts[0]@0 is not an alert, passed over: value: it is not" in result.stderr
     assert "t.usage.alerts[0]@1 is not an alert, passed over: schema_version" in result.stderr
 
 

@@ -54,7 +54,7 @@ def test_a_refused_message_is_found_again_by_its_id_where_that_can_be_read() -> 
 def test_only_the_first_faults_of_a_message_are_told_and_the_others_counted() -> None:
     value = wire(**{f"forged_{at}": at for at in range(9)})
     (refusal,) = decode([FakeRecord(value)], source="s", limits=LIMITS).refusals
-    assert refusal.reason.count("Extra inputs") == 5
+    assert refusal.reason.count("no event has such a field") == 5
     assert refusal.reason.endswith("; and 4 more faults")
 
 
@@ -88,7 +88,7 @@ def test_a_message_of_thousands_of_faults_costs_no_more_than_reading_it(
 def test_a_list_where_text_belongs_is_told_without_being_shown() -> None:
     value = wire(feature=None)[:-1] + b',"feature":[' + b'"a",' * 1_000 + b'"a"]}'
     (refusal,) = decode([FakeRecord(value)], source="s", limits=LIMITS).refusals
-    assert refusal.reason == "feature: Input should be a valid string, not ['…']"
+    assert refusal.reason == "feature: it must be text, not ['…']"
 
 
 @pytest.mark.parametrize("space", [b" ", b"\n", b"\t"])
@@ -139,3 +139,19 @@ def test_usage_that_is_said_to_be_missing_and_is_given_is_refused(usage: dict[st
     decoded = decode(log_of([wire("r", **nothing), wire("s", **nothing | usage)]), source="s", limits=LIMITS)
     assert decoded.frame["request_id"].to_list() == ["r"]
     assert [refusal.record.offset for refusal in decoded.refusals] == [1]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"{}", "request_id: it is required"),
+        (wire(input_token=5), "input_token: no event has such a field; its value is 5"),
+        (wire(feature="a\x07b"), r"feature: control characters are not allowed in it, not 'a\x07b'"),
+        (wire(input_tokens="12"), "input_tokens: it must be a whole number, not '12'"),
+        (wire(operation="mining"), "operation: it must be 'chat', 'embedding', 'transcription'"),
+        (wire(provider=""), "provider: it must not be empty, not ''"),
+    ],
+)
+def test_a_reason_is_a_sentence_of_ours_and_not_of_a_library(value: bytes, reason: str) -> None:
+    (refusal,) = decode(log_of([value]), source="s", limits=LIMITS).refusals
+    assert refusal.reason.startswith(reason)

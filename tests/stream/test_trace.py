@@ -48,7 +48,7 @@ def test_a_bad_line_is_named_and_nothing_is_read(tmp_path: Path, text: str, told
 def test_a_bad_event_is_named_with_its_field(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(_event().to_json() + b'\n\n{"request_id": "x"}\n')
-    with pytest.raises(TraceRefused, match="line 3: occurred_at: Field required"):
+    with pytest.raises(TraceRefused, match="line 3: occurred_at: it is required"):
         read_events(path)
 
 

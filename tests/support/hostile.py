@@ -39,13 +39,13 @@ def _malformed(name: str, value: bytes | None, *told: str) -> Hostile:
     return Hostile(name, value, "malformed", told)
 
 
-JSON = "Invalid JSON"
-OBJECT = "Input should be an object"
-GREATER = "greater than or equal to 0"
+JSON = "it is not JSON"
+OBJECT = "it must be an object"
+GREATER = "at least 0"
 TOO_LONG = "at most 128 characters"
 RFC = "is not RFC 3339 with a zone"
-EXTRA = "Extra inputs are not permitted"
-PATTERN = "should match pattern"
+EXTRA = "no event has such a field"
+PATTERN = "control characters are not allowed"
 AMOUNT = "is not plain decimal text"
 TEN_MB: Final = 10 * 1024 * 1024
 
@@ -97,12 +97,12 @@ HOSTILE: Final = [
     Hostile("NaN", b"NaN", "invalid", (OBJECT, "nan")),
     Hostile("an array of events", b"[" + wire() + b"," + wire() + b"]", "invalid", (OBJECT,)),
     Hostile("an event in an envelope", b'{"event":' + wire() + b"}", "invalid", ("event", EXTRA)),
-    Hostile("an empty object", b"{}", "invalid", ("request_id: Field required", "occurred_at", "provider", "model")),
+    Hostile("an empty object", b"{}", "invalid", ("request_id: it is required", "occurred_at", "provider", "model")),
     # names
-    _invalid("an empty id", "request_id", "", "at least 1 character", "''"),
-    _invalid("a list for a name", "provider", [], "valid string"),
+    _invalid("an empty id", "request_id", "", "must not be empty", "''"),
+    _invalid("a list for a name", "provider", [], "must be text"),
     _spelt("a null where a name belongs", '"model":null', "model", "None"),
-    _invalid("a number for an id", "request_id", 12345, "valid string", "12345"),
+    _invalid("a number for an id", "request_id", 12345, "must be text", "12345"),
     _invalid("an id of 129 characters", "request_id", "x" * 129, TOO_LONG),
     _invalid("a line break in a name", "feature", "chat\nbot", PATTERN, "\\n"),
     _invalid("a nul in a name", "user_id", "u\x00", PATTERN),
@@ -123,18 +123,18 @@ HOSTILE: Final = [
     Hostile("a log line for a field", wire(**{"a\n2026-11-23 ERROR forged": 1}), "invalid", ("\\n2026", EXTRA)),
     # counts
     _invalid("negative tokens", "input_tokens", -1, GREATER, "-1"),
-    _invalid("tokens beyond belief", "input_tokens", 1_000_000_001, "less than or equal to 1000000000"),
+    _invalid("tokens beyond belief", "input_tokens", 1_000_000_001, "at most 1000000000"),
     _invalid("tokens beyond 64 bits", "output_tokens", 2**64, "output_tokens"),
     _invalid("tokens of a thousand digits", "output_tokens", 10**999, "output_tokens"),
-    _invalid("half a token", "input_tokens", 0.5, "valid integer", "0.5"),
-    _invalid("a whole float", "input_tokens", 1000.0, "valid integer", "1000.0"),
-    _spelt("an exponent", '"input_tokens":1e3', "input_tokens", "valid integer"),
+    _invalid("half a token", "input_tokens", 0.5, "whole number", "0.5"),
+    _invalid("a whole float", "input_tokens", 1000.0, "whole number", "1000.0"),
+    _spelt("an exponent", '"input_tokens":1e3', "input_tokens", "whole number"),
     _spelt("a number without end", '"input_tokens":1e400', "input_tokens", "inf"),
     _spelt("NaN tokens", '"input_tokens":NaN', "input_tokens", "nan"),
     _spelt("endless tokens", '"input_tokens":-Infinity', "input_tokens", "-inf"),
-    _invalid("a number as a string", "input_tokens", "1000", "valid integer", "'1000'"),
-    _invalid("a truth for a number", "input_tokens", True, "valid integer", "True"),
-    _invalid("a list of tokens", "input_tokens", [1, 2], "valid integer"),
+    _invalid("a number as a string", "input_tokens", "1000", "whole number", "'1000'"),
+    _invalid("a truth for a number", "input_tokens", True, "whole number", "True"),
+    _invalid("a list of tokens", "input_tokens", [1, 2], "whole number"),
     _invalid("a negative duration", "duration_ms", -1, GREATER),
     _invalid("a duration of 32 days", "duration_ms", 2_764_800_000, "2678400000"),
     # contradictions
@@ -173,15 +173,15 @@ HOSTILE: Final = [
     _invalid("money of 60,000 digits", "reported_cost_usd", "9" * 60_000, AMOUNT),
     _invalid("an unknown operation", "operation", "mining", "'chat'", "'mining'"),
     _invalid("an unknown status", "status", "fine", "'ok' or 'error'"),
-    _invalid("another version", "schema_version", 2, "Input should be 1", "2"),
-    _invalid("a version as text", "schema_version", "1", "Input should be 1"),
+    _invalid("another version", "schema_version", 2, "it must be 1", "2"),
+    _invalid("a version as text", "schema_version", "1", "it must be 1"),
     _invalid("metadata that is a list", "metadata", [], "metadata"),
     _invalid("metadata of 4,097 bytes", "metadata", {"k": "x" * 4_089}, "4097 bytes of JSON, more than 4096"),
     _spelt("metadata that is NaN", '"metadata":{"a":NaN}', "metadata"),
     _invalid("a quantity as a number", "quantities", {"images": 2}, "images", "decimal text"),
-    _invalid("a unit in capitals", "quantities", {"GPU hours": "2"}, PATTERN),
-    _invalid("units that are a text of colons", "quantities", ":" * 40, "Input should be an object"),
-    _invalid("seventeen units", "quantities", {f"u{at}": "1" for at in range(17)}, "at most 16 items"),
+    _invalid("a unit in capitals", "quantities", {"GPU hours": "2"}, "lower-case"),
+    _invalid("units that are a text of colons", "quantities", ":" * 40, "it must be an object"),
+    _invalid("seventeen units", "quantities", {f"u{at}": "1" for at in range(17)}, "at most 16 entries"),
     _invalid("a price below nothing", "unit_prices", {"images": "-2"}, AMOUNT),
 ]
 # The longest fit no topic with our own limits; a topic with a larger one carries them.

@@ -36,6 +36,7 @@ from costream.events import (
     UsageEvent,
     matches,
 )
+from costream.reasons import rule_of, speaks_for_itself
 
 CHANGED: Final = "costream_changed"  # in metadata: what is not as the caller gave it
 KEPT: Final = ("parent_id", "workflow_id", "requested_model")  # keys with a meaning outlive metadata that is too large
@@ -223,8 +224,8 @@ def _leave_out(fault: Any, values: dict[str, Any], changes: list[str]) -> None:
     field = str(fault["loc"][0]) if fault["loc"] else ""
     if field not in _DESCRIBES_ONLY or field not in values:
         name = ".".join(str(part) for part in fault["loc"]) or "the event"
-        raise Refused(name, fault["msg"], NOTHING if fault["type"] == "missing" or not field else fault["input"])
-    changes.append(f"{field} left out: {fault['msg']}: {shown(values.pop(field))}")
+        raise Refused(name, rule_of(fault), NOTHING if speaks_for_itself(fault) or not field else fault["input"])
+    changes.append(f"{field} left out: {rule_of(fault)}: {shown(values.pop(field))}")
 
 
 def _field(name: str, value: Any, changes: list[str]) -> Any:
