@@ -160,6 +160,7 @@ def test_a_field_added_later_does_not_break_an_older_reader() -> None:
 def test_the_levels_are_a_closed_ordered_set() -> None:
     assert [level.value for level in sorted(Level)] == ["info", "warning", "critical", "emergency"]
     assert Level.EMERGENCY > Level.CRITICAL > Level.WARNING > Level.INFO
+    assert [level < Level.WARNING for level in Level] == [True, False, False, False]
     with pytest.raises(ValidationError, match="level"):
         alert(level="urgent")
 

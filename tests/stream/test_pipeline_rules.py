@@ -255,6 +255,15 @@ def test_an_alert_is_said_again_at_twice_its_figure_or_for_a_new_name_and_keeps_
         assert update.window_start == START
 
 
+@pytest.mark.parametrize("names", [{}, {"names": None}, {"names": "ab"}])
+def test_an_alert_that_says_no_names_is_said_again_with_those_that_are_found(names: dict[str, Any]) -> None:
+    alert = opened()
+    first = {"first_window": alert.metadata["first_window"]}
+    update = revision(found(1, names=("a", "b")), alert.model_copy(update={"metadata": first | names}))
+    assert update is not None
+    assert (update.status, update.metadata["names"]) == ("updated", ["a", "b"])
+
+
 def test_an_alert_that_is_over_keeps_what_it_was_and_says_when_it_ended() -> None:
     alert, end = opened(), START + 9 * MINUTE
     cleared = revision(Fine(), alert, now=end)

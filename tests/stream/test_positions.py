@@ -66,6 +66,9 @@ def test_an_end_asked_for_apart_counts_if_it_is_the_later_one() -> None:
     assert positions.lag([HERE, THERE]) == {HERE: 4, THERE: None}
     positions.reaches({HERE: 7})
     assert lag(positions) == 4
+    positions.begin(THERE, position=0, records_next=None)
+    positions.reaches({THERE: 4})
+    assert positions.lag([THERE]) == {THERE: 4}
 
 
 def test_a_commit_passes_over_what_is_no_record_and_over_nothing_that_is_not_acknowledged() -> None:
