@@ -426,6 +426,18 @@ def test_an_id_counted_in_two_hours_is_named_with_its_later_row(resent: Stream) 
     assert finding.numbers == later | {"kept_occurred_at": NOW - timedelta(hours=11, minutes=1)}
 
 
+def test_what_is_compared_in_many_parts_is_counted_whole_and_named_up_to_the_bound(
+    resent: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bound, least in (("SHARD_ROWS_MAX", 40), ("SPAN_ROWS_MAX", 20), ("FINDINGS_MAX", 1)):
+        monkeypatch.setattr(checks, bound, least)
+    resent.run("INSERT INTO usage_user_daily SELECT * REPLACE (calls + 5 AS calls) FROM usage_user_daily FINAL")
+    rows = resent.reader.frame("SELECT count() AS rows FROM usage_user_daily FINAL")["rows"][0]
+    report = resent.audit()
+    assert broken(report) == {"ids": 2, "usage_user_daily": rows}
+    assert [len(report.check(name).findings) for name in ("ids", "usage_user_daily")] == [1, 1]
+
+
 def test_a_repair_keeps_the_first_row_and_corrects_the_hour(resent: Stream) -> None:
     before = sums(resent)
     assert resent.repair() == Repairs(removed=2, corrected=6, left=0)
