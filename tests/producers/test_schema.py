@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +112,15 @@ def test_the_ten_lines_of_the_readme_publish_an_event(
     assert (ROOT / "examples/publish_ten_lines.py").read_text().partition("\n\n")[2] in (
         ROOT / "producers/README.md"
     ).read_text()
+
+
+def test_the_price_of_a_call_in_the_readme_is_the_one_it_says() -> None:
+    (program,) = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", (ROOT / "producers/README.md").read_text(), re.DOTALL)
+        if "costream.pricing" in block
+    ]
+    *lines, said = program.strip().splitlines()
+    names: dict[str, Any] = {}
+    exec("\n".join([*lines[:-1], f"answer = {lines[-1]}"]), names)  # what a reader would paste
+    assert said.startswith(f"# {names['answer']!r}")
