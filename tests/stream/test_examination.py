@@ -206,6 +206,17 @@ def test_as_much_as_an_event_has_room_for_is_looked_at_and_one_more_is_only_coun
         assert (f"{rule}, metadata included" in found.reason) is crowded
 
 
+@pytest.mark.parametrize(("name", "legal"), [("error", True), ("team", False), ("revenue_usd", False)])
+def test_a_long_text_of_digits_is_no_time_whose_digits_may_be_cut(name: str, *, legal: bool) -> None:
+    value = wire(**{name: "7" * 600})
+    check(value)
+    assert isinstance(examine_value(value), Accepted) is legal
+
+
+def test_metadata_of_nothing_is_no_text() -> None:
+    assert examine_value(wire(metadata={})) == examine_value(wire())
+
+
 # --- what it costs ----------------------------------------------------------------------------------------------------
 
 KINDS = [kind for kind in kinds() if len(kind.value) <= EVENT_BYTES_MAX]

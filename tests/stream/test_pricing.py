@@ -353,6 +353,12 @@ def test_an_embedding_needs_no_output_and_no_total_is_needed_that_costs_nothing(
         assert _usd(_priced(book, operation=operation, **embedding)) == Decimal("0.02")
 
 
+def test_an_embedding_needs_no_output_though_its_price_has_a_rate_for_it() -> None:
+    both = _flat("t@base", input_tokens=1, output_tokens=2)
+    embedding = Call("embedding", failed=False, amounts={"input_tokens": 3 * PICO})
+    assert quote(both, embedding) == Priced(3)
+
+
 def test_a_failed_call_is_priced_from_what_was_reported(book: PriceBook) -> None:
     row = _priced(book, status="error", input_tokens=1_000_000)
     assert (_usd(row), row["cost_status"]) == (Decimal("0.15"), "priced")

@@ -55,6 +55,7 @@ HOSTILE: Final = [
     _malformed("nothing", b"", JSON, "EOF"),
     _malformed("white space", b" \n\t ", JSON),
     _malformed("a list that does not end", b"[" + wire(), JSON, "EOF"),
+    Hostile("a list of a thousand numbers", b"[" + b"1," * 999 + b"1]", "invalid", (OBJECT, "[1,1,1")),
     _malformed("a long list that does not end", b"[" + wire("r" * 4_096), JSON),
     _malformed("a truncated event", wire()[:-1], JSON, "EOF"),
     _malformed("an event cut in a string", wire()[:40], JSON),
