@@ -51,7 +51,13 @@ def test_times_and_days_come_back_as_they_were() -> None:
         assert PackedColumn.of(column).all().dtype == column.dtype
 
 
-@pytest.mark.parametrize(("numbers", "size"), [([7, 7], 0), ([900, 1_155], 1), ([900, 1_156], 2), ([0, 2**32], 8)])
+@pytest.mark.parametrize(
+    ("numbers", "size"),
+    [
+        *(([7, 7], 0), ([900, 1_155], 1), ([900, 1_156], 2), ([0, 65_535], 2)),
+        *(([0, 65_536], 4), ([0, 2**32 - 1], 4), ([0, 2**32], 8), ([0, 2**64 - 1], 8), ([0, 2**64], 16)),
+    ],
+)
 def test_a_number_takes_as_many_bytes_as_what_it_has_above_the_least_one(numbers: list[int], size: int) -> None:
     above = PackedColumn.of(pl.Series(numbers, dtype=pl.Int128)).above
     assert (0 if above is None else above.estimated_size() // 2) == size
