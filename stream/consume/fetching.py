@@ -81,6 +81,7 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         self._refused_topics: frozenset[str] = frozenset()
         self._refused_ms = 0.0  # when that was last seen, in Unix time
         self._group: Outage = self.consumption.patience.outage("taking part in the consumer group")
+        self._commit_refused = False  # stands until a commit goes through, or the group itself refuses
         self._away: Outage = self.consumption.patience.outage("asking Kafka for the ends of partitions")
         self._beside: list[asyncio.Task[None]] = []
 
@@ -239,6 +240,7 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         try:
             await consumer.commit(commits)
         except GroupAuthorizationFailedError as error:
+            self._commit_refused = True
             self._group.because(self._told(error), refused=True)
             return False
         except (CommitFailedError, IllegalStateError) as error:  # the group has moved on: who holds it now reads again
@@ -247,6 +249,7 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         except KafkaError as error:
             log.warning("not committed", reason=repr(error), next="committed with what is stored next")
             return False
+        self._commit_refused = False
         return True
 
     def _described(self, tp: TP, offset: int) -> OffsetAndMetadata:
@@ -294,11 +297,12 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
             try:
                 coordinator.check_errors()
             except KafkaError as error:
+                self._commit_refused = False
                 self._group.because(self._told(error), refused=True)
                 coordinator.request_rejoin()
             else:
                 self._seem_busy(consumer)
-                if self._is_member(consumer):
+                if self._is_member(consumer) and not self._commit_refused:
                     self._group.over()
 
     def _is_member(self, consumer: Any) -> bool:
