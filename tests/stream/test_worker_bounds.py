@@ -31,7 +31,7 @@ EXIT_REFUSED = 78
 
 METERED = 18_000
 UNITS = 16  # of an event, the most that it may have
-MEMORY_OF_UNITS_MAX = 700 * MEGABYTE  # above the same worker when it was idle
+MEMORY_OF_UNITS_MAX = 800 * MEGABYTE  # above the same worker when it was idle: all of them come in a batch or two
 
 
 def metered(events: int) -> Iterator[tuple[str, dict[str, str]]]:

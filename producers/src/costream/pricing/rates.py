@@ -35,7 +35,7 @@ TOKEN_UNITS: Final[Mapping[str, str]] = {
     "reasoning_tokens": "output_reasoning_tokens",
 }
 
-VERDICTS_MAX: Final = 4_096  # of a price and the units that a call reports: 20 MB where each is as long as it can be
+VERDICTS_MAX: Final = 1_024  # of a price and the units that a call reports: 5 MB where each is as long as it can be
 
 Dimensions: TypeAlias = frozenset[tuple[str, str]]
 
