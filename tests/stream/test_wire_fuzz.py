@@ -32,7 +32,8 @@ pytestmark = pytest.mark.kafka
 MEMORY_MORE_MAX = 200 * MEGABYTE  # above the same worker before the first hostile batch
 
 
-@pytest.mark.parametrize("records", [400, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("records", [10_000])
 def test_each_record_that_a_broker_accepts_is_accounted_for_and_friendly_ones_are_stored_once(
     site: Site, records: int
 ) -> None:

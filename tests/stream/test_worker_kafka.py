@@ -67,6 +67,7 @@ def arrived(site: Site) -> int:
     return ledger[2] if ledger else -1
 
 
+@pytest.mark.slow
 def test_two_workers_share_the_load_and_one_takes_over_from_the_other(site: Site) -> None:
     site.create(partitions=4)
     with site.worker() as one, site.worker() as other:

@@ -33,6 +33,7 @@ def broker() -> Iterator[EmbeddedBroker]:
         yield broker
 
 
+@pytest.mark.slow
 def test_a_worker_does_not_start_on_a_warehouse_that_has_set_rows_aside(broker: EmbeddedBroker, tmp_path: Path) -> None:
     with Endpoint(tmp_path / "clickhouse") as endpoint:
         address = migrated(endpoint.address())
