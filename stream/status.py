@@ -15,6 +15,8 @@ from typing import Any, Final, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+from pydantic_core import to_jsonable_python
+
 from costream.topics import EVENTS
 from sinks.clickhouse import migrate
 from sinks.clickhouse.reader import Reader
@@ -111,18 +113,18 @@ class Status:
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``: times in RFC 3339."""
         return {
-            "at": self.at.isoformat(),
+            "at": to_jsonable_python(self.at),
             "kafka": {
                 "bootstrap_servers": self.kafka,
                 "topic": self.topic,
                 "group": self.group,
                 "lag": self.lag,
-                "partitions": None if self.waiting is None else [_plain(each) for each in self.waiting],
+                "partitions": to_jsonable_python(self.waiting),
             },
-            "warehouse": {"url": self.warehouse} | (_plain(self.stored) if self.stored else {}),
-            "alerts": None if self.alerts is None else [_plain(each) for each in self.alerts],
+            "warehouse": {"url": self.warehouse} | (to_jsonable_python(self.stored) if self.stored else {}),
+            "alerts": to_jsonable_python(self.alerts),
             "audit": self.audit,
-            "worker": _plain(self.worker) if self.worker else None,
+            "worker": to_jsonable_python(self.worker),
             "faults": list(self.faults),
         }
 
@@ -249,15 +251,3 @@ DIFFERENCES: Final = re.compile(r'^costream_audit_differences\{check="([^"]+)"\}
 def _metric(metrics: str, name: str) -> float:
     found = re.search(rf"^{name} (\S+)$", metrics, re.MULTILINE)
     return float(found[1]) if found else 0.0
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    return value

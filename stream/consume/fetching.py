@@ -290,20 +290,22 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         while True:
             await asyncio.sleep(GROUP_SECONDS)
             consumer = self._ensure_consumer()
-            coordinator = consumer._coordinator
-            if coordinator._coordination_task.done():
+            if consumer._coordinator._coordination_task.done():
                 await self.crash(RuntimeError("aiokafka's group coordinator has ended"))
                 return
-            try:
-                coordinator.check_errors()
-            except KafkaError as error:
-                self._commit_refused = False
-                self._group.because(self._told(error), refused=True)
-                coordinator.request_rejoin()
-            else:
-                self._seem_busy(consumer)
-                if self._is_member(consumer) and not self._commit_refused:
-                    self._group.over()
+            self._look_at_group(consumer)
+
+    def _look_at_group(self, consumer: Any) -> None:
+        try:
+            consumer._coordinator.check_errors()
+        except KafkaError as error:
+            self._commit_refused = False
+            self._group.because(self._told(error), refused=True)
+            consumer._coordinator.request_rejoin()
+        else:
+            self._seem_busy(consumer)
+            if self._is_member(consumer) and not self._commit_refused:
+                self._group.over()
 
     def _is_member(self, consumer: Any) -> bool:
         subscription = consumer._subscription.subscription

@@ -1,12 +1,18 @@
-"""What the consumer's thread makes of Kafka's words: where a log ends, and what of it is withheld."""
+"""What the consumer's thread makes of Kafka's words: where a log ends, what of it is withheld, what is refused."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from aiokafka.errors import GroupAuthorizationFailedError
+from faust.types import TP
 
-from stream.consume.fetching import _end, _withheld
+from stream.consume.fetching import ChunkConsumerThread, Consumption, _end, _withheld
+from stream.runtime.patience import Patience
+from stream.runtime.telemetry import Telemetry
 
 
 def told_by_broker(*, lso: int | None, highwater: int | None) -> SimpleNamespace:
@@ -30,3 +36,49 @@ def test_a_log_ends_before_the_first_open_transaction_and_the_rest_is_withheld(
 ) -> None:
     state = told_by_broker(lso=lso, highwater=highwater)
     assert (_end(state), _withheld(state)) == (end, withheld)
+
+
+class Group:
+    """A group that this member is in, and whose coordinator refuses nothing; commits are answered as the test says."""
+
+    def __init__(self) -> None:
+        self.refuses_commits = True
+        self._coordinator = SimpleNamespace(check_errors=lambda: None, need_rejoin=lambda subscription: False)
+        self._subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=None), fetch_context=nullcontext)
+
+    async def commit(self, commits: Any) -> None:
+        if self.refuses_commits:
+            raise GroupAuthorizationFailedError("costream")
+
+
+class Thread(ChunkConsumerThread):
+    """The consumer's thread without Faust around it."""
+
+    def __init__(self, group: Group, patience: Patience) -> None:
+        self.app = SimpleNamespace(conf=SimpleNamespace(id="costream"))
+        self.consumption = Consumption(patience, "127.0.0.1:9092")
+        self.tp_last_committed_at = {}
+        self._held, self._commit_refused = None, False
+        self._group = patience.outage("taking part in the consumer group")
+        self._fake = group
+
+    def _ensure_consumer(self) -> Any:
+        return self._fake
+
+    def assignment(self) -> set[TP]:
+        return {TP("usage.events", 0)}
+
+
+async def test_a_commit_that_is_refused_stays_a_refusal_until_one_goes_through() -> None:
+    """The group itself may refuse nothing yet: a worker must not look ready again in between."""
+    patience, group = Patience(Telemetry().stalled), Group()
+    thread = Thread(group, patience)
+    assert not await thread._commit({TP("usage.events", 0): 5})
+    (said,) = patience.refusals
+    assert "Read on group costream" in said
+    thread._look_at_group(group)
+    assert patience.refusals == [said]
+    group.refuses_commits = False
+    assert await thread._commit({TP("usage.events", 0): 5})
+    thread._look_at_group(group)
+    assert patience.refusals == []

@@ -177,7 +177,7 @@ def test_what_a_worker_says_of_itself_is_told_with_the_verdict_of_its_audit(syst
         "ready": False,
         "faults": ["9 records wait"],
         "partitions": [0, 1],
-        "audited_at": "2023-11-14T22:13:20+00:00",
+        "audited_at": "2023-11-14T22:13:20Z",
         "audit_differences": {"usage_hourly": 3},
     }
 
