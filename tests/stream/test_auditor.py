@@ -134,3 +134,18 @@ def test_while_it_does_not_hold_it_audits_again_soon_and_as_far_back_as_before(s
     assert not stage.after(AGAIN_AFTER)
     stage.auditor.end()
     assert stage.auditor.report is None
+
+
+def test_it_begins_once_with_each_turn_of_its_worker_and_ends_with_it(stage: Stage) -> None:
+    for turn in (1, 1, 1):  # asked every second
+        stage.auditor.follow(turn)
+        stage.now += FIRST_AFTER / 3
+    assert stage.after(timedelta(0))
+    assert stage.auditor.report is not None
+    stage.auditor.follow(None)
+    assert stage.auditor.report is None
+    assert not stage.after(HOURS_6)
+    stage.auditor.follow(2)
+    assert stage.after(FIRST_AFTER)
+    stage.auditor.follow(3)
+    assert stage.auditor.report is None, "what another worker may have mended meanwhile is not known"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+import polars as pl
 import pytest
 import typer
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -113,6 +114,19 @@ def test_alerts_that_stand_are_told_and_one_of_the_audit_says_that_it_does_not_h
     assert [(each["rule"], each["level"]) for each in told["alerts"]] == [("audit", "critical")]
     assert (code, told["audit"]) == (1, "differs")
     assert "DOES NOT HOLD" in system.ask().stdout
+
+
+def test_records_that_vanished_are_told_until_a_person_has_accepted_them(system: System) -> None:
+    place = {"source": "topic-1", "source_partition": 0, "noticed_at": NOW, "consumer_group": "costream"}
+    gone = [place | {"offset_first": first, "offset_last": last} for first, last in ((0, 9), (20, 24))]
+    accepted = gone[1] | {"accepted": 1, "accepted_reason": "a test", "accepted_at": NOW}
+    times = {"noticed_at": pl.Datetime("ms", "UTC"), "accepted_at": pl.Datetime("ms", "UTC")}
+    system.insert("vanished_records", pl.DataFrame(gone, schema_overrides={"noticed_at": times["noticed_at"]}))
+    assert system.told()[1]["warehouse"]["vanished_records"] == 15
+    system.insert("vanished_records", pl.DataFrame([accepted], schema_overrides=times))
+    code, told = system.told()
+    assert (code, told["warehouse"]["vanished_records"]) == (1, 10)
+    assert "10 records at most" in system.ask().stdout
 
 
 @pytest.mark.parametrize(

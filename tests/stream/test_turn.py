@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Sequence
 
 import pytest
 
-from stream.watch.turn import OutOfTurn, Turn
+from costream.alerts import Alert
+from stream.runtime.patience import Patience
+from stream.runtime.telemetry import Telemetry
+from stream.watch.turn import InTurn, OutOfTurn, Publish, Turn
+from tests.producers.test_alert import alert
 
 WAIT_MAX_S = 20.0
 
@@ -51,3 +56,39 @@ def test_a_turn_ends_only_after_what_is_being_published() -> None:
         assert not ended.is_set()
     assert ended.wait(WAIT_MAX_S)
     leaving.join(WAIT_MAX_S)
+
+
+class Judge:
+    """Publishes one alert a tick, and notes with what each of its turns began."""
+
+    def __init__(self, publish: Publish) -> None:
+        self.began_with: list[list[Alert]] = []
+        self.publish = publish
+
+    def restore(self, published: Iterable[Alert]) -> None:
+        self.began_with.append(list(published))
+
+    def tick(self) -> Sequence[Alert]:
+        self.publish([alert()])
+        return [alert()]
+
+
+def test_a_judge_begins_each_turn_with_what_is_published_and_judges_in_none_of_another_worker() -> None:
+    turn = Turn()
+    published: list[Alert] = []
+    patience = Patience(Telemetry().stalled)
+    judging = InTurn(
+        turn, Judge, publish=published.extend, published=lambda: list(published), patience=patience, doing="reading"
+    )
+    assert not judging.tick()
+    assert published == judging.part.began_with == []
+    turn.begin()
+    assert (len(judging.tick()), len(judging.tick())) == (1, 1)
+    turn.end()
+    assert not judging.tick()
+    with pytest.raises(OutOfTurn):
+        judging.part.publish([alert()])
+    turn.begin()
+    judging.tick()
+    assert [len(known) for known in judging.part.began_with] == [0, 2]
+    assert len(published) == 3
