@@ -34,7 +34,7 @@ SELECT source, toInt64(source_partition) AS source_partition, toInt64(source_off
   received_at, kind, reason, request_id, base64Encode(key) AS key, base64Encode(value) AS value, headers,
   toInt64(value_bytes) AS value_bytes, value_sha256, toInt64(key_bytes) AS key_bytes, key_sha256,
   toInt64(headers_count) AS headers_count, toInt64(headers_bytes) AS headers_bytes, headers_sha256
-FROM dead_letters FINAL
+FROM dead_letters
 WHERE (empty({kinds:Array(String)}) OR kind IN {kinds:Array(String)})
   AND (empty({request_ids:Array(String)}) OR request_id IN {request_ids:Array(String)})
   AND received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"""

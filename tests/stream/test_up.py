@@ -78,7 +78,7 @@ class Up:
     def stored(self) -> list[str]:
         reader = Reader(ClickHouseAddress(f"http://127.0.0.1:{self.clickhouse_port}", database="costream"))
         try:
-            return sorted(reader.frame("SELECT request_id FROM usage_events FINAL")["request_id"])
+            return sorted(reader.frame("SELECT request_id FROM usage_events_rows FINAL")["request_id"])
         finally:
             reader.close()
 
