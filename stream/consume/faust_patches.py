@@ -2,7 +2,8 @@
 
 Nothing else in stream/ reaches what these libraries keep to themselves (tests/stream/test_seams.py). Each seam says
 what it reaches in which version, why there is no public way, and the guard: the test in
-tests/stream/test_faust_patches.py that fails when the library moves. The versions are pinned in pyproject.toml.
+tests/stream/test_faust_patches.py that fails when the library moves. The versions are pinned in pyproject.toml, and a
+worker does not start on others.
 
 In the order in which a record meets them: the versions, what of Faust may be used at all, how a fetch is read, the
 aiokafka consumer, Faust's thread around it, Faust's consumer around that, the application around them all.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
+from importlib.metadata import version
 from typing import Any, Final, cast
 
 from aiokafka.consumer import fetcher
@@ -29,10 +31,23 @@ from mode.utils.locks import Event
 from stream.consume.positions import Reading
 from stream.consume.reading import Fetched, look, read_batch, read_legacy
 from stream.consume.wire import FetchedRecord
+from stream.runtime.errors import ConfigurationError
 
 # --- the versions ----------------------------------------------------------------------------------------------------
 
 PINNED: Final = {"aiokafka": "0.14.0", "faust-streaming": "0.15.3", "mode-streaming": "0.7.1"}
+
+
+def require_pinned_versions(installed: Callable[[str], str] = version) -> None:
+    """Refuse other versions than those in which the seams below were read; all that differ are named at once."""
+    found = {name: installed(name) for name in PINNED}
+    others = [f"{name} {found[name]} instead of {pinned}" for name, pinned in PINNED.items() if found[name] != pinned]
+    if others:
+        raise ConfigurationError(
+            f"installed: {', '.join(others)}. The worker replaces private parts of these libraries, and knows those of "
+            "the pinned versions alone. Nothing was consumed; install what requirements.lock names and start again"
+        )
+
 
 # --- what of Faust may be used at all --------------------------------------------------------------------------------
 
@@ -45,7 +60,7 @@ def require_compiled_streams() -> None:
     Guard: test_without_the_compiled_iterator_the_worker_refuses_to_start
     """
     if faust_streams._CStreamIterator is None:  # type: ignore[attr-defined]  # imported there, not exported
-        raise RuntimeError(
+        raise ConfigurationError(
             "faust-streaming runs without its compiled stream iterator, which would acknowledge skipped events; "
             "install the wheel of this platform or build it with Cython. Nothing was consumed."
         )

@@ -7,10 +7,9 @@ import contextlib
 import inspect
 import tomllib
 from collections.abc import AsyncIterator, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from types import CodeType, SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer
@@ -30,9 +29,12 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP
 from mode import Service
 
+from stream.app import Worker
 from stream.consume import faust_patches
 from stream.consume.faust_patches import FetchedBytes, FetchedRecords, FetchResult, OpenApp, OpenConsumer
 from stream.consume.faust_patches import OpenConsumerThread as Thread
+from stream.runtime.errors import ConfigurationError
+from stream.runtime.settings import Settings
 
 PLACE = TP("usage.events", 0)
 
@@ -71,9 +73,24 @@ def public(owner: type) -> set[str]:
 
 
 def test_the_versions_that_are_installed_and_asked_for_are_those_that_were_read() -> None:
-    assert all(version(name) == pinned for name, pinned in faust_patches.PINNED.items())
+    faust_patches.require_pinned_versions()
     asked = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["dependencies"]
     assert {f"{name}=={version}" for name, version in faust_patches.PINNED.items()} <= set(asked)
+
+
+def test_on_other_versions_a_worker_does_not_start_and_names_them_all() -> None:
+    found = {"aiokafka": "0.15.0", "faust-streaming": "0.15.3", "mode-streaming": "0.7.2"}
+    with pytest.raises(ConfigurationError) as refused:
+        faust_patches.require_pinned_versions(found.__getitem__)
+    assert "aiokafka 0.15.0 instead of 0.14.0, mode-streaming 0.7.2 instead of 0.7.1" in str(refused.value)
+    assert "faust-streaming" not in str(refused.value)
+    assert "Nothing was consumed" in str(refused.value)
+
+
+async def test_a_worker_looks_at_the_versions_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(faust_patches.PINNED, "aiokafka", "0.13.9")
+    with pytest.raises(ConfigurationError, match=r"aiokafka 0\.14\.0 instead of 0\.13\.9"):
+        Worker(cast(Settings, None))
 
 
 # --- what of Faust may be used at all --------------------------------------------------------------------------------
@@ -83,7 +100,7 @@ def test_without_the_compiled_iterator_the_worker_refuses_to_start(monkeypatch: 
     faust_patches.require_compiled_streams()
     assert "_CStreamIterator" in names_in(faust_streams.Stream)
     monkeypatch.setattr(faust_streams, "_CStreamIterator", None)
-    with pytest.raises(RuntimeError, match=r"would acknowledge skipped events.*Nothing was consumed"):
+    with pytest.raises(ConfigurationError, match=r"would acknowledge skipped events.*Nothing was consumed"):
         faust_patches.require_compiled_streams()
 
 
