@@ -169,6 +169,28 @@ def test_a_rule_that_is_switched_off_reads_nothing(rule: Callable[[Thresholds], 
         rule(Thresholds()).read(NOON, Past(), [])
 
 
+class Asked:
+    """A warehouse in which nothing was spent; it keeps what it is asked: whether all hours, else which."""
+
+    def __init__(self) -> None:
+        self.hours: list[str | set[datetime]] = []
+
+    def frame(self, sql: str, **parameters: Any) -> pl.DataFrame:
+        if "every" in parameters:
+            hours = {datetime.fromtimestamp(each, UTC) for each in parameters["hours"]}
+            self.hours.append("all" if parameters["every"] else hours)
+        return pl.DataFrame(schema={"at": pl.Int64, "cost": pl.Decimal(38, 12), "unpriced": pl.Int64})
+
+
+def test_a_rule_reads_the_hours_that_changed_and_all_of_them_in_a_new_turn_and_after_a_failure() -> None:
+    warehouse = Asked()
+    rule = SpikeRule(THRESHOLDS, reader=warehouse, interval=timedelta(seconds=1))
+    late = NOON - HOUR * 9
+    for past in (Past(), Past(NOON), Past(NOON, changed=frozenset({late})), Past(NOON, failed=True), Past()):
+        rule.read(LAST_MINUTE, past, [])
+    assert warehouse.hours == ["all", {NOON, NOON - HOUR}, {NOON, NOON - HOUR, late}, "all", "all"]
+
+
 def test_the_threshold_and_the_history_are_settings() -> None:
     thresholds = Thresholds(
         anomaly_enabled=False, spike_threshold=Decimal("1.5"), history_hours_max=30, history_hours_min=25
