@@ -31,7 +31,8 @@ from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from stream.consume.aiokafka_patches import _FetchedBytes, _FetchedRecords, begin_look
+from stream.consume.faust_patches import FetchedBytes, FetchedRecords
+from stream.consume.reading import look
 from stream.consume.wire import FetchedRecord
 from stream.decode.frame import Decoded
 from stream.ingest import Ingest
@@ -161,8 +162,8 @@ class _Job:
         return raw
 
     def _read(self, raw: bytes) -> list[FetchedRecord]:
-        begin_look()
-        fetched = _FetchedRecords(TopicPartition("usage.events", 0), _FetchedBytes(raw), [], 0, None, None, True, 0)
+        look.begin()
+        fetched = FetchedRecords(TopicPartition("usage.events", 0), FetchedBytes(raw), [], 0, None, None, True, 0)
         return [record for records, _ in fetched for record in records]
 
 

@@ -15,9 +15,12 @@ from costream.pricing import PriceBook
 from costream.topics import EVENTS, ROLLUPS
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from stream.consume.aiokafka_patches import read_what_brokers_accept
-from stream.consume.delivery import require_compiled_streams
 from stream.consume.faust_app import chunked_topics, faust_app
+from stream.consume.faust_patches import (
+    read_what_brokers_accept,
+    require_compiled_streams,
+    require_pinned_versions,
+)
 from stream.consume.fetching import Consumption
 from stream.consume.progress import Progress
 from stream.decode.frame import AgeLimits
@@ -50,6 +53,7 @@ class Worker:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         end_process: Callable[[int], NoReturn] = os._exit,
     ) -> None:
+        require_pinned_versions()
         require_compiled_streams()
         read_what_brokers_accept()
         self._settings = settings

@@ -18,7 +18,9 @@ from stream.runtime.telemetry import Telemetry
 from stream.store.outbox import Outbox
 from stream.watch import Watcher
 from stream.watch.alert_topic import publish_alerts
-from stream.watch.keeper import Keeper, pipeline_rules
+from stream.watch.keeper import Keeper
+from stream.watch.rules import money_rules, pipeline_rules
+from stream.watch.rules.audit import AuditRule
 from stream.watch.turn import InTurn, Turn
 
 
@@ -47,10 +49,11 @@ class Judges:
             published=published,
             patience=patience,
         )
-        watch = partial(Watcher, reader=reader, writer=writer, settings=settings, clock=clock)
+        money = money_rules(settings, reader=reader)
+        watch = partial(Watcher, rules=money, reader=reader, writer=writer, clock=clock)
         self.watcher: InTurn[Watcher] = in_turn(lambda publish: watch(publish=publish), doing="reading back the alerts")
-        rules = pipeline_rules(settings, reader=reader, stalls=stalls, report=lambda: self.auditor.report)
-        keep = partial(Keeper, rules, writer=writer, clock=clock)
+        pipeline = pipeline_rules(settings, reader=reader, stalls=stalls, report=lambda: self.auditor.report)
+        keep = partial(Keeper, pipeline, writer=writer, clock=clock)
         self.keeper: InTurn[Keeper] = in_turn(
             lambda publish: keep(publish=publish), doing="reading back the alerts about the pipeline"
         )
@@ -59,5 +62,5 @@ class Judges:
             telemetry=telemetry,
             interval=settings.audit_interval,
             clock=clock,
-            suspect_since=self.keeper.part.suspect_since,
+            suspect_since=lambda: AuditRule.suspect_since(self.keeper.part.standing),
         )

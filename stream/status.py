@@ -27,10 +27,10 @@ from stream.runtime.errors import StreamError
 from stream.runtime.settings import Settings
 from stream.runtime.warehouse import warehouse_address
 from stream.watch.queries import latest_alerts
+from stream.watch.rules.audit import AuditRule
 
 ALERTS_MAX: Final = 100
 PAGE_SECONDS_MAX: Final = 2.0
-AUDIT_RULE: Final = "audit"
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ class Status:
             return "differs" if self.worker.audit_differences else "holds"
         if self.alerts is None:
             return "unknown"
-        return "differs" if any(alert.rule == AUDIT_RULE for alert in self.alerts) else "unknown"
+        return "differs" if any(AuditRule.tells(alert.rule) for alert in self.alerts) else "unknown"
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``: times in RFC 3339."""

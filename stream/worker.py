@@ -21,6 +21,7 @@ from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
 from stream.app import Worker
+from stream.consume.faust_patches import crash_of
 from stream.runtime.errors import ConfigurationError
 from stream.runtime.memory import calm_the_collector
 from stream.runtime.patience import REFUSALS, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, WAITED_OUT, Outage
@@ -66,7 +67,7 @@ async def run_worker(settings: Settings) -> int:
             if not entering.done():
                 _end_start(worker, settings)
             await entering
-            crashed = await _first(stop, worker.app._crashed)
+            crashed = await _first(stop, crash_of(worker.app))
             worker.patience.stop()
             _end_within(settings.stop_max)
             if crashed:

@@ -2,9 +2,7 @@
 
 A Faust agent that takes one event at a time spends about 100 us of asyncio on each; the same agent fed with chunks
 spends it once in a thousand records (docs/decisions/0001). The scheduler, the topic's schema and the transport are
-public extension points of Faust. What the consumer and the application override beyond them is private to
-faust-streaming 0.15.3, and written with an underscore; tests/stream/test_delivery.py and test_worker_log.py fail when
-it moves.
+public extension points of Faust; what goes beyond them is in faust_patches.py.
 
 The rule that makes commits safe: **the chunks of a partition are acknowledged in the order they were delivered, and
 none is skipped.** An acknowledged chunk may therefore be committed with all that stands before it.
@@ -16,14 +14,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from faust import App, Schema, Stream
-from faust import streams as faust_streams
-from faust.transport.drivers.aiokafka import Consumer, Producer, Transport
+from faust import Schema, Stream
+from faust.transport.drivers.aiokafka import Producer, Transport
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from stream.consume.aiokafka_patches import Fetched
+from stream.consume.faust_patches import OpenApp, OpenConsumer
 from stream.consume.fetching import ChunkConsumerThread, Consumption, connected
+from stream.consume.reading import Fetched
 from stream.consume.wire import FetchedRecord
 
 
@@ -66,11 +64,11 @@ class ChunkSchema(Schema[Any, Any]):
         return message.value
 
 
-class ChunkConsumer(Consumer):
+class ChunkConsumer(OpenConsumer):
     """Commits by chunk. A chunk carries its last offset, which Faust takes for a message with a gap before it."""
 
-    def _to_message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
-        last = chunk.records[-1]
+    def message_of(self, tp: TP, fetched: Chunk) -> ConsumerMessage:
+        last = fetched.records[-1]
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -79,7 +77,7 @@ class ChunkConsumer(Consumer):
             0,  # whose clock it was stays Kafka's business: the topic is created with the broker's
             None,  # key and headers stay with their records
             None,
-            chunk,  # type: ignore[arg-type]  # Faust expects bytes here and hands on whatever it is given
+            fetched,  # type: ignore[arg-type]  # Faust expects bytes here and hands on whatever it is given
             None,
             0,
             0,
@@ -87,37 +85,23 @@ class ChunkConsumer(Consumer):
             generation_id=self.app.consumer_generation_id,
         )
 
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """The offsets inside a chunk are not a gap; Faust would list every one of them, and the chunk's own twice."""
-
     @property
     def _consumption(self) -> Consumption:
         return cast(StatelessApp, self.app).consumption
 
-    def _new_consumer_thread(self) -> ChunkConsumerThread:
+    def new_thread(self) -> ChunkConsumerThread:
         return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+    def also_to_commit(self) -> list[TP]:
         """Also those of which nothing was acknowledged: reading may have passed markers, which are no records."""
-        yield from {*super()._filter_tps_with_pending_acks(topics), *self._consumption.positions.known()}
+        return self._consumption.positions.known()
 
-    def _new_offset(self, tp: TP) -> int | None:
+    def offset_to_commit(self, tp: TP, acknowledged: int | None) -> int | None:
         """The offset to commit: past the last acknowledged chunk, since chunks are acknowledged in order, and past what
         stands between it and the next record."""
-        acknowledged = self._acked[tp]
-        if acknowledged:
-            self._consumption.positions.acknowledge(tp, int(max(acknowledged)))
-            acknowledged.clear()
-            self._acked_index[tp].clear()
+        if acknowledged is not None:
+            self._consumption.positions.acknowledge(tp, acknowledged)
         return self._consumption.positions.committable(tp)
-
-    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
-        """Faust notes a commit that failed as done; this one is tried again a second later."""
-        before = {tp: self._committed_offset[tp] for tp in offsets}
-        did_commit = bool(await super()._commit_offsets(offsets, start_new_transaction))
-        if not did_commit:
-            self._committed_offset.update(before)
-        return did_commit
 
     def on_buffer_full(self, tp: TP) -> None:
         """Fetching stops because the stream's queue is bounded; Faust's own way would then idle for a second."""
@@ -141,39 +125,18 @@ class ChunkTransport(Transport):
     Producer = PatientProducer
 
 
-class StatelessApp(App):
-    """A Faust application without tables: it has nothing to keep on disk. It says so before it gives anything up.
-
-    Faust's own signal ``on_partitions_revoked`` comes after the wait for flushes, which may outlast the group's
-    patience, and not at all when the worker stops.
-    """
+class StatelessApp(OpenApp):
+    """A Faust application without tables. It says so before it gives anything up, and before it stops."""
 
     before_leaving: Callable[[], Awaitable[None]]
     consumption: Consumption  # shared with the consumer's thread
 
-    def _create_directories(self) -> None:
-        """None: Faust would leave an empty folder wherever the worker is started."""
-
-    async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
+    async def leave(self) -> None:
         await self.before_leaving()
-        await super()._on_partitions_revoked(revoked)
-
-    def _on_rebalance_when_stopped(self) -> None:
-        """Nothing: Faust would close the coordinator under the commit that ends the stop, and that commit would then be
-        tried for ever. Left alone, it goes through or is refused."""
 
     async def stop(self) -> None:
         await self.before_leaving()
         await super().stop()
-
-
-def require_compiled_streams() -> None:
-    """Refuse Faust's pure Python stream iterator: it acknowledges events that it skips after a rebalance."""
-    if faust_streams._CStreamIterator is None:  # type: ignore[attr-defined]  # imported there, not exported
-        raise RuntimeError(
-            "faust-streaming runs without its compiled stream iterator, which would acknowledge skipped events; "
-            "install the wheel of this platform or build it with Cython. Nothing was consumed."
-        )
 
 
 async def chunk_events(stream: Stream[Any]) -> Any:

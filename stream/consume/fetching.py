@@ -2,10 +2,6 @@
 
 Left alone, aiokafka begins again at the log's start when the offset it asks for is gone, and says nothing of the
 records between; it stops for ever when an ACL refuses the group. So it is told to raise, and that is handled here.
-
-Some seams are private, for want of a public way: ``_isolation_level`` (Faust reads as committed only within its own
-transactions), an assignment's states (position, end and commit of one moment), the coordinator's errors and its
-task. Versions are pinned; tests/stream/test_worker_log.py and test_worker_start.py fail if these move.
 """
 
 from __future__ import annotations
@@ -28,21 +24,33 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
-from stream.consume.aiokafka_patches import begin_look
-from stream.consume.positions import Positions, Reading
+from stream.consume.faust_patches import (
+    OpenConsumer,
+    OpenConsumerThread,
+    assignment_of,
+    begin_and_end,
+    committed_in,
+    coordinator_has_ended,
+    ends_of,
+    hidden_topics,
+    is_member,
+    join_again,
+    raise_what_refused_the_group,
+    reading_of,
+    seem_busy,
+)
+from stream.consume.positions import Positions
+from stream.consume.reading import look
 from stream.runtime.kafka import commit_note, records_next_of
 from stream.runtime.patience import WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Outage, Patience
 from stream.runtime.rights import READ, Right, RightMissing, right_on_group, right_on_topic
 from stream.runtime.topics import KafkaUnavailable
 
-READ_COMMITTED: Final = "read_committed"
 RETRY_SECONDS: Final = 1.0  # how soon a fetch that was refused is tried again
 GROUP_SECONDS: Final = 1.0  # how soon a refusal of the group is said and tried again
 ENDS_SECONDS: Final = 2.0  # how often the ends are asked for of partitions that are not fetched from now
-ANSWER_MS_MAX: Final = 5_000
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +76,7 @@ class Consumption:
     lost_places: deque[LostPlace] = field(default_factory=deque)  # each stands here before a record beyond it is handed
 
 
-class ChunkConsumerThread(AIOKafkaConsumerThread):
+class ChunkConsumerThread(OpenConsumerThread):
     """Faust's thread around an aiokafka consumer."""
 
     consumption: Consumption
@@ -91,8 +99,8 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         self._beside = [loop.create_task(self._ask_for_ends()), loop.create_task(self._stay_in_group())]
 
     async def _give_up_start(self) -> None:
-        if self._consumer is not None:
-            await self._consumer.stop()
+        if (consumer := self.consumer_if_any()) is not None:
+            await consumer.stop()
 
     async def on_thread_stop(self) -> None:
         for task in self._beside:
@@ -100,23 +108,12 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         await asyncio.gather(*self._beside, return_exceptions=True)
         await super().on_thread_stop()
 
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._isolation_level = READ_COMMITTED
-        return consumer
-
     # --- fetching ---
 
-    async def _fetch_records(
-        self,
-        consumer: Any,
-        active_partitions: set[TP],
-        timeout: float | None = None,  # noqa: ASYNC109 - Faust's own signature
-        max_records: int | None = None,
-    ) -> Any:
-        begin_look()
+    async def fetch(self, consumer: Any, fetch: Callable[[], Awaitable[Any]]) -> Any:
+        look.begin()
         try:
-            records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+            records = await fetch()
         except OffsetOutOfRangeError as error:
             ((tp, expected),) = error.args[0].items()
             await self._find_place(consumer, tp, expected)
@@ -142,11 +139,11 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
 
     def _see_if_granted(self, consumer: Any) -> None:
         """A fetch that brought nothing has been let in too: it told where the partition ends, and when."""
-        if not self._refused_topics or self._refused_topics & consumer._client.cluster.unauthorized_topics:
+        if not self._refused_topics or self._refused_topics & hidden_topics(consumer):
             return
         assignment = self._assignment(consumer)
         held = [tp for tp in assignment.tps if tp.topic in self._refused_topics] if assignment is not None else []
-        if all((assignment.state_value(tp).timestamp or 0) > self._refused_ms for tp in held):
+        if all((consumer.last_poll_timestamp(tp) or 0) > self._refused_ms for tp in held):
             self._refused_topics = frozenset()
             self._refused.over()
 
@@ -173,15 +170,12 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         for tp in assignment.tps:
             found = records.get(tp)
             handed = (found[0].offset, found[-1].offset) if found else None
-            state = assignment.state_value(tp)
-            position = state.position if state.has_valid_position else None
-            readings[TP(*tp)] = Reading(position, _end(state), _withheld(state), handed)
+            readings[TP(*tp)] = reading_of(assignment, tp, handed)
         self.consumption.positions.read(readings)
 
     def _assignment(self, consumer: Any) -> Any:
         """The present assignment of partitions; what is known of the one before is forgotten."""
-        subscription = consumer._subscription.subscription
-        assignment = subscription.assignment if subscription is not None else None
+        assignment = assignment_of(consumer)
         if assignment is not self._held:
             self._held = assignment
             self.consumption.positions.forget()
@@ -190,9 +184,8 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
     async def _find_place(self, consumer: Any, tp: TP, expected: int | None) -> None:
         """Go on where the log begins, and leave word of it. What fails here is tried again: the error comes again."""
         try:
-            begin = (await consumer._fetcher.beginning_offsets([tp], ANSWER_MS_MAX))[tp]
-            end = (await consumer._fetcher.end_offsets([tp], ANSWER_MS_MAX))[tp]
-            if consumer._subscription.is_assigned(tp):
+            begin, end = await begin_and_end(consumer, tp)
+            if tp in consumer.assignment():
                 self._go_on_at(consumer, LostPlace(TP(*tp), expected, begin, end))
         except KafkaError as error:
             log.debug("place not found", partition=str(tp), error=repr(error))
@@ -200,10 +193,8 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
 
     def _go_on_at(self, consumer: Any, place: LostPlace) -> None:
         self.consumption.lost_places.append(place)
-        # Faust drops what stands before the last offset it has read, and acknowledges nothing before its last commit.
-        self.consumer._read_offset[place.tp] = None
-        if place.expected is None or place.expected > place.end:
-            self.consumer._committed_offset[place.tp] = None
+        beyond_the_end = place.expected is None or place.expected > place.end
+        cast(OpenConsumer, self.consumer).forget_place(place.tp, committed=beyond_the_end)
         known = self.consumption.positions.records_next(place.tp)
         consumer.seek(place.tp, place.begin)
         self.consumption.positions.begin(place.tp, position=place.begin, records_next=known or 0)
@@ -215,24 +206,24 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
 
     async def _seek_to_committed(self) -> Mapping[TP, int | None]:
         """As aiokafka does, and with what our commits say beside the offset."""
-        consumer = self._ensure_consumer()
+        consumer = self.running_consumer()
         assignment = self._assignment(consumer)
-        states = {TP(*tp): assignment.state_value(tp) for tp in assignment.tps} if assignment else {}
-        found = await asyncio.gather(*(state.fetch_committed() for state in states.values()))
+        held = [TP(*tp) for tp in assignment.tps] if assignment else []
+        found = await asyncio.gather(*(committed_in(assignment, tp) for tp in held))
         offsets: dict[TP, int | None] = {}
-        for tp, committed in zip(states, found, strict=True):
+        for tp, committed in zip(held, found, strict=True):
             known = committed.offset >= 0
             offsets[tp] = committed.offset if known else None
-            if committed.offset > 0 and consumer._subscription.is_assigned(tp):
-                consumer._fetcher.seek_to(tp, committed.offset)
+            if committed.offset > 0 and tp in consumer.assignment():
+                consumer.seek(tp, committed.offset)
             records_next = records_next_of(committed.metadata, committed.offset) if known else 0
             self.consumption.positions.begin(tp, position=offsets[tp] or None, records_next=records_next)
         return offsets
 
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+    async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """As Faust does, except that a commit says which records it covers, and that one that fails is no crash: the
         next one commits the same and more."""
-        consumer = self._ensure_consumer()
+        consumer = self.running_consumer()
         held = self.assignment()
         now = time.monotonic()
         commits = {TopicPartition(*tp): self._described(tp, offset) for tp, offset in offsets.items() if tp in held}
@@ -261,19 +252,19 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         """The ends of partitions of which nothing was fetched lately: their records wait for room, or Kafka is away."""
         while True:
             await asyncio.sleep(ENDS_SECONDS)
-            consumer = self._ensure_consumer()
-            if hidden := consumer._client.cluster.unauthorized_topics & consumer.subscription():
+            consumer = self.running_consumer()
+            if hidden := hidden_topics(consumer) & consumer.subscription():
                 self._refuse(hidden)  # of these nobody is told that they are there, so nobody is assigned any
             assignment = self._assignment(consumer)
             if assignment is None:
                 continue
             since = (time.time() - ENDS_SECONDS) * 1000
-            quiet = [tp for tp in assignment.tps if (assignment.state_value(tp).timestamp or 0) < since]
+            quiet = [tp for tp in assignment.tps if (consumer.last_poll_timestamp(tp) or 0) < since]
             if not quiet:
                 self._away.over()
                 continue
             try:
-                ends = await consumer._fetcher.end_offsets(quiet, ANSWER_MS_MAX)
+                ends = await ends_of(consumer, quiet)
             except TopicAuthorizationFailedError as error:
                 self._refuse(topics_of(error))
             except KafkaError as error:
@@ -289,35 +280,30 @@ class ChunkConsumerThread(AIOKafkaConsumerThread):
         Left there, one refusal would keep it from the group for ever."""
         while True:
             await asyncio.sleep(GROUP_SECONDS)
-            consumer = self._ensure_consumer()
-            if consumer._coordinator._coordination_task.done():
+            consumer = self.running_consumer()
+            if coordinator_has_ended(consumer):
                 await self.crash(RuntimeError("aiokafka's group coordinator has ended"))
                 return
             self._look_at_group(consumer)
 
     def _look_at_group(self, consumer: Any) -> None:
         try:
-            consumer._coordinator.check_errors()
+            raise_what_refused_the_group(consumer)
         except KafkaError as error:
             self._commit_refused = False
             self._group.because(self._told(error), refused=True)
-            consumer._coordinator.request_rejoin()
+            join_again(consumer)
         else:
             self._seem_busy(consumer)
-            if self._is_member(consumer) and not self._commit_refused:
+            if is_member(consumer) and not self._commit_refused:
                 self._group.over()
-
-    def _is_member(self, consumer: Any) -> bool:
-        subscription = consumer._subscription.subscription
-        return subscription is not None and not consumer._coordinator.need_rejoin(subscription)
 
     def _seem_busy(self, consumer: Any) -> None:
         """A member that fetches nothing for long leaves the group, and without partitions it never comes back. One that
         waits, for partitions or for an outage to end, is to stay."""
         assignment = self._assignment(consumer)
         if self.consumption.patience.waiting or (assignment is not None and not assignment.tps):
-            with consumer._subscription.fetch_context():
-                pass
+            seem_busy(consumer)
 
 
 def topics_of(error: TopicAuthorizationFailedError) -> Iterable[str]:
@@ -342,15 +328,3 @@ async def connected(
             return
         await asyncio.sleep(wait)
         wait = min(wait * 2, WAIT_SECONDS_MAX)
-
-
-def _end(state: Any) -> int | None:
-    """Before which everything can be delivered; brokers that know no transactions tell the high watermark alone."""
-    if state.lso is not None and state.lso >= 0:
-        return int(state.lso)
-    return None if state.highwater is None else int(state.highwater)
-
-
-def _withheld(state: Any) -> int:
-    end = _end(state)
-    return 0 if end is None else max(0, int(state.highwater) - end)

@@ -1,6 +1,9 @@
-"""From hours that changed to alerts: ``series`` holds what was spent, ``baseline`` says what is usual, ``case`` which
-windows a rule looks at, ``judge`` which of them are news, ``drivers`` why, and ``wording`` tells a person. ``queries``
-reads the figures, ``history`` remembers them, and ``watcher`` is the shell around them."""
+"""From hours that changed to alerts. ``rules`` says what is worth one, a class each: a new rule changes nothing here.
+
+Rules about 60 minutes share what they need: ``series`` holds what was spent, ``baseline`` says what is usual, ``case``
+looks at windows, ``judge`` says which are news, ``drivers`` why, and ``wording`` tells a person; ``queries`` reads the
+figures and ``history`` remembers them. ``watcher`` and ``keeper`` are the shells that ask the rules in a ``turn``: only
+they publish and store."""
 
 from stream.watch.watcher import Watcher
 

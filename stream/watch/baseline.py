@@ -34,8 +34,8 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What the two rules need of the settings."""
+class Thresholds:
+    """What the two rules about 60 minutes need of the settings."""
 
     spike_enabled: bool = True
     spike_threshold: Decimal = Decimal(3)
@@ -85,26 +85,26 @@ class Baseline:
         return not self.trips(cost_usd) and cost_usd < self.clear_below
 
 
-def spike_baseline(series: Series, hour: datetime, rules: Rules) -> Baseline | None:
+def spike_baseline(series: Series, hour: datetime, thresholds: Thresholds) -> Baseline | None:
     """The plain average of the last whole hours, without ``hour`` itself.
 
     None while there are too few of them, and where they cost nothing: no multiple of zero means anything.
     """
-    before = series.whole_hours_before(hour, at_most=rules.history_hours_max)
+    before = series.whole_hours_before(hour, at_most=thresholds.history_hours_max)
     total = sum((Fraction(series.at(each).cost_usd) for each in before), Fraction(0))
-    if len(before) < rules.history_hours_min or total <= 0:
+    if len(before) < thresholds.history_hours_min or total <= 0:
         return None
     average = total / len(before)
     return Baseline(
         expected=average,
-        open_above=average * Fraction(rules.spike_threshold),
-        clear_below=average * Fraction(rules.spike_clear),
+        open_above=average * Fraction(thresholds.spike_threshold),
+        clear_below=average * Fraction(thresholds.spike_clear),
         compared_to=tuple(before),
         basis=f"the average of the last {len(before)} hours",
     )
 
 
-def anomaly_baseline(series: Series, hour: datetime, rules: Rules) -> Baseline | None:
+def anomaly_baseline(series: Series, hour: datetime, thresholds: Thresholds) -> Baseline | None:
     """What this hour of the week usually costs, in logarithms, with medians that one odd hour cannot move.
 
     Under a week of history: the median of all hours, a wider scale, and never below twice the dearest hour so far,
@@ -113,7 +113,7 @@ def anomaly_baseline(series: Series, hour: datetime, rules: Rules) -> Baseline |
     before = series.whole_hours_before(hour, at_most=WEEK_HOURS * WEEKS_MAX)
     if len(before) < WEEK_HOURS * WEEKS_MAX:
         before = before[1:]  # the very first hour: events began somewhere in it, so it says too little
-    if len(before) < rules.history_hours_min:
+    if len(before) < thresholds.history_hours_min:
         return None
     logs = np.log([max(float(series.at(each).cost_usd), 0.0) + COST_NOISE_USD for each in before])
     if len(before) < WEEK_HOURS:
@@ -125,7 +125,7 @@ def anomaly_baseline(series: Series, hour: datetime, rules: Rules) -> Baseline |
         floor = Decimal(0)
         compared_to = before[-WEEK_HOURS::-WEEK_HOURS]
         basis = f"this hour of the week, over {_weeks(len(compared_to))}"
-    return _levels(centre, scale, rules, floor=floor, compared_to=compared_to, basis=basis)
+    return _levels(centre, scale, thresholds, floor=floor, compared_to=compared_to, basis=basis)
 
 
 def _weeks(count: int) -> str:
@@ -133,17 +133,18 @@ def _weeks(count: int) -> str:
 
 
 def _levels(
-    centre: float, scale: float, rules: Rules, *, floor: Decimal, compared_to: list[datetime], basis: str
+    centre: float, scale: float, thresholds: Thresholds, *, floor: Decimal, compared_to: list[datetime], basis: str
 ) -> Baseline:
     """Amounts from logarithms. A rise below the minimum cost opens nothing; half of it keeps nothing open."""
     expected = _amount(centre)
     open_above = max(
-        _amount(centre + float(rules.anomaly_score) * scale),
-        expected + Fraction(rules.cost_usd_min),
+        _amount(centre + float(thresholds.anomaly_score) * scale),
+        expected + Fraction(thresholds.cost_usd_min),
         Fraction(floor),
     )
     clear_below = max(
-        _amount(centre + float(rules.anomaly_score_clear) * scale), expected + Fraction(rules.cost_usd_min) / 2
+        _amount(centre + float(thresholds.anomaly_score_clear) * scale),
+        expected + Fraction(thresholds.cost_usd_min) / 2,
     )
     return Baseline(
         expected=expected,

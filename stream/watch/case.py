@@ -1,67 +1,38 @@
-"""The two rules, the windows of 60 minutes that each looks at, and one of them on one scope at one moment. Pure."""
+"""The windows of 60 minutes that a rule looks at, and one rule on one scope at one moment. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Final
+from typing import ClassVar, Final, Protocol
 
 from costream.alerts import Level
-from stream.watch.baseline import Baseline, Rules, anomaly_baseline, spike_baseline
-from stream.watch.series import HOUR, MINUTE, Series, Spend, hour_of, minute_of
-from stream.watch.wording import FEATURE, SYSTEM
+from stream.watch.baseline import Baseline
+from stream.watch.series import HOUR, Series, Spend, hour_of
 
 GRACE: Final = timedelta(hours=1)  # a window is judged until this long after its end; then it is closed for good
 FOLLOWED: Final = timedelta(hours=24)  # how far back an open alert's own windows are looked at again
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    name: str
-    metric_name: str
-    level: Level
-    scopes: str  # the scope, or what it starts with
-    latest_window: Callable[[datetime], datetime]  # where the one begins that holds this moment
-    step: timedelta  # from one window to the next
-    baseline: Callable[[Series, datetime, Rules], Baseline | None]
-    is_on: Callable[[Rules], bool]
-    cost_usd_min: Callable[[Rules], Decimal]  # a window that cost no more never trips: its statistics are spared
+class Windows(Protocol):
+    """What is asked here of a rule about 60 minutes (rules/hourly.py)."""
+
+    name: ClassVar[str]
+    metric_name: ClassVar[str]
+    level: ClassVar[Level]
+    step: ClassVar[timedelta]
+
+    @property
+    def cost_usd_min(self) -> Decimal: ...
+
+    def latest_window(self, now: datetime) -> datetime: ...
+
+    def baseline(self, series: Series, hour: datetime) -> Baseline | None: ...
 
 
-def last_sixty_minutes(now: datetime) -> datetime:
-    """The minute that runs is in it, as far as it has come."""
-    return minute_of(now) + MINUTE - HOUR
-
-
-SPIKE: Final = Rule(
-    name="hourly_spike",
-    metric_name="hourly_cost_spike",
-    level=Level.WARNING,
-    scopes=SYSTEM,
-    latest_window=last_sixty_minutes,
-    step=MINUTE,
-    baseline=spike_baseline,
-    is_on=lambda rules: rules.spike_enabled,
-    cost_usd_min=lambda rules: Decimal(0),
-)
-ANOMALY: Final = Rule(
-    name="hourly_anomaly",
-    metric_name="hourly_cost_anomaly",
-    level=Level.WARNING,
-    scopes=FEATURE,
-    latest_window=hour_of,
-    step=HOUR,
-    baseline=anomaly_baseline,
-    is_on=lambda rules: rules.anomaly_enabled,
-    cost_usd_min=lambda rules: rules.cost_usd_min,
-)
-ALL_RULES: Final = {rule.name: rule for rule in (SPIKE, ANOMALY)}
-
-
-def horizon(now: datetime, rule: Rule) -> tuple[datetime, ...]:
+def horizon(now: datetime, rule: Windows) -> tuple[datetime, ...]:
     """The windows, by their start, that may still raise an alert: the latest, and those before it for their grace."""
     latest_window = rule.latest_window(now)
     count = (latest_window + HOUR + GRACE - now - timedelta.resolution) // rule.step + 1
@@ -69,19 +40,20 @@ def horizon(now: datetime, rule: Rule) -> tuple[datetime, ...]:
 
 
 class Baselines:
-    """Baselines that were worked out already, so that a thousand features can be judged every second.
+    """Baselines of one rule that were worked out already, so that a thousand features can be judged every second.
 
     One depends on earlier hours alone: while an hour fills, its own stays true.
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[tuple[str, datetime, Rules], Baseline | None]] = {}
+        self._known: dict[str, dict[datetime, Baseline | None]] = {}
 
-    def of(self, rule: Rule, scope: str, series: Series, hour: datetime, rules: Rules) -> Baseline | None:
-        known, key = self._known.setdefault(scope, {}), (rule.name, hour, rules)
-        if key not in known:
-            known[key] = rule.baseline(series, hour, rules)
-        return known[key]
+    def of(self, rule: Windows, scope: str, series: Series, hour: datetime) -> Baseline | None:
+        """``rule``: the one whose baselines these are."""
+        known = self._known.setdefault(scope, {})
+        if hour not in known:
+            known[hour] = rule.baseline(series, hour)
+        return known[hour]
 
     def changed(self, scope: str, before: Mapping[datetime, Spend], after: Mapping[datetime, Spend]) -> None:
         """The scope has other figures: only baselines of hours up to the first that differs stay true."""
@@ -89,7 +61,7 @@ class Baselines:
             (hour for hour in before.keys() | after.keys() if before.get(hour) != after.get(hour)), default=None
         )
         if first is not None and scope in self._known:
-            self._known[scope] = {key: value for key, value in self._known[scope].items() if key[1] <= first}
+            self._known[scope] = {hour: known for hour, known in self._known[scope].items() if hour <= first}
 
     def keep_only(self, scopes: Collection[str]) -> None:
         self._known = {scope: known for scope, known in self._known.items() if scope in scopes}
@@ -98,10 +70,8 @@ class Baselines:
 class Case:
     """One rule on one scope at one moment."""
 
-    def __init__(
-        self, rule: Rule, scope: str, series: Series, *, now: datetime, rules: Rules, baselines: Baselines
-    ) -> None:
-        self.rule, self.scope, self.series, self.now, self.rules = rule, scope, series, now, rules
+    def __init__(self, rule: Windows, scope: str, series: Series, *, now: datetime, baselines: Baselines) -> None:
+        self.rule, self.scope, self.series, self.now = rule, scope, series, now
         self._baselines = baselines
 
     @cached_property
@@ -120,7 +90,7 @@ class Case:
 
     def baseline(self, window: datetime) -> Baseline | None:
         """Of whole hours alone, none of which has a minute in the window."""
-        return self._baselines.of(self.rule, self.scope, self.series, hour_of(window), self.rules)
+        return self._baselines.of(self.rule, self.scope, self.series, hour_of(window))
 
     def running(self, window: datetime) -> bool:
         return window + HOUR > self.now
@@ -138,7 +108,7 @@ class Case:
     def trips(self, window: datetime) -> bool:
         """A window to date is held against a whole usual hour, never scaled up: it can only be late, not wrong."""
         spent = self.spent(window)
-        if spent is None or spent.cost_usd <= self.rule.cost_usd_min(self.rules):
+        if spent is None or spent.cost_usd <= self.rule.cost_usd_min:
             return False
         return (usual := self.baseline(window)) is not None and usual.trips(spent.cost_usd)
 
@@ -158,25 +128,3 @@ class Case:
     def dearest(self, windows: Iterable[datetime]) -> datetime:
         """Of several, what a person is shown: the dearest, and of equals the latest."""
         return max(windows, key=lambda window: (self.cost_usd(window), window))
-
-
-def hours_to_split(
-    series: Series,
-    *,
-    first_windows: Iterable[datetime],
-    now: datetime,
-    rules: Rules,
-    baselines: Baselines | None = None,
-) -> set[datetime]:
-    """The clock hours whose minutes the spike rule needs, given the clock hours of the system.
-
-    Those since the ``first_windows`` of alerts that stand, and those in reach if two of them could hold a window above
-    the level: no 60 minutes cost more than the two hours they lie in. On a usual day there are none.
-    """
-    if not SPIKE.is_on(rules):
-        return set()
-    case = Case(SPIKE, SYSTEM, series, now=now, rules=rules, baselines=baselines or Baselines())
-    followed = {hour_of(window) for first in first_windows for window in case.windows_from(first)}
-    reached = set(map(hour_of, case.horizon))
-    asked = followed | (reached if any(map(case.may_hold_a_spike, reached)) else set())
-    return {each for hour in asked for each in (hour, hour + HOUR) if each <= now}

@@ -1,78 +1,53 @@
-"""What the watch remembers of the warehouse between two looks, so that each look reads only what may have changed."""
+"""What a rule remembers of the warehouse between two looks, so that each look reads only what may have changed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from costream.alerts import Alert
-from stream.watch.baseline import Rules
-from stream.watch.case import ANOMALY, FOLLOWED, SPIKE, Baselines, horizon, hours_to_split
-from stream.watch.judge import first_window_of
-from stream.watch.queries import Reader, dear_features, feature_hours, system_hours, system_minutes
+from stream.watch.case import FOLLOWED, Baselines
+from stream.watch.queries import Reader, system_minutes
 from stream.watch.series import HOUR, MINUTES, Minutes, Series, Spend, hour_of, minute_of
-from stream.watch.wording import FEATURE, SYSTEM
 
 DIRTY_HOURS_MAX: Final = 48  # a correction that touches more is cheaper to read back whole
 
+Hours = dict[datetime, Spend]
+# The hours of these scopes in a span, or only those that are named; a scope without calls has none.
+Fetch = Callable[[list[str], datetime, datetime, set[datetime] | None], dict[str, Hours]]
 
-class History:
+
+class Scopes:
     """The hours of each scope looked at. Closed hours are read once an hour, and when a late row touches them."""
 
-    def __init__(self, reader: Reader, rules: Rules) -> None:
-        self._reader, self._rules = reader, rules
+    def __init__(self, fetch: Fetch, *, hours_needed: int) -> None:
+        self._fetch, self._hours_needed = fetch, hours_needed
         self._read_for: datetime | None = None
         self._scopes: dict[str, Series] = {}
-        self._split = _SplitHours(reader)
         self.baselines = Baselines()
 
     def forget(self) -> None:
         self._read_for = None
-        self._split = _SplitHours(self._reader)
 
-    def read(self, now: datetime, *, dirty: set[datetime], standing: Sequence[Alert]) -> dict[str, Series]:
-        """The system, every feature dear enough to matter, and the scopes of standing alerts.
-
-        ``dirty``: the hours that are said to have changed since the last look.
-        """
+    def read(self, wanted: Set[str], *, now: datetime, changed: Set[datetime]) -> dict[str, Series]:
+        """``changed``: the hours that are said to have changed since the last look."""
         until = hour_of(now)
-        since = until - HOUR * self._rules.hours_needed - FOLLOWED
-        changed = {hour for hour in dirty if since <= hour <= until} | {until, until - HOUR}
-        if self._read_for != until or len(changed) > DIRTY_HOURS_MAX:
+        since = until - HOUR * self._hours_needed - FOLLOWED
+        anew = {hour for hour in changed if since <= hour <= until} | {until, until - HOUR}
+        if self._read_for != until or len(anew) > DIRTY_HOURS_MAX:
             self._scopes = {}
             self.baselines.keep_only(())
-        wanted = {alert.scope for alert in standing} | self._features(horizon(now, ANOMALY)[0], until) | {SYSTEM}
         self._scopes = {scope: series for scope, series in self._scopes.items() if scope in wanted}
         self.baselines.keep_only(wanted)
-        self._refresh(sorted(self._scopes), since, until, changed)
+        self._refresh(sorted(self._scopes), since, until, anew)
         self._refresh(sorted(wanted - self._scopes.keys()), since, until, None)
         self._read_for = until
-        self._split.touched(dirty)
-        return self._scopes | {SYSTEM: self._by_the_minute(self._scopes[SYSTEM], now, standing)}
-
-    def _by_the_minute(self, system: Series, now: datetime, standing: Sequence[Alert]) -> Series:
-        first_windows = [first_window_of(alert) for alert in standing if alert.rule == SPIKE.name]
-        hours = hours_to_split(
-            system, first_windows=first_windows, now=now, rules=self._rules, baselines=self.baselines
-        )
-        return replace(system, minutes=self._split.read({hour: system.at(hour) for hour in hours}, now=now))
-
-    def _features(self, since: datetime, until: datetime) -> set[str]:
-        if not self._rules.anomaly_enabled:
-            return set()
-        dear = dear_features(self._reader, since=since, until=until, cost_usd_min=self._rules.cost_usd_min)
-        return {FEATURE + feature for feature in dear}
+        return dict(self._scopes)
 
     def _refresh(self, scopes: list[str], since: datetime, until: datetime, only: set[datetime] | None) -> None:
         """Read these scopes anew: wholly, or ``only`` the hours that changed (whose rows may also have gone)."""
-        features = [scope.removeprefix(FEATURE) for scope in scopes if scope.startswith(FEATURE)]
-        by_feature = feature_hours(self._reader, features, since=since, until=until, only=only)
-        fresh = {FEATURE + feature: hours for feature, hours in by_feature.items()}
-        if SYSTEM in scopes:
-            fresh[SYSTEM] = system_hours(self._reader, since=since, until=until, only=only)
-        for scope, hours in fresh.items():
+        for scope, hours in self._fetch(scopes, since, until, only).items():
             series = self._scopes.get(scope, Series({}))
             kept = {hour: each for hour, each in series.hours.items() if hour not in (only or ())}
             self.baselines.changed(scope, series.hours, kept | hours)
@@ -88,7 +63,7 @@ class _Split:
     spent: Spend
 
 
-class _SplitHours:
+class SplitHours:
     """Hours by the minute are made of single calls, which is dear: each is read once, then once a minute at most.
 
     What has come since is not missed by the window that runs: the hour it ends in is known to the second.
@@ -99,7 +74,7 @@ class _SplitHours:
         self._hours: dict[datetime, _Split] = {}
         self._touched: set[datetime] = set()
 
-    def touched(self, hours: set[datetime]) -> None:
+    def touched(self, hours: Set[datetime]) -> None:
         self._touched |= hours & self._hours.keys()
 
     def read(self, hours: dict[datetime, Spend], *, now: datetime) -> dict[datetime, Minutes]:

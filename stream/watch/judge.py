@@ -1,9 +1,8 @@
-"""Which 60 minutes are worth an alert: plain functions on frozen values, with no Kafka, clock or network.
+"""How an alert about 60 minutes lives: plain functions on frozen values, with no Kafka, clock or network.
 
-The spike rule slides: its windows begin at every minute. The anomaly rule compares clock hours with the same hours of
-other weeks. ``judge`` is given what is known (what each scope spent, the latest revision of each alert) and says what
-is new. Ids and revisions follow from these alone. Judging the same twice says nothing the second time, and a worker
-that starts again from stored alerts goes on where the last one was.
+They are given what is known (what a scope spent, the latest revision of each alert) and say what is new. Ids and
+revisions follow from these alone. Judging the same twice says nothing the second time, and a worker that starts again
+from stored alerts goes on where the last one was.
 """
 
 from __future__ import annotations
@@ -13,35 +12,11 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
-from costream.alerts import RATIO_MAX, Alert, Driver, Status, episode_id, rounded
-from stream.watch.baseline import Baseline, Rules
-from stream.watch.case import ALL_RULES, Baselines, Case
+from costream.alerts import RATIO_MAX, Alert, Status, episode_id, rounded
+from stream.watch.baseline import Baseline
+from stream.watch.case import Case
 from stream.watch.drivers import to_decimal
-from stream.watch.series import HOUR, NOTHING, Series, hour_of
-from stream.watch.wording import causes, message, title
-
-
-def judge(
-    *,
-    history: Mapping[str, Series],
-    alerts: Iterable[Alert],
-    now: datetime,
-    rules: Rules,
-    baselines: Baselines | None = None,
-) -> list[Alert]:
-    """The new revisions, in the order in which they happened. A rule that is switched off says nothing at all.
-
-    ``baselines`` saves work from one call to the next; it changes no answer.
-    """
-    known, worked_out = latest(alerts), baselines or Baselines()
-    return [
-        alert
-        for rule in ALL_RULES.values()
-        if rule.is_on(rules)
-        for scope, series in sorted(history.items())
-        if scope.startswith(rule.scopes)
-        for alert in _judge(Case(rule, scope, series, now=now, rules=rules, baselines=worked_out), known)
-    ]
+from stream.watch.series import HOUR, NOTHING
 
 
 def latest(alerts: Iterable[Alert]) -> dict[str, Alert]:
@@ -53,7 +28,8 @@ def latest(alerts: Iterable[Alert]) -> dict[str, Alert]:
     return found
 
 
-def _judge(case: Case, known: Mapping[str, Alert]) -> list[Alert]:
+def revisions(case: Case, known: Mapping[str, Alert]) -> list[Alert]:
+    """The new revisions of the rule on this scope, in the order in which they happened, without words."""
     mine = [alert for alert in known.values() if (alert.rule, alert.scope) == (case.rule.name, case.scope)]
     news = [revision for alert in mine if alert.standing for revision in _follow(case, alert)]
     now_known = latest([*mine, *news])
@@ -132,40 +108,26 @@ def first_window_of(alert: Alert) -> datetime:
 
 def _revision(case: Case, window: datetime, status: Status, *, first_window: datetime, number: int) -> Alert:
     figures, usual = case.spent(window) or NOTHING, case.baseline(window)
-    expected = _rounded(usual.expected) if usual else None
-    ratio = _ratio(figures.cost_usd, usual)
-    level = _rounded(_level(usual, status)) if usual else Decimal(0)
-    basis = usual.basis if usual else "no baseline"
     return Alert(
         alert_id=episode_id(rule=case.rule.name, scope=case.scope, first_window=first_window),
         revision=number,
         status=status,
         level=case.rule.level,
         rule=case.rule.name,
-        title=title(scope=case.scope, ratio=ratio, status=status),
-        message=message(
-            status=status,
-            window=window,
-            so_far=case.running(window),
-            cost_usd=figures.cost_usd,
-            level_usd=level,
-            expected_usd=expected,
-            ratio=ratio,
-            basis=basis,
-            unpriced_calls=figures.unpriced_calls,
-        ),
+        title="",
+        message="",
         metric_name=case.rule.metric_name,
         scope=case.scope,
         window_start=window,
         window_end=window + HOUR,
         current_value=figures.cost_usd,
-        threshold_value=level,
-        expected_value=expected,
-        ratio=ratio,
+        threshold_value=_rounded(_level(usual, status)) if usual else Decimal(0),
+        expected_value=_rounded(usual.expected) if usual else None,
+        ratio=_ratio(figures.cost_usd, usual),
         unpriced_calls=figures.unpriced_calls,
         metadata={
             "first_window": first_window.strftime("%Y-%m-%dT%H:%M:%S+00:00"),
-            "basis": basis,
+            "basis": usual.basis if usual else "no baseline",
             "currency": "USD",
         },
         timestamp=case.now,
@@ -185,14 +147,3 @@ def _ratio(cost_usd: Decimal, usual: Baseline | None) -> Decimal | None:
     if usual is None or usual.expected <= 0:
         return None
     return min(RATIO_MAX, rounded(to_decimal(Fraction(cost_usd) / usual.expected), digits=4))
-
-
-def usual_hours(alert: Alert, *, history: Mapping[str, Series], rules: Rules) -> tuple[datetime, ...]:
-    """The hours that an alert's window was compared to: what its drivers are compared to as well."""
-    usual = ALL_RULES[alert.rule].baseline(history[alert.scope], hour_of(alert.window_start), rules)
-    return usual.compared_to if usual else ()
-
-
-def explained(alert: Alert, drivers: tuple[Driver, ...]) -> Alert:
-    """The alert with its reasons, in fields and in words."""
-    return alert.model_copy(update={"drivers": drivers, "message": f"{alert.message} {causes(drivers)}"})

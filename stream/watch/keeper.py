@@ -1,4 +1,4 @@
-"""Alerts about the pipeline itself, on ``usage.alerts`` like those about money: the shell around watch/pipeline.py.
+"""Alerts about the pipeline itself, on ``usage.alerts`` like those about money: the shell around the rules.
 
 Whoever holds ``usage.rollups`` tells them. What has been told is read back from the topic alone, and a row for the
 warehouse waits until it can be written: so an outage of the warehouse is told while it lasts, also by a worker that
@@ -16,27 +16,10 @@ import structlog
 
 from costream.alerts import Alert
 from sinks.clickhouse.alert_rows import TABLE, alert_rows
-from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
-from stream.audit import AuditReport
-from stream.audit.schedule import REACH
-from stream.audit.vanished import vanished_records
 from stream.runtime.errors import PublishFailed
-from stream.runtime.settings import Settings
-from stream.runtime.stalls import Stalls
 from stream.watch.judge import latest
-from stream.watch.pipeline import (
-    AuditRule,
-    FloodRule,
-    Gone,
-    Rule,
-    StallRule,
-    Storing,
-    Tally,
-    VanishedRule,
-    revised,
-    within,
-)
+from stream.watch.rules.rule import Past, Rule, news_of
 from stream.watch.turn import OutOfTurn
 
 log = structlog.get_logger(__name__)
@@ -45,51 +28,6 @@ REMEMBERED: Final = timedelta(days=7)  # an alert that ended longer ago is not t
 STORE_AGAIN: Final = timedelta(seconds=15)  # while the warehouse is away
 
 Publish = Callable[[Sequence[Alert]], None]
-Read = Callable[[datetime], Any]  # what a rule reads; None where it cannot be told now
-
-
-def pipeline_rules(
-    settings: Settings, *, reader: Reader, stalls: Stalls, report: Callable[[], AuditReport | None]
-) -> dict[Rule[Any], Read]:
-    """Each rule with what it reads."""
-    if not settings.pipeline_alerts_enabled:
-        return {}
-    flood = FloodRule(
-        records_max=settings.flood_records_max, share_max=settings.flood_share_max, window=settings.flood_window
-    )
-    return {
-        AuditRule(): lambda _: report(),
-        StallRule(settings.stall_max): lambda _: Storing(stalls.longest, stalls.got_through),
-        VanishedRule(): lambda _: gone_records(reader),
-        flood: _Tallies(reader, flood.window),
-    }
-
-
-class _Tallies:
-    """What the ledger has counted, looked at again and again: exact, whatever becomes of the letters themselves."""
-
-    def __init__(self, reader: Reader, window: timedelta) -> None:
-        self._reader, self._window = reader, window
-        self._kept: list[Tally] = []
-
-    def __call__(self, now: datetime) -> Sequence[Tally]:
-        received, dead_lettered = self._reader.frame(TALLY).row(0)
-        self._kept = within([*self._kept, Tally(now, received, dead_lettered)], now, self._window)
-        return self._kept
-
-
-TALLY: Final = """
-SELECT toInt64(sum(l.received)) AS received, toInt64(sum(l.dead_lettered)) AS dead_lettered
-FROM ingest_ledger_rows AS l FINAL"""
-
-
-def gone_records(reader: Reader) -> list[Gone]:
-    """What has vanished and nobody has accepted yet."""
-    return [
-        Gone(each.partition, each.offset_first, each.offset_last, each.noticed_at)
-        for each in vanished_records(reader)
-        if each.accepted_reason is None
-    ]
 
 
 class Rows(Protocol):
@@ -103,14 +41,14 @@ class Keeper:
 
     def __init__(
         self,
-        rules: Mapping[Rule[Any], Read],
+        rules: Sequence[Rule[Any]],
         *,
         writer: Rows,
         publish: Publish,
         clock: Callable[[], datetime],
     ) -> None:
         """``publish`` returns once Kafka has acknowledged every alert it was given, or raises."""
-        self._rules = dict(rules)
+        self._rules = list(rules)
         self._writer, self._publish, self._clock = writer, publish, clock
         self._names = {rule.name for rule in self._rules}
         self.restore(())
@@ -131,18 +69,12 @@ class Keeper:
     def standing(self, rule: str) -> Alert | None:
         return next((alert for alert in self._of(rule).values() if alert.standing), None)
 
-    def suspect_since(self) -> datetime | None:
-        """From where on the audit last found something that is not known to be mended."""
-        alert = self.standing(AuditRule.name)
-        return alert.window_start - REACH if alert else None
-
     def tick(self) -> Sequence[Alert]:
         """Look, tell what is new, then store it. Returns what was told. No failure ends the loop."""
         now = self._clock()
         try:
             if not self._unpublished:
-                looked = [self._look(rule, read, now) for rule, read in self._rules.items()]
-                self._unpublished = [alert for alert in looked if alert is not None]
+                self._unpublished = [alert for rule in self._rules for alert in self._look(rule, now)]
             told = self._tell()
         except OutOfTurn:
             self._unpublished = []  # the next holder judges anew
@@ -153,20 +85,18 @@ class Keeper:
         self._store(now)
         return told
 
-    def _look(self, rule: Rule[Any], read: Read, now: datetime) -> Alert | None:
-        last = self._looked.get(rule.name)
-        if last is not None and now - last < rule.every:
-            return None
+    def _look(self, rule: Rule[Any], now: datetime) -> list[Alert]:
+        past = Past(self._looked.get(rule.name))
+        if not rule.is_due(now, past):
+            return []
         self._looked[rule.name] = now
-        reading = self._reading(rule, read, now)
-        if reading is None:
-            return None
-        return revised(rule, rule.judge(reading, now), self._of(rule.name), now)
+        known = self._of(rule.name)
+        return news_of(rule, self._reading(rule, now, past, known), known, now)
 
-    def _reading(self, rule: Rule[Any], read: Read, now: datetime) -> Any:
+    def _reading(self, rule: Rule[Any], now: datetime, past: Past, known: Mapping[str, Alert]) -> Any:
         """What the rule reads; without the warehouse it is not known, and said once."""
         try:
-            reading = read(now)
+            reading = rule.read(now, past, [alert for alert in known.values() if alert.standing])
         except WarehouseError as error:
             if rule.name not in self._blind:
                 log.warning("rule cannot look", rule=rule.name, reason=str(error), next="its alert stays as it is")

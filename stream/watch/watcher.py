@@ -1,15 +1,15 @@
-"""The watch: hours that changed → figures → ``judge`` → ``usage.alerts`` → table ``alerts``. The thin shell.
+"""The watch: hours that changed → what the rules about money say → ``usage.alerts`` → table ``alerts``. The shell.
 
-``usage.rollups`` only says which hours changed; every figure is read from the warehouse, where it is exact. So a
-rollup that arrives twice, late or out of order changes nothing, and a lost one costs a minute at most.
+``usage.rollups`` only says which hours changed; what a rule judges by it reads from the warehouse.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
 import polars as pl
 import structlog
@@ -18,20 +18,14 @@ from costream.alerts import Alert
 from sinks.clickhouse.alert_rows import TABLE, alert_rows
 from sinks.errors import WarehouseUnavailable
 from stream.runtime.errors import PublishFailed
-from stream.runtime.settings import Settings
-from stream.watch.baseline import Rules
-from stream.watch.case import ALL_RULES
-from stream.watch.drivers import drivers
-from stream.watch.history import History
-from stream.watch.judge import explained, judge, latest, usual_hours
-from stream.watch.queries import RESTORED, Reader, evidence, stored_alerts
-from stream.watch.series import Series, hour_of
+from stream.watch.judge import latest
+from stream.watch.queries import RESTORED, Reader, stored_alerts
+from stream.watch.rules.hourly import RETRY_WAIT
+from stream.watch.rules.rule import Past, Rule, news_of
+from stream.watch.series import hour_of
 from stream.watch.turn import OutOfTurn
 
 log = structlog.get_logger(__name__)
-
-IDLE_MAX: Final = timedelta(minutes=1)  # an hour ends, and an alert clears, without any event
-RETRY_WAIT: Final = timedelta(minutes=1)  # after a failed evaluation
 
 
 class Inserts(Protocol):
@@ -43,15 +37,6 @@ class Inserts(Protocol):
 Publish = Callable[[Sequence[Alert]], None]
 
 
-def is_due(now: datetime, *, last: datetime | None, failed: bool, dirty: bool, interval: timedelta) -> bool:
-    """Soon after something changed, once a minute in any case, and a minute after a failure."""
-    if last is None:
-        return True
-    if failed:
-        return now - last >= RETRY_WAIT
-    return now - last >= (interval if dirty else max(interval, IDLE_MAX))
-
-
 class Watcher:
     """One worker watches: ``usage.rollups`` has one partition. Methods block; the app runs them in a thread.
 
@@ -61,23 +46,21 @@ class Watcher:
     def __init__(
         self,
         *,
+        rules: Sequence[Rule[Any]],
         reader: Reader,
         writer: Inserts,
         publish: Publish,
-        settings: Settings,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """``publish`` returns once Kafka has acknowledged every alert it was given, or raises."""
         self._reader, self._writer, self._publish, self._clock = reader, writer, publish, clock
-        self._rules, self._interval = Rules.of(settings), settings.watch_interval
-        self._history = History(reader, self._rules)
+        self._rules = list(rules)
+        self._names = {rule.name for rule in self._rules}
         self._alerts: dict[str, Alert] = {}  # the latest revision of each that may still change
         self._unpublished: list[Alert] = []  # decided, not yet acknowledged by the topic
         self._unstored: list[Alert] = []  # on the topic, not yet in the warehouse
         self._lock = threading.Lock()
-        self._dirty: set[datetime] = set()
-        self._last: datetime | None = None
-        self._failed = False
+        self._past = {name: Past() for name in self._names}
 
     def restore(self, published: Iterable[Alert] = ()) -> None:
         """Go on where the last worker was: its alerts from the warehouse and from the tail of ``usage.alerts``.
@@ -85,35 +68,39 @@ class Watcher:
         What is only on the topic was published right before a crash; it is known from here on, and stored next.
         """
         now = self._clock()
-        stored = latest(alert for alert in stored_alerts(self._reader, now=now) if alert.rule in ALL_RULES)
-        mine = [alert for alert in published if alert.rule in ALL_RULES]  # others are about the pipeline: keeper.py
+        stored = latest(alert for alert in stored_alerts(self._reader, now=now) if alert.rule in self._names)
+        mine = [alert for alert in published if alert.rule in self._names]  # others are about the pipeline: keeper.py
         tail = [alert for alert in mine if alert.standing or alert.window_end >= now - RESTORED]
         unstored = [
             alert for alert in tail if alert.alert_id not in stored or alert.revision > stored[alert.alert_id].revision
         ]
         self._alerts = latest([*stored.values(), *unstored])
         self._unpublished, self._unstored = [], unstored
-        self._last = None  # judge at once: hours went by while nobody watched
-        self._history.forget()
+        with self._lock:  # judge at once: hours went by while nobody watched
+            self._past = {name: Past(changed=past.changed) for name, past in self._past.items()}
 
     def notice(self, rows: Iterable[Mapping[str, Any] | None]) -> None:
         """Remember which hours the values of ``usage.rollups`` say have changed; tombstones and other tables pass."""
-        hours = {_hour_named_by(row) for row in rows if row and row.get("table") == "usage_hourly"}
+        named = {_hour_named_by(row) for row in rows if row and row.get("table") == "usage_hourly"}
+        hours = {hour for hour in named if hour is not None}
         with self._lock:
-            self._dirty |= {hour for hour in hours if hour is not None}
+            for name, past in self._past.items():
+                self._past[name] = replace(past, changed=past.changed | hours)
 
-    def due(self, now: datetime) -> bool:
+    def due(self, now: datetime) -> list[Rule[Any]]:
+        """The rules for which it is time."""
         with self._lock:
-            dirty = bool(self._dirty)
-        return is_due(now, last=self._last, failed=self._failed, dirty=dirty, interval=self._interval)
+            past = dict(self._past)
+        return [rule for rule in self._rules if rule.is_due(now, past[rule.name])]
 
     def tick(self) -> Sequence[Alert]:
         """Evaluate if it is time. A failure is logged and tried again in a minute; it never ends the loop."""
         now = self._clock()
-        if not self.due(now):
+        due = self.due(now)
+        if not due:
             return []
         try:
-            return self.evaluate(now)
+            return self.evaluate(now, due)
         except OutOfTurn as error:
             log.info("judgement dropped", reason=str(error))
             return []
@@ -127,40 +114,38 @@ class Watcher:
             )
             return []
 
-    def evaluate(self, now: datetime) -> list[Alert]:
-        """Judge the hours in reach, publish what is new, then store it. Returns what was published.
+    def evaluate(self, now: datetime, rules: Sequence[Rule[Any]] | None = None) -> list[Alert]:
+        """Judge by these rules, all if none are named, publish what is new, then store it. Returns what was published.
 
         What cannot be published or stored now is kept, and the next call begins with it: the same bytes, and nothing
         that Kafka has acknowledged again. Never store before publishing: after a crash between the two the alert would
         be known, and nobody would ever hear of it.
         """
-        with self._lock:
-            dirty, self._dirty = self._dirty, set()
-        self._last, self._failed = now, True
-        try:
-            news = self._evaluate(now, dirty)
-        except BaseException:
-            self._history.forget()  # it may be half refreshed
-            raise
-        self._failed = False
-        return news
-
-    def _evaluate(self, now: datetime, dirty: set[datetime]) -> list[Alert]:
+        asked = self._rules if rules is None else rules
+        past = self._begin(asked, now)
         published = self._deliver()
-        standing = [alert for alert in self._alerts.values() if alert.standing]
-        history = self._history.read(now, dirty=dirty, standing=standing)
-        news = judge(
-            history=history, alerts=self._alerts.values(), now=now, rules=self._rules, baselines=self._history.baselines
-        )
-        self._unpublished = [self._explained(alert, history) for alert in news]
-        self._remember(self._unpublished, now)
-        return published + self._deliver()
+        news = [alert for rule in asked for alert in self._news(rule, past[rule.name], now)]
+        self._unpublished = news
+        self._remember(news, now)
+        published = published + self._deliver()
+        self._done(asked)
+        return published
 
-    def _explained(self, alert: Alert, history: Mapping[str, Series]) -> Alert:
-        if not alert.standing:
-            return alert
-        usual = usual_hours(alert, history=history, rules=self._rules)
-        return explained(alert, drivers(evidence(self._reader, alert, usual=usual)))
+    def _begin(self, rules: Sequence[Rule[Any]], now: datetime) -> dict[str, Past]:
+        """What has been until now. From here on these looks have failed, until they are done."""
+        with self._lock:
+            past = dict(self._past)
+            self._past |= {rule.name: Past(looked_at=now, failed=True) for rule in rules}
+        return past
+
+    def _done(self, rules: Sequence[Rule[Any]]) -> None:
+        with self._lock:
+            self._past |= {rule.name: replace(self._past[rule.name], failed=False) for rule in rules}
+
+    def _news(self, rule: Rule[Any], past: Past, now: datetime) -> list[Alert]:
+        known = {alert_id: alert for alert_id, alert in self._alerts.items() if alert.rule == rule.name}
+        standing = [alert for alert in known.values() if alert.standing]
+        return news_of(rule, rule.read(now, past, standing), known, now)
 
     def _remember(self, news: list[Alert], now: datetime) -> None:
         kept = latest([*self._alerts.values(), *news]).values()

@@ -1,4 +1,4 @@
-"""The words of an alert: money at 2 decimals, multiples at 1, and the count of unpriced calls beside every cost."""
+"""The words of an alert about 60 minutes: money at 2 decimals, multiples at 1, the unpriced calls beside every cost."""
 
 from __future__ import annotations
 
@@ -6,11 +6,33 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from costream.alerts import Driver, Status, plain
+from costream.alerts import Alert, Driver, Status, plain
 from stream.watch.drivers import CAUSES
 
 SYSTEM: Final = "system"
 FEATURE: Final = "feature="
+
+
+def worded(alert: Alert) -> Alert:
+    """An alert about 60 minutes, with its title and the facts."""
+    said = message(
+        status=alert.status,
+        window=alert.window_start,
+        so_far=alert.window_end > alert.timestamp,
+        cost_usd=alert.current_value,
+        level_usd=alert.threshold_value,
+        expected_usd=alert.expected_value,
+        ratio=alert.ratio,
+        basis=str(alert.metadata["basis"]),
+        unpriced_calls=alert.unpriced_calls,
+    )
+    heading = title(scope=alert.scope, ratio=alert.ratio, status=alert.status)
+    return alert.model_copy(update={"title": heading, "message": said})
+
+
+def explained(alert: Alert, drivers: tuple[Driver, ...]) -> Alert:
+    """The alert with its reasons, in fields and in words."""
+    return alert.model_copy(update={"drivers": drivers, "message": f"{alert.message} {causes(drivers)}"})
 
 
 def title(*, scope: str, ratio: Decimal | None, status: Status) -> str:

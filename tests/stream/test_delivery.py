@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from faust import App
-from faust import streams as faust_streams
-from faust.transport.consumer import Consumer as FaustConsumer
 from faust.transport.consumer import Fetcher
 from faust.types import TP
 from mode import Service
 from prometheus_client import CollectorRegistry, Gauge
 
-from stream.consume.aiokafka_patches import Fetched
 from stream.consume.delivery import (
     Chunk,
     ChunkConsumer,
@@ -26,9 +22,9 @@ from stream.consume.delivery import (
     ChunkSchema,
     ChunkTransport,
     StatelessApp,
-    require_compiled_streams,
 )
 from stream.consume.fetching import Consumption
+from stream.consume.reading import Fetched
 from stream.runtime.patience import Patience
 from tests.support.records import FakeRecord, log_of
 
@@ -72,7 +68,7 @@ class Reading:
 
     def __init__(self, kafka: Kafka) -> None:
         class Consumer(ChunkConsumer):
-            def _new_consumer_thread(self) -> Any:
+            def new_thread(self) -> Any:
                 return kafka
 
         self._app = StatelessApp("test", broker="kafka://nowhere", ConsumerScheduler=ChunkScheduler)
@@ -175,20 +171,6 @@ def test_the_transport_brings_the_consumer_that_commits_by_chunk() -> None:
     assert ChunkTransport.Consumer is ChunkConsumer
 
 
-@pytest.mark.parametrize("name", ["_to_message", "_add_gap", "_new_offset"])
-def test_what_is_overridden_is_still_a_method_of_faust_with_the_same_arguments(name: str) -> None:
-    ours, theirs = (inspect.signature(getattr(owner, name)) for owner in (ChunkConsumer, FaustConsumer))
-    assert len(ours.parameters) == len(theirs.parameters)
-
-
-@pytest.mark.parametrize(
-    "name", ["_on_partitions_revoked", "_on_rebalance_when_stopped", "stop", "_create_directories"]
-)
-def test_what_the_application_overrides_is_still_a_method_of_faust_with_the_same_arguments(name: str) -> None:
-    ours, theirs = (inspect.signature(getattr(owner, name)) for owner in (StatelessApp, App))
-    assert len(ours.parameters) == len(theirs.parameters)
-
-
 async def test_before_partitions_go_or_the_worker_stops_it_says_so_first(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 
@@ -208,10 +190,3 @@ def test_a_rebalance_during_the_stop_leaves_the_consumer_open_for_the_last_commi
     app = StatelessApp("test")
     app._consumer = SimpleNamespace(close=lambda: pytest.fail("closed under the commit that ends the stop"))  # type: ignore[assignment]  # all that Faust would call
     app._on_rebalance_when_stopped()
-
-
-def test_without_the_compiled_iterator_the_worker_refuses_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_compiled_streams()
-    monkeypatch.setattr(faust_streams, "_CStreamIterator", None)
-    with pytest.raises(RuntimeError, match=r"would acknowledge skipped events.*Nothing was consumed"):
-        require_compiled_streams()

@@ -10,13 +10,18 @@ import pytest
 from aiokafka.errors import GroupAuthorizationFailedError
 from faust.types import TP
 
-from stream.consume.fetching import ChunkConsumerThread, Consumption, _end, _withheld
+from stream.consume.faust_patches import reading_of
+from stream.consume.fetching import ChunkConsumerThread, Consumption
 from stream.runtime.patience import Patience
 from stream.runtime.telemetry import Telemetry
 
+PLACE = TP("usage.events", 0)
+
 
 def told_by_broker(*, lso: int | None, highwater: int | None) -> SimpleNamespace:
-    return SimpleNamespace(lso=lso, highwater=highwater)
+    """An assignment of one partition, as far as it is looked at."""
+    state = SimpleNamespace(lso=lso, highwater=highwater, has_valid_position=True, position=5)
+    return SimpleNamespace(state_value={PLACE: state}.get)
 
 
 @pytest.mark.parametrize(
@@ -34,8 +39,9 @@ def told_by_broker(*, lso: int | None, highwater: int | None) -> SimpleNamespace
 def test_a_log_ends_before_the_first_open_transaction_and_the_rest_is_withheld(
     lso: int | None, highwater: int | None, end: int | None, withheld: int
 ) -> None:
-    state = told_by_broker(lso=lso, highwater=highwater)
-    assert (_end(state), _withheld(state)) == (end, withheld)
+    reading = reading_of(told_by_broker(lso=lso, highwater=highwater), PLACE, (3, 4))
+    assert (reading.end, reading.withheld) == (end, withheld)
+    assert (reading.position, reading.handed) == (5, (3, 4))
 
 
 class Group:
@@ -62,7 +68,7 @@ class Thread(ChunkConsumerThread):
         self._group = patience.outage("taking part in the consumer group")
         self._fake = group
 
-    def _ensure_consumer(self) -> Any:
+    def running_consumer(self) -> Any:
         return self._fake
 
     def assignment(self) -> set[TP]:
@@ -73,12 +79,12 @@ async def test_a_commit_that_is_refused_stays_a_refusal_until_one_goes_through()
     """The group itself may refuse nothing yet: a worker must not look ready again in between."""
     patience, group = Patience(Telemetry().stalled), Group()
     thread = Thread(group, patience)
-    assert not await thread._commit({TP("usage.events", 0): 5})
+    assert not await thread.commit_offsets({TP("usage.events", 0): 5})
     (said,) = patience.refusals
     assert "Read on group costream" in said
     thread._look_at_group(group)
     assert patience.refusals == [said]
     group.refuses_commits = False
-    assert await thread._commit({TP("usage.events", 0): 5})
+    assert await thread.commit_offsets({TP("usage.events", 0): 5})
     thread._look_at_group(group)
     assert patience.refusals == []

@@ -21,8 +21,12 @@ from stream.audit import AuditReport, Check, accept_vanished
 from stream.audit.report import NextStep
 from stream.runtime.errors import PublishFailed
 from stream.runtime.stalls import Stall, Stalls
-from stream.watch.keeper import REMEMBERED, STORE_AGAIN, Keeper, gone_records
-from stream.watch.pipeline import AuditRule, FloodRule, Gone, StallRule, Storing, Tally, VanishedRule, within
+from stream.watch.keeper import REMEMBERED, STORE_AGAIN, Keeper
+from stream.watch.rules.audit import AuditRule
+from stream.watch.rules.flood import FloodRule, Tally, within
+from stream.watch.rules.rule import Rule
+from stream.watch.rules.stall import StallRule, Storing
+from stream.watch.rules.vanished import Gone, VanishedRule, gone_records
 from stream.watch.turn import OutOfTurn
 from tests.support.warehouse import Embedded
 
@@ -48,13 +52,17 @@ class Stage:
 
     def start(self) -> None:
         """A worker that begins its turn: it knows what the topic has, and nothing else."""
-        flood = FloodRule(records_max=1_000, share_max=Decimal("0.05"), window=10 * MINUTE)
-        rules: Any = {
-            AuditRule(): lambda _: self.report,
-            StallRule(MINUTE): lambda _: self.storing,
-            VanishedRule(): lambda _: self.read(self.gone),
-            flood: lambda now: (found := self.read(self.tallies)) and within(found, now, flood.window),
-        }
+
+        def tallies(now: datetime) -> list[Tally] | None:
+            found = self.read(self.tallies)
+            return found and within(found, now, 10 * MINUTE)
+
+        rules: list[Rule[Any]] = [
+            AuditRule(lambda _: self.report),
+            StallRule(lambda _: self.storing, stall_max=MINUTE),
+            VanishedRule(lambda _: self.read(self.gone)),
+            FloodRule(tallies, records_max=1_000, share_max=Decimal("0.05"), window=10 * MINUTE),
+        ]
         self.keeper = Keeper(rules, writer=self, publish=self.publish, clock=lambda: self.now)
         self.keeper.restore([Alert.from_json(alert.to_json()) for alert in self.topic])
 

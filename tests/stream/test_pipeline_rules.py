@@ -13,26 +13,31 @@ from costream.alerts import Alert, Level, episode_id
 from stream.audit import AuditReport, Check
 from stream.audit.report import NextStep
 from stream.runtime.stalls import Stall
-from stream.watch.pipeline import (
-    AuditRule,
-    Fine,
-    FloodRule,
-    Gone,
-    Kind,
-    StallRule,
-    Storing,
-    Tally,
-    Trouble,
-    Unknown,
-    VanishedRule,
-    Verdict,
-    revised,
-    within,
-)
+from stream.watch.rules.audit import AuditRule
+from stream.watch.rules.flood import FloodRule, Tally, within
+from stream.watch.rules.rule import Past, news_of
+from stream.watch.rules.stall import StallRule, Storing
+from stream.watch.rules.trouble import Fine, Trouble, TroubleRule, Unknown, Verdict, revised
+from stream.watch.rules.vanished import Gone, VanishedRule
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
-FLOOD = FloodRule(records_max=1_000, share_max=Decimal("0.05"), window=10 * MINUTE)
+
+
+def nothing_to_read(_: datetime) -> None:
+    """What a rule is to judge is given to it here."""
+
+
+AUDIT, VANISHED = AuditRule(nothing_to_read), VanishedRule(nothing_to_read)
+STALL = StallRule(nothing_to_read, stall_max=MINUTE)
+FLOOD = FloodRule(nothing_to_read, records_max=1_000, share_max=Decimal("0.05"), window=10 * MINUTE)
+
+
+def told(rule: TroubleRule[Any], reading: Any, now: datetime = START) -> Alert:
+    """The alert that a rule opens on what it has read, in its words."""
+    (alert,) = news_of(rule, reading, {}, now)
+    assert alert.status == "open"
+    return alert
 
 
 def trouble(verdict: Verdict) -> Trouble:
@@ -49,44 +54,45 @@ def report(*steps: NextStep, **differing: int) -> AuditReport:
 
 
 def test_an_audit_that_holds_but_for_what_vanished_is_fine() -> None:
-    assert isinstance(AuditRule().judge(report(raw_rows=0, vanished=0), START), Fine)
-    assert isinstance(AuditRule().judge(report(raw_rows=0, vanished=4), START), Fine)
+    assert isinstance(AUDIT.find(report(raw_rows=0, vanished=0), START), Fine)
+    assert isinstance(AUDIT.find(report(raw_rows=0, vanished=4), START), Fine)
 
 
 def test_differences_of_an_audit_are_summed_named_and_told_with_each_next_step_once() -> None:
     steps = [NextStep("a", "", "one"), NextStep("b", "", ""), NextStep("c", "", "two"), NextStep("d", "", "one")]
-    found = trouble(AuditRule().judge(report(*steps, raw_rows=1_200, ids=3, vanished=7, records=0), START + MINUTE))
+    audited = report(*steps, raw_rows=1_200, ids=3, vanished=7, records=0)
+    found, alert = trouble(AUDIT.find(audited, START + MINUTE)), told(AUDIT, audited, START + MINUTE)
     assert (found.since, found.value, found.threshold) == (START, 1_203, 0)
     assert found.names == ("ids", "raw rows")
-    assert found.title == "The audit does not hold: raw rows, ids"
-    assert "12:00 UTC on 2026-11-23 found 1,203 differences: raw rows (1,200), ids (3)." in found.message
-    assert "What to do: `one`, then `two`; `costream audit`" in found.message
+    assert alert.title == "The audit does not hold: raw rows, ids"
+    assert "12:00 UTC on 2026-11-23 found 1,203 differences: raw rows (1,200), ids (3)." in alert.message
+    assert "What to do: `one`, then `two`; `costream audit`" in alert.message
     assert found.command == "one"
 
 
 def test_an_audit_without_a_command_leads_to_its_own() -> None:
-    found = trouble(AuditRule().judge(report(records=1), START))
+    found = trouble(AUDIT.find(report(records=1), START))
     assert found.command == "costream audit"
-    assert "What to do: see the places;" in found.message
+    assert "What to do: see the places;" in told(AUDIT, report(records=1)).message
 
 
 # --- a stall ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_stall_is_one_only_above_its_limit_and_is_told_in_whole_seconds() -> None:
-    rule, storing = StallRule(MINUTE), Storing(Stall("storing a batch", START), got_through=False)
-    assert isinstance(rule.judge(storing, START + MINUTE), Unknown)
-    found = trouble(rule.judge(storing, START + MINUTE + SECOND * 1.9))
+    storing = Storing(Stall("storing a batch", START), got_through=False)
+    assert isinstance(STALL.find(storing, START + MINUTE), Unknown)
+    found = trouble(STALL.find(storing, START + MINUTE + SECOND * 1.9))
+    alert = told(STALL, storing, START + MINUTE + SECOND * 1.9)
     assert (found.since, found.value, found.threshold, found.names) == (START, 61, 60, ())
-    assert found.title == "Nothing is stored since 12:00 UTC on 2026-11-23"
-    assert "since 12:00 UTC on 2026-11-23: storing a batch fails" in found.message
+    assert alert.title == "Nothing is stored since 12:00 UTC on 2026-11-23"
+    assert "since 12:00 UTC on 2026-11-23: storing a batch fails" in alert.message
     assert found.command == "costream migrate status"
 
 
 def test_where_nothing_fails_storing_goes_on_if_anything_ever_got_through() -> None:
-    rule = StallRule(MINUTE)
-    assert isinstance(rule.judge(Storing(None, got_through=True), START), Fine)
-    assert isinstance(rule.judge(Storing(None, got_through=False), START), Unknown)
+    assert isinstance(STALL.find(Storing(None, got_through=True), START), Fine)
+    assert isinstance(STALL.find(Storing(None, got_through=False), START), Unknown)
 
 
 # --- records that vanished -------------------------------------------------------------------------------------------
@@ -97,32 +103,36 @@ def gone(count: int) -> list[Gone]:
 
 
 def test_of_what_vanished_every_offset_counts_and_the_first_five_stretches_are_told() -> None:
-    assert isinstance(VanishedRule().judge([], START), Fine)
-    found = trouble(VanishedRule().judge(gone(5), START))
+    assert isinstance(VANISHED.find([], START), Fine)
+    found = trouble(VANISHED.find(gone(5), START))
     assert (found.since, found.value, found.threshold) == (START + MINUTE, 50, 0)
     assert found.names == ("0/10", "1/10", "2/10", "3/10", "4/10")
-    assert found.title == "Up to 50 usage records vanished before they were read"
-    assert "partition 0, offsets 10-19; " in found.message
-    assert "partition 4, offsets 10-19." in found.message
-    more = trouble(VanishedRule().judge(gone(6), START))
-    assert "partition 4, offsets 10-19 and more." in more.message
-    assert len(trouble(VanishedRule().judge(gone(101), START)).names) == 100
+    alert = told(VANISHED, gone(5))
+    assert alert.title == "Up to 50 usage records vanished before they were read"
+    assert "Noticed at 12:01 UTC on 2026-11-23: partition 0, offsets 10-19; " in alert.message
+    assert "partition 4, offsets 10-19." in alert.message
+    assert "partition 4, offsets 10-19 and more." in told(VANISHED, gone(6)).message
+    assert len(trouble(VANISHED.find(gone(101), START)).names) == 100
 
 
 # --- dead letters ----------------------------------------------------------------------------------------------------
 
 
-def flood(received: int, refused: int, *, span: timedelta = 10 * MINUTE, before: int = 0) -> Verdict:
+def tallies(received: int, refused: int, *, span: timedelta = 10 * MINUTE, before: int = 0) -> list[Tally]:
     first = Tally(START, before, before)
     last = Tally(START + span, before + received, before + refused)
-    return FLOOD.judge([first, Tally(START + span / 2, before, before), last], START + span)
+    return [first, Tally(START + span / 2, before, before), last]
+
+
+def flood(received: int, refused: int, *, span: timedelta = 10 * MINUTE, before: int = 0) -> Verdict:
+    return FLOOD.find(tallies(received, refused, span=span, before=before), START + span)
 
 
 def test_one_look_tells_nothing_of_a_flood_and_two_do() -> None:
-    assert isinstance(FLOOD.judge([], START), Unknown)
-    assert isinstance(FLOOD.judge([Tally(START, 5_000, 5_000)], START), Unknown)
+    assert isinstance(FLOOD.find([], START), Unknown)
+    assert isinstance(FLOOD.find([Tally(START, 5_000, 5_000)], START), Unknown)
     two = [Tally(START, 0, 0), Tally(START + MINUTE, 5_000, 5_000)]
-    assert isinstance(FLOOD.judge(two, START), Trouble)
+    assert isinstance(FLOOD.find(two, START), Trouble)
 
 
 @pytest.mark.parametrize(
@@ -137,18 +147,21 @@ def test_one_look_tells_nothing_of_a_flood_and_two_do() -> None:
 def test_a_flood_tells_the_bound_it_has_passed_and_its_share(
     received: int, refused: int, threshold: int, percent: str
 ) -> None:
-    found = trouble(flood(received, refused, before=7_000))
+    found, alert = (
+        trouble(flood(received, refused, before=7_000)),
+        told(FLOOD, tallies(received, refused, before=7_000)),
+    )
     assert (found.since, found.value, found.threshold, found.names) == (START, refused, threshold, ())
-    assert found.title == f"{refused:,} records were refused in 10 minutes"
-    assert f"{refused:,} of {received:,} records ({percent})" in found.message
+    assert alert.title == f"{refused:,} records were refused in 10 minutes"
+    assert f"Since 12:00 UTC on 2026-11-23 {refused:,} of {received:,} records ({percent})" in alert.message
 
 
 @pytest.mark.parametrize(
-    ("span", "told"),
+    ("span", "said"),
     [(SECOND, "1 minute"), (MINUTE, "1 minute"), (MINUTE * 1.6, "2 minutes"), (10 * MINUTE, "10 minutes")],
 )
-def test_the_span_of_a_flood_is_told_in_minutes(span: timedelta, told: str) -> None:
-    assert trouble(flood(5_000, 5_000, span=span)).title.endswith(f"in {told}")
+def test_the_span_of_a_flood_is_told_in_minutes(span: timedelta, said: str) -> None:
+    assert told(FLOOD, tallies(5_000, 5_000, span=span)).title.endswith(f"in {said}")
 
 
 @pytest.mark.parametrize(
@@ -169,12 +182,12 @@ def test_a_window_that_is_not_full_yet_ends_no_flood() -> None:
 
 
 def test_of_the_tallies_those_of_the_window_count_and_the_last_before_it() -> None:
-    tallies = [Tally(START + MINUTE * at, at, at) for at in range(21)]
+    looks = [Tally(START + MINUTE * at, at, at) for at in range(21)]
     now = START + MINUTE * 20
-    assert within(tallies, now, 10 * MINUTE) == tallies[10:]
-    assert within(tallies, now + SECOND, 10 * MINUTE) == tallies[10:]
-    assert within(tallies, now - SECOND, 10 * MINUTE) == tallies[9:]
-    assert within(tallies[:1], now, 10 * MINUTE) == tallies[:1]
+    assert within(looks, now, 10 * MINUTE) == looks[10:]
+    assert within(looks, now + SECOND, 10 * MINUTE) == looks[10:]
+    assert within(looks, now - SECOND, 10 * MINUTE) == looks[9:]
+    assert within(looks[:1], now, 10 * MINUTE) == looks[:1]
     assert within([], now, 10 * MINUTE) == []
 
 
@@ -197,25 +210,27 @@ def test_two_looks_are_kept_though_both_lie_before_the_window() -> None:
 
 @pytest.mark.parametrize("fewer", [{"received": 7, "dead_lettered": 9}, {"received": 9, "dead_lettered": 7}])
 def test_a_step_back_forgets_what_came_before_though_the_first_look_had_seen_even_less(fewer: dict[str, int]) -> None:
-    tallies = [Tally(START, 5, 5), Tally(START + MINUTE, 9, 9), Tally(START + 2 * MINUTE, **fewer)]
-    assert within(tallies, START + 2 * MINUTE, 10 * MINUTE) == tallies[2:]
+    looks = [Tally(START, 5, 5), Tally(START + MINUTE, 9, 9), Tally(START + 2 * MINUTE, **fewer)]
+    assert within(looks, START + 2 * MINUTE, 10 * MINUTE) == looks[2:]
 
 
 def test_equal_tallies_are_no_step_back() -> None:
-    tallies = [Tally(START, 5, 5), Tally(START + MINUTE, 5, 5), Tally(START + 2 * MINUTE, 6, 5)]
-    assert within(tallies, START + 2 * MINUTE, 10 * MINUTE) == tallies
+    looks = [Tally(START, 5, 5), Tally(START + MINUTE, 5, 5), Tally(START + 2 * MINUTE, 6, 5)]
+    assert within(looks, START + 2 * MINUTE, 10 * MINUTE) == looks
 
 
 # --- the life of an alert --------------------------------------------------------------------------------------------
 
 
 def found(value: int = 10, *, since: datetime = START, names: tuple[str, ...] = ("a",)) -> Trouble:
-    return Trouble(since, Decimal(value), Decimal(3), names, "title", "message", "command")
+    return Trouble(since, Decimal(value), Decimal(3), names, "command")
 
 
-def revision(verdict: Verdict, *known: Alert, now: datetime = START + MINUTE, rule: Kind | None = None) -> Alert | None:
+def revision(
+    verdict: Verdict, *known: Alert, now: datetime = START + MINUTE, rule: TroubleRule[Any] = AUDIT
+) -> Alert | None:
     latest: Mapping[str, Alert] = {alert.alert_id: alert for alert in known}
-    return revised(rule or AuditRule(), verdict, latest, now)
+    return revised(rule, verdict, latest, now)
 
 
 def opened(**given: Any) -> Alert:
@@ -228,7 +243,7 @@ def test_an_alert_has_every_figure_of_the_trouble() -> None:
     alert = opened()
     assert alert.alert_id == episode_id(rule="audit", scope="pipeline", first_window=START)
     assert (alert.revision, alert.status, alert.level, alert.rule) == (1, "open", Level.CRITICAL, "audit")
-    assert (alert.title, alert.message, alert.metric_name) == ("title", "message", "audit_differences")
+    assert (alert.title, alert.message, alert.metric_name) == ("", "", "audit_differences")
     assert (alert.scope, alert.window_start, alert.window_end) == ("pipeline", START, START + MINUTE)
     assert (alert.current_value, alert.threshold_value) == (10, 3)
     assert (alert.expected_value, alert.ratio, alert.unpriced_calls) == (None, None, 0)
@@ -269,8 +284,9 @@ def test_an_alert_that_is_over_keeps_what_it_was_and_says_when_it_ended() -> Non
     cleared = revision(Fine(), alert, now=end)
     assert cleared is not None
     assert (cleared.alert_id, cleared.revision, cleared.status) == (alert.alert_id, 2, "cleared")
-    assert (cleared.title, cleared.window_start, cleared.window_end) == ("The audit holds again", START, end)
-    assert cleared.message == "The audit of 12:09 UTC on 2026-11-23 found no difference."
+    assert (cleared.title, cleared.window_start, cleared.window_end) == ("", START, end)
+    assert AUDIT.word(cleared, report()).title == "The audit holds again"
+    assert AUDIT.word(cleared, report()).message == "The audit of 12:09 UTC on 2026-11-23 found no difference."
     assert (cleared.current_value, cleared.threshold_value, cleared.timestamp) == (0, 3, end)
     assert revision(Fine(), cleared) is None
     assert revision(Unknown(), alert) is None
@@ -288,22 +304,32 @@ def test_trouble_of_the_same_moment_after_it_was_cleared_counts_on() -> None:
 @pytest.mark.parametrize(
     ("rule", "metric", "unit", "level"),
     [
-        (AuditRule(), "audit_differences", "differences", Level.CRITICAL),
-        (StallRule(MINUTE), "stalled_seconds", "seconds", Level.CRITICAL),
-        (VanishedRule(), "vanished_records", "records", Level.CRITICAL),
+        (AUDIT, "audit_differences", "differences", Level.CRITICAL),
+        (STALL, "stalled_seconds", "seconds", Level.CRITICAL),
+        (VANISHED, "vanished_records", "records", Level.CRITICAL),
         (FLOOD, "dead_letter_records", "records", Level.WARNING),
     ],
     ids=lambda each: getattr(each, "name", ""),
 )
-def test_each_rule_names_its_metric_unit_and_level(rule: Kind, metric: str, unit: str, level: Level) -> None:
+def test_each_rule_names_its_metric_unit_and_level(
+    rule: TroubleRule[Any], metric: str, unit: str, level: Level
+) -> None:
     alert = revision(found(), rule=rule)
     assert alert is not None
     assert (alert.metric_name, alert.metadata["unit"], alert.level) == (metric, unit, level)
-    title, message = rule.over(alert, START + MINUTE)
-    assert title
-    assert "12:00 UTC on 2026-11-23" in message or rule.name in ("audit", "vanished_records")
+    over = rule.over(alert)
+    assert over.title
+    assert "12:0" in over.message or rule is VANISHED
 
 
-def test_how_often_each_rule_looks() -> None:
-    every = [AuditRule.every, StallRule.every, VanishedRule.every, FloodRule.every]
-    assert every == [SECOND, SECOND, 15 * SECOND, 15 * SECOND]
+@pytest.mark.parametrize(("rule", "every"), [(AUDIT, 1), (STALL, 1), (VANISHED, 15), (FLOOD, 15)])
+def test_a_rule_looks_at_once_and_then_every_so_many_seconds(rule: TroubleRule[Any], every: int) -> None:
+    assert rule.is_due(START, Past())
+    past = Past(looked_at=START, failed=True)
+    assert not rule.is_due(START + SECOND * every - timedelta(milliseconds=1), past)
+    assert rule.is_due(START + SECOND * every, past)
+
+
+@pytest.mark.parametrize("rule", [AUDIT, STALL, VANISHED, FLOOD], ids=lambda rule: rule.name)
+def test_what_cannot_be_read_says_nothing(rule: TroubleRule[Any]) -> None:
+    assert news_of(rule, rule.read(START, Past(), []), {}, START) == []

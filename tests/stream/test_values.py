@@ -40,8 +40,11 @@ PURE = (
         "watch.drivers",
         "watch.judge",
         "watch.noticed",
-        "watch.pipeline",
         "watch.series",
+    ),
+    *(
+        f"watch.rules.{name}"
+        for name in ("anomaly", "audit", "flood", "hourly", "rule", "spike", "stall", "trouble", "vanished")
     ),
 )
 MODULES = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,8 +23,11 @@ from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable
 from stream.runtime.settings import Settings
 from stream.watch.history import DIRTY_HOURS_MAX
+from stream.watch.rules import money_rules
+from stream.watch.rules.hourly import is_due
+from stream.watch.rules.rule import Past
 from stream.watch.series import HOUR, MINUTE, hour_of
-from stream.watch.watcher import Watcher, is_due
+from stream.watch.watcher import Watcher
 from tests.support.properties import examples
 from tests.support.warehouse import Embedded, Server, drop_database
 from tests.support.warehouse_rows import events, hourly, user_daily
@@ -166,10 +170,10 @@ class Stage:
 
     def start(self, *, tail: bool = False) -> Watcher:
         self.watcher = Watcher(
+            rules=money_rules(self.settings, reader=self.warehouse),
             reader=self.warehouse,
             writer=self.warehouse,
             publish=self._publish,
-            settings=self.settings,
             clock=lambda: self.now,
         )
         self.watcher.restore(self.topic if tail else [])
@@ -476,8 +480,9 @@ def test_it_is_time_soon_after_a_change_and_once_a_minute_and_a_minute_after_a_f
     after: timedelta, failed: bool, dirty: bool, due: bool
 ) -> None:
     interval = timedelta(seconds=1)
-    assert is_due(NOON + after, last=NOON, failed=failed, dirty=dirty, interval=interval) is due
-    assert is_due(NOON, last=None, failed=failed, dirty=dirty, interval=interval)
+    past = Past(NOON, failed, frozenset({NOON} if dirty else ()))
+    assert is_due(NOON + after, past, interval=interval) is due
+    assert is_due(NOON, replace(past, looked_at=None), interval=interval)
 
 
 def test_a_failed_evaluation_is_followed_by_a_good_one_after_a_minute(staged: Start) -> None:

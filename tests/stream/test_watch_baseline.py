@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.watch.baseline import Baseline, Rules, anomaly_baseline, spike_baseline
-from stream.watch.case import SPIKE, Baselines
+from stream.watch.baseline import Baseline, Thresholds, anomaly_baseline, spike_baseline
+from stream.watch.case import Baselines, Windows
 from stream.watch.series import HOUR, Series, Spend
 from tests.support.properties import examples
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-RULES = Rules()
+THRESHOLDS = Thresholds()
 
 
 def series(hours: int, cost: Callable[[datetime], object]) -> Series:
@@ -30,9 +31,9 @@ def series(hours: int, cost: Callable[[datetime], object]) -> Series:
     return Series({hour: each for hour, each in rows.items() if each.cost_usd or hour == every[-1]})
 
 
-def anomaly(hours: int, cost: Callable[[datetime], object], *, rules: Rules = RULES) -> Baseline:
+def anomaly(hours: int, cost: Callable[[datetime], object], *, thresholds: Thresholds = THRESHOLDS) -> Baseline:
     """After ``hours`` whole hours, and the one before them in which the events began."""
-    baseline = anomaly_baseline(series(hours + 1, cost), NOON, rules)
+    baseline = anomaly_baseline(series(hours + 1, cost), NOON, thresholds)
     assert baseline is not None
     return baseline
 
@@ -42,21 +43,21 @@ def busy_by_day(hour: datetime) -> str:
 
 
 def test_too_short_a_history_has_no_baseline_and_the_minimum_is_enough() -> None:
-    assert anomaly_baseline(series(24, lambda _: "1"), NOON, RULES) is None
-    assert anomaly_baseline(series(25, lambda _: "1"), NOON, RULES) is not None
-    assert anomaly_baseline(Series({}), NOON, RULES) is None
-    assert spike_baseline(Series({}), NOON, RULES) is None
+    assert anomaly_baseline(series(24, lambda _: "1"), NOON, THRESHOLDS) is None
+    assert anomaly_baseline(series(25, lambda _: "1"), NOON, THRESHOLDS) is not None
+    assert anomaly_baseline(Series({}), NOON, THRESHOLDS) is None
+    assert spike_baseline(Series({}), NOON, THRESHOLDS) is None
 
 
 def test_as_many_hours_are_needed_as_the_rule_that_looks_back_furthest() -> None:
-    assert Rules(history_hours_max=168).hours_needed == 168 * 5
-    assert Rules(history_hours_max=1_000).hours_needed == 1_000
+    assert Thresholds(history_hours_max=168).hours_needed == 168 * 5
+    assert Thresholds(history_hours_max=1_000).hours_needed == 1_000
 
 
 def test_the_hour_in_which_the_events_began_is_not_compared_with() -> None:
     """It is a part of an hour: a week later the whole one would look like many times the usual."""
     began = NOON - HOUR * 168
-    baseline = anomaly_baseline(series(168, lambda hour: "0.1" if hour == began else "10"), NOON, RULES)
+    baseline = anomaly_baseline(series(168, lambda hour: "0.1" if hour == began else "10"), NOON, THRESHOLDS)
     assert baseline is not None
     assert baseline.expected == 10
     assert began not in baseline.compared_to
@@ -136,8 +137,8 @@ def test_a_history_of_nothing_expects_nothing_and_only_the_minimum_cost_counts()
 
 
 def test_a_rise_below_the_minimum_cost_never_trips() -> None:
-    rules = Rules(cost_usd_min=Decimal(25))
-    assert anomaly(168 * 4, lambda _: "10", rules=rules).open_above == 35
+    thresholds = Thresholds(cost_usd_min=Decimal(25))
+    assert anomaly(168 * 4, lambda _: "10", thresholds=thresholds).open_above == 35
 
 
 def test_one_odd_week_does_not_move_the_expected_cost() -> None:
@@ -193,7 +194,8 @@ def test_noise_of_five_weeks_rarely_trips() -> None:
     """1,000 random hours like the 840 before them: an operator who is woken for nothing stops looking."""
     dice = random.Random(11)
     noise = [Decimal(f"{10 * dice.lognormvariate(0, 0.5):.6f}") for _ in range(840)]
-    baseline = anomaly_baseline(Series({NOON - HOUR * (i + 1): Spend(c) for i, c in enumerate(noise)}), NOON, RULES)
+    noisy = Series({NOON - HOUR * (i + 1): Spend(c) for i, c in enumerate(noise)})
+    baseline = anomaly_baseline(noisy, NOON, THRESHOLDS)
     assert baseline is not None
     drawn = [Decimal(f"{10 * dice.lognormvariate(0, 0.5):.6f}") for _ in range(1_000)]
     assert sum(baseline.trips(cost) for cost in drawn) <= 5
@@ -204,19 +206,21 @@ def test_a_correction_below_zero_is_no_logarithm_of_nothing() -> None:
     assert anomaly(168 * 4, lambda hour: "-3" if hour.hour == 5 else "2").expected == 2
 
 
+def worked_out_by(baseline: Callable[[Series, datetime], None]) -> Windows:
+    """A rule, as far as it is asked here."""
+    return cast(Windows, SimpleNamespace(baseline=baseline))
+
+
 def test_what_is_known_of_an_hour_outlives_changes_of_itself_and_of_later_hours_only() -> None:
     hours = {NOON - HOUR * 2: Spend(Decimal(1)), NOON - HOUR: Spend(Decimal(1)), NOON: Spend(Decimal(1))}
 
     def is_known_after(changed: dict[datetime, Spend], scope: str = "a") -> bool:
         worked_out: list[datetime] = []
 
-        def work_out(series: Series, hour: datetime, rules: Rules) -> None:
-            worked_out.append(hour)
-
-        rule, baselines = replace(SPIKE, baseline=work_out), Baselines()
-        baselines.of(rule, "a", Series(hours), NOON, RULES)
+        rule, baselines = worked_out_by(lambda series, hour: worked_out.append(hour)), Baselines()
+        baselines.of(rule, "a", Series(hours), NOON)
         baselines.changed(scope, hours, changed)
-        baselines.of(rule, "a", Series(changed), NOON, RULES)
+        baselines.of(rule, "a", Series(changed), NOON)
         return worked_out == [NOON]
 
     assert is_known_after(hours)
@@ -230,13 +234,13 @@ def test_what_is_known_of_an_hour_outlives_changes_of_itself_and_of_later_hours_
 
 def test_baselines_of_scopes_that_nobody_looks_at_are_let_go() -> None:
     worked_out: list[str] = []
-    rule, baselines = replace(SPIKE, baseline=lambda series, hour, rules: worked_out.append("again")), Baselines()
+    rule, baselines = worked_out_by(lambda series, hour: worked_out.append("again")), Baselines()
     for scope in ("a", "b"):
-        baselines.of(rule, scope, Series({}), NOON, RULES)
+        baselines.of(rule, scope, Series({}), NOON)
     baselines.keep_only({"b"})
-    baselines.of(rule, "b", Series({}), NOON, RULES)
+    baselines.of(rule, "b", Series({}), NOON)
     assert len(worked_out) == 2
-    baselines.of(rule, "a", Series({}), NOON, RULES)
+    baselines.of(rule, "a", Series({}), NOON)
     assert len(worked_out) == 3
 
 
@@ -250,11 +254,11 @@ def test_costs_beyond_all_bounds_stay_finite() -> None:
 @examples(60)
 @given(costs=st.lists(st.integers(0, 10**6), min_size=24, max_size=200), more=st.integers(0, 10**7))
 def test_the_clear_level_is_never_above_the_open_level_and_the_judged_hour_never_counts(
-    judge: Callable[[Series, datetime, Rules], Baseline | None], costs: list[int], more: int
+    judge: Callable[[Series, datetime, Thresholds], Baseline | None], costs: list[int], more: int
 ) -> None:
     hours = {NOON - HOUR * (back + 1): Spend(Decimal(cost) / 1000) for back, cost in enumerate(costs)}
-    baseline = judge(Series(hours), NOON, RULES)
-    assert baseline == judge(Series(hours | {NOON: Spend(Decimal(more))}), NOON, RULES)
+    baseline = judge(Series(hours), NOON, THRESHOLDS)
+    assert baseline == judge(Series(hours | {NOON: Spend(Decimal(more))}), NOON, THRESHOLDS)
     if baseline is not None:
         assert 0 <= baseline.expected <= baseline.open_above
         assert baseline.clear_below <= baseline.open_above

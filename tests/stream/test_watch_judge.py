@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from costream.alerts import Alert, Driver, Level
-from stream.watch.baseline import Rules
-from stream.watch.case import ALL_RULES, SPIKE, horizon, hours_to_split
-from stream.watch.case import ANOMALY as ANOMALY_RULE
-from stream.watch.judge import _doublings, explained, judge, latest
+from stream.watch.baseline import Thresholds
+from stream.watch.case import Baselines, horizon
+from stream.watch.judge import _doublings, latest
+from stream.watch.rules.anomaly import AnomalyRule
+from stream.watch.rules.hourly import HourlyRule, Spending
+from stream.watch.rules.rule import Past
+from stream.watch.rules.spike import SpikeRule
 from stream.watch.series import HOUR, MINUTE, NOTHING, Minutes, Series, Spend, hour_of
+from stream.watch.wording import explained, worded
 from tests.support.properties import examples
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 LAST_MINUTE = NOON + MINUTE * 59.5  # the last 60 minutes are the clock hour from NOON
-RULES = Rules(anomaly_enabled=False)
+THRESHOLDS = Thresholds(anomaly_enabled=False)
 Costs = Mapping[datetime, str | Decimal]
 
 
@@ -45,19 +51,54 @@ def steady(cost: str, *, hours: int = 168, until: datetime = NOON) -> dict[datet
     return {until - HOUR * back: cost for back in range(1, hours + 1)}
 
 
+class NoWarehouse:
+    """What is judged here is given: nothing is read."""
+
+    def frame(self, sql: str, **parameters: Any) -> pl.DataFrame:
+        raise AssertionError(f"nobody is to ask {sql}")
+
+
+def spike(thresholds: Thresholds) -> SpikeRule:
+    return SpikeRule(thresholds, reader=NoWarehouse(), interval=timedelta(seconds=1))
+
+
+def anomaly(thresholds: Thresholds) -> AnomalyRule:
+    return AnomalyRule(thresholds, reader=NoWarehouse(), interval=timedelta(seconds=1))
+
+
+def judge(
+    *, history: Mapping[str, Series], alerts: Iterable[Alert], now: datetime, thresholds: Thresholds
+) -> list[Alert]:
+    """What the two rules say, each of its own scopes, in words but without reasons."""
+    known = latest(alerts)
+    own: list[tuple[HourlyRule, str]] = [(spike(thresholds), "system"), (anomaly(thresholds), "feature=")]
+    return [
+        worded(alert)
+        for rule, scopes in own
+        if rule.is_on
+        for alert in rule.judge(Spending({at: it for at, it in history.items() if at.startswith(scopes)}), known, now)
+    ]
+
+
+def hours_to_split(series: Series, *, first_windows: list[datetime], now: datetime) -> set[datetime]:
+    return spike(THRESHOLDS).hours_to_split(series, first_windows, now=now, baselines=Baselines())
+
+
 def found(
     costs: Costs,
     *,
     now: datetime = LAST_MINUTE,
     alerts: Iterable[Alert] = (),
-    rules: Rules = RULES,
+    thresholds: Thresholds = THRESHOLDS,
     scope: str = "system",
 ) -> list[Alert]:
-    return judge(history={scope: series(costs, now=now)}, alerts=alerts, now=now, rules=rules)
+    return judge(history={scope: series(costs, now=now)}, alerts=alerts, now=now, thresholds=thresholds)
 
 
-def opened(costs: Costs, *, now: datetime = LAST_MINUTE, rules: Rules = RULES, scope: str = "system") -> Alert:
-    (alert,) = found(costs, now=now, rules=rules, scope=scope)
+def opened(
+    costs: Costs, *, now: datetime = LAST_MINUTE, thresholds: Thresholds = THRESHOLDS, scope: str = "system"
+) -> Alert:
+    (alert,) = found(costs, now=now, thresholds=thresholds, scope=scope)
     assert (alert.status, alert.revision) == ("open", 1)
     return alert
 
@@ -117,19 +158,51 @@ def test_a_history_that_cost_nothing_gives_no_multiple_and_no_division_by_zero()
 
 
 def test_a_rule_that_is_switched_off_is_silent() -> None:
-    assert found(steady("1") | {NOON: "100"}, rules=Rules(spike_enabled=False, anomaly_enabled=False)) == []
+    assert found(steady("1") | {NOON: "100"}, thresholds=Thresholds(spike_enabled=False, anomaly_enabled=False)) == []
+
+
+@pytest.mark.parametrize("rule", [spike, anomaly])
+def test_a_rule_that_is_switched_off_reads_nothing(rule: Callable[[Thresholds], HourlyRule]) -> None:
+    off = rule(Thresholds(spike_enabled=False, anomaly_enabled=False))
+    assert off.read(NOON, Past(), []) is None
+    with pytest.raises(AssertionError, match="nobody is to ask"):
+        rule(Thresholds()).read(NOON, Past(), [])
+
+
+class Asked:
+    """A warehouse in which nothing was spent; it keeps what it is asked: whether all hours, else which."""
+
+    def __init__(self) -> None:
+        self.hours: list[str | set[datetime]] = []
+
+    def frame(self, sql: str, **parameters: Any) -> pl.DataFrame:
+        if "every" in parameters:
+            hours = {datetime.fromtimestamp(each, UTC) for each in parameters["hours"]}
+            self.hours.append("all" if parameters["every"] else hours)
+        return pl.DataFrame(schema={"at": pl.Int64, "cost": pl.Decimal(38, 12), "unpriced": pl.Int64})
+
+
+def test_a_rule_reads_the_hours_that_changed_and_all_of_them_in_a_new_turn_and_after_a_failure() -> None:
+    warehouse = Asked()
+    rule = SpikeRule(THRESHOLDS, reader=warehouse, interval=timedelta(seconds=1))
+    late = NOON - HOUR * 9
+    for past in (Past(), Past(NOON), Past(NOON, changed=frozenset({late})), Past(NOON, failed=True), Past()):
+        rule.read(LAST_MINUTE, past, [])
+    assert warehouse.hours == ["all", {NOON, NOON - HOUR}, {NOON, NOON - HOUR, late}, "all", "all"]
 
 
 def test_the_threshold_and_the_history_are_settings() -> None:
-    rules = Rules(anomaly_enabled=False, spike_threshold=Decimal("1.5"), history_hours_max=30, history_hours_min=25)
-    assert found(steady("1", hours=24) | {NOON: "100"}, rules=rules) == []
-    alert = opened(steady("1", hours=30) | {NOON - HOUR * 31: "999", NOON: "1.51"}, rules=rules)
+    thresholds = Thresholds(
+        anomaly_enabled=False, spike_threshold=Decimal("1.5"), history_hours_max=30, history_hours_min=25
+    )
+    assert found(steady("1", hours=24) | {NOON: "100"}, thresholds=thresholds) == []
+    alert = opened(steady("1", hours=30) | {NOON - HOUR * 31: "999", NOON: "1.51"}, thresholds=thresholds)
     assert alert.threshold_value == Decimal("1.5")
 
 
 def test_the_message_names_cost_average_multiple_and_level_and_the_unpriced_calls() -> None:
     history = {"system": series(steady("1") | {NOON: "4.2"}, unpriced=3)}
-    (alert,) = judge(history=history, alerts=[], now=LAST_MINUTE, rules=RULES)
+    (alert,) = judge(history=history, alerts=[], now=LAST_MINUTE, thresholds=THRESHOLDS)
     assert alert.title == "Hourly cost is 4.2x the usual"
     assert alert.message == (
         "The hour 12:00-13:00 UTC on 2026-03-02 cost 4.20 USD so far, 4.2x the usual 1.00 USD "
@@ -160,8 +233,8 @@ def test_all_three_causes_are_named_and_those_with_figures_are_marked() -> None:
 
 def test_a_feature_name_cannot_forge_the_title() -> None:
     scope = "feature=eve\nAll clear\u202e"
-    rules = Rules(spike_enabled=False)
-    alert = opened(steady("1") | {NOON: "100"}, rules=rules, scope=scope)
+    thresholds = Thresholds(spike_enabled=False)
+    alert = opened(steady("1") | {NOON: "100"}, thresholds=thresholds, scope=scope)
     assert alert.title == "Hourly cost of eve\\u{a}All clear\\u{202e} is 100.0x the usual"
     assert alert.scope == scope
 
@@ -180,7 +253,7 @@ def test_a_window_is_judged_for_one_hour_after_its_end_and_then_no_more() -> Non
 )
 def test_the_windows_in_reach_are_those_that_ended_less_than_an_hour_ago_and_the_one_that_runs(late: timedelta) -> None:
     now = NOON + late
-    slides, steps = horizon(now, SPIKE), horizon(now, ANOMALY_RULE)
+    slides, steps = horizon(now, spike(THRESHOLDS)), horizon(now, anomaly(THRESHOLDS))
     assert steps == (NOON - HOUR, NOON)
     assert [later - earlier for earlier, later in pairwise(slides)] == [MINUTE] * (len(slides) - 1)
     assert slides[-1] <= now < slides[-1] + HOUR <= now + MINUTE
@@ -243,29 +316,27 @@ def test_windows_of_which_no_minutes_are_known_raise_retract_and_clear_nothing()
     later = half_past + HOUR * 2
     for now, known in ((half_past, []), (half_past, [alert]), (later, [alert])):
         history = {"system": series(costs if now == half_past else steady("1"), now=now, split=False)}
-        said = judge(history=history, alerts=known, now=now, rules=RULES)
+        said = judge(history=history, alerts=known, now=now, thresholds=THRESHOLDS)
         assert [each for each in said if each.window_start.minute] == []
         assert "retracted" not in {each.status for each in said}
 
 
 def test_on_a_usual_day_no_hour_is_read_by_the_minute() -> None:
     day = series(steady("1", until=NOON + HOUR), split=False)
-    assert hours_to_split(day, first_windows=[], now=LAST_MINUTE, rules=RULES) == set()
+    assert hours_to_split(day, first_windows=[], now=LAST_MINUTE) == set()
 
 
 def test_two_hours_that_together_are_above_the_level_are_read_by_the_minute() -> None:
     hours = steady("1") | {NOON: "1.5", NOON - HOUR: "1.51"}
-    asked = hours_to_split(series(hours, split=False), first_windows=[], now=LAST_MINUTE, rules=RULES)
+    asked = hours_to_split(series(hours, split=False), first_windows=[], now=LAST_MINUTE)
     assert asked == {NOON - HOUR, NOON}
-    off = Rules(spike_enabled=False)
-    assert hours_to_split(series(hours, split=False), first_windows=[], now=LAST_MINUTE, rules=off) == set()
 
 
 def test_the_hours_of_a_standing_alert_are_read_by_the_minute_for_a_day() -> None:
     first, now = NOON - HOUR * 2 + MINUTE, LAST_MINUTE
-    asked = hours_to_split(series(steady("1"), split=False), first_windows=[first], now=now, rules=RULES)
+    asked = hours_to_split(series(steady("1"), split=False), first_windows=[first], now=now)
     assert asked == {NOON - HOUR * 2, NOON - HOUR, NOON}
-    long_ago = hours_to_split(series({}), first_windows=[NOON - HOUR * 900], now=now, rules=RULES)
+    long_ago = hours_to_split(series({}), first_windows=[NOON - HOUR * 900], now=now)
     assert min(long_ago) == NOON - HOUR * 24
 
 
@@ -319,10 +390,10 @@ def test_an_alert_moves_on_and_clears_once_sixty_minutes_that_have_ended_are_bel
 
 @pytest.mark.parametrize(("cost", "statuses"), [("2.24", []), ("2.239999999999", ["cleared"])])
 def test_an_hour_exactly_at_the_clear_level_is_not_yet_below_it(cost: str, statuses: list[str]) -> None:
-    rules = Rules(anomaly_enabled=False, history_hours_max=25)
-    alert = opened(steady("1") | {NOON: "4"}, rules=rules)
+    thresholds = Thresholds(anomaly_enabled=False, history_hours_max=25)
+    alert = opened(steady("1") | {NOON: "4"}, thresholds=thresholds)
     costs = steady("1") | {NOON: "4", NOON + HOUR: cost}  # the average is now (24 + 4) / 25 = 1.12
-    said = found(costs, now=NOON + HOUR * 2, alerts=[alert], rules=rules)
+    said = found(costs, now=NOON + HOUR * 2, alerts=[alert], thresholds=thresholds)
     assert [each.status for each in said] == statuses
 
 
@@ -344,7 +415,7 @@ def test_what_trips_unseen_is_told_in_order_under_one_id() -> None:
         history={"feature=a": series(steady("1") | {NOON: "9", NOON + HOUR: "9"})},
         alerts=[],
         now=NOON + HOUR * 1.5,
-        rules=ANOMALY,
+        thresholds=ANOMALY,
     )
     assert states(features) == [(1, "open", 0), (2, "updated", 1)]
 
@@ -445,7 +516,7 @@ def test_of_two_revisions_the_higher_counts_whatever_their_order() -> None:
 
 # The anomaly rule
 
-ANOMALY = Rules(spike_enabled=False)
+ANOMALY = Thresholds(spike_enabled=False)
 
 
 def weekly(weeks: int, *, base: str = "2", peak: str = "60") -> dict[datetime, str | Decimal]:
@@ -455,12 +526,14 @@ def weekly(weeks: int, *, base: str = "2", peak: str = "60") -> dict[datetime, s
 
 
 def test_a_monday_peak_that_is_usual_is_silent() -> None:
-    assert found(weekly(4) | {NOON: "61"}, rules=ANOMALY, scope="feature=batch") == []
+    assert found(weekly(4) | {NOON: "61"}, thresholds=ANOMALY, scope="feature=batch") == []
 
 
 def test_the_same_cost_an_hour_later_is_an_anomaly() -> None:
     later = NOON + HOUR
-    alert = opened(weekly(4) | {NOON: "61", later: "61"}, now=later + HOUR / 2, rules=ANOMALY, scope="feature=batch")
+    alert = opened(
+        weekly(4) | {NOON: "61", later: "61"}, now=later + HOUR / 2, thresholds=ANOMALY, scope="feature=batch"
+    )
     assert (alert.rule, alert.metric_name, alert.window_start) == ("hourly_anomaly", "hourly_cost_anomaly", later)
     assert alert.expected_value == 2
     assert "this hour of the week, over the last 4 weeks" in alert.message
@@ -469,7 +542,7 @@ def test_the_same_cost_an_hour_later_is_an_anomaly() -> None:
 def test_the_anomaly_rule_judges_features_and_the_spike_rule_the_system_each_by_its_own_baseline() -> None:
     costs = series(weekly(4) | {NOON: "500"})
     history = {"system": costs, "feature=a": costs}
-    both = judge(history=history, alerts=[], now=LAST_MINUTE, rules=Rules())
+    both = judge(history=history, alerts=[], now=LAST_MINUTE, thresholds=Thresholds())
     assert {(alert.rule, alert.scope, alert.metadata["basis"]) for alert in both} == {
         ("hourly_spike", "system", "the average of the last 168 hours"),
         ("hourly_anomaly", "feature=a", "this hour of the week, over the last 3 weeks"),
@@ -478,40 +551,40 @@ def test_the_anomaly_rule_judges_features_and_the_spike_rule_the_system_each_by_
 
 def test_an_anomaly_below_the_minimum_cost_is_silent() -> None:
     costs = steady("0.01", hours=168 * 4)
-    assert found(costs | {NOON: "1.01"}, rules=ANOMALY, scope="feature=a") == []
-    assert len(found(costs | {NOON: "1.010001"}, rules=ANOMALY, scope="feature=a")) == 1
+    assert found(costs | {NOON: "1.01"}, thresholds=ANOMALY, scope="feature=a") == []
+    assert len(found(costs | {NOON: "1.010001"}, thresholds=ANOMALY, scope="feature=a")) == 1
 
 
 def test_an_hour_that_has_ended_and_doubles_by_late_events_is_updated() -> None:
     scope, costs = "feature=a", weekly(4) | {NOON: "500"}
-    alert = opened(costs, rules=ANOMALY, scope=scope)
-    late = found(costs | {NOON: "5000"}, now=NOON + HOUR * 1.2, alerts=[alert], rules=ANOMALY, scope=scope)
+    alert = opened(costs, thresholds=ANOMALY, scope=scope)
+    late = found(costs | {NOON: "5000"}, now=NOON + HOUR * 1.2, alerts=[alert], thresholds=ANOMALY, scope=scope)
     assert [(each.revision, each.status, each.current_value) for each in late] == [(2, "updated", 5000)]
 
 
 def test_an_earlier_hour_that_grows_beside_the_one_shown_is_not_told_as_growth() -> None:
     scope, one = "feature=a", NOON + HOUR
     costs = weekly(4) | {NOON: "500", one: "600"}
-    said = found(costs, now=one + HOUR / 2, rules=ANOMALY, scope=scope)
+    said = found(costs, now=one + HOUR / 2, thresholds=ANOMALY, scope=scope)
     assert states(said) == [(1, "open", 0), (2, "updated", 1)]
-    assert found(costs | {NOON: "50000"}, now=one + HOUR * 0.6, alerts=said, rules=ANOMALY, scope=scope) == []
+    assert found(costs | {NOON: "50000"}, now=one + HOUR * 0.6, alerts=said, thresholds=ANOMALY, scope=scope) == []
 
 
 def test_the_hour_in_which_an_alert_cleared_may_open_the_next_one() -> None:
     scope, one = "feature=a", NOON + HOUR
     costs = weekly(4) | {NOON: "500"}
-    said = [opened(costs, rules=ANOMALY, scope=scope)]
-    said += found(costs | {one: "2"}, now=one + HOUR, alerts=said, rules=ANOMALY, scope=scope)
+    said = [opened(costs, thresholds=ANOMALY, scope=scope)]
+    said += found(costs | {one: "2"}, now=one + HOUR, alerts=said, thresholds=ANOMALY, scope=scope)
     assert states(said) == [(1, "open", 0), (2, "cleared", 1)]
-    (again,) = found(costs | {one: "700"}, now=one + HOUR * 1.2, alerts=said, rules=ANOMALY, scope=scope)
+    (again,) = found(costs | {one: "700"}, now=one + HOUR * 1.2, alerts=said, thresholds=ANOMALY, scope=scope)
     assert (again.status, again.window_start, again.revision) == ("open", one, 1)
     assert again.alert_id != said[0].alert_id
 
 
 def test_an_anomaly_clears_too() -> None:
     scope, costs = "feature=a", weekly(4) | {NOON: "500"}
-    alert = opened(costs, rules=ANOMALY, scope=scope)
-    (cleared,) = found(costs | {NOON + HOUR: "2"}, now=NOON + HOUR * 2, alerts=[alert], rules=ANOMALY, scope=scope)
+    alert = opened(costs, thresholds=ANOMALY, scope=scope)
+    (cleared,) = found(costs | {NOON + HOUR: "2"}, now=NOON + HOUR * 2, alerts=[alert], thresholds=ANOMALY, scope=scope)
     assert (cleared.alert_id, cleared.revision, cleared.status) == (alert.alert_id, 2, "cleared")
 
 
@@ -526,8 +599,8 @@ def test_judging_twice_says_nothing_the_second_time(costs: list[Decimal], ahead:
     hours = {NOON - HOUR * back: cost for back, cost in enumerate(costs)}
     now = NOON + HOUR * ahead + HOUR / 3
     history = {"system": series(hours, now=now), "feature=a": series(hours, now=now)}
-    first = judge(history=history, alerts=[], now=now, rules=Rules())
-    assert judge(history=history, alerts=first, now=now, rules=Rules()) == []
+    first = judge(history=history, alerts=[], now=now, thresholds=Thresholds())
+    assert judge(history=history, alerts=first, now=now, thresholds=Thresholds()) == []
 
 
 @examples(60)
@@ -535,8 +608,9 @@ def test_judging_twice_says_nothing_the_second_time(costs: list[Decimal], ahead:
 def test_no_hour_before_the_horizon_ever_raises_an_alert(costs: list[Decimal], ahead: int) -> None:
     hours = {NOON - HOUR * back: cost for back, cost in enumerate(costs)}
     now = NOON + HOUR * ahead + HOUR / 3
-    said = found(hours, now=now) + found(hours, now=now, rules=ANOMALY, scope="feature=a")
-    assert all(alert.window_start in horizon(now, ALL_RULES[alert.rule]) for alert in said)
+    said = found(hours, now=now) + found(hours, now=now, thresholds=ANOMALY, scope="feature=a")
+    reach = {rule.name: horizon(now, rule) for rule in (spike(THRESHOLDS), anomaly(THRESHOLDS))}
+    assert all(alert.window_start in reach[alert.rule] for alert in said)
 
 
 @examples(60)
@@ -547,9 +621,9 @@ def test_hours_that_are_not_read_by_the_minute_hold_no_spike(spent: dict[int, De
     costs = dict(steady("1", until=NOON - HOUR * 3))
     costs |= {NOON + MINUTE * at: cost / 4 for at, cost in spent.items() if NOON + MINUTE * at <= now}
     whole = series(costs, now=now)
-    asked = hours_to_split(series(costs, split=False), first_windows=[], now=now, rules=RULES)
+    asked = hours_to_split(series(costs, split=False), first_windows=[], now=now)
     some = Series(whole.hours, {hour: whole.minutes[hour] for hour in asked if hour in whole.minutes})
-    assert judge(history={"system": some}, alerts=[], now=now, rules=RULES) == found(costs, now=now)
+    assert judge(history={"system": some}, alerts=[], now=now, thresholds=THRESHOLDS) == found(costs, now=now)
 
 
 @examples(40)

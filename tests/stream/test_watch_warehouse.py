@@ -17,6 +17,7 @@ from sinks.clickhouse.writer import Writer
 from stream.runtime.settings import Settings
 from stream.watch import Watcher
 from stream.watch.queries import dear_features, feature_hours, latest_alerts, system_hours, system_minutes
+from stream.watch.rules import money_rules
 from stream.watch.series import HOUR, MINUTE, NOTHING, Spend
 from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
 
@@ -94,7 +95,8 @@ class Topic:
 
 
 def watcher(reader: Reader, writer: Writer, topic: Topic, *, now: datetime = HALF_PAST) -> Watcher:
-    started = Watcher(reader=reader, writer=writer, publish=topic.publish, settings=Settings(), clock=lambda: now)
+    rules = money_rules(Settings(), reader=reader)
+    started = Watcher(rules=rules, reader=reader, writer=writer, publish=topic.publish, clock=lambda: now)
     started.restore()
     return started
 

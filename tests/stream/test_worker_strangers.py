@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from costream.alerts import Alert, episode_id
-from stream.watch.pipeline import SCOPE, FloodRule
+from stream.watch.rules.flood import FloodRule
+from stream.watch.rules.trouble import SCOPE
 from tests.producers.test_alert import HOUR, alert
 from tests.support.site import Site, lags, metric, now_events, ready
 from tests.support.wire import CODECS, WireBatch, WireProducer, WireRecord

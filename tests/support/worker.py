@@ -35,11 +35,11 @@ TOPICS = {spec.name: 4 if spec.partitions_may_grow else spec.partitions for spec
 LOOKS_OFTEN = """
 import sys
 from datetime import timedelta
-from stream.watch.pipeline import FloodRule
+from stream.watch.rules.flood import FloodRule
 judge, FloodRule.every = FloodRule.judge, timedelta(seconds=1)
-def judge_noted(self, tallies, now):
+def judge_noted(self, tallies, known, now):
     print('{"event": "looked"}', file=sys.stderr, flush=True)
-    return judge(self, tallies, now)
+    return judge(self, tallies, known, now)
 FloodRule.judge = judge_noted
 """
 

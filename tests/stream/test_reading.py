@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import inspect
 import random
 import tracemalloc
-from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,19 +13,12 @@ import lz4.frame
 import pytest
 import zstandard
 from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import TopicPartition
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from stream.consume import aiokafka_patches, wire
-from stream.consume.aiokafka_patches import (
-    LOOK_BYTES_MAX,
-    LOOK_RECORDS_MAX,
-    _FetchedBytes,
-    _FetchedRecords,
-    _FetchResult,
-    begin_look,
-    read_what_brokers_accept,
-)
+from stream.consume import reading, wire
+from stream.consume.faust_patches import FetchedBytes, FetchedRecords, FetchResult
+from stream.consume.reading import LOOK_BYTES_MAX, LOOK_RECORDS_MAX, look
 from stream.consume.wire import FetchedRecord
 from stream.decode.cut import (
     HEADERS_KEPT_BYTES_MAX,
@@ -42,8 +33,8 @@ PLACE = TopicPartition("usage.events", 0)
 MEGABYTE = 1024 * 1024
 
 
-def fetched(raw: bytes, *, offset: int = 0, isolation: int = 0, aborted: Any = ()) -> _FetchedRecords:
-    return _FetchedRecords(PLACE, _FetchedBytes(raw), list(aborted), offset, None, None, True, isolation)
+def fetched(raw: bytes, *, offset: int = 0, isolation: int = 0, aborted: Any = ()) -> FetchedRecords:
+    return FetchedRecords(PLACE, FetchedBytes(raw), list(aborted), offset, None, None, True, isolation)
 
 
 def read(*batches: WireBatch, offset: int = 0) -> list[FetchedRecord]:
@@ -112,7 +103,7 @@ def test_each_record_of_an_accepted_batch_is_read_at_its_own_offset(
     name: str, slowly: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if slowly:
-        monkeypatch.setattr(aiokafka_patches, "PARSED_RECORDS_MAX", -1)
+        monkeypatch.setattr(reading, "PARSED_RECORDS_MAX", -1)
     expected = [(0, b"x")] if "lengths" in name else EXPECTED
     assert told(read(ACCEPTED[name])) == expected
     neighbours = read(WireBatch([WireRecord(b"before")]), ACCEPTED[name], WireBatch([WireRecord(b"after")]))
@@ -127,7 +118,7 @@ def test_the_slow_reader_reads_what_the_compiled_one_reads(monkeypatch: pytest.M
         timestamp=dice.choice((1_700_000_000_000, -1, 2**62)), attributes=dice.choice((0, 0x08)),
         timestamp_max=1_800_000_000_000) for _ in range(20)]  # fmt: skip
     quickly = read(*batches)
-    monkeypatch.setattr(aiokafka_patches, "PARSED_RECORDS_MAX", -1)
+    monkeypatch.setattr(reading, "PARSED_RECORDS_MAX", -1)
     assert read(*batches) == quickly
     assert len(quickly) == sum(len(batch.records) for batch in batches)
 
@@ -169,7 +160,7 @@ def test_records_that_were_compacted_away_leave_the_others_at_their_offsets() ->
 def test_a_compacted_batch_names_no_offset_outside_itself(slowly: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The group's commit follows the last offset handed on: one behind the log's end would read all of it again."""
     if slowly:
-        monkeypatch.setattr(aiokafka_patches, "PARSED_RECORDS_MAX", -1)
+        monkeypatch.setattr(reading, "PARSED_RECORDS_MAX", -1)
     liars = [WireRecord(b"a", offset_delta=-5), WireRecord(b"b", offset_delta=2**31 - 1)]
     assert [offset for offset, _ in told(read(WireBatch(liars, last_offset_delta=9)))] == [0, 9]
 
@@ -220,7 +211,7 @@ def test_of_large_headers_the_first_are_kept_and_all_are_counted_and_digested(
     headers: list[tuple[bytes, bytes | None]], slowly: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if slowly:
-        monkeypatch.setattr(aiokafka_patches, "PARSED_RECORDS_MAX", -1)
+        monkeypatch.setattr(reading, "PARSED_RECORDS_MAX", -1)
     (record,) = read(WireBatch([WireRecord(b"v", headers=headers)]))
     whole = encoded((name.decode(), value) for name, value in headers)
     assert record.cut is not None
@@ -245,7 +236,7 @@ def test_a_bomb_is_read_in_bounded_memory(codec: int) -> None:
     size = 48 * MEGABYTE
     raw = WireBatch([WireRecord(bytes(size)), WireRecord(b"after")], codec=codec).encoded()
     assert len(raw) < size // 100
-    begin_look()
+    look.begin()
     tracemalloc.start()
     try:
         records = [record for records, _ in fetched(raw) for record in records]
@@ -328,10 +319,10 @@ class Fetches:
         self.results = []
         for raw, state in zip(raws, self.states, strict=True):
             assignment = SimpleNamespace(active=True, state_value=lambda _, state=state: state)
-            self.results.append(_FetchResult(PLACE, assignment=assignment, partition_records=fetched(raw), backoff=0))
+            self.results.append(FetchResult(PLACE, assignment=assignment, partition_records=fetched(raw), backoff=0))
 
     def look(self) -> list[int]:
-        begin_look()
+        look.begin()
         brought = [result.getall() for result in self.results]
         self.sizes = [getattr(records, "size", 0) for records in brought]
         return [len(records) for records in brought]
@@ -373,13 +364,13 @@ def test_only_one_large_batch_is_open_at_a_time_unless_it_is_given_up(monkeypatc
     first = fetches.look()
     assert first[0] > 0
     assert first[1] == 0
-    monkeypatch.setattr(aiokafka_patches._look, "bytes", LOOK_BYTES_MAX)
+    monkeypatch.setattr(look, "bytes", LOOK_BYTES_MAX)
     assert fetches.results[1].getall() == []
-    monkeypatch.setattr(aiokafka_patches, "LARGE_IDLE_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(reading, "LARGE_IDLE_SECONDS_MAX", 0.0)
     assert len(fetches.results[1].getall()) > 0
 
 
-# --- transactions, and the library that is patched -------------------------------------------------------------------
+# --- transactions, checksums, old formats -------------------------------------------------------------------
 
 
 def test_what_an_aborted_transaction_wrote_is_passed_over_where_only_committed_records_are_read() -> None:
@@ -415,15 +406,15 @@ def test_batches_that_compaction_has_emptied_are_passed_over_those_of_markers_to
 def test_a_batch_whose_checksum_is_wrong_is_not_taken_for_what_was_accepted() -> None:
     raw = bytearray(WireBatch(TWO).encoded())
     raw[-1] ^= 1
-    with pytest.raises(aiokafka_patches.CorruptRecordException):
+    with pytest.raises(CorruptRecordException):
         list(fetched(bytes(raw)))
 
 
 def test_a_batch_that_the_broker_cut_off_is_left_for_the_next_fetch() -> None:
     raw = WireBatch(TWO).encoded() + WireBatch(TWO).encoded(2)
     assert told([record for records, _ in fetched(raw[:-1]) for record in records]) == EXPECTED
-    assert not _FetchedBytes(raw[:11]).has_next()
-    assert _FetchedBytes(raw[:11]).size_in_bytes() == 11
+    assert not FetchedBytes(raw[:11]).has_next()
+    assert FetchedBytes(raw[:11]).size_in_bytes() == 11
 
 
 def test_old_formats_are_read_too() -> None:
@@ -440,33 +431,3 @@ def test_old_formats_are_read_too() -> None:
     builder.append(0, timestamp=0, key=None, value=bytes(5 * MEGABYTE))
     (record,) = (record for records, _ in fetched(bytes(builder.build())) for record in records)
     assert "more than 4194304 bytes" in record.fault
-
-
-def test_the_library_is_the_one_that_is_patched() -> None:
-    assert version("aiokafka") == "0.14.0"
-    source = inspect.getsource(fetcher.Fetcher)
-    for use in (
-        "MemoryRecords(part_data[-1])",
-        "PartitionRecords(",
-        "FetchResult(",
-        "is FetchResult",
-        ".getall(max_records)",
-    ):
-        assert use in source
-    for ours, theirs in ((_FetchedRecords, "_unpack_records"), (_FetchResult, "getall")):
-        base = ours.__mro__[1]
-        assert len(inspect.signature(getattr(ours, theirs)).parameters) == len(
-            inspect.signature(getattr(base, theirs)).parameters
-        )
-    for used in ("_consume_aborted_up_to", "_contains_abort_marker"):
-        assert callable(getattr(fetcher.PartitionRecords, used))
-    assert callable(AIOKafkaConsumerThread._fetch_records)
-
-
-def test_the_worker_reads_by_the_patch(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MemoryRecords", "PartitionRecords", "FetchResult"):
-        monkeypatch.setattr(fetcher, name, None)
-    read_what_brokers_accept()
-    assert (fetcher.MemoryRecords, fetcher.PartitionRecords, fetcher.FetchResult) == (
-        _FetchedBytes, _FetchedRecords, _FetchResult
-    )  # fmt: skip
