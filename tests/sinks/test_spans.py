@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +22,7 @@ from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseRefused
 from tests.support.properties import examples
 from tests.support.warehouse import Embedded, drop_database
-from tests.support.warehouse_rows import daily, events, hourly, user_daily
+from tests.support.warehouse_rows import store_calls
 
 FIRST: Final = datetime(2099, 10, 30, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops
 DAYS: Final = 6
@@ -92,36 +91,10 @@ CALLS: Final = [a_call(number, random.Random(number)) for number in range(400)]
 def spans(clickhouse_embedded: Embedded) -> Iterator[Reader]:
     """A warehouse with these calls, and the hours and days that a worker makes of them."""
     address = clickhouse_embedded.fresh()
-    dims = ("model", "feature")
-    hours = [
-        dict(zip(("hour", *dims), key, strict=True)) | add
-        for key, add in added(lambda c: (hour_of(c), *(c[name] for name in dims))).items()
-    ]
-    users = [
-        {"day": key[0], "user_id": key[1]} | add
-        for key, add in added(lambda c: (hour_of(c).date(), c["user_id"])).items()
-    ]
     with closing(Writer(address)) as writer, closing(Reader(address)) as reader:
-        writer.insert("usage_events", events(CALLS))
-        writer.insert("usage_hourly", hourly(hours))
-        writer.insert("usage_daily", daily(hours))
-        writer.insert("usage_user_daily", user_daily(users).with_columns(pl.col("day").cast(pl.Date)))
+        store_calls(writer, CALLS)
         yield reader
     drop_database(address)
-
-
-def hour_of(call: dict[str, Any]) -> datetime:
-    moment: datetime = call["occurred_at"]
-    return moment.replace(minute=0, second=0, microsecond=0)
-
-
-def added(key: Callable[[dict[str, Any]], tuple[Any, ...]]) -> dict[tuple[Any, ...], dict[str, int]]:
-    sums: dict[tuple[Any, ...], dict[str, int]] = {}
-    for call in CALLS:
-        row = sums.setdefault(key(call), dict.fromkeys(counted(call), 0))
-        for name, amount in counted(call).items():
-            row[name] += amount
-    return sums
 
 
 MOMENTS: Final = st.one_of(

@@ -98,6 +98,40 @@ def store_hours(writer: Writer, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.insert("usage_daily", daily(rows))
 
 
+def store_calls(writer: Writer, calls: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as ``events`` takes them, and the hours, days and days of users that a worker makes of them."""
+    writer.insert("usage_events", events(calls))
+    store_hours(writer, _added_up(calls, by=("hour", "provider", "model", "feature")))
+    days = user_daily(_added_up(calls, by=("day", "user_id")))
+    writer.insert("usage_user_daily", days.with_columns(pl.col("day").cast(pl.Date)))
+
+
+def _added_up(calls: Sequence[Mapping[str, Any]], *, by: Sequence[str]) -> list[dict[str, Any]]:
+    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for call in calls:
+        moment: datetime = call["occurred_at"]
+        hour = moment.replace(minute=0, second=0, microsecond=0)
+        place = {"hour": hour, "day": moment.date()} | dict(call)
+        key = {name: place[name] for name in by if name in place}
+        row = sums.setdefault(tuple(key.values()), key | dict.fromkeys(_counted({}), 0))
+        for name, amount in _counted(call).items():
+            row[name] += amount
+    return list(sums.values())
+
+
+def _counted(call: Mapping[str, Any]) -> dict[str, int]:
+    """What one call adds to a row of sums."""
+    return {
+        "calls": 1,
+        "errors": int(call.get("status") == "error"),
+        "unpriced_calls": int(call.get("cost_status") == "unpriced"),
+        "partial_calls": int(call.get("cost_status") == "partial"),
+        "input_tokens": call.get("input_tokens") or 0,
+        "output_tokens": call.get("output_tokens") or 0,
+        "cost_pico": call.get("cost_pico") or 0,
+    }
+
+
 def units(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """``usage_hourly_units``, of rows as ``hourly`` takes them: one for each of their ``quantities``."""
     keys = [name for name in hourly([]).columns if name in UNIT_KEYS]
