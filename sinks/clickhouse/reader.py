@@ -8,20 +8,8 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from sinks.clickhouse.connect import READ_SETTINGS, ClickHouseAddress, Clients, open_client, translated
+from sinks.clickhouse.connect import READ_SETTINGS, ClickHouseAddress, Clients
 from sinks.errors import WarehouseUnavailable
-
-
-def ask(address: ClickHouseAddress, sql: str, *, output: str) -> bytes:
-    """The answer to a person's own ``sql`` in any of ClickHouse's formats. The engine refuses whatever would write."""
-    client = open_client(address, settings=READ_SETTINGS)
-    try:
-        with translated(address):
-            # Who is read-only already may not even say so.
-            changeable = client.server_settings["readonly"].readonly == 0
-            return client.raw_query(sql, fmt=output, settings={"readonly": "1"} if changeable else None)
-    finally:
-        client.close()
 
 
 class Reader:

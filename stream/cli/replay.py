@@ -249,6 +249,4 @@ def _what_became(report: Report) -> str:
 
 
 def _complain(text: str) -> None:
-    from costream.alerts import plain
-
-    common.errors.print(plain(text), markup=False, highlight=False, soft_wrap=True)
+    common.errors.print(common.visible(text), markup=False, highlight=False, soft_wrap=True)
