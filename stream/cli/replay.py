@@ -29,7 +29,8 @@ FAULTS_KEPT_MAX: Final = 1_000  # in --json
 def replay(
     file: Annotated[Path, typer.Argument(help="A table (CSV with , ; tab or |), or JSON Lines of events; .gz too.")],
     mapped: Annotated[
-        list[str] | None, typer.Option("--map", help="FIELD=COLUMN, where a column has a name of its own; repeatable.")
+        list[str] | None,
+        typer.Option("--map", help="FIELD=COLUMN for a name of your own; FIELD= for no column; repeatable."),
     ] = None,
     zone: Annotated[str, typer.Option(help="The zone of times without one, such as UTC or Europe/Berlin.")] = "",
     provider: Annotated[str, typer.Option(help="Who answered, for all rows of a table.")] = "",
@@ -129,7 +130,7 @@ def _reading(mapped: list[str], zone: str, given: dict[str, str], cached: str, r
     places: dict[str, str] = {}
     for pair in mapped:
         name, equals, column = pair.partition("=")
-        if not (equals and column and field_named(name)):
+        if not (equals and field_named(name)):
             _misused(f"--map {pair!r} is not FIELD=COLUMN with a field of an event (docs/event.md)")
         places[name] = column
     if cached not in {"", "inside", "beside"}:

@@ -97,6 +97,13 @@ def choice(text: str, words: dict[str, str]) -> str:
     return word
 
 
+def http_status(text: str) -> str | None:
+    """What an HTTP status says, where it is one."""
+    if not re.fullmatch("[1-5][0-9][0-9]", text):
+        return None
+    return "error" if text >= "400" else "ok"
+
+
 def mapping(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_float=Decimal)

@@ -81,7 +81,7 @@ class Columns:
 def choose(
     header: Sequence[str], said: Mapping[str, str], *, cached: Cached = "", given: Sequence[str] = ()
 ) -> Columns:
-    """``said`` maps a field to the column it is in; ``given`` are fields that all rows have from elsewhere."""
+    """``said`` maps a field to its column, or to nothing; ``given`` are fields that all rows have from elsewhere."""
     names = [name.strip() for name in header]
     plain = [_plain(name) for name in names]
     twice = sorted({name for name in names if name and names.count(name) > 1})
@@ -90,7 +90,7 @@ def choose(
     places = dict(_said(names, plain, said))
     taken = set(places.values())
     for field, known in NAMES.items():
-        if field not in places and field not in given:
+        if field not in said and field not in given:
             place = next((plain.index(_plain(name)) for name in known if _plain(name) in plain), None)
             if place is not None and place not in taken:
                 places[field] = place
@@ -98,7 +98,7 @@ def choose(
     details = plain.index(_plain(USAGE_DETAILS)) if _plain(USAGE_DETAILS) in plain else None
     if "input_tokens" in places or "output_tokens" in places:
         details = None
-    unclear = [names[place] for place in places.values() if names[place] in CACHE_UNCLEAR]
+    unclear = [names[place] for place in places.values() if plain[place] in map(_plain, CACHE_UNCLEAR)]
     if unclear and not cached:
         raise ColumnsRefused(
             f"the column {unclear[0]!r} counts tokens that some leave out of the input, and some do not: say --cached "
@@ -113,14 +113,14 @@ def choose(
             place for place, name in enumerate(plain) if name in map(_plain, REQUESTS) and place not in used
         ),
         other_tokens=tuple(
-            place for place, name in enumerate(names) if OTHER_TOKENS.fullmatch(name.lower()) and place not in used
+            place for place, name in enumerate(plain) if OTHER_TOKENS.fullmatch(name) and place not in used
         ),
         cached=cached,
     )
 
 
 def _said(names: list[str], plain: list[str], said: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    for field, column in said.items():
+    for field, column in ((field, column) for field, column in said.items() if column):
         if column in names:
             yield field, names.index(column)
         elif _plain(column) in plain:

@@ -23,7 +23,7 @@ NAMESPACE: Final = UUID(
 )  # ours: ids of rows without one are derived, never drawn
 
 STATUS: Final = {
-    **dict.fromkeys(("success", "succeeded", "completed", "default", "debug", "warning", "200"), "ok"),
+    **dict.fromkeys(("success", "succeeded", "completed", "default", "debug", "warning"), "ok"),
     **dict.fromkeys(("failure", "failed"), "error"),
 }
 COUNTS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
@@ -98,7 +98,7 @@ def _of_row(row: Row, columns: Columns, reading: Reading, *, name: str) -> Outco
             values |= cells.usage_details(details)
     except Unclear as unclear:
         return Fault(row.line, column, str(unclear))
-    if columns.cached == "beside" and "input_tokens" in values:
+    if columns.cached == "beside" and columns.details is None and "input_tokens" in values:
         values["input_tokens"] += values.get("cache_read_tokens", 0) + values.get("cache_write_tokens", 0)
     try:
         event, _ = build(values, new_id=lambda: str(uuid5(NAMESPACE, name)))
@@ -132,7 +132,7 @@ def _value(name: str, text: str, zone: tzinfo | None) -> Any:
     if name in OBJECTS:
         return cells.mapping(text)
     if name == "status":
-        return cells.choice(text, STATUS)
+        return cells.http_status(text) or cells.choice(text, STATUS)
     return text
 
 

@@ -137,6 +137,8 @@ def test_a_row_that_sums_calls_or_counts_what_an_event_cannot_tell_is_refused(tm
     ]
     (fault,) = told(tmp_path, openai_row(counts="100,10,40,7,0"), **how)
     assert fault.startswith("line 2, column input_audio_tokens: 7 such tokens are counted")
+    (fault,) = told(tmp_path, openai_row(counts="100,10,40,7,0").replace("input_audio", "Input Audio "), **how)
+    assert fault.startswith("line 2, column Input Audio _tokens: 7 such tokens")
 
 
 @pytest.mark.parametrize(("cached", "tokens"), [("inside", 10_000), ("beside", 19_200)])
@@ -149,8 +151,15 @@ def test_what_cached_tokens_stand_in_has_to_be_said_where_providers_disagree(
     )
     with pytest.raises(FileRefused, match="'cache_read_input_tokens' counts tokens that some leave out of the input"):
         read(tmp_path, content)
+    with pytest.raises(FileRefused, match="'cacheReadInputTokens' counts tokens"):
+        read(tmp_path, content.replace("cache_read_input_tokens", "cacheReadInputTokens"))
     event = one(tmp_path, content, cached=cached)
     assert (event.input_tokens, event.cache_read_tokens, event.cache_write_tokens) == (tokens, 9_000, 200)
+
+
+def test_counts_whose_parts_are_known_are_not_added_again(tmp_path: Path) -> None:
+    content = "time,usage_details\n2026-11-29T12:00:00Z," + '"{""input"":1,""input_cached_tokens"":2,""output"":3}"\n'
+    assert one(tmp_path, content, cached="beside").input_tokens == 3
 
 
 # --- how tables are written -------------------------------------------------------------------------------------------
@@ -214,8 +223,22 @@ def test_columns_are_known_however_they_are_spelled_and_the_others_are_said(tmp_
         "reported_cost_usd": "Cost ($)",
     }
     assert columns.unused() == ["Project"]
-    columns, _ = opened(tmp_path, "When,Time,Project\n", mapped={"occurred_at": "When", "feature": "project"})
+    said = {"occurred_at": "When", "feature": "project", "status": ""}
+    columns, _ = opened(tmp_path, "When,Time,Project,Status\n", mapped=said)
     assert columns.told() == {"occurred_at": "When", "feature": "Project"}
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [*(("200", "ok"), ("429", "error"), ("503", "error"), ("Success", "ok"), ("failure", "error"), ("ERROR", "error"))],
+)
+def test_how_a_call_ended_is_read_in_the_words_of_others(tmp_path: Path, word: str, status: str) -> None:
+    assert one(tmp_path, f"time,status\n2026-11-29T12:00:00Z,{word}\n").status == status
+
+
+def test_a_word_that_says_nothing_of_how_a_call_ended_is_refused(tmp_path: Path) -> None:
+    (fault,) = told(tmp_path, "time,status\n2026-11-29T12:00:00Z,streamed\n")
+    assert fault.startswith("line 2, column status: 'streamed' is none of completed, ")
 
 
 @pytest.mark.parametrize(
