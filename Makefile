@@ -66,6 +66,6 @@ $(INSTALLED): requirements.lock pyproject.toml producers/pyproject.toml
 	$(PYTHON) -m venv .venv
 	awk '/^uv==/ {found=1} found {print} found && !/\\$$/ {exit}' requirements.lock > .cache/uv.lock.txt
 	$(BIN)/python -m pip install --quiet --cache-dir .cache/pip --require-hashes --requirement .cache/uv.lock.txt
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable producers --editable .
 	@touch $@

@@ -41,6 +41,7 @@ from stream.store.order import Store
 from stream.store.outbox import Outbox
 from stream.store.vanished import LostPlaces, VanishedRecords
 from stream.tally import Tally
+from stream.watch.alert_topic import outbox_for_alerts
 
 
 class Worker:
@@ -67,7 +68,7 @@ class Worker:
         address = warehouse_address(settings)
         self._reader, self._writer = Reader(address), Writer(address)
         # Two, since a flush waits for all that a producer has: the stages must not wait for one another.
-        outbox, alert_outbox = (Outbox(kafka_config(settings)) for _ in range(2))
+        outbox, alert_outbox = Outbox(kafka_config(settings)), outbox_for_alerts(kafka_config(settings))
         limits = AgeLimits(future_max=settings.event_future_max, past_max=settings.retention)
         ingest = Ingest(
             reader=self._reader, book=PriceBook.bundled(), limits=limits, ids_max=settings.dedup_ids_max, clock=clock

@@ -16,12 +16,12 @@ from stream.runtime.settings import Settings
 from stream.runtime.stalls import Stalls
 from stream.runtime.telemetry import Telemetry
 from stream.store.outbox import Outbox
-from stream.watch import Watcher
 from stream.watch.alert_topic import publish_alerts
 from stream.watch.keeper import Keeper
 from stream.watch.rules import money_rules, pipeline_rules
 from stream.watch.rules.audit import AuditRule
 from stream.watch.turn import InTurn, Turn
+from stream.watch.watcher import Watcher
 
 
 class Judges:

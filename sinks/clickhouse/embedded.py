@@ -307,7 +307,13 @@ def _query(handle: Any, request: Request, statement: bytes, canonical: str) -> A
         return Answer(b"", "", written)
     named = LAST_FORMAT.search(canonical)
     shape = (named[1] if named else request.format) if HAS_RESULT.match(canonical) else ""
-    summary = {"read_rows": str(result.storage_rows_read()), "read_bytes": str(result.storage_bytes_read())}
+    summary = {
+        "read_rows": str(result.storage_rows_read()),
+        "read_bytes": str(result.storage_bytes_read()),
+        "result_rows": str(result.rows_read()),  # chDB's word for what the answer holds; drivers read as many
+        "result_bytes": str(result.bytes_read()),
+        "elapsed_ns": str(round(result.elapsed() * 1e9)),
+    }
     return Answer(bytes(result.bytes() or b""), shape, summary)
 
 

@@ -28,6 +28,7 @@ import zstandard
 from aiohttp import BodyPartReader, web
 from aiohttp.typedefs import Handler
 
+from sinks.clickhouse import blocks
 from sinks.clickhouse.embedded import Answer, Engine, Request
 from sinks.clickhouse.guard import Refused, names
 from sinks.clickhouse.parts import LOOK_SECONDS
@@ -42,7 +43,6 @@ READ_THREADS: Final = 3  # questions at once, beside the writers: who only reads
 STOP_SECONDS_MAX: Final = 3  # what a running query gets to finish after SIGTERM, and its thread after that
 IDLE_SECONDS_MAX: Final = 30  # a connection without a whole request; a server's own bound, which drivers know
 BODY_SECONDS_MAX: Final = 60  # from the headers to the end of the body, which comes from this machine
-COMPRESS_BYTES_MIN: Final = 1_024  # below this, compressing costs more than it saves
 
 # Parameters of the protocol; every other one, param_* aside, is a setting.
 PROTOCOL: Final = names(
@@ -275,6 +275,8 @@ async def _request(http: web.Request, *, read_only: bool) -> Request:
     elif http.method == "POST":
         sent = await _read(http.content.iter_any(), limit)
         body = _decoded(sent, http.headers.get("Content-Encoding", ""), limit)
+        if fields.get("decompress") == "1":
+            body = _unpacked(body, limit)
     query = fields.get("query", "").encode()
     settings = {name: value for name, value in fields.items() if name not in PROTOCOL and not name.startswith("param_")}
     asked_to_read = settings.pop("readonly", "")  # it can only take rights away; 0 gives none back
@@ -328,6 +330,18 @@ def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
     return clear
 
 
+def _unpacked(body: bytes, limit: int) -> bytes:
+    """A body in blocks, which drivers send beside, or in, any Content-Encoding."""
+    try:
+        clear = blocks.unpack(body, limit)
+    except blocks.BlocksBroken as error:
+        message = f"The body is not what decompress=1 says: {error}. Nothing of it was run"
+        raise ProtocolError(271, "CANNOT_DECOMPRESS", message) from error
+    if len(clear) > limit:
+        raise _too_large(limit)
+    return clear
+
+
 def _too_large(limit: int) -> ProtocolError:
     return ProtocolError(396, "TOO_LARGE_BODY", f"The body is larger than {limit} bytes")
 
@@ -351,8 +365,8 @@ def _success(http: web.Request, answer: Answer, headers: Mapping[str, str]) -> w
     headers = {**headers, "X-ClickHouse-Summary": json.dumps(answer.summary)}
     if answer.format:
         headers["X-ClickHouse-Format"] = answer.format
-    body = answer.body
-    if http.query.get("enable_http_compression") == "1" and len(body) > COMPRESS_BYTES_MIN:
+    body = blocks.pack(answer.body) if http.query.get("compress") == "1" else answer.body
+    if http.query.get("enable_http_compression") == "1":  # however small: Java's client takes the server at its word
         body, encoding = _deflate(body, http.headers.get("Accept-Encoding", ""))
         if encoding:
             headers["Content-Encoding"] = encoding

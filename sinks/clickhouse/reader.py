@@ -8,23 +8,8 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from sinks.clickhouse.connect import READ_SETTINGS, ClickHouseAddress, Clients, open_client, translated
-from sinks.clickhouse.spans import explained
-from sinks.errors import WarehouseRefused, WarehouseUnavailable
-
-
-def ask(address: ClickHouseAddress, sql: str, *, output: str) -> bytes:
-    """The answer to a person's own ``sql`` in any of ClickHouse's formats. The engine refuses whatever would write."""
-    client = open_client(address, settings=READ_SETTINGS)
-    try:
-        with translated(address):
-            # Who is read-only already may not even say so.
-            changeable = client.server_settings["readonly"].readonly == 0
-            return client.raw_query(sql, fmt=output, settings={"readonly": "1"} if changeable else None)
-    except WarehouseRefused as error:
-        raise WarehouseRefused(where=error.where, reason=explained(sql, error.reason), code=error.code) from error
-    finally:
-        client.close()
+from sinks.clickhouse.connect import READ_SETTINGS, ClickHouseAddress, Clients
+from sinks.errors import WarehouseUnavailable
 
 
 class Reader:

@@ -106,12 +106,19 @@ def explained() -> Iterator[None]:
         fail("interrupted", status=130)
 
 
-def say(text: str, *, indent: int = 0, style: str = "") -> None:
-    """A sentence on standard output, wrapped. Names in it are anybody's: what steers a terminal is spelled out."""
+def visible(text: str) -> str:
+    """Names in a text are anybody's: what is invisible or steers a terminal is spelled out."""
+    if text.isprintable():  # nearly always, and then the contract of alerts need not be loaded for it
+        return text
     from costream.alerts import plain
 
+    return plain(text)
+
+
+def say(text: str, *, indent: int = 0, style: str = "") -> None:
+    """A sentence on standard output, wrapped."""
     width = min(console.width, COLUMNS_MAX) - indent
-    for line in Text(plain(text), style).wrap(console, width, overflow="fold"):
+    for line in Text(visible(text), style).wrap(console, width, overflow="fold"):
         line.rstrip()
         console.print(Text(" " * indent) + line, soft_wrap=True)
 

@@ -59,7 +59,7 @@ def query(
             "parquet is not for a terminal: send it to a file, as in `costream query ... --format parquet > x.parquet`"
         )
     address = common.address(common.settings())
-    from sinks.clickhouse.reader import ask
+    from sinks.clickhouse.asking import ask
 
     with common.explained():
         answer = ask(address, statement, output=clause or ENGINE_FORMATS[chosen])

@@ -1,4 +1,4 @@
-"""Traces of requests as usage events: the CSV of a real service, or JSON Lines of events."""
+"""The trace of a real service's requests, which the demo plays: when each arrived, and its tokens."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import csv
 import gzip
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TextIO
-from uuid import UUID, uuid5
-
-from pydantic import ValidationError
+from uuid import uuid5
 
 from costream import UsageEvent
-from costream.reasons import rule_of
+from stream.replay import cells
+from stream.replay.events import NAMESPACE, stretched_moments
 from stream.runtime.errors import StreamError
 
-NAMESPACE: Final = UUID("6f5c1f0e-9f0b-5d53-9f63-0a6f1d6c3a11")  # ours: ids of trace rows are derived, never drawn
 CSV_COLUMNS: Final = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 
 
@@ -48,12 +46,6 @@ def read_requests(path: Path) -> list[Request]:
         return [_request(path, number, row) for number, row in enumerate(rows, start=2)]
 
 
-def read_events(path: Path) -> list[UsageEvent]:
-    """Usage events, one JSON object a line, gzipped or not."""
-    with _open_text(path) as text:
-        return [_event(path, number, line) for number, line in enumerate(text, start=1) if line.strip()]
-
-
 def as_events(
     requests: Iterable[Request], *, run: str, models: Sequence[tuple[str, str]], **fields: Any
 ) -> Iterator[UsageEvent]:
@@ -74,14 +66,8 @@ def as_events(
 
 def stretched(requests: Sequence[Request], *, span: timedelta, until: datetime) -> list[Request]:
     """The same arrivals with the first moved to ``until - span`` and the last to ``until``, evenly in between."""
-    first = min(request.arrived_at for request in requests)
-    length = max(request.arrived_at for request in requests) - first
-    return [
-        Request(
-            until - span + (request.arrived_at - first) * (span / length), request.input_tokens, request.output_tokens
-        )
-        for request in requests
-    ]
+    moments = stretched_moments([request.arrived_at for request in requests], span=span, until=until)
+    return [replace(request, arrived_at=moment) for request, moment in zip(requests, moments, strict=True)]
 
 
 def _open_text(path: Path) -> TextIO:
@@ -93,17 +79,7 @@ def _open_text(path: Path) -> TextIO:
 
 def _request(path: Path, number: int, row: dict[str, str]) -> Request:
     try:
-        # The trace has seven digits after the second; Python reads six.
-        arrived_at = datetime.fromisoformat(row["TIMESTAMP"][:26]).replace(tzinfo=UTC)
-        return Request(arrived_at, int(row["ContextTokens"]), int(row["GeneratedTokens"]))
-    except (TypeError, ValueError) as error:
+        arrived_at = cells.moment(row["TIMESTAMP"], UTC)
+        return Request(arrived_at, cells.count(row["ContextTokens"]), cells.count(row["GeneratedTokens"]))
+    except cells.Unclear as error:
         raise TraceRefused(path=path, line=number, reason=str(error)) from error
-
-
-def _event(path: Path, number: int, line: str) -> UsageEvent:
-    try:
-        return UsageEvent.model_validate_json(line)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in fault["loc"]) or "event"
-        raise TraceRefused(path=path, line=number, reason=f"{place}: {rule_of(fault)}") from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import polars as pl
+if TYPE_CHECKING:  # whoever only sends or reads records loads no frames for it
+    import polars as pl
 
-from stream.decode.frame import Refusal
+    from stream.decode.frame import Refusal
 
 
 class Outgoing(NamedTuple):

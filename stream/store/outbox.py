@@ -41,14 +41,14 @@ FORBIDDEN: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AU
 class Outbox:
     """A librdkafka producer that is flushed after each batch: ``publish`` returns when Kafka has everything."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], *, compression: str = "lz4") -> None:
         self._config: dict[str, Any] = {
             **config,
             "log_level": 0,  # what fails is raised as PublishFailed and said once, not on standard error
             "logger": _SILENT,  # and the end of a producer is said there at any level
             "enable.idempotence": True,
             "partitioner": "murmur2_random",  # the default of the Java clients, so that all agree on an id's home
-            "compression.type": "lz4",
+            "compression.type": compression,
             "linger.ms": 5,
             "batch.size": BATCH_BYTES_MAX,
             "message.max.bytes": MESSAGE_BYTES_MAX,

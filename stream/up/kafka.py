@@ -175,36 +175,35 @@ def find_java() -> str:
     return found
 
 
-def fetch_jars(cache: Path) -> Path:
-    """The folder of the broker's jars, copied by Maven once and then found in the cache.
+def fetch_jars(cache: Path, pom: Path = JARS / "pom.xml") -> Path:
+    """The folder of the jars that ``pom`` names, the broker's own by default: copied by Maven once, then in the cache.
 
     Two processes may ask together: the second waits for the first, and no one ever sees half a folder.
     """
-    libs = cache / f"libs-{hashlib.sha256((JARS / 'pom.xml').read_bytes()).hexdigest()[:12]}"
+    libs = cache / f"libs-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
     if libs.exists():
         return libs
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not libs.exists():
-            _copy_jars(libs)
+            _copy_jars(pom, libs)
     return libs
 
 
-def _copy_jars(libs: Path) -> None:
+def _copy_jars(pom: Path, libs: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise KafkaMissing(
-            "there is no `mvn` here: Apache Kafka's jars are copied from Maven Central by Maven, once "
-            "(Debian: apt-get install maven)"
+            "there is no `mvn` here: jars are copied from Maven Central by Maven, once (Debian: apt-get install maven)"
         )
     partial = libs.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     goal = ("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={partial}")
-    command = [maven, "-q", "-B", "-f", str(JARS / "pom.xml"), *goal]
+    command = [maven, "-q", "-B", "-f", str(pom), *goal]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - as above
     if done.returncode:
-        raise KafkaMissing(f"Maven could not copy Apache Kafka's jars:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+        raise KafkaMissing(f"Maven could not copy the jars of {pom}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
     partial.rename(libs)
 
 

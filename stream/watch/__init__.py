@@ -4,7 +4,3 @@ Rules about 60 minutes share what they need: ``series`` holds what was spent, ``
 looks at windows, ``judge`` says which are news, ``drivers`` why, and ``wording`` tells a person; ``queries`` reads the
 figures and ``history`` remembers them. ``watcher`` and ``keeper`` are the shells that ask the rules in a ``turn``: only
 they publish and store."""
-
-from stream.watch.watcher import Watcher
-
-__all__ = ["Watcher"]

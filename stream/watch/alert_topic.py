@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -44,6 +44,11 @@ class Unreadable:
     partition: int
     offset: int
     reason: str
+
+
+def outbox_for_alerts(config: Mapping[str, Any]) -> Outbox:
+    """Alerts are few and go out as they are: not every subscriber's library reads LZ4 (kafkajs does not)."""
+    return Outbox(config, compression="none")
 
 
 def publish_alerts(outbox: Outbox, topic: str, alerts: Sequence[Alert]) -> None:

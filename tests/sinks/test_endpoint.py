@@ -25,11 +25,12 @@ import pytest
 import zstandard
 from aiohttp import web
 
-from sinks.clickhouse import endpoint, guard
+from sinks.clickhouse import blocks, endpoint, guard
+from sinks.clickhouse.asking import ask
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from sinks.clickhouse.embedded import INSERT_WITH_DATA, read_vocabulary
 from sinks.clickhouse.endpoint import Tokens, serve
-from sinks.clickhouse.reader import Reader, ask
+from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import EndpointNotStarted, WarehouseRefused, WarehouseUnavailable
 from tests.support.warehouse import Endpoint, migrated
@@ -127,6 +128,54 @@ def test_a_large_answer_is_compressed_as_the_client_accepts(locked: Endpoint, en
     )
     assert answer[2]["Content-Encoding"] == encoding
     assert unpack(answer[1]).splitlines()[-1] == b"4999"  # type: ignore[operator]  # each is a function of bytes
+
+
+def test_an_answer_is_compressed_however_small_it_is(locked: Endpoint) -> None:
+    answer = call(locked, b"SELECT 1", headers={"Accept-Encoding": "lz4"}, enable_http_compression="1")
+    assert (answer[2]["Content-Encoding"], lz4.frame.decompress(answer[1])) == ("lz4", b"1\n")
+
+
+def test_an_answer_comes_in_blocks_where_a_driver_asks_for_them(locked: Endpoint) -> None:
+    sql = b"SELECT number FROM numbers(400000)"
+    plain = call(locked, sql)[1]
+    answer = call(locked, sql, compress="1")
+    assert "Content-Encoding" not in answer[2]
+    assert len(answer[1]) < len(plain)
+    assert blocks.unpack(answer[1], len(plain)) == plain
+    both = call(locked, sql, headers={"Accept-Encoding": "gzip"}, compress="1", enable_http_compression="1")
+    assert gzip.decompress(both[1]) == answer[1]
+
+
+def test_an_error_is_told_in_the_clear(locked: Endpoint) -> None:
+    answer = call(locked, b"SELECT x", headers={"Accept-Encoding": "gzip"}, compress="1", enable_http_compression="1")
+    assert answer[1].startswith(b"Code: 47.")
+
+
+def test_a_body_in_blocks_is_read(locked: Endpoint) -> None:
+    sent = blocks.pack(b"SELECT ") + blocks.pack(b"length('%s')" % (b"x" * 100_000))
+    assert call(locked, sent, decompress="1")[:2] == (200, b"100000\n")
+    assert call(locked, gzip.compress(sent), headers={"Content-Encoding": "gzip"}, decompress="1")[1] == b"100000\n"
+
+
+def test_a_body_that_is_not_in_blocks_is_refused_and_not_run(locked: Endpoint) -> None:
+    answer = call(locked, b"DROP DATABASE costream", decompress="1")
+    assert (code(answer), answer[0]) == (271, 500)
+    assert b"not what decompress=1 says" in answer[1]
+    assert call(locked, b"SELECT count() FROM costream.usage_events")[1] == b"1\n"
+
+
+def test_a_body_whose_blocks_are_larger_than_the_bound_is_refused(locked: Endpoint) -> None:
+    large = blocks.pack(b"SELECT 1" + b" " * endpoint.QUESTION_BYTES_MAX)
+    assert len(large) < 1_000_000
+    assert code(call(locked, large, token=READ, decompress="1")) == 396
+
+
+def test_the_summary_says_how_many_rows_the_answer_has(locked: Endpoint) -> None:
+    """Java's client reads as many rows as it is told, and none without it."""
+    for sql, rows in ((b"SELECT number FROM numbers(1000) WHERE number < 3", "3"), (b"SELECT 1 WHERE 0", "0")):
+        summary = json.loads(call(locked, sql, default_format="RowBinary")[2]["X-ClickHouse-Summary"])
+        assert summary["result_rows"] == rows
+        assert int(summary["elapsed_ns"]) > 0
 
 
 def test_errors_carry_the_engines_code_and_a_fitting_status(locked: Endpoint) -> None:
@@ -384,7 +433,7 @@ def test_the_reader_does_not_see_what_others_ask(locked: Endpoint) -> None:
     [
         {"final": "1"},
         # what drivers send by themselves: clickhouse-connect, JDBC, the Node client, Grafana's plugin
-        {"compress": "1", "date_time_input_format": "best_effort", "cast_string_to_dynamic_use_inference": "1"},
+        {"compress": "0", "date_time_input_format": "best_effort", "cast_string_to_dynamic_use_inference": "1"},
         {"decompress": "0", "max_result_rows": "0", "result_overflow_mode": "throw", "max_execution_time": "0"},
         {"extremes": "0", "session_timezone": "Asia/Kolkata", "async_insert": "0", "wait_for_async_insert": "1"},
         {"send_progress_in_http_headers": "0", "wait_end_of_query": "1", "readonly": "1"},

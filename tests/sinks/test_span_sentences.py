@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sinks.clickhouse.reader import Reader, ask
+from sinks.clickhouse.asking import ask
+from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.spans import explained
 from sinks.errors import WarehouseRefused
 

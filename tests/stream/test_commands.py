@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from stream.cli import COMMANDS, GROUPS, application
 from stream.cli.config import config
 
 app = typer.Typer()
@@ -23,26 +24,83 @@ try:
     main()
 except SystemExit:
     pass
-print(" ".join(sorted({name.partition(".")[0] for name in sys.modules})))
+print()
+print(" ".join(sys.modules))
 """
-HEAVY = {"polars", "pyarrow", "numpy", "faust", "aiokafka", "confluent_kafka", "clickhouse_connect", "chdb"}
+FRAMES = {"polars", "pyarrow", "numpy", "faust", "aiokafka", "chdb"}
+HEAVY = FRAMES | {"confluent_kafka", "clickhouse_connect", "genai_prices", "msgspec", "structlog", "aiohttp"}
+NOWHERE = {"COSTREAM_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "COSTREAM_CLICKHOUSE_URL": "http://127.0.0.1:1"}
 
 
-def loaded_by(*arguments: str) -> set[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COSTREAM_")}
+def modules_of(*arguments: str) -> set[str]:
+    """Every module that is loaded once the command has ended. No Kafka and no warehouse answer it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COSTREAM_")} | NOWHERE
     done = subprocess.run(
         [sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, check=True, env=environment
     )
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in ("status", "topics", "worker"))])
-def test_help_is_given_without_loading_what_the_command_works_with(arguments: list[str]) -> None:
-    assert not loaded_by(*arguments) & HEAVY
+def loaded_by(*arguments: str) -> set[str]:
+    return {name.partition(".")[0] for name in modules_of(*arguments)}
 
 
-def test_the_settings_are_shown_without_a_kafka_a_warehouse_or_a_table() -> None:
-    assert not loaded_by("config", "--json") & HEAVY
+@pytest.mark.parametrize("command", [*COMMANDS, *GROUPS])
+def test_help_is_given_without_loading_what_works_or_another_command(command: str) -> None:
+    modules = modules_of(command, "--help")
+    assert not {name.partition(".")[0] for name in modules} & (HEAVY | {"costream", "pydantic_settings"})
+    commands = {name for name in modules if name.startswith("stream.cli.")}
+    assert commands == {"stream.cli.common", f"stream.cli.{command}"}
+    assert not modules & {"typer.rich_utils", "rich.markdown", "pygments"}
+
+
+def test_the_list_of_commands_is_given_without_loading_what_they_work_with() -> None:
+    assert not loaded_by("--help") & (HEAVY | {"costream", "pydantic_settings", "pygments"})
+
+
+@pytest.mark.parametrize("arguments", [["config"], ["config", "--json"]])
+def test_the_settings_are_shown_without_a_kafka_a_warehouse_or_an_event(arguments: list[str]) -> None:
+    assert not loaded_by(*arguments) & (HEAVY | {"costream"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spared"),
+    [
+        (["query", "SELECT 1"], FRAMES | {"confluent_kafka", "costream"}),
+        (["migrate", "status"], FRAMES | {"confluent_kafka", "costream"}),
+        (["topics", "list"], FRAMES | {"clickhouse_connect"}),
+        (["alerts", "tail", "--no-follow"], FRAMES | {"clickhouse_connect"}),
+        (["alerts", "list"], FRAMES - {"polars"}),
+        (["replay", "pyproject.toml", "--dry-run"], FRAMES | {"clickhouse_connect"}),
+    ],
+)
+def test_a_command_loads_what_it_works_with_and_no_more(arguments: list[str], spared: set[str]) -> None:
+    assert not loaded_by(*arguments) & spared
+
+
+def costream(*arguments: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-c", "from stream.cli import main; main()", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_command_that_alone_is_loaded_is_still_one_of_many() -> None:
+    status, told, _ = costream("topics", "list", "--help")
+    assert status == 0
+    assert "topics list [OPTIONS]" in told
+    assert "config [OPTIONS]" in costream("config", "-h")[1]
+
+
+def test_a_misspelt_command_is_held_against_all_of_them() -> None:
+    status, _, said = costream("confg")
+    assert (status, "Did you mean 'config'?" in said) == (2, True)
+
+
+def test_the_list_of_commands_has_the_whole_first_paragraph_of_each() -> None:
+    told = " ".join(CliRunner().invoke(application(), ["--help"], env={"COLUMNS": "80"}).stdout.split())
+    assert "Ask the configured warehouse. Read-only: a statement that would change anything is refused." in told
+    assert "Bring the warehouse's tables and views up, down, or show where they are." in told
+    assert "..." not in told.partition("Commands:")[2]
 
 
 def ask(*arguments: str, **environment: str) -> tuple[str, str]:

@@ -19,11 +19,11 @@ from sinks.clickhouse.reader import Reader
 from stream import watch
 from stream.runtime.settings import Settings
 from stream.runtime.stalls import Stall, Stalls
-from stream.watch import Watcher
 from stream.watch.keeper import Keeper
 from stream.watch.rules import money_rules, pipeline_rules
 from stream.watch.rules.rule import Past, Rule
 from stream.watch.rules.stall import StallRule, Storing
+from stream.watch.watcher import Watcher
 from tests.support.played import Played
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -15,10 +15,10 @@ from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.runtime.settings import Settings
-from stream.watch import Watcher
 from stream.watch.queries import dear_features, feature_hours, latest_alerts, system_hours, system_minutes
 from stream.watch.rules import money_rules
 from stream.watch.series import HOUR, MINUTE, NOTHING, Spend
+from stream.watch.watcher import Watcher
 from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
 
 NOON = datetime(2099, 3, 2, 12, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops
