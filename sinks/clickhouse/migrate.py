@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -80,6 +80,12 @@ def status(address: ClickHouseAddress) -> list[MigrationStatus]:
         )
         for row in rows
     ]
+
+
+def is_upgrade(steps: Sequence[MigrationStatus], target: int | None = None) -> bool:
+    """Whether ``up`` would change a warehouse that an earlier release has made, so that its workers may be at work."""
+    pending = [step for step in steps if step.state == "pending" and (target is None or step.version <= target)]
+    return bool(pending) and any(step.applied_at is not None for step in steps)
 
 
 def require_current(address: ClickHouseAddress) -> None:

@@ -23,9 +23,15 @@ def up(
     drop_data: Annotated[
         bool, typer.Option("--drop-data", help="Also if a COSTREAM_RETENTION below the tables' drops rows.")
     ] = False,
+    workers_stopped: Annotated[
+        bool, typer.Option("--workers-stopped", help="Do not ask Kafka whether workers are alive: all are stopped.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create the database, apply what is pending, and keep raw rows for COSTREAM_RETENTION. Safe to run again.
+
+    Where a warehouse is brought up from an earlier release, Kafka is asked whether a worker is alive, and nothing is
+    changed while one is. Stop all workers first.
 
     Example: COSTREAM_CLICKHOUSE_URL=http://127.0.0.1:8123 costream migrate up
     """
@@ -34,6 +40,10 @@ def up(
     from sinks.clickhouse import migrate, retention
 
     with common.explained():
+        if not workers_stopped and migrate.is_upgrade(migrate.status(address), target):
+            from stream.runtime.members import require_no_worker
+
+            require_no_worker(settings)
         _report("applied", migrate.up(address, target), as_json=as_json)
         if target is None:  # a part of the schema has no table yet to remember the change
             changed = retention.apply(address, settings.retention, now=datetime.now(UTC), drop_data=drop_data)
