@@ -40,6 +40,7 @@ format: $(INSTALLED) ## Put imports and lines in order
 schemas: $(INSTALLED) ## Write the published JSON Schemas anew
 	$(BIN)/python -m costream.schema --write
 	$(BIN)/python -m stream.cli.reference --write
+	$(BIN)/python -m sinks.clickhouse.catalogue --write
 
 lock: $(INSTALLED) ## Resolve every version anew, with hashes, for all platforms
 	$(UV) pip compile pyproject.toml producers/pyproject.toml --extra embedded --group dev --universal --generate-hashes \
