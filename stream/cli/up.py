@@ -101,7 +101,8 @@ def _tell_what_next(stack: Stack, seconds: float) -> None:
 def _publish_demo(stack: Stack) -> None:
     from datetime import UTC, datetime, timedelta
 
-    from stream.demo.run import plan, publish
+    from stream.demo.plan import plan
+    from stream.demo.run import publish
 
     now = datetime.now(UTC)
     planned = plan(span=timedelta(days=DEMO_SPAN_DAYS), now=now, run=now.isoformat())

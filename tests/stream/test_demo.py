@@ -15,40 +15,40 @@ from typing import Any
 import pytest
 from genai_prices import Usage, calc_price
 
-from stream.demo import run
+from stream.demo import plan as demo
 
 NOW = datetime(2026, 11, 22, 12, 34, 56, tzinfo=UTC)
 RUN_SECONDS_MAX = 240
 
 
 @pytest.fixture(scope="module")
-def planned() -> run.Plan:
-    return run.plan(span=timedelta(days=7), now=NOW, run="a")
+def planned() -> demo.Plan:
+    return demo.plan(span=timedelta(days=7), now=NOW, run="a")
 
 
-def test_every_request_of_the_trace_is_published(planned: run.Plan) -> None:
+def test_every_request_of_the_trace_is_published(planned: demo.Plan) -> None:
     distinct = {event.request_id for event in planned.events}
-    assert len(distinct) == planned.counted == 28_185 + run.SPIKE_REQUESTS + run.UNKNOWN_REQUESTS
+    assert len(distinct) == planned.counted == 28_185 + demo.SPIKE_REQUESTS + demo.UNKNOWN_REQUESTS
 
 
-def test_the_plan_is_the_same_for_the_same_arguments(planned: run.Plan) -> None:
-    assert run.plan(span=timedelta(days=7), now=NOW, run="a") == planned
+def test_the_plan_is_the_same_for_the_same_arguments(planned: demo.Plan) -> None:
+    assert demo.plan(span=timedelta(days=7), now=NOW, run="a") == planned
 
 
-def test_two_in_a_hundred_are_repeated_and_five_contradict_their_first(planned: run.Plan) -> None:
+def test_two_in_a_hundred_are_repeated_and_five_contradict_their_first(planned: demo.Plan) -> None:
     contents = Counter(event.request_id for event in planned.events)
     assert sum(count - 1 for count in contents.values()) == planned.duplicates + planned.conflicts
     assert planned.duplicates == int(planned.counted * 0.02)
     assert planned.conflicts == 5
 
 
-def test_no_event_is_from_the_future_or_before_the_span(planned: run.Plan) -> None:
+def test_no_event_is_from_the_future_or_before_the_span(planned: demo.Plan) -> None:
     moments = [event.occurred_at for event in planned.events]
     assert NOW - timedelta(days=7, seconds=6) <= min(moments)
     assert max(moments) <= NOW
 
 
-def test_the_spike_lies_in_the_last_whole_hour(planned: run.Plan) -> None:
+def test_the_spike_lies_in_the_last_whole_hour(planned: demo.Plan) -> None:
     spike = [event.occurred_at for event in planned.events if event.model == "gpt-4-turbo"]
     assert {moment.replace(minute=0, second=0, microsecond=0) for moment in spike} == {
         datetime(2026, 11, 22, 11, tzinfo=UTC)
@@ -56,8 +56,8 @@ def test_the_spike_lies_in_the_last_whole_hour(planned: run.Plan) -> None:
 
 
 def test_a_span_without_history_for_the_spike_is_refused() -> None:
-    with pytest.raises(run.SpanTooShort, match="needs 1 day, 2:00:00"):
-        run.plan(span=timedelta(hours=25), now=NOW, run="a")
+    with pytest.raises(demo.SpanTooShort, match="needs 1 day, 2:00:00"):
+        demo.plan(span=timedelta(hours=25), now=NOW, run="a")
 
 
 @pytest.mark.slow
