@@ -6,7 +6,7 @@ Reality adds repeats, conflicts, malformed records, an unknown model, late event
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import as_file, files
@@ -74,11 +74,29 @@ class Plan:
     def records(self) -> int:
         return len(self.events) + len(self.malformed)
 
+    def without(self, stored: Collection[str]) -> Plan:
+        """What is left to publish where the requests with these ids are stored. The malformed ones have no id to be
+        known by, and are left out as soon as anything is stored."""
+        events = tuple(event for event in self.events if event.request_id not in stored)
+        counted = len({event.request_id for event in events})
+        conflicts = sum(event.request_id not in stored for event in self.events[len(self.events) - self.conflicts :])
+        return Plan(
+            events=events,
+            malformed=() if stored else self.malformed,
+            counted=counted,
+            duplicates=len(events) - counted - conflicts,
+            conflicts=conflicts,
+        )
+
+
+def require_history(span: timedelta) -> None:
+    if span < SPAN_MIN:
+        raise SpanTooShort(span)
+
 
 def plan(*, span: timedelta, now: datetime, run: str) -> Plan:
     """The same for the same arguments. Real requests over the span, then what reality adds to them."""
-    if span < SPAN_MIN:
-        raise SpanTooShort(span)
+    require_history(span)
     dice = random.Random(SEED)  # noqa: S311 - a demo's dice, not a secret's
     events = _real_and_odd(span=span, until=now - timedelta(seconds=5), run=run)
     late = set(dice.sample(range(len(events)), int(len(events) * LATE_SHARE)))

@@ -10,14 +10,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
+from stream.runtime.settings import Settings
 from stream.up import children
 from stream.up.children import STEADY_SECONDS, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Child
 from stream.up.kafka import KafkaMissing, fetch_jars, find_java
@@ -76,11 +79,12 @@ class Up:
         assert producer.flush(20) == 0
 
     def stored(self) -> list[str]:
-        reader = Reader(ClickHouseAddress(f"http://127.0.0.1:{self.clickhouse_port}", database="costream"))
-        try:
-            return sorted(reader.frame("SELECT request_id FROM usage_events FINAL")["request_id"])
-        finally:
-            reader.close()
+        return sorted(self.asked("SELECT request_id FROM usage_events FINAL"))
+
+    def asked(self, sql: str) -> list[Any]:
+        """The first column of an answer."""
+        with closing(Reader(ClickHouseAddress(f"http://127.0.0.1:{self.clickhouse_port}"))) as reader:
+            return reader.frame(sql).to_series().to_list()
 
     def parts(self) -> list[int]:
         """The processes that it has started."""
@@ -166,6 +170,27 @@ def test_a_real_kafka_keeps_all_from_one_start_to_the_next_and_no_part_outlives_
     assert jvm.end() == 0
 
 
+@pytest.mark.slow
+def test_the_demo_is_played_into_a_folder_once_even_if_it_was_broken_off(embedded: Up) -> None:
+    calls, received = "SELECT toInt64(sum(calls)) FROM hourly", "SELECT toInt64(sum(received)) FROM ingest_ledger FINAL"
+    embedded.start("--demo")
+    until(lambda: embedded.asked(calls) != [0], "some of it is stored", seconds=120)
+    assert embedded.process is not None
+    embedded.process.kill()
+    embedded.process.wait()
+    embedded.start("--demo")
+    until(lambda: "all of its 29,535 requests are stored" in embedded.said, "it is whole", seconds=120)
+    assert embedded.asked(calls) == [29_535]
+    (records,) = embedded.asked(received)
+    assert embedded.end() == 0
+    embedded.start("--demo")
+    until(lambda: "stored already; nothing was published again" in embedded.said, "it says so", seconds=60)
+    embedded.publish("a")
+    until(lambda: embedded.asked(calls) == [29_536], "the stack goes on", seconds=60)
+    assert embedded.asked(received) == [records + 1]
+    assert embedded.end() == 0
+
+
 def test_a_port_that_is_taken_is_a_sentence_and_nothing_is_started(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -174,7 +199,7 @@ def test_a_port_that_is_taken_is_a_sentence_and_nothing_is_started(tmp_path: Pat
         wanted = Wanted(tmp_path / "data", "embedded", clickhouse_port=port)
         with (
             pytest.raises(UpFailed, match=rf"port {port} of 127\.0\.0\.1 is taken.*nothing was started.*--clickhouse"),
-            Stack(wanted, environment={}, tell=pytest.fail),
+            Stack(wanted, settings=Settings(), environment={}, tell=pytest.fail),
         ):
             pass
 
@@ -186,7 +211,7 @@ def test_a_folder_has_one_stack(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with (
             pytest.raises(UpFailed, match="is in use by another `costream up`; nothing was started"),
-            Stack(Wanted(folder, "embedded"), environment={}, tell=pytest.fail),
+            Stack(Wanted(folder, "embedded"), settings=Settings(), environment={}, tell=pytest.fail),
         ):
             pass
 
