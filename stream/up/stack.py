@@ -99,14 +99,17 @@ class Stack:
     def exports(self) -> dict[str, str]:
         """What other commands need to be told to find this stack; empty where it is all as they expect."""
         told = {
-            "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
-            "COSTREAM_CLICKHOUSE_URL": self.settings.clickhouse_url,
+            "kafka_bootstrap_servers": self.settings.kafka_bootstrap_servers,
+            "clickhouse_url": self.settings.clickhouse_url,
         }
-        usual = {
-            f"COSTREAM_{name.upper()}": Settings.model_fields[name].default
-            for name in ("kafka_bootstrap_servers", "clickhouse_url")
+        if self.wanted.health_port:
+            told["health_port"] = str(self.wanted.health_port)
+        return {
+            variable: value
+            for name, value in told.items()
+            if self._environment.get(variable := f"COSTREAM_{name.upper()}", str(Settings.model_fields[name].default))
+            != value
         }
-        return {name: value for name, value in told.items() if self._environment.get(name, usual[name]) != value}
 
     # --- the parts ---
 
