@@ -15,7 +15,8 @@ from stream.cli import common
 
 if TYPE_CHECKING:
     from stream.runtime.settings import Settings
-    from stream.store.deadletter import DeadLetter, Place, Refused, Replay, Which
+    from stream.store.deadletter import Place, Refused, Replay
+    from stream.store.stored_letters import DeadLetter, Which
 
 app: Final = typer.Typer(no_args_is_help=True, help="List the refused records, and publish corrected ones again.")
 
@@ -44,7 +45,7 @@ def list_letters(
     settings = common.settings()
     address = common.address(settings)
     from sinks.clickhouse.reader import Reader
-    from stream.store.deadletter import latest
+    from stream.store.stored_letters import latest
 
     with common.explained(), closing(Reader(address)) as reader:
         found = latest(reader, _which(kind, request_id, since), limit=limit)
@@ -69,7 +70,7 @@ def export(
     settings = common.settings()
     address = common.address(settings)
     from sinks.clickhouse.reader import Reader
-    from stream.store.deadletter import letters
+    from stream.store.stored_letters import letters
 
     count = 0
     with common.explained(), closing(Reader(address)) as reader:
@@ -147,8 +148,9 @@ def _outcomes(
     from sinks.clickhouse.reader import Reader
     from stream.decode.frame import AgeLimits
     from stream.runtime.kafka import kafka_config
-    from stream.store.deadletter import letters, publish, replays
+    from stream.store.deadletter import publish, replays
     from stream.store.outbox import Outbox
+    from stream.store.stored_letters import letters
 
     limits = AgeLimits(future_max=settings.event_future_max, past_max=settings.retention)
     with closing(Reader(common.address(settings))) as reader:
@@ -161,7 +163,7 @@ def _outcomes(
 
 
 def _which(kinds: list[str] | None, request_ids: list[str] | None, since: datetime | None) -> Which:
-    from stream.store.deadletter import Which
+    from stream.store.stored_letters import Which
 
     if unknown := sorted(set(kinds or ()) - set(KINDS)):
         common.fail(f"--kind {unknown[0]!r} is none of {', '.join(KINDS)}", status=common.EXIT_USAGE)

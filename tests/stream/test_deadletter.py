@@ -16,10 +16,11 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.decode.cut import Cut
 from stream.decode.frame import AgeLimits, Refusal
-from stream.store import deadletter
-from stream.store.deadletter import BadCorrection, DeadLetter, Refused, Replay, Which
+from stream.store import deadletter, stored_letters
+from stream.store.deadletter import BadCorrection, Refused, Replay
 from stream.store.flush import Outgoing
 from stream.store.letters import dead_letter_rows
+from stream.store.stored_letters import DeadLetter, Which
 from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -109,7 +110,7 @@ def reason(outcome: Replay | Refused) -> str:
 
 def test_every_letter_comes_back_once_with_its_own_bytes(address: ClickHouseAddress) -> None:
     reader = Reader(address)
-    found = list(deadletter.letters(reader, Which()))
+    found = list(stored_letters.letters(reader, Which()))
     reader.close()
     assert [each.offset for each in found] == list(range(450))
     assert found[1].value == ANY_BYTES
@@ -121,14 +122,14 @@ def test_every_letter_comes_back_once_with_its_own_bytes(address: ClickHouseAddr
 
 def test_letters_are_chosen_by_kind_call_and_arrival(address: ClickHouseAddress) -> None:
     reader = Reader(address)
-    assert {each.kind for each in deadletter.letters(reader, Which(kinds=["malformed"]))} == {"malformed"}
-    assert len(list(deadletter.letters(reader, Which(since=NOW)))) == 450
-    assert not list(deadletter.letters(reader, Which(since=NOW + timedelta(milliseconds=1))))
-    assert len(deadletter.latest(reader, Which(kinds=["invalid"]), limit=7)) == 7
+    assert {each.kind for each in stored_letters.letters(reader, Which(kinds=["malformed"]))} == {"malformed"}
+    assert len(list(stored_letters.letters(reader, Which(since=NOW)))) == 450
+    assert not list(stored_letters.letters(reader, Which(since=NOW + timedelta(milliseconds=1))))
+    assert len(stored_letters.latest(reader, Which(kinds=["invalid"]), limit=7)) == 7
     of_calls = Which(request_ids=["r-4", "r-401", "r-99999", "' OR 1"])
-    assert [each.offset for each in deadletter.letters(reader, of_calls)] == [4, 401]
+    assert [each.offset for each in stored_letters.letters(reader, of_calls)] == [4, 401]
     both = Which(kinds=["invalid"], request_ids=["r-4", "r-401"])
-    assert [each.offset for each in deadletter.latest(reader, both, limit=7)] == [4]
+    assert [each.offset for each in stored_letters.latest(reader, both, limit=7)] == [4]
     reader.close()
 
 
