@@ -1,28 +1,43 @@
 """Publishing dead letters again, as they came or corrected.
 
 A letter is replayed with its original bytes unless somebody corrected it. Whatever is sent has passed the contract
-first: what is still bad is refused with the reason and stays where it is. Replaying a letter twice does no harm: the
-second copy is a duplicate of the first.
+first: what is still bad is refused with the reason and stays where it is. A letter is marked as replayed once Kafka has
+acknowledged it, never before. After a crash in between it is open still and may be sent again, which does no harm: the
+second copy is a duplicate of the first. One that is refused again is a letter of its own.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final, Protocol, assert_never
 
 import msgspec
+import polars as pl
 
 from costream.events import UsageEvent
 from costream.topics import FORWARDED_HEADER, REPLAYED_HEADER
+from sinks.clickhouse.reader import Reader
+from sinks.errors import WarehouseError
 from stream.decode.cut import Cut, Header
 from stream.decode.frame import AgeLimits, Refusal, canonical, examine
+from stream.runtime.errors import StreamError
+from stream.store.decisions import TABLE, Decision, Sent, decision_rows
 from stream.store.flush import Outgoing
 from stream.store.letters import sendable
-from stream.store.stored_letters import LETTERS_AT_ONCE, DeadLetter, as_object, refuse_constant
+from stream.store.stored_letters import (
+    LETTERS_AT_ONCE,
+    DeadLetter,
+    Which,
+    as_object,
+    places,
+    places_of,
+    refuse_constant,
+)
 
 DROPPED_HEADERS: Final = frozenset({FORWARDED_HEADER, REPLAYED_HEADER})  # its way starts anew
 
@@ -105,6 +120,7 @@ class Replay:
     letter: DeadLetter
     message: Outgoing
     corrected: bool
+    sent: Sent | None = None  # where it went, once Kafka has acknowledged it
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +155,8 @@ def plan(
     limits: AgeLimits,
 ) -> Replay | Refused:
     """Whether a letter would be counted if it were sent now, and what is sent."""
+    if letter.decision is not None and letter.state != "open":
+        return Refused(letter, f"it was {letter.decision.told()}; `costream deadletter reopen` comes first")
     value = letter.value if corrected is None or same_json(corrected, letter.value) else corrected
     if letter.value_is_cut and value == letter.value:
         return Refused(
@@ -203,20 +221,59 @@ def replays(
 class Publisher(Protocol):
     """The part of an Outbox that is needed."""
 
-    def publish(self, topic: str, messages: Iterable[Outgoing]) -> int: ...
+    def placed(self, topic: str, messages: Sequence[Outgoing]) -> list[tuple[int | None, int | None]]: ...
 
 
-def publish(outbox: Publisher, topic: str, outcomes: Iterable[Replay | Refused]) -> Iterator[Replay | Refused]:
-    """Send what passes, in blocks; what is yielded as Replay has been acknowledged by Kafka."""
-    block: list[Replay | Refused] = []
-    for outcome in outcomes:
-        block.append(outcome)
-        if len(block) == LETTERS_AT_ONCE:
-            yield from _published(outbox, topic, block)
-            block = []
-    yield from _published(outbox, topic, block)
+class Tables(Protocol):
+    """The part of a Writer that is needed."""
+
+    def insert(self, table: str, frame: pl.DataFrame) -> int: ...
 
 
-def _published(outbox: Publisher, topic: str, block: list[Replay | Refused]) -> list[Replay | Refused]:
-    outbox.publish(topic, [outcome.message for outcome in block if isinstance(outcome, Replay)])
-    return block
+class SentNotMarked(StreamError):
+    """Kafka has the letters, and the warehouse did not take that they were sent."""
+
+    def __init__(self, *, letters: int, topic: str, reason: str) -> None:
+        super().__init__(
+            f"Kafka has what was sent last to {topic} (dead letters: {letters}), and it could not be marked as "
+            f"replayed: {reason}. The letters are open still. Say it again: what is sent twice counts once"
+        )
+
+
+def publish(
+    outbox: Publisher,
+    writer: Tables,
+    topic: str,
+    outcomes: Iterable[Replay | Refused],
+    *,
+    clock: Callable[[], datetime],
+    by: str = "",
+) -> Iterator[Replay | Refused]:
+    """Send what passes, in blocks; what is yielded as Replay has been acknowledged by Kafka and then marked."""
+    waiting = iter(outcomes)
+    while block := list(islice(waiting, LETTERS_AT_ONCE)):
+        passing = [outcome for outcome in block if isinstance(outcome, Replay)]
+        places = outbox.placed(topic, [outcome.message for outcome in passing])
+        sent = [replace(each, sent=Sent(topic, *place)) for each, place in zip(passing, places, strict=True)]
+        _mark(writer, topic, sent, at=clock(), by=by)
+        acknowledged = iter(sent)
+        yield from (next(acknowledged) if isinstance(outcome, Replay) else outcome for outcome in block)
+
+
+def _mark(writer: Tables, topic: str, sent: Sequence[Replay], *, at: datetime, by: str) -> None:
+    decisions = [Decision("replayed", at=at, by=by, sent=each.sent) for each in sent]
+    try:
+        writer.insert(TABLE, decision_rows(places_of([each.letter for each in sent]), decisions))
+    except WarehouseError as error:
+        raise SentNotMarked(letters=len(sent), topic=topic, reason=str(error)) from error
+
+
+# --- deciding of many ------------------------------------------------------------------------------------------------
+
+
+def decide(reader: Reader, writer: Tables, which: Which, decision: Decision) -> int:
+    """Write the decision for all of these letters; returns how many."""
+    count = 0
+    for page in places(reader, which):
+        count += writer.insert(TABLE, decision_rows(page, [decision] * page.height))
+    return count

@@ -12,28 +12,55 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
+from costream.topics import REPLAYED_HEADER
 from sinks.clickhouse.reader import Reader
 from stream.decode.cut import Cut, Header
+from stream.store.decisions import Decision, Sent, State
 
 LETTERS_AT_ONCE: Final = 200  # read in one question; a letter may be as large as its topic allows
+PLACES_AT_ONCE: Final = 10_000  # without their bytes
+TIMES: Final = pl.Datetime("ms", "UTC")
 
+# A letter is open until something is decided of it. What is not joined is empty.
+FOUND: Final = """
+FROM (
+  SELECT * FROM dead_letters FINAL
+  WHERE (empty({kinds:Array(String)}) OR kind IN {kinds:Array(String)})
+    AND (empty({request_ids:Array(String)}) OR request_id IN {request_ids:Array(String)})
+    AND received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
+    AND ({until:Int64} = 0 OR received_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC'))
+    AND (source, source_partition, source_offset) > ({source:String}, {partition:Int64}, {offset:Int64})
+) AS letter
+LEFT JOIN dead_letter_states AS decided USING (source, source_partition, source_offset)
+WHERE empty({states:Array(String)}) OR if(decided.state = '', 'open', decided.state) IN {states:Array(String)}"""
 # Bytes travel as base64: a refused value may hold anything. Pages follow the sort key, so none is read twice.
-LETTERS: Final = """
+LETTERS: Final = f"""
 SELECT source, toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
-  received_at, kind, reason, request_id, base64Encode(key) AS key, base64Encode(value) AS value, headers,
-  toInt64(value_bytes) AS value_bytes, value_sha256, toInt64(key_bytes) AS key_bytes, key_sha256,
-  toInt64(headers_count) AS headers_count, toInt64(headers_bytes) AS headers_bytes, headers_sha256
-FROM dead_letters FINAL
-WHERE (empty({kinds:Array(String)}) OR kind IN {kinds:Array(String)})
-  AND (empty({request_ids:Array(String)}) OR request_id IN {request_ids:Array(String)})
-  AND received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"""
+  letter.received_at AS received_at, letter.kind AS kind, letter.reason AS reason, letter.request_id AS request_id,
+  base64Encode(letter.key) AS key, base64Encode(letter.value) AS value, letter.headers AS headers,
+  toInt64(letter.value_bytes) AS value_bytes, letter.value_sha256 AS value_sha256,
+  toInt64(letter.key_bytes) AS key_bytes, letter.key_sha256 AS key_sha256,
+  toInt64(letter.headers_count) AS headers_count, toInt64(letter.headers_bytes) AS headers_bytes,
+  letter.headers_sha256 AS headers_sha256,
+  decided.state AS state, decided.reason AS state_reason, decided.decided_at AS decided_at,
+  decided.decided_by AS decided_by, decided.sent_topic AS sent_topic,
+  toInt64(decided.sent_partition) AS sent_partition, toInt64(decided.sent_offset) AS sent_offset
+{FOUND}"""
 PAGE: Final = f"""{LETTERS}
-  AND (source, source_partition, source_offset) > ({{source:String}}, {{partition:Int64}}, {{offset:Int64}})
-ORDER BY dead_letters.source, dead_letters.source_partition, dead_letters.source_offset
+ORDER BY source, letter.source_partition, letter.source_offset
 LIMIT {{limit:UInt32}}"""
 LATEST: Final = f"""{LETTERS}
-ORDER BY received_at DESC, source, source_partition, source_offset
+ORDER BY letter.received_at DESC, source, letter.source_partition, letter.source_offset
 LIMIT {{limit:UInt32}}"""
+PLACES: Final = f"""
+SELECT source, toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
+  letter.received_at AS received_at
+{FOUND}
+ORDER BY source, letter.source_partition, letter.source_offset
+LIMIT {{limit:UInt32}}"""
+COUNTS: Final = (
+    f"SELECT letter.kind AS kind, toInt64(count()) AS letters {FOUND} GROUP BY kind ORDER BY letters DESC, kind"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +78,22 @@ class DeadLetter:
     value: bytes
     headers: Sequence[Header] = field(default=())
     cut: Cut | None = None  # how large it was, if not all of it was kept
+    decision: Decision | None = None  # None: it is open, and nobody has decided anything of it
+
+    @property
+    def state(self) -> State:
+        return self.decision.state if self.decision else "open"
 
     @property
     def place(self) -> str:
         return f"{self.source}/{self.partition}/{self.offset}"
+
+    @property
+    def copy_of(self) -> str:
+        """The place of the letter that this one is a copy of, where it was sent again; else empty."""
+        return next(
+            (text.decode(errors="replace") for name, text in self.headers if name == REPLAYED_HEADER and text), ""
+        )
 
     @property
     def timestamp(self) -> int:
@@ -70,7 +109,10 @@ class DeadLetter:
             "kind": self.kind,
             "reason": self.reason,
             "request_id": self.request_id,
+            "state": self.state,
         }
+        if self.decision is not None:
+            told |= self.decision.to_dict()
         if self.cut is not None:
             told["cut"] = msgspec.structs.asdict(self.cut)
         return json.dumps(told | _value_told(self.value), ensure_ascii=False)
@@ -139,13 +181,22 @@ class Which:
 
     kinds: Sequence[str] = ()
     request_ids: Sequence[str] = ()
-    since: datetime | None = None
+    since: datetime | None = None  # what arrived then, or later
+    until: datetime | None = None  # what arrived before
+    states: Sequence[State] = ()
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self, *, after: tuple[str, int, int] = ("", -1, -1)) -> dict[str, Any]:
+        """``after`` is where the page before has ended."""
+        source, partition, offset = after
         return {
             "kinds": list(self.kinds),
             "request_ids": list(self.request_ids),
             "since": _milliseconds(self.since),
+            "until": _milliseconds(self.until),
+            "states": list(self.states),
+            "source": source,
+            "partition": partition,
+            "offset": offset,
         }
 
 
@@ -158,25 +209,46 @@ def letters(reader: Reader, which: Which) -> Iterator[DeadLetter]:
     """All letters, in the order of their logs; a page in memory at a time."""
     after = ("", -1, -1)
     while True:
-        source, partition, offset = after
-        page = _letters(
-            reader.frame(
-                PAGE,
-                **which.parameters(),
-                source=source,
-                partition=partition,
-                offset=offset,
-                limit=LETTERS_AT_ONCE,
-            )
-        )
+        page = _letters(reader.frame(PAGE, **which.parameters(after=after), limit=LETTERS_AT_ONCE))
         yield from page
         if len(page) < LETTERS_AT_ONCE:
             return
         after = (page[-1].source, page[-1].partition, page[-1].offset)
 
 
-def _milliseconds(since: datetime | None) -> int:
-    return round(since.timestamp() * 1000) if since else 0
+def places(reader: Reader, which: Which) -> Iterator[pl.DataFrame]:
+    """Where the letters stand and when they arrived, in the order of their logs; a page in memory at a time."""
+    after = ("", -1, -1)
+    while True:
+        page = reader.frame(PLACES, **which.parameters(after=after), limit=PLACES_AT_ONCE)
+        if page.height:
+            yield page
+        if page.height < PLACES_AT_ONCE:
+            return
+        source, partition, offset, _ = page.row(-1)
+        after = (source, partition, offset)
+
+
+def places_of(found: Sequence[DeadLetter]) -> pl.DataFrame:
+    """The same of letters that were read."""
+    return pl.DataFrame(
+        {
+            "source": [letter.source for letter in found],
+            "source_partition": [letter.partition for letter in found],
+            "source_offset": [letter.offset for letter in found],
+            "received_at": [letter.received_at for letter in found],
+        },
+        schema={"source": pl.String, "source_partition": pl.Int64, "source_offset": pl.Int64, "received_at": TIMES},
+    )
+
+
+def counts(reader: Reader, which: Which) -> dict[str, int]:
+    """How many letters there are, by kind; the most first."""
+    return dict(reader.frame(COUNTS, **which.parameters()).iter_rows())
+
+
+def _milliseconds(moment: datetime | None) -> int:
+    return round(moment.timestamp() * 1000) if moment else 0
 
 
 def _letters(frame: pl.DataFrame) -> list[DeadLetter]:
@@ -196,6 +268,7 @@ def _letters(frame: pl.DataFrame) -> list[DeadLetter]:
                 for name, text in json.loads(row["headers"] or "[]")
             ],
             cut=_cut(row),
+            decision=_decision(row),
         )
         for row in frame.iter_rows(named=True)
     ]
@@ -205,3 +278,11 @@ def _cut(row: Mapping[str, Any]) -> Cut | None:
     if not any(row[digest] for digest in ("value_sha256", "key_sha256", "headers_sha256")):
         return None
     return Cut(**{name: row[name] for name in Cut.__struct_fields__})
+
+
+def _decision(row: Mapping[str, Any]) -> Decision | None:
+    if not row["state"]:
+        return None
+    sent = Sent(row["sent_topic"], row["sent_partition"], row["sent_offset"]) if row["sent_topic"] else None
+    at = row["decided_at"].astimezone(UTC)
+    return Decision(row["state"], at=at, reason=row["state_reason"], by=row["decided_by"], sent=sent)

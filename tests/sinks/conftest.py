@@ -18,6 +18,7 @@ TABLES = [
     "usage_user_daily",
     "ingest_ledger",
     "dead_letters",
+    "dead_letter_states_rows",
     "alerts",
     "removed_events",
 ]
