@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from stream.audit.kafka import kafka_facts
 from stream.runtime.settings import Settings
 from stream.up import children
 from stream.up.children import STEADY_SECONDS, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Child
@@ -95,6 +96,8 @@ def test_the_demo_is_played_into_a_folder_once_even_if_it_was_broken_off(embedde
     embedded.start("--demo")
     until(lambda: "all of its 29,535 requests are stored" in embedded.said, "it is whole", seconds=120)
     assert embedded.asked(calls) == [29_535]
+    settings = Settings(kafka_bootstrap_servers=embedded.kafka)
+    until(lambda: all(log.lag == 0 for log in kafka_facts(settings).partitions), "the repeats are handled", seconds=60)
     (records,) = embedded.asked(received)
     assert embedded.end() == 0
     embedded.start("--demo")
