@@ -14,11 +14,12 @@ from stream.runtime.settings import Settings
 
 SECONDS_MAX: Final = 300.0
 COUNTED: Final = (
-    "SELECT (SELECT count() FROM usage_events) AS rows, (SELECT uniqExact(request_id) FROM usage_events) AS ids, "
-    "(SELECT toInt64(sum(calls)) FROM usage_hourly FINAL) AS calls_by_hour, "
-    "(SELECT toInt64(sum(calls)) FROM usage_user_daily FINAL) AS calls_by_day, "
-    "(SELECT toInt64(sum(duplicates)) FROM usage_hourly FINAL) AS duplicates, "
-    "(SELECT count() FROM dead_letters) AS dead_letters"
+    "SELECT (SELECT count() FROM usage_events_rows) AS rows, "
+    "(SELECT uniqExact(request_id) FROM usage_events_rows) AS ids, "
+    "(SELECT toInt64(sum(calls)) FROM usage_hourly_rows FINAL) AS calls_by_hour, "
+    "(SELECT toInt64(sum(calls)) FROM usage_user_daily_rows FINAL) AS calls_by_day, "
+    "(SELECT toInt64(sum(duplicates)) FROM usage_hourly_rows FINAL) AS duplicates, "
+    "(SELECT count() FROM dead_letters_rows) AS dead_letters"
 )
 
 

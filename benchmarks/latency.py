@@ -24,7 +24,7 @@ WARM_UP_S: Final = 3.0  # of events that are sent and not measured: connections 
 ARRIVAL_MAX_S: Final = 30.0
 # stored_at is taken when an insert begins; rows of one that took this long would still be seen.
 INSERT_MAX: Final = timedelta(seconds=10)
-NEW_ROWS: Final = "SELECT request_id, stored_at FROM usage_events WHERE stored_at >= {since:DateTime64(3)}"
+NEW_ROWS: Final = "SELECT request_id, stored_at FROM usage_events_rows WHERE stored_at >= {since:DateTime64(3)}"
 EPOCH: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - bound as a DateTime64 of the server's own zone, which is UTC
 
 

@@ -13,9 +13,12 @@ from typing import Any, Final
 
 from benchmarks.ground import ask_child, python_module
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
+from sinks.clickhouse.vocabulary import rows_of
 
-RAW: Final = "usage_events"
-ROLLUPS: Final = ("usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger")
+RAW: Final = "usage_events_rows"
+ROLLUPS: Final = tuple(
+    map(rows_of, ("usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily", "ingest_ledger"))
+)
 NO_PARTS: Final = (0, 0)  # of a table that has no rows, such as that of units here
 SECONDS_MAX: Final = 180.0
 

@@ -24,7 +24,7 @@ from stream.decode.frame import AgeLimits, Decoded, Record, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import SeenIds, Sorted
 from stream.pricing import price
-from stream.rollup.sums import HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
+from stream.rollup.sums import DAILY, HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
 from stream.store.flood import Flood
 from stream.store.flush import Flush, Outgoing
 from stream.store.letters import arrivals, conflict, dead_letter_rows, sendable
@@ -50,9 +50,9 @@ class Ingest:
         self._source = ""
         self._partition_count = 0
         self.seen = SeenIds(find_stored=self._stored_events, ids_max=ids_max)
-        self._hourly, self._units, self._user_daily, self._ledger = (
+        self._hourly, self._units, self._daily, self._user_daily, self._ledger = (
             Rollup(spec, _StoredRows(self, spec.table), rows_max=rows_max)
-            for spec in (HOURLY, UNITS, USER_DAILY, LEDGER)
+            for spec in (HOURLY, UNITS, DAILY, USER_DAILY, LEDGER)
         )
         self._partitions: list[int] = []
         self._ledger_applied: dict[int, int] = {}  # when the partitions were taken over
@@ -115,6 +115,7 @@ class Ingest:
             events=rows.of_events(counted),
             hourly=self._rows(self._hourly.add(spent, flush=flush)),
             units=self._rows(self._units.add(metered(counted), flush=flush)),
+            daily=self._rows(self._daily.add(spent, flush=flush)),
             user_daily=self._rows(self._user_daily.add(spent.filter("counted"), flush=flush)),
             dead_letters=dead_letter_rows(refusals, source=self._source, now=self._clock(), known=arrivals(letters)),
             ledger=self._rows(self._ledger.add(_outcomes(found, refusals), flush=flush)),
@@ -191,7 +192,7 @@ class Ingest:
 
     @property
     def rollups(self) -> tuple[Rollup, ...]:
-        return self._hourly, self._units, self._user_daily, self._ledger
+        return self._hourly, self._units, self._daily, self._user_daily, self._ledger
 
     def _forwards(self, away: pl.DataFrame, records: Sequence[Record]) -> list[Outgoing]:
         """Each to its home by this worker's partition count, which is the one its ids were read back by; left to the

@@ -202,13 +202,13 @@ EVENTS_SQL: Final = """
   SELECT toUnixTimestamp64Milli(max(received_at)) AS last,
     toInt64(countIf(received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC'))) AS lately,
     toInt64(count()) AS events
-  FROM usage_events"""
+  FROM usage_events_rows"""
 LETTERS_SQL: Final = """
-  SELECT kind, toInt64(count()) AS letters FROM dead_letters FINAL
+  SELECT kind, toInt64(count()) AS letters FROM dead_letters
   WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') GROUP BY kind ORDER BY letters DESC"""
 PARTS_SQL: Final = """
-  SELECT table, toInt64(sum(bytes_on_disk)) AS bytes FROM system.parts
-  WHERE active AND database = currentDatabase() GROUP BY table ORDER BY bytes DESC"""
+  SELECT replaceRegexpOne(table, '_rows$', '') AS name, toInt64(sum(bytes_on_disk)) AS bytes FROM system.parts
+  WHERE active AND database = currentDatabase() GROUP BY name ORDER BY bytes DESC"""
 FREE_SQL: Final = "SELECT toInt64(min(unreserved_space)) AS free FROM system.disks HAVING count() > 0"
 
 

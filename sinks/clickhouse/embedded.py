@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import structlog
 
-from sinks.clickhouse import guard, parts
+from sinks.clickhouse import guard, parts, spans
 from sinks.clickhouse.connect import quoted
 from sinks.clickhouse.engine import open_handle
 from sinks.clickhouse.handover import handover, insert
@@ -132,7 +132,10 @@ class Engine:
         if guard.rows_follow(canonical):
             raise guard.Refused("an INSERT with rows is written INSERT INTO table (columns) FORMAT name, or VALUES")
         with self._handle(request) as handle:
-            return _query(handle, request, whole, canonical)
+            try:
+                return _query(handle, request, whole, canonical)
+            except RuntimeError as error:
+                raise RuntimeError(spans.explained(canonical, str(error))) from error
 
     def _judge(self, statement: bytes, request: Request) -> str:
         text = _text(statement)

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sinks.clickhouse.vocabulary import STORED, rows_of
+
 
 def names(text: str) -> frozenset[str]:
     """The words of a text, as a set."""
@@ -101,6 +103,9 @@ READER_CHOICES: Final = {"max_threads": 64, "max_block_size": 1_000_000}
 _LITERALS: Final = re.compile(
     r"'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`", re.DOTALL
 )  # together: each may hold the other's quote
+_TEXTS: Final = re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL)
+_VIEWS: Final = {rows_of(name): name for name in STORED} | {"retention_changes_rows": "raw_kept_since"}
+_NOT_FOR_READERS: Final = re.compile(rf"\b({'|'.join(_VIEWS)})\b")
 _CALLS: Final = re.compile(r"\b(\w+)\(")
 _WORDS: Final = re.compile(r"\b[A-Za-z_]\w*\b")
 _ENGINE: Final = re.compile(r"\bENGINE = (\w+)")
@@ -158,6 +163,8 @@ def check(canonical: str, vocabulary: Vocabulary, *, reading: bool) -> None:
     if re.search(r"\{\w+:\s*Identifier\}", bare):
         raise Refused("a parameter of type Identifier could name anything")
     _check_clauses(canonical, vocabulary, reading=reading)
+    if reading and (table := _NOT_FOR_READERS.search(_TEXTS.sub("''", canonical))):
+        raise Refused(f"{table[1]} is not for readers; read {_VIEWS[table[1]]}, which has each row once")
     if reading and not READS.match(bare):
         raise OnlyReads(f"{bare.split()[0]} changes the warehouse, and this request may only read it")
 

@@ -9,7 +9,8 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from sinks.clickhouse.connect import READ_SETTINGS, ClickHouseAddress, Clients, open_client, translated
-from sinks.errors import WarehouseUnavailable
+from sinks.clickhouse.spans import explained
+from sinks.errors import WarehouseRefused, WarehouseUnavailable
 
 
 def ask(address: ClickHouseAddress, sql: str, *, output: str) -> bytes:
@@ -20,6 +21,8 @@ def ask(address: ClickHouseAddress, sql: str, *, output: str) -> bytes:
             # Who is read-only already may not even say so.
             changeable = client.server_settings["readonly"].readonly == 0
             return client.raw_query(sql, fmt=output, settings={"readonly": "1"} if changeable else None)
+    except WarehouseRefused as error:
+        raise WarehouseRefused(where=error.where, reason=explained(sql, error.reason), code=error.code) from error
     finally:
         client.close()
 

@@ -9,7 +9,7 @@ from sinks.clickhouse.connect import ClickHouseAddress, Clients
 
 # A lightweight delete masks the rows and returns when the mask is on every replica; doing it again masks nothing more.
 DELETE: Final = """
-DELETE FROM usage_events
+DELETE FROM usage_events_rows
 WHERE (source, source_partition, source_offset) IN {positions:Array(Tuple(String, UInt16, UInt64))}
 SETTINGS lightweight_deletes_sync = 2"""
 

@@ -15,20 +15,21 @@ import polars as pl
 
 from sinks.clickhouse.connect import ClickHouseAddress, open_client, translated
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 from sinks.errors import RetentionDiffers, RowsWouldExpire
 
 COUNTED_FROM: Final = {
     "usage_events": "occurred_at",
     "dead_letters": "received_at",
-    "dead_letter_states_rows": "received_at",
+    "dead_letter_states": "received_at",
 }
 AT_FIRST: Final = timedelta(days=90)  # what migration 001 gives the tables
 
 TABLES: Final = """
   SELECT name, create_table_query FROM system.tables
   WHERE database = currentDatabase() AND name IN {tables:Array(String)}"""
-CHANGES: Final = "SELECT changed_at, toInt64(days) AS days FROM retention_changes FINAL ORDER BY changed_at"
+CHANGES: Final = "SELECT changed_at, toInt64(days) AS days FROM retention_changes_rows FINAL ORDER BY changed_at"
 EXPIRING: Final = """
   SELECT toInt64(count()) FROM {table}
   WHERE {column} >= fromUnixTimestamp64Milli({{start:Int64}}) AND {column} < fromUnixTimestamp64Milli({{end:Int64}})"""
@@ -36,8 +37,8 @@ EXPIRING: Final = """
 
 def kept(reader: Reader) -> dict[str, timedelta | None]:
     """How long each table keeps its rows, as its TTL says; None where it says nothing that we would have written."""
-    ddl = dict(reader.frame(TABLES, tables=list(COUNTED_FROM)).iter_rows())
-    return {table: _ttl(ddl.get(table, ""), column) for table, column in COUNTED_FROM.items()}
+    ddl = dict(reader.frame(TABLES, tables=[rows_of(table) for table in COUNTED_FROM]).iter_rows())
+    return {table: _ttl(ddl.get(rows_of(table), ""), column) for table, column in COUNTED_FROM.items()}
 
 
 def require(address: ClickHouseAddress, retention: timedelta) -> None:
@@ -65,8 +66,8 @@ def apply(address: ClickHouseAddress, retention: timedelta, *, now: datetime, dr
     with translated(address), closing(open_client(address)) as client:
         for table, column in COUNTED_FROM.items():
             ttl = f"toDateTime({column}) + INTERVAL {retention.days} DAY"
-            client.command(f"ALTER TABLE {table} MODIFY TTL {ttl} SETTINGS materialize_ttl_after_modify = 0")
-            client.command(f"ALTER TABLE {table} MATERIALIZE TTL SETTINGS mutations_sync = 0")
+            client.command(f"ALTER TABLE {rows_of(table)} MODIFY TTL {ttl} SETTINGS materialize_ttl_after_modify = 0")
+            client.command(f"ALTER TABLE {rows_of(table)} MATERIALIZE TTL SETTINGS mutations_sync = 0")
     change = pl.DataFrame({"changed_at": [now], "days": [retention.days]}).with_columns(
         pl.col("changed_at").cast(pl.Datetime("ms", "UTC"))
     )
@@ -94,7 +95,7 @@ def _keep_rows(reader: Reader, changing: dict[str, timedelta | None], retention:
     """Raise ``RowsWouldExpire`` if rows that are kept today would go."""
     doomed = {}
     for table, span in changing.items():
-        sql = EXPIRING.format(table=table, column=COUNTED_FROM[table])
+        sql = EXPIRING.format(table=rows_of(table), column=COUNTED_FROM[table])
         start = _milliseconds(now - span) if span is not None else 0
         rows = reader.frame(sql, start=start, end=_milliseconds(now - retention)).item()
         if rows:

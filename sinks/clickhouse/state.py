@@ -19,7 +19,7 @@ import polars as pl
 from sinks.clickhouse.connect import quoted
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.rows import to_integers
-from sinks.clickhouse.vocabulary import DIMENSIONS, VERSION_END
+from sinks.clickhouse.vocabulary import DIMENSIONS, VERSION_END, rows_of
 from sinks.errors import VersionNotUnderstood
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ DERIVED: Final = ("cost_pico", "cost_status", "cost_reason", "price_version", "p
 STORED_DERIVED: Final = """
   SELECT toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
     cost_usd AS cost_pico, cost_status, cost_reason, price_version, toInt64(price_rev) AS price_rev
-  FROM usage_events FINAL
+  FROM usage_events_rows FINAL
   WHERE toStartOfHour(occurred_at) IN {hours:Array(UInt32)} AND source = {source:String}
     AND arrayExists(r -> source_partition = r.1 AND source_offset BETWEEN r.2 AND r.3,
       {ranges:Array(Tuple(UInt16, UInt64, UInt64))})
@@ -68,44 +68,51 @@ STORED_DERIVED: Final = """
 
 LETTERS_TO: Final = """
   SELECT toInt64(source_partition) AS source_partition, toInt64(max(source_offset)) AS source_offset
-  FROM dead_letters WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
+  FROM dead_letters_rows WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
   GROUP BY source_partition"""
 
 LETTERS: Final = """
   SELECT toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset, kind, reason,
     toUnixTimestamp64Milli(received_at) AS received_at
-  FROM dead_letters FINAL
+  FROM dead_letters_rows FINAL
   WHERE source = {source:String} AND source_partition = {partition:UInt16}
     AND source_offset BETWEEN {first:UInt64} AND {last:UInt64}"""
 
 HOURS_FILLED: Final = """
   SELECT toInt64(toUnixTimestamp(toStartOfHour(occurred_at))) * 1000 AS hour, toInt64(count()) AS rows
-  FROM usage_events WHERE occurred_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
+  FROM usage_events_rows WHERE occurred_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
   GROUP BY hour ORDER BY hour"""
 
-HOURLY_SQL: Final = f"""
-  SELECT hour, {LABELS},
-    source, toInt64(source_partition) AS source_partition,
-    calls, errors, duplicates, unpriced_calls, partial_calls,
+_SUMS: Final = """
+    calls, errors, unpriced_calls, partial_calls,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
     cost_usd AS cost_pico, revenue_usd AS revenue_pico, duration_ms, duration_calls, price_versions,
-    toInt64(version) AS version
-  FROM usage_hourly FINAL
+    toInt64(version) AS version"""
+
+HOURLY_SQL: Final = f"""
+  SELECT hour, {LABELS}, source, toInt64(source_partition) AS source_partition, duplicates, {_SUMS}
+  FROM usage_hourly_rows FINAL
   WHERE source = {{source:String}} AND has({{partitions:Array(Int64)}}, toInt64(source_partition))
     AND hour IN {{values:Array(UInt32)}}"""  # noqa: S608 - names written here
 
 UNITS_SQL: Final = f"""
   SELECT hour, {LABELS}, unit,
     source, toInt64(source_partition) AS source_partition, amount_whole, amount_pico, toInt64(version) AS version
-  FROM usage_hourly_units FINAL
+  FROM usage_hourly_units_rows FINAL
   WHERE source = {{source:String}} AND has({{partitions:Array(Int64)}}, toInt64(source_partition))
     AND hour IN {{values:Array(UInt32)}}"""  # noqa: S608 - names written here
+
+DAILY_SQL: Final = f"""
+  SELECT day, {LABELS}, source, toInt64(source_partition) AS source_partition, {_SUMS}
+  FROM usage_daily_rows FINAL
+  WHERE source = {{source:String}} AND has({{partitions:Array(Int64)}}, toInt64(source_partition))
+    AND day IN {{values:Array(Date)}}"""  # noqa: S608 - names written here
 
 USER_DAILY_SQL: Final = """
   SELECT day, user_id, source, toInt64(source_partition) AS source_partition,
     calls, errors, unpriced_calls, partial_calls, input_tokens, output_tokens,
     cost_usd AS cost_pico, revenue_usd AS revenue_pico, toInt64(version) AS version
-  FROM usage_user_daily FINAL
+  FROM usage_user_daily_rows FINAL
   WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
     AND day IN {values:Array(Date)}"""
 
@@ -114,7 +121,7 @@ LEDGER_SQL: Final = """
     toInt64(offset_first) AS offset_first, toInt64(received) AS received, toInt64(stored) AS stored,
     toInt64(duplicates) AS duplicates, toInt64(dead_lettered) AS dead_lettered, toInt64(forwarded) AS forwarded,
     toInt64(version) AS version
-  FROM ingest_ledger FINAL
+  FROM ingest_ledger_rows FINAL
   WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
     AND ({every:Bool} OR has({values:Array(Int64)}, toInt64(offset_block)))"""
 APART: Final = "\n  SETTINGS do_not_merge_across_partitions_select_final = 1"
@@ -136,6 +143,7 @@ ROLLUPS: Final = {
     for table in (
         StoredRollup("usage_hourly", HOURLY_SQL, "hour", "UInt32", DIMENSIONS),
         StoredRollup("usage_hourly_units", UNITS_SQL, "hour", "UInt32", (*DIMENSIONS, "unit")),
+        StoredRollup("usage_daily", DAILY_SQL, "day", "Date", DIMENSIONS),
         StoredRollup("usage_user_daily", USER_DAILY_SQL, "day", "Date", ("user_id",)),
         StoredRollup("ingest_ledger", LEDGER_SQL.replace("{every:Bool}", "false"), "offset_block", "UInt64"),
     )
@@ -265,7 +273,7 @@ def rollup_keys(
     reader: Reader, table: StoredRollup, *, source: str, partitions: Sequence[int], buckets: Sequence[Any]
 ) -> Iterator[pl.DataFrame]:
     """The keys of all rows of these partitions and buckets, in blocks of about BLOCK_ROWS_MAX."""
-    where = f"""FROM {table.name}
+    where = f"""FROM {rows_of(table.name)}
       WHERE source = {{source:String}} AND has({{partitions:Array(Int64)}}, toInt64(source_partition))
         AND {table.bucket} IN {{values:Array({table.bucket_type})}}"""
     key = ", ".join((table.bucket, *table.labels))
@@ -280,7 +288,7 @@ def rollup_keys(
 
 def rollup_rows_of(reader: Reader, table: StoredRollup, *, source: str, keys: pl.DataFrame) -> pl.DataFrame:
     """The rows of these keys (columns source_partition, bucket and labels)."""
-    names = (table.bucket, *table.labels, f"{table.name}.source_partition")
+    names = (table.bucket, *table.labels, f"{rows_of(table.name)}.source_partition")
     kinds = ", ".join([table.bucket_type, *["String"] * len(table.labels), "UInt16"])
     parts = []
     for texts, some in _questions(table, keys):
@@ -327,7 +335,7 @@ def _quoted_text(name: str) -> pl.Expr:
 
 def applied_offsets(reader: Reader, table: str, *, source: str, partitions: Sequence[int]) -> dict[int, int]:
     """The greatest offset that any row of a rollup table has applied, for the partitions that have rows at all."""
-    sql = APPLIED.format(table=quoted(table))
+    sql = APPLIED.format(table=quoted(rows_of(table)))
     rows = reader.frame(sql, source=source, partitions=list(partitions))
     return dict(_understood(rows, table, source).iter_rows())
 
@@ -348,7 +356,7 @@ def _blocks(reader: Reader, since: datetime) -> Iterator[tuple[int, int]]:
 
 def _events(reader: Reader, where: str, *, columns: str = EVENT_COLUMNS, **parameters: Any) -> pl.DataFrame:
     sql = (
-        f"SELECT {columns} FROM usage_events FINAL WHERE {where} "  # noqa: S608 - both parts are constants above
+        f"SELECT {columns} FROM usage_events_rows FINAL WHERE {where} "  # noqa: S608 - both parts are constants above
         "SETTINGS do_not_merge_across_partitions_select_final = 1"
     )
     return to_integers(reader.frame(sql, **parameters), pl.Int64)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from sinks.clickhouse.codes import OF_A_ROW
 from sinks.clickhouse.connect import ClickHouseAddress, PerThread
 from sinks.clickhouse.inserter import open_inserter
-from sinks.clickhouse.vocabulary import DIMENSIONS
+from sinks.clickhouse.vocabulary import DIMENSIONS, rows_of
 from sinks.errors import RowCountMismatch, RowRefused, WarehouseRefused, WarehouseTooSmall
 
 # Columns of few different values: sent as dictionaries, they need not be made so row by row in ClickHouse.
@@ -52,7 +52,8 @@ class Writer:
         self._inserters = PerThread(address, partial(open_inserter, address))
 
     def insert(self, table: str, frame: pl.DataFrame) -> int:
-        """Insert ``frame`` by its column names and return the rows written: all of them, on disk, or an error.
+        """Insert ``frame`` by its column names into what is stored of ``table``, which is the name that readers know,
+        and return the rows written: all of them, on disk, or an error.
 
         A batch that a crash or a lost answer left half written is inserted again by the caller and ends as the same
         rows. One that is too large for the warehouse as it is now goes in by halves. So does one with a row that does
@@ -75,7 +76,7 @@ class Writer:
 
     def _insert(self, table: str, frame: pl.DataFrame) -> int:
         with self._inserters.use() as inserter:
-            written = inserter.insert(table, _arrow(frame))
+            written = inserter.insert(rows_of(table), _arrow(frame))
         if written != frame.height:
             raise RowCountMismatch(where=self.address.url, table=table, sent=frame.height, written=written)
         return written

@@ -18,7 +18,7 @@ from typing import Final
 import polars as pl
 
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.vocabulary import DIMENSIONS
+from sinks.clickhouse.vocabulary import DIMENSIONS, rows_of
 
 CORRECTION: Final = "correction:"  # before the source, in the source of a correction row
 
@@ -52,7 +52,7 @@ STORED: Final = """
     SELECT tupleElement(place, 1) AS source, tupleElement(place, 2) AS source_partition,
       tupleElement(place, 3) AS stored_next
     FROM (SELECT arrayJoin({stored:Array(Tuple(String, UInt16, UInt64))}) AS place))"""
-REMOVED: Final = "(SELECT source, source_partition, source_offset FROM removed_events)"
+REMOVED: Final = "(SELECT source, source_partition, source_offset FROM removed_events_rows)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,13 @@ UNITS: Final = RollupTable(
     joined=_METERED,
     joined_columns={"unit": "tupleElement(metered, 1)", "metered_text": "tupleElement(metered, 2)"},
 )
+DAILY: Final = RollupTable(
+    table="usage_daily",
+    bucket="day",
+    bucket_of_event="toDate(occurred_at)",
+    labels=DIMENSIONS,
+    columns=HOURLY.columns,
+)
 USER_DAILY: Final = RollupTable(
     table="usage_user_daily",
     bucket="day",
@@ -99,7 +106,7 @@ USER_DAILY: Final = RollupTable(
     columns=_COUNTS | {name: _TOKENS[name] for name in ("input_tokens", "output_tokens")} | _MONEY,
 )
 
-ROLLUPS: Final = (HOURLY, UNITS, USER_DAILY)
+ROLLUPS: Final = (HOURLY, UNITS, DAILY, USER_DAILY)
 
 Stored = Sequence[tuple[str, int, int]]  # source, partition, the offset after the last one in the ledger
 
@@ -111,7 +118,7 @@ SELECT source, toInt64(source_partition) AS source_partition, toInt64(offset_blo
   toInt64(offset_first) AS offset_first, toInt64(version) AS offset_last, toInt64(received) AS received,
   toInt64(stored) AS stored, toInt64(duplicates) AS duplicates, toInt64(dead_lettered) AS dead_lettered,
   toInt64(forwarded) AS forwarded
-FROM ingest_ledger FINAL
+FROM ingest_ledger_rows FINAL
 ORDER BY source, source_partition, offset_block"""
 
 # `events` and `dead_letters` are rows that can be counted today, `removed` what the audit itself took out.
@@ -128,14 +135,14 @@ FROM (
   SELECT *, source_offset >= stored_next AS ahead
   FROM (
     SELECT source, source_partition, source_offset, occurred_at, received_at, 'event' AS kind
-    FROM usage_events FINAL
+    FROM usage_events_rows FINAL
     WHERE (source, source_partition, source_offset) NOT IN {REMOVED}
     UNION ALL
     SELECT source, source_partition, source_offset, occurred_at, removed_at, 'removed'
-    FROM removed_events FINAL
+    FROM removed_events_rows FINAL
     UNION ALL
     SELECT source, source_partition, source_offset, received_at, received_at, 'dead letter'
-    FROM dead_letters FINAL
+    FROM dead_letters_rows FINAL
   ) AS records LEFT ANY JOIN stored USING (source, source_partition)
 )
 GROUP BY source, source_partition, offset_block
@@ -148,7 +155,7 @@ SELECT if(startsWith(source, '{CORRECTION}'), substring(source, {len(CORRECTION)
   toInt64(sumIf(calls, hour < {{horizon:DateTime('UTC')}})) AS calls_expired,
   toInt64(minIf(version, NOT startsWith(source, '{CORRECTION}'))) AS applied_first,
   min(hour) AS hour_first
-FROM usage_hourly FINAL
+FROM usage_hourly_rows FINAL
 GROUP BY origin, source_partition"""  # noqa: S608 - the prefix is a constant above
 
 
@@ -192,11 +199,11 @@ WITH {STORED},
     SELECT {keys}, {", ".join(spec.columns)}, {corrects} AS is_correction,
       if(is_correction, substring(source, {len(CORRECTION) + 1}), source) AS origin,
       source_partition AS origin_partition, version + 1 AS applied_next
-    FROM {spec.table} FINAL
+    FROM {rows_of(spec.table)} FINAL
     WHERE {spec.bucket} >= {{start:Date}} AND {spec.bucket} < {{end:Date}}),
   raw AS (
     SELECT *, {read} source AS origin, source_partition AS origin_partition
-    FROM usage_events FINAL {spec.joined}
+    FROM usage_events_rows FINAL {spec.joined}
     WHERE occurred_at >= {{start:Date}} AND occurred_at < {{end:Date}}
       AND (source, source_partition, source_offset) NOT IN {REMOVED}),
   applied AS (
@@ -238,13 +245,13 @@ def differing(reader: Reader, spec: RollupTable, *, stored: Stored, start: date,
 CELLS: Final = "SELECT toInt64(count()) FROM {table} FINAL WHERE {bucket} >= {{start:Date}}"
 DAYS: Final = """
 SELECT toDate(occurred_at) AS day, toInt64(count()) AS rows
-FROM usage_events WHERE occurred_at >= {start:Date}
+FROM usage_events_rows WHERE occurred_at >= {start:Date}
 GROUP BY day ORDER BY day"""
 
 
 def cells(reader: Reader, spec: RollupTable, *, start: date) -> int:
     """How many rows of a rollup are compared."""
-    return int(reader.frame(CELLS.format(table=spec.table, bucket=spec.bucket), start=start).item())
+    return int(reader.frame(CELLS.format(table=rows_of(spec.table), bucket=spec.bucket), start=start).item())
 
 
 def spans(reader: Reader, *, start: date, rows_max: int) -> list[tuple[date, date]]:
@@ -267,7 +274,7 @@ WITH {STORED},
   raw AS (
     SELECT request_id, occurred_at, received_at, source, source_partition, source_offset,
       provider, model, feature, cost_usd
-    FROM usage_events FINAL
+    FROM usage_events_rows FINAL
     WHERE cityHash64(request_id) % {{shards:UInt32}} = {{shard:UInt32}}
       AND (source, source_partition, source_offset) NOT IN {REMOVED}),
   settled AS (
@@ -283,14 +290,14 @@ FROM (
 WHERE copy > 1 AND occurred_at >= {{start:Date}}
 ORDER BY request_id, copy
 LIMIT {{limit:UInt32}}"""  # noqa: S608 - all parts are constants above
-ROWS: Final = "SELECT toInt64(count()) FROM usage_events"
-REMOVALS: Final = "SELECT toInt64(count()) FROM removed_events FINAL"
+ROWS: Final = "SELECT toInt64(count()) FROM usage_events_rows"
+REMOVALS: Final = "SELECT toInt64(count()) FROM removed_events_rows FINAL"
 
 # Written to removed_events and still there: a repair that broke off, or a worker that read the record once more.
 PENDING: Final = f"""
 SELECT request_id, occurred_at, source, toInt64(source_partition) AS source_partition,
   toInt64(source_offset) AS source_offset, toInt64(count() OVER ()) AS pending
-FROM usage_events FINAL
+FROM usage_events_rows FINAL
 WHERE (source, source_partition, source_offset) IN {REMOVED}
 ORDER BY source, source_partition, source_offset
 LIMIT {{limit:UInt32}}"""  # noqa: S608 - all parts are constants above
@@ -324,14 +331,14 @@ def pending(reader: Reader, *, limit: int) -> pl.DataFrame:
 # --- what a repair reads ---------------------------------------------------------------------------------------------
 
 AT: Final = "(source, source_partition, source_offset) IN {positions:Array(Tuple(String, UInt16, UInt64))}"
-WHOLE: Final = f"SELECT * FROM usage_events FINAL WHERE {AT}"  # noqa: S608 - a constant
+WHOLE: Final = f"SELECT * FROM usage_events_rows FINAL WHERE {AT}"  # noqa: S608 - a constant
 
 # The removed events of each cell: they are repeats of counted ids, which is what the column `duplicates` counts.
 TAKEN_OUT: Final = f"""
 SELECT toStartOfHour(occurred_at) AS hour,
   {", ".join(f"JSONExtractString(event, '{name}') AS {name}" for name in DIMENSIONS)},
   source, toInt64(source_partition) AS source_partition, toInt64(count()) AS duplicates
-FROM removed_events FINAL
+FROM removed_events_rows FINAL
 GROUP BY ALL"""  # noqa: S608 - the names are constants above
 
 

@@ -57,7 +57,7 @@ _OF_CHECK: Final = {
     "records": (
         "The ledger contradicts itself: it was changed by hand, or there is a bug. No cost depends on it. Compare its"
         " rows with a backup of ingest_ledger; if nobody touched them, report a bug.",
-        'costream query "SELECT * FROM ingest_ledger FINAL ORDER BY ALL"',
+        'costream query "SELECT * FROM ingest_ledger ORDER BY ALL"',
     ),
     "vanished": (
         "These records were gone from Kafka before they were read: no command brings them back. Keep records longer"

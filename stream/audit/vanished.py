@@ -22,7 +22,7 @@ TABLE: Final = "vanished_records"
 VANISHED: Final = """
 SELECT source, toInt64(source_partition) AS source_partition, toInt64(offset_first) AS offset_first,
   toInt64(offset_last) AS offset_last, noticed_at, consumer_group, accepted, accepted_reason, accepted_at
-FROM vanished_records FINAL
+FROM vanished_records_rows FINAL
 ORDER BY source, source_partition, offset_first, offset_last"""
 
 

@@ -246,9 +246,9 @@ def _left(planned: Plan, reader: Reader) -> int:
 
 def _see(planned: Plan, reader: Reader) -> Sight:
     return Sight(
-        handled=reader.frame("SELECT toInt64(sum(received)) AS n FROM ingest_ledger FINAL").item() or 0,
+        handled=reader.frame("SELECT toInt64(sum(received)) AS n FROM ingest_ledger").item() or 0,
         records=planned.records,
-        hours=reader.frame("SELECT hour, sum(cost_usd) AS cost_usd FROM hourly GROUP BY hour ORDER BY hour"),
+        hours=reader.frame("SELECT hour, sum(cost_usd) AS cost_usd FROM usage_hourly GROUP BY hour ORDER BY hour"),
         alerts=reader.frame(ALERTS_SQL),
     )
 
@@ -262,9 +262,7 @@ def _look(planned: Plan, reader: Reader, *, seconds: float) -> Outcome:
         by_feature=reader.frame(BY_SQL.format(column="feature")),
         by_model=reader.frame(BY_SQL.format(column="model")),
         unpriced=reader.frame(UNPRICED_SQL),
-        dead_letters=reader.frame(
-            "SELECT kind, count() AS records FROM dead_letters FINAL GROUP BY kind ORDER BY kind"
-        ),
+        dead_letters=reader.frame("SELECT kind, count() AS records FROM dead_letters GROUP BY kind ORDER BY kind"),
         alerts=reader.frame(ALERTS_SQL),
         audit=audit(reader),
     )
@@ -273,16 +271,16 @@ def _look(planned: Plan, reader: Reader, *, seconds: float) -> Outcome:
 TOTALS_SQL: Final = """
   SELECT sum(h.calls) AS calls, sum(h.cost_usd) AS cost_usd, sum(h.unpriced_calls) AS unpriced_calls,
     sum(h.duplicates) AS duplicates, sum(h.input_tokens) AS input_tokens, sum(h.output_tokens) AS output_tokens
-  FROM hourly AS h"""
+  FROM usage_hourly AS h"""
 BY_SQL: Final = """
-  SELECT {column}, sum(h.calls) AS calls, sumOrNullIf(h.cost_usd, h.calls > h.unpriced_calls) AS cost_usd,
+  SELECT {column}, sum(h.calls) AS calls, sum(h.cost_usd) AS cost_usd,
     sum(h.unpriced_calls) AS unpriced_calls
-  FROM hourly AS h GROUP BY {column} ORDER BY cost_usd DESC NULLS LAST, {column}"""
+  FROM usage_hourly AS h GROUP BY {column} ORDER BY cost_usd DESC NULLS LAST, {column}"""
 UNPRICED_SQL: Final = """
   SELECT provider, model, cost_reason AS reason, count() AS calls
-  FROM usage_events FINAL WHERE cost_status = 'unpriced' GROUP BY provider, model, reason ORDER BY calls DESC"""
+  FROM usage_events WHERE cost_status = 'unpriced' GROUP BY provider, model, reason ORDER BY calls DESC"""
 ALERTS_SQL: Final = """
   SELECT alert_id, revision, status, level, rule, scope, title, message, window_start
-  FROM alerts FINAL ORDER BY timestamp, alert_id, revision"""
+  FROM alerts ORDER BY timestamp, alert_id, revision"""
 
 STORED_SQL: Final = "SELECT DISTINCT request_id FROM usage_events WHERE request_id IN {ids:Array(String)}"

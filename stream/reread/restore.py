@@ -474,8 +474,8 @@ _PLACE: Final = """
   AND source_offset >= {first:UInt64} AND source_offset <= {last:UInt64}"""
 # The span of time leads the sorting key, so that a block does not cost a look at every row there is.
 STORED: Final = f"""
-SELECT toInt64(source_offset) AS source_offset FROM usage_events FINAL
+SELECT toInt64(source_offset) AS source_offset FROM usage_events_rows FINAL
 WHERE occurred_at >= fromUnixTimestamp64Milli({{since:Int64}}, 'UTC')
   AND occurred_at <= fromUnixTimestamp64Milli({{until:Int64}}, 'UTC') AND {_PLACE}"""  # noqa: S608 - a constant above
-REMOVED: Final = "SELECT toInt64(source_offset) AS source_offset FROM removed_events WHERE " + _PLACE  # noqa: S608 - as above
-LETTERS: Final = "SELECT toInt64(source_offset) AS source_offset FROM dead_letters WHERE " + _PLACE  # noqa: S608 - as above
+REMOVED: Final = "SELECT toInt64(source_offset) AS source_offset FROM removed_events_rows WHERE " + _PLACE  # noqa: S608 - as above
+LETTERS: Final = "SELECT toInt64(source_offset) AS source_offset FROM dead_letters_rows WHERE " + _PLACE  # noqa: S608 - as above

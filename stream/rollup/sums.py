@@ -1,9 +1,10 @@
 """Rollups as full-state rows, each its own watermark.
 
-A row of ``usage_hourly``, ``usage_hourly_units``, ``usage_user_daily`` or ``ingest_ledger`` holds everything its
-partition has contributed to one key, and the offset applied last. **An event changes a row only if its offset is above
-the row's.** So whatever part of the log is replayed, in whatever batches, after whatever torn write, the rows come out
-the same; and the row with the greater offset wins in ClickHouse, so a worker that lost its partition cannot do harm.
+A row of ``usage_hourly``, ``usage_hourly_units``, ``usage_daily``, ``usage_user_daily`` or ``ingest_ledger`` holds
+everything its partition has contributed to one key, and the offset applied last. **An event changes a row only if its
+offset is above the row's.** So whatever part of the log is replayed, in whatever batches, after whatever torn write,
+the rows come out the same; and the row with the greater offset wins in ClickHouse, so a worker that lost its partition
+cannot do harm.
 **That offset is the row's version and nothing else is.** A worker never writes one below the one it has read, whatever
 prices it knows: workers of an old and a new build run side by side, and neither row goes back.
 """
@@ -113,6 +114,15 @@ UNITS: Final = RollupSpec(
     bucket_type=pl.Datetime("ms", "UTC"),
     keys={"hour": _hour()} | {name: pl.col(name) for name in (*DIMENSIONS, "unit")},
     sums={"amount_whole": _wide("amount_whole"), "amount_pico": _wide("amount_pico")},
+)
+
+DAILY: Final = RollupSpec(
+    table="usage_daily",
+    bucket="day",
+    bucket_type=pl.Date(),
+    keys={"day": pl.col("occurred_at").dt.date()} | {name: pl.col(name) for name in DIMENSIONS},
+    sums={name: sums for name, sums in HOURLY.sums.items() if name != "duplicates"},
+    sets=HOURLY.sets,
 )
 
 USER_DAILY: Final = RollupSpec(

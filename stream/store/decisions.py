@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import polars as pl
 
-TABLE: Final = "dead_letter_states_rows"
+TABLE: Final = "dead_letter_states"
 REASON_CHARS_MAX: Final = 1_000  # a sentence for whoever looks at it later, not a report
 MILLISECONDS: Final = pl.Datetime("ms", "UTC")
 

@@ -28,6 +28,7 @@ class Flush:
     events: pl.DataFrame  # table usage_events
     hourly: pl.DataFrame  # table usage_hourly: the rows that changed, whole
     units: pl.DataFrame  # table usage_hourly_units
+    daily: pl.DataFrame  # table usage_daily
     user_daily: pl.DataFrame  # table usage_user_daily
     dead_letters: pl.DataFrame  # table dead_letters
     ledger: pl.DataFrame  # table ingest_ledger

@@ -53,6 +53,7 @@ def insert_rows(writer: Writer, flush: Flush) -> None:
     writer.insert("usage_events", flush.events)
     writer.insert("usage_hourly", flush.hourly)
     writer.insert("usage_hourly_units", flush.units)
+    writer.insert("usage_daily", flush.daily)
     writer.insert("usage_user_daily", flush.user_daily)
     writer.insert("ingest_ledger", flush.ledger)
 

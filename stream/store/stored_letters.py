@@ -21,42 +21,38 @@ LETTERS_AT_ONCE: Final = 200  # read in one question; a letter may be as large a
 PLACES_AT_ONCE: Final = 10_000  # without their bytes
 TIMES: Final = pl.Datetime("ms", "UTC")
 
-# A letter is open until something is decided of it. What is not joined is empty.
 FOUND: Final = """
-FROM (
-  SELECT * FROM dead_letters FINAL
-  WHERE (empty({kinds:Array(String)}) OR kind IN {kinds:Array(String)})
-    AND (empty({request_ids:Array(String)}) OR request_id IN {request_ids:Array(String)})
-    AND received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
-    AND ({until:Int64} = 0 OR received_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC'))
-    AND (source, source_partition, source_offset) > ({source:String}, {partition:Int64}, {offset:Int64})
-) AS letter
-LEFT JOIN dead_letter_states AS decided USING (source, source_partition, source_offset)
-WHERE empty({states:Array(String)}) OR if(decided.state = '', 'open', decided.state) IN {states:Array(String)}"""
+FROM dead_letters AS letter
+WHERE (empty({kinds:Array(String)}) OR letter.kind IN {kinds:Array(String)})
+  AND (empty({request_ids:Array(String)}) OR letter.request_id IN {request_ids:Array(String)})
+  AND letter.received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
+  AND ({until:Int64} = 0 OR letter.received_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC'))
+  AND (letter.source, letter.source_partition, letter.source_offset)
+    > ({source:String}, {partition:Int64}, {offset:Int64})
+  AND (empty({states:Array(String)}) OR letter.state IN {states:Array(String)})"""
 # Bytes travel as base64: a refused value may hold anything. Pages follow the sort key, so none is read twice.
 LETTERS: Final = f"""
-SELECT source, toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
-  letter.received_at AS received_at, letter.kind AS kind, letter.reason AS reason, letter.request_id AS request_id,
-  base64Encode(letter.key) AS key, base64Encode(letter.value) AS value, letter.headers AS headers,
-  toInt64(letter.value_bytes) AS value_bytes, letter.value_sha256 AS value_sha256,
-  toInt64(letter.key_bytes) AS key_bytes, letter.key_sha256 AS key_sha256,
+SELECT letter.source AS source, toInt64(letter.source_partition) AS source_partition,
+  toInt64(letter.source_offset) AS source_offset, letter.received_at AS received_at, letter.kind AS kind,
+  letter.reason AS reason, letter.request_id AS request_id, base64Encode(letter.key) AS key,
+  base64Encode(letter.value) AS value, letter.headers AS headers, toInt64(letter.value_bytes) AS value_bytes,
+  letter.value_sha256 AS value_sha256, toInt64(letter.key_bytes) AS key_bytes, letter.key_sha256 AS key_sha256,
   toInt64(letter.headers_count) AS headers_count, toInt64(letter.headers_bytes) AS headers_bytes,
-  letter.headers_sha256 AS headers_sha256,
-  decided.state AS state, decided.reason AS state_reason, decided.decided_at AS decided_at,
-  decided.decided_by AS decided_by, decided.sent_topic AS sent_topic,
-  toInt64(decided.sent_partition) AS sent_partition, toInt64(decided.sent_offset) AS sent_offset
+  letter.headers_sha256 AS headers_sha256, letter.state AS state, letter.state_reason AS state_reason,
+  letter.decided_at AS decided_at, letter.decided_by AS decided_by, letter.sent_topic AS sent_topic,
+  toInt64(letter.sent_partition) AS sent_partition, toInt64(letter.sent_offset) AS sent_offset
 {FOUND}"""
 PAGE: Final = f"""{LETTERS}
-ORDER BY source, letter.source_partition, letter.source_offset
+ORDER BY letter.source, letter.source_partition, letter.source_offset
 LIMIT {{limit:UInt32}}"""
 LATEST: Final = f"""{LETTERS}
-ORDER BY letter.received_at DESC, source, letter.source_partition, letter.source_offset
+ORDER BY letter.received_at DESC, letter.source, letter.source_partition, letter.source_offset
 LIMIT {{limit:UInt32}}"""
 PLACES: Final = f"""
-SELECT source, toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
-  letter.received_at AS received_at
+SELECT letter.source AS source, toInt64(letter.source_partition) AS source_partition,
+  toInt64(letter.source_offset) AS source_offset, letter.received_at AS received_at
 {FOUND}
-ORDER BY source, letter.source_partition, letter.source_offset
+ORDER BY letter.source, letter.source_partition, letter.source_offset
 LIMIT {{limit:UInt32}}"""
 COUNTS: Final = (
     f"SELECT letter.kind AS kind, toInt64(count()) AS letters {FOUND} GROUP BY kind ORDER BY letters DESC, kind"
@@ -281,7 +277,7 @@ def _cut(row: Mapping[str, Any]) -> Cut | None:
 
 
 def _decision(row: Mapping[str, Any]) -> Decision | None:
-    if not row["state"]:
+    if row["decided_at"] is None:
         return None
     sent = Sent(row["sent_topic"], row["sent_partition"], row["sent_offset"]) if row["sent_topic"] else None
     at = row["decided_at"].astimezone(UTC)

@@ -80,7 +80,7 @@ class _Tallies:
 
 TALLY: Final = """
 SELECT toInt64(sum(l.received)) AS received, toInt64(sum(l.dead_lettered)) AS dead_lettered
-FROM ingest_ledger AS l FINAL"""
+FROM ingest_ledger_rows AS l FINAL"""
 
 
 def gone_records(reader: Reader) -> list[Gone]:

@@ -31,16 +31,16 @@ class Reader(Protocol):
 
 
 _SYSTEM: Final = """
-SELECT toUnixTimestamp(hour) AS at, sum(cost_usd) AS cost, sum(unpriced_calls) AS unpriced
-FROM hourly
+SELECT toUnixTimestamp(hour) AS at, ifNull(sum(cost_usd), 0) AS cost, sum(unpriced_calls) AS unpriced
+FROM usage_hourly
 WHERE hour >= toDateTime({since:UInt32}, 'UTC') AND hour <= toDateTime({until:UInt32}, 'UTC')
   AND ({every:UInt8} OR toUnixTimestamp(hour) IN {hours:Array(UInt32)})
 GROUP BY hour
 """
 
 _FEATURES: Final = """
-SELECT feature, toUnixTimestamp(hour) AS at, sum(cost_usd) AS cost, sum(unpriced_calls) AS unpriced
-FROM hourly
+SELECT feature, toUnixTimestamp(hour) AS at, ifNull(sum(cost_usd), 0) AS cost, sum(unpriced_calls) AS unpriced
+FROM usage_hourly
 WHERE hour >= toDateTime({since:UInt32}, 'UTC') AND hour <= toDateTime({until:UInt32}, 'UTC')
   AND ({every:UInt8} OR toUnixTimestamp(hour) IN {hours:Array(UInt32)})
   AND feature IN {features:Array(String)}
@@ -50,7 +50,7 @@ GROUP BY feature, hour
 _DEAR_FEATURES: Final = """
 SELECT feature, max(cost) AS dearest
 FROM (
-  SELECT feature, hour, sum(cost_usd) AS cost FROM hourly
+  SELECT feature, hour, sum(cost_usd) AS cost FROM usage_hourly
   WHERE hour >= toDateTime({since:UInt32}, 'UTC') AND hour <= toDateTime({until:UInt32}, 'UTC')
   GROUP BY feature, hour
 )
@@ -62,7 +62,7 @@ ORDER BY dearest DESC, feature LIMIT {features_max:UInt32}
 _SYSTEM_MINUTES: Final = """
 SELECT toUnixTimestamp(toStartOfMinute(occurred_at)) AS at, ifNull(sum(cost_usd), 0) AS cost,
   countIf(cost_status = 'unpriced') AS unpriced
-FROM usage_events FINAL
+FROM usage_events_rows FINAL
 WHERE occurred_at >= toDateTime64({since:UInt32}, 3, 'UTC') AND occurred_at < toDateTime64({until:UInt32}, 3, 'UTC')
   AND toUnixTimestamp(toStartOfHour(occurred_at)) IN {hours:Array(UInt32)}
 GROUP BY at
@@ -77,13 +77,14 @@ FROM (
   SELECT model AS name, toInt64(count()) AS calls, toInt64(0) AS calls_before,
     sum(toInt64(ifNull(input_tokens, 0)) + ifNull(output_tokens, 0)) AS tokens, toInt64(0) AS tokens_before,
     ifNull(sum(cost_usd), toDecimal128(0, 12)) AS cost, toDecimal128(0, 12) AS cost_before
-  FROM usage_events FINAL
+  FROM usage_events_rows FINAL
   WHERE occurred_at >= toDateTime64({start:UInt32}, 3, 'UTC') AND occurred_at < toDateTime64({end:UInt32}, 3, 'UTC')
     AND ({all_features:UInt8} OR feature = {feature:String})
   GROUP BY name
   UNION ALL
-  SELECT model AS name, 0, sum(h.calls), 0, sum(h.input_tokens + h.output_tokens), toDecimal128(0, 12), sum(h.cost_usd)
-  FROM hourly AS h
+  SELECT model AS name, 0, sum(h.calls), 0, sum(h.input_tokens + h.output_tokens), toDecimal128(0, 12),
+    ifNull(sum(h.cost_usd), toDecimal128(0, 12))
+  FROM usage_hourly AS h
   WHERE hour >= toDateTime({since:UInt32}, 'UTC') AND hour < toDateTime({start:UInt32}, 'UTC')
     AND toUnixTimestamp(hour) IN {usual:Array(UInt32)}
     AND ({all_features:UInt8} OR feature = {feature:String})
@@ -97,7 +98,7 @@ _BY_FEATURE: Final = _BY_MODEL.replace("SELECT model AS name", "SELECT feature A
 
 _SPENDERS: Final = """
 SELECT user_id, ifNull(sum(cost_usd), 0) AS cost
-FROM usage_events FINAL
+FROM usage_events_rows FINAL
 WHERE occurred_at >= toDateTime64({since:UInt32}, 3, 'UTC') AND occurred_at < toDateTime64({until:UInt32}, 3, 'UTC')
   AND user_id != '' AND ({all_features:UInt8} OR feature = {feature:String})
 GROUP BY user_id
@@ -105,15 +106,15 @@ ORDER BY cost DESC, user_id LIMIT {users_max:UInt32}
 """
 
 _USER_DAYS: Final = """
-SELECT user_id, sum(cost_usd) AS cost
-FROM user_daily
+SELECT user_id, ifNull(sum(cost_usd), 0) AS cost
+FROM usage_user_daily
 WHERE day >= toDate({since:String}) AND day < toDate({until:String}) AND user_id IN {users:Array(String)}
 GROUP BY user_id
 """
 
 _ALERTS: Final = """
 SELECT * FROM (
-  SELECT * EXCEPT (stored_at) FROM alerts ORDER BY revision DESC, stored_at DESC LIMIT 1 BY alert_id
+  SELECT * EXCEPT (stored_at) FROM alerts ORDER BY revision DESC LIMIT 1 BY alert_id
 )
 WHERE status IN ('open', 'updated') OR window_end >= toDateTime({since:UInt32}, 'UTC')
 ORDER BY window_start, alert_id
@@ -121,7 +122,7 @@ ORDER BY window_start, alert_id
 
 _LATEST_ALERTS: Final = """
 SELECT * FROM (
-  SELECT * EXCEPT (stored_at) FROM alerts ORDER BY revision DESC, stored_at DESC LIMIT 1 BY alert_id
+  SELECT * EXCEPT (stored_at) FROM alerts ORDER BY revision DESC LIMIT 1 BY alert_id
 )
 WHERE {every:UInt8} OR status IN ('open', 'updated')
 ORDER BY timestamp DESC, alert_id LIMIT {limit:UInt32}

@@ -248,7 +248,7 @@ class Cluster:
     def stored(self) -> int | None:
         """Rows of raw events, copies not yet merged included; None while the warehouse is away."""
         try:
-            return int(self.reader.frame("SELECT count() AS rows FROM usage_events").item())
+            return int(self.reader.frame("SELECT count() AS rows FROM usage_events_rows").item())
         except WarehouseError:
             return None
 

@@ -117,6 +117,17 @@ def hourly(counted: Iterable[Counted], duplicates: Mapping[str, int]) -> dict[Ho
     return dict(rows)
 
 
+def daily(hours: Mapping[HourKey, Cell]) -> dict[HourKey, Cell]:
+    """usage_daily: the hours of each day added up. Repeats and units stay with the hours."""
+    rows: dict[HourKey, Cell] = {}
+    for (hour, *names), cell in hours.items():
+        of_day = {name: amount for name, amount in cell.items() if name not in ("duplicates", "quantities")}
+        key = (hour.replace(hour=0), *names)
+        row = rows.setdefault(key, dict.fromkeys(of_day, 0))
+        rows[key] = {name: row[name] + amount for name, amount in of_day.items()}
+    return rows
+
+
 def user_daily(counted: Iterable[Counted]) -> dict[DayKey, Cell]:
     """usage_user_daily, likewise."""
     rows: defaultdict[DayKey, Cell] = defaultdict(_empty_shared)

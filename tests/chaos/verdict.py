@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from sinks.clickhouse.reader import Reader
 from tests.chaos.hostile import HostileRecord, Place
-from tests.chaos.recount import Cell, Counted, DayKey, HourKey, Recount, home, hourly, user_daily
+from tests.chaos.recount import Cell, Counted, DayKey, HourKey, Recount, daily, home, hourly, user_daily
 from tests.chaos.topic_dump import Record
 
 K = TypeVar("K")
@@ -22,26 +22,31 @@ K = TypeVar("K")
 EXAMPLES_MAX: Final = 12
 
 SHARED: Final = "calls, errors, unpriced_calls, partial_calls, input_tokens, output_tokens, cost_usd, revenue_usd"
-DETAILS: Final = "duplicates, cache_read_tokens, cache_write_tokens, reasoning_tokens, duration_ms, duration_calls"
+OF_DAYS_TOO: Final = "cache_read_tokens, cache_write_tokens, reasoning_tokens, duration_ms, duration_calls"
+DETAILS: Final = f"duplicates, {OF_DAYS_TOO}"
 HOURLY: Final = f"""
   SELECT hour, provider, model, operation, feature, task_type, team, environment,
-    {", ".join(f"sum({name}) AS {name}" for name in f"{SHARED}, {DETAILS}".split(", "))},
+    {", ".join(f"ifNull(sum({name}), 0) AS {name}" for name in f"{SHARED}, {DETAILS}".split(", "))},
     toJSONString(mapApply((unit, amount) -> (unit, toString(amount)), sumMap(h.quantities))) AS quantities
-  FROM hourly AS h
+  FROM usage_hourly AS h
   GROUP BY hour, provider, model, operation, feature, task_type, team, environment"""
+DAILY: Final = f"""
+  SELECT toDateTime(day, 'UTC') AS hour, provider, model, operation, feature, task_type, team, environment,
+    {", ".join(f"ifNull(sum({name}), 0) AS {name}" for name in f"{SHARED}, {OF_DAYS_TOO}".split(", "))}
+  FROM usage_daily GROUP BY hour, provider, model, operation, feature, task_type, team, environment"""
 USER_DAILY: Final = f"""
   SELECT toString(day) AS day, user_id, {", ".join(f"sum({name}) AS {name}" for name in SHARED.split(", "))}
-  FROM usage_user_daily FINAL GROUP BY day, user_id"""
+  FROM usage_user_daily_rows FINAL GROUP BY day, user_id"""
 EVENTS: Final = """
   SELECT request_id, occurred_at, provider, model, operation, feature, task_type, user_id, team, environment, status,
     usage_status, duration_ms, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
     reported_cost_usd, revenue_usd, cost_usd, cost_status, quantities
-  FROM usage_events FINAL"""
+  FROM usage_events_rows FINAL"""
 DEAD_LETTERS: Final = """
   SELECT kind, toInt64(source_partition) AS partition, toInt64(source_offset) AS offset, base64Encode(value) AS value,
     toInt64(value_bytes) AS size, value_sha256 AS sha256
-  FROM dead_letters FINAL"""
-ALERTS: Final = "SELECT alert_id, toInt64(revision) AS revision FROM alerts FINAL"
+  FROM dead_letters_rows FINAL"""
+ALERTS: Final = "SELECT alert_id, toInt64(revision) AS revision FROM alerts_rows FINAL"
 
 
 @dataclass(slots=True)
@@ -80,8 +85,10 @@ def compare(
     verdict.figures["echoes"] = echoes
     _compare_events(verdict, published, reader)
     repeats = {request_id: count - 1 for request_id, count in copies.items()}
-    _compare_cells(verdict, "usage_hourly", hourly(published.events.values(), repeats), _stored_hours(reader))
-    _compare_cells(verdict, "usage_user_daily", user_daily(published.events.values()), _stored_days(reader))
+    hours = hourly(published.events.values(), repeats)
+    _compare_cells(verdict, "usage_hourly", hours, _stored_hours(reader))
+    _compare_cells(verdict, "usage_daily", daily(hours), _stored_days(reader))
+    _compare_cells(verdict, "usage_user_daily", user_daily(published.events.values()), _stored_user_days(reader))
     _compare_dead_letters(verdict, published, hostile, reader)
 
 
@@ -152,7 +159,15 @@ def _stored_hours(reader: Reader) -> dict[HourKey, Cell]:
     return cells
 
 
-def _stored_days(reader: Reader) -> dict[DayKey, Cell]:
+def _stored_days(reader: Reader) -> dict[HourKey, Cell]:
+    cells = {}
+    for row in reader.frame(DAILY).iter_rows(named=True):
+        keys = [row.pop(name) for name in list(row)[:8]]
+        cells[(_utc(keys[0]), *keys[1:])] = row
+    return cells
+
+
+def _stored_user_days(reader: Reader) -> dict[DayKey, Cell]:
     return {(row.pop("day"), row.pop("user_id")): row for row in reader.frame(USER_DAILY).iter_rows(named=True)}
 
 

@@ -95,7 +95,7 @@ def test_no_answer_of_a_gateway_acknowledges_rows_and_all_are_waited_out(
             writer.insert("usage_events", frame)
         proxy.lie = honest
         assert writer.insert("usage_events", frame) == 2
-        assert reader.frame("SELECT uniqExact(request_id) AS n FROM usage_events")["n"].to_list() == [3]
+        assert reader.frame("SELECT uniqExact(request_id) AS n FROM usage_events_rows")["n"].to_list() == [3]
 
 
 @pytest.mark.parametrize("lie", [*GATEWAY.values(), *READ_ONLY_LIES.values()], ids=[*GATEWAY, *READ_ONLY_LIES])
@@ -172,7 +172,7 @@ def test_an_insert_that_is_too_large_goes_in_by_halves(
 
         proxy.lie = only_small
         assert writer.insert("usage_events", whole) == rows
-        assert reader.frame("SELECT uniqExact(request_id) AS n FROM usage_events")["n"].to_list() == [rows]
+        assert reader.frame("SELECT uniqExact(request_id) AS n FROM usage_events_rows")["n"].to_list() == [rows]
         proxy.lie = refusal
         with pytest.raises(WarehouseTooSmall):
             writer.insert("usage_events", whole[:10])

@@ -77,7 +77,7 @@ def batch(mark: str, dice: random.Random) -> pl.DataFrame:
 def stored(reader: Reader, mark: str) -> int:
     """A part that a merge broke on the full disk is an error until the endpoint has mended it (test_parts.py), which is
     waited out."""
-    sql = "SELECT count() AS n FROM usage_hourly WHERE feature = {mark:String}"
+    sql = "SELECT count() AS n FROM usage_hourly_rows WHERE feature = {mark:String}"
     counted: list[int] = []
 
     def answers() -> bool:

@@ -5,6 +5,8 @@ What the engine itself makes of such statements is tried in test_endpoint.py.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from sinks.clickhouse import guard
@@ -171,7 +173,7 @@ def test_settings_are_those_of_the_list_and_those_of_formats_that_hold_no_schema
         ("INSERT INTO x FORMAT Arrow", True), ("INSERT INTO x VALUES", True), ("INSERT INTO x SELECT 1", False),
         ("INSERT INTO `SELECT` VALUES", True), ("INSERT INTO x (`a`) SETTINGS log_comment = 'SELECT' VALUES", True),
         ("SELECT 'INSERT'", False), ("INSERT INTO selected VALUES", True),
-        ("INSERT INTO x WITH 1 AS a SELECT 2", False),
+        ("INSERT INTO x WITH 1 AS a SELECT 2", False), ("DROP TABLE x", False),
     ],
 )  # fmt: skip
 def test_rows_follow_an_insert_that_selects_none(canonical: str, *, follow: bool) -> None:
@@ -181,3 +183,22 @@ def test_rows_follow_an_insert_that_selects_none(canonical: str, *, follow: bool
 @pytest.mark.parametrize("quoted", ["'it''s INTO OUTFILE'", "`INTO OUTFILE`", r"'\' INTO OUTFILE'", "'`' AS a, 'x`'"])
 def test_what_stands_in_quotes_is_no_part_of_the_statement(quoted: str) -> None:
     assert refused(f"SELECT {quoted}") == ""
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 FROM usage_hourly_rows FINAL",
+        "SELECT 1 FROM costream.`retention_changes_rows`",
+        "DESCRIBE TABLE alerts_rows",
+    ],
+)
+def test_what_is_stored_more_than_once_is_not_for_readers(sql: str) -> None:
+    assert refused(sql) == ""
+    name = next(word for word in re.findall(r"\w+", sql) if word.endswith("_rows"))
+    view = {"retention_changes_rows": "raw_kept_since"}.get(name, name.removesuffix("_rows"))
+    assert f"{name} is not for readers; read {view}, which has each row once" in refused(sql, reading=True)
+
+
+def test_a_text_may_name_what_is_stored() -> None:
+    assert refused("SELECT 1 FROM usage_hourly WHERE feature = 'usage_hourly_rows'", reading=True) == ""

@@ -86,14 +86,16 @@ def test_whole_parts_of_every_kind_are_told_by_their_sizes_alone(clickhouse_embe
     ):
         for wide in (0, 1 << 30):
             settings = f"min_bytes_for_wide_part = {wide}, min_rows_for_wide_part = {wide}"
-            for table in ("usage_events", "usage_hourly"):
+            for table in ("usage_events_rows", "usage_hourly_rows"):
                 client.command(f"ALTER TABLE {table} MODIFY SETTING {settings}")
             for number in range(3):
                 writer.insert("usage_events", events([{"request_id": f"{wide}-{number}-{row}"} for row in range(50)]))
                 writer.insert("usage_hourly", hourly([{"model": f"{wide}-{number}-{row}"} for row in range(50)]))
-            client.command("OPTIMIZE TABLE usage_events FINAL")
-            client.command("ALTER TABLE usage_hourly DELETE WHERE model LIKE '%-7'", settings={"mutations_sync": "1"})
-            client.command("DELETE FROM usage_events WHERE request_id LIKE '%-7'")
+            client.command("OPTIMIZE TABLE usage_events_rows FINAL")
+            client.command(
+                "ALTER TABLE usage_hourly_rows DELETE WHERE model LIKE '%-7'", settings={"mutations_sync": "1"}
+            )
+            client.command("DELETE FROM usage_events_rows WHERE request_id LIKE '%-7'")
         asked = list[str]()
 
         def ask(sql: str) -> list[tuple[object, ...]]:
@@ -127,7 +129,7 @@ def test_what_a_merge_breaks_on_a_disk_that_fills_meanwhile_is_all_there_soon_af
                 assert time.monotonic() < deadline, "no merge was broken: the disk is no test any more"
                 written += round_of_filling(small_disk, writer, dice)
             time.sleep(2 * parts.LOOK_SECONDS)
-            assert reader.frame("SELECT count() AS n FROM usage_hourly FINAL").item() == written
+            assert reader.frame("SELECT count() AS n FROM usage_hourly_rows FINAL").item() == written
             assert reader.frame("SELECT count() AS n FROM system.detached_parts").item() == 0
             parts.require_all(address)
     assert not said(endpoint, "ROWS ARE MISSING")
@@ -138,7 +140,7 @@ def said(endpoint: Endpoint, what: str) -> int:
 
 
 def count(reader: Reader) -> int:
-    return int(reader.frame("SELECT count() AS n FROM (SELECT model, calls FROM usage_hourly FINAL)").item())
+    return int(reader.frame("SELECT count() AS n FROM (SELECT model, calls FROM usage_hourly_rows FINAL)").item())
 
 
 def round_of_filling(disk: SmallDisk, writer: Writer, dice: random.Random) -> int:

@@ -48,7 +48,7 @@ def store(address: ClickHouseAddress, *ages: int) -> None:
 
 
 def stored(reader: Reader) -> list[str]:
-    return sorted(reader.frame("SELECT request_id FROM usage_events FINAL")["request_id"])
+    return sorted(reader.frame("SELECT request_id FROM usage_events_rows FINAL")["request_id"])
 
 
 @pytest.mark.parametrize("told", ["P400D", "P366D", "P2D", "PT36H", "P30DT1S"])
@@ -93,10 +93,10 @@ def test_a_worker_with_another_number_is_refused_in_words(schema: ClickHouseAddr
 
 def test_one_table_that_keeps_its_rows_for_another_time_is_enough(schema: ClickHouseAddress) -> None:
     with closing(open_client(schema)) as client:
-        client.command("ALTER TABLE dead_letters MODIFY TTL toDateTime(received_at) + INTERVAL 5 DAY")
+        client.command("ALTER TABLE dead_letters_rows MODIFY TTL toDateTime(received_at) + INTERVAL 5 DAY")
         with pytest.raises(RetentionDiffers, match="dead_letters for 5 days"):
             retention.require(schema, days(90))
-        client.command("ALTER TABLE dead_letters REMOVE TTL")
+        client.command("ALTER TABLE dead_letters_rows REMOVE TTL")
         with pytest.raises(RetentionDiffers, match="dead_letters for a time that is not ours"):
             retention.require(schema, days(90))
     assert retention.apply(schema, days(90), now=NOW, drop_data=True)
@@ -107,7 +107,7 @@ def test_what_was_decided_of_a_dead_letter_is_kept_as_long_as_the_letter(schema:
     retention.apply(schema, days(30), now=NOW)
     with closing(Reader(schema)) as reader:
         kept = retention.kept(reader)
-    assert kept["dead_letters"] == kept["dead_letter_states_rows"] == days(30)
+    assert kept["dead_letters"] == kept["dead_letter_states"] == days(30)
 
 
 def test_a_shorter_retention_drops_rows_only_when_that_is_asked_for(schema: ClickHouseAddress, reader: Reader) -> None:
@@ -127,14 +127,14 @@ def test_a_longer_retention_holds_for_the_rows_that_there_are(schema: ClickHouse
     store(schema, 89)
     assert retention.apply(schema, days(120), now=datetime.now(UTC))
     sql = """SELECT max(delete_ttl_info_max) AS goes FROM system.parts
-      WHERE active AND database = currentDatabase() AND table = 'usage_events'"""
+      WHERE active AND database = currentDatabase() AND table = 'usage_events_rows'"""
     until(lambda: reader.frame(sql)["goes"][0] > datetime.now(UTC) + days(30), "the part knows")
     assert stored(reader) == ["89 days"]
 
 
 def optimize(address: ClickHouseAddress) -> None:
     with closing(open_client(address)) as client:
-        client.command("OPTIMIZE TABLE usage_events FINAL")
+        client.command("OPTIMIZE TABLE usage_events_rows FINAL")
 
 
 def test_what_expired_under_a_shorter_retention_is_not_taken_for_lost_under_a_longer_one(
@@ -157,7 +157,7 @@ def test_a_change_that_broke_off_before_it_was_recorded_is_recorded_by_the_next_
 ) -> None:
     retention.apply(schema, days(120), now=NOW)
     with closing(open_client(schema)) as client:
-        client.command("TRUNCATE TABLE retention_changes")  # the power went before it
+        client.command("TRUNCATE TABLE retention_changes_rows")  # the power went before it
     assert retention.apply(schema, days(120), now=NOW + days(1))
     assert retention.raw_since(reader, now=NOW + days(1)) == NOW - days(89)
     assert not retention.apply(schema, days(120), now=NOW + days(2))

@@ -12,7 +12,7 @@ import pytest
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from tests.support.warehouse_rows import events, hourly, this_hour, units, user_daily
+from tests.support.warehouse_rows import events, store_hours, this_hour, units, user_daily
 
 PICO = Decimal("0.000000000001")
 CENT = 10_000_000_000  # in 1e-12 USD
@@ -30,9 +30,9 @@ def test_sources_and_partitions_sum_into_one_row_per_hour_and_dimensions(writer:
         {"source": "topic-2", "calls": 1, "cost_pico": 1},
         {"source": "correction", "calls": -1, "cost_pico": -1},
     ]
-    writer.insert("usage_hourly", hourly(state))
+    store_hours(writer, state)
     writer.insert("usage_hourly_units", units(state))
-    (row,) = rows(reader, "SELECT calls, cost_usd, quantities, input_tokens FROM hourly")
+    (row,) = rows(reader, "SELECT calls, cost_usd, quantities, input_tokens FROM usage_hourly")
     assert row["calls"] == 5 + 2 + 1 - 1
     assert row["cost_usd"] == Decimal("0.000000000007")
     assert row["quantities"] == {"images": Decimal("1.5")}
@@ -49,83 +49,81 @@ def test_units_of_an_hour_are_added_each_for_itself_and_beyond_what_a_decimal_ho
         {"quantities": {"images": Decimal("0.7")}, "source_partition": 1},
         {"quantities": {"images": Decimal("-0.5")}, "source": "correction:topic-1", "calls": 0},
     ]
-    writer.insert("usage_hourly", hourly(state))
+    store_hours(writer, state)
     writer.insert("usage_hourly_units", units(state))
-    (row,) = rows(reader, "SELECT calls, quantities FROM hourly")
+    (row,) = rows(reader, "SELECT calls, quantities FROM usage_hourly")
     assert (row["calls"], row["quantities"]) == (2, {"images": most + Decimal("0.2"), "gpu_hours": PICO})
-    (sums,) = rows(reader, "SELECT sum(amount) AS amount FROM usage_hourly_units FINAL WHERE unit = 'images'")
+    (sums,) = rows(reader, "SELECT sum(amount) AS amount FROM usage_hourly_units WHERE unit = 'images'")
     assert sums["amount"] == most + Decimal("0.2")
     endless = units([{"quantities": {"images": Decimal(1)}, "version": 10}])
     writer.insert("usage_hourly_units", endless.with_columns(amount_whole=pl.lit(Decimal(10**37), pl.Decimal(38, 0))))
-    (row,) = rows(reader, "SELECT quantities FROM hourly")
+    (row,) = rows(reader, "SELECT quantities FROM usage_hourly")
     assert row["quantities"]["images"] == Decimal("99999999999999999999999999.999999999999")
 
 
 def test_user_daily_sums_partitions(writer: Writer, reader: Reader) -> None:
     writer.insert("usage_user_daily", user_daily([{"cost_pico": 3}, {"source_partition": 1, "unpriced_calls": 1}]))
-    (row,) = rows(reader, "SELECT user_id, calls, unpriced_calls, cost_usd FROM user_daily")
+    (row,) = rows(reader, "SELECT user_id, calls, unpriced_calls, cost_usd FROM usage_user_daily")
     assert row == {"user_id": "u-1", "calls": 2, "unpriced_calls": 1, "cost_usd": Decimal("0.000001000003")}
 
 
 def test_an_average_divides_by_the_priced_calls_alone_and_shows_the_others(writer: Writer, reader: Reader) -> None:
     known = {"feature": "chatbot", "calls": 3, "unpriced_calls": 1, "cost_pico": 4 * CENT}  # 0.01, 0.03, unknown
     unknown = {"feature": "search", "calls": 2, "unpriced_calls": 2, "cost_pico": 0}
-    writer.insert("usage_hourly", hourly([known, unknown]))
+    store_hours(writer, [known, unknown])
     first, second = rows(reader, "SELECT * FROM feature_cost_summary")
-    assert (first["feature"], first["call_count"], first["unpriced_calls"]) == ("chatbot", 3, 1)
-    assert (first["total_cost"], first["avg_cost_per_call"]) == (Decimal("0.04"), Decimal("0.02"))
+    assert (first["feature"], first["calls"], first["unpriced_calls"]) == ("chatbot", 3, 1)
+    assert (first["cost_usd"], first["avg_cost_usd"]) == (Decimal("0.04"), Decimal("0.02"))
     assert first["cost_share"] == 1
-    assert (second["feature"], second["avg_cost_per_call"], second["unpriced_calls"]) == ("search", None, 2)
-    assert (second["total_cost"], second["cost_share"]) == (None, None), "unknown is never 0"
+    assert (second["feature"], second["avg_cost_usd"], second["unpriced_calls"]) == ("search", None, 2)
+    assert (second["cost_usd"], second["cost_share"]) == (None, None), "unknown is never 0"
 
 
 def test_where_no_call_has_a_price_no_view_says_that_it_cost_nothing(writer: Writer, reader: Reader) -> None:
-    writer.insert("usage_hourly", hourly([{"calls": 2, "unpriced_calls": 2, "cost_pico": 0}]))
+    store_hours(writer, [{"calls": 2, "unpriced_calls": 2, "cost_pico": 0}])
     costs = reader.frame(
         "SELECT table, name FROM system.columns WHERE database = currentDatabase() AND name IN {names:Array(String)} "
         "AND table IN (SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View')",
-        names=["cost_usd", "total_cost", "hourly_cost"],
+        names=["cost_usd"],
     ).rows()
-    asked = {table: name for table, name in costs if table not in OF_SUMS_AND_SINGLE_CALLS}
+    asked = {table: name for table, name in costs if table not in OF_OTHERS}
     assert len(asked) >= 12
     for table, name in asked.items():
         assert [row[name] for row in rows(reader, f"SELECT * FROM {table}")] == [None], table
 
 
-# hourly and user_daily are what sums are made of; the others ask usage_events, which has none of these calls
-OF_SUMS_AND_SINGLE_CALLS = {"hourly", "user_daily", "partial_cost_calls", "user_cost_summary"}
+# they ask usage_events or the days of users, which have none of these calls
+OF_OTHERS = {"usage_events", "usage_user_daily", "partial_cost_calls", "user_cost_summary"}
 
 
 def test_shares_are_of_the_whole_and_the_dearest_comes_first(writer: Writer, reader: Reader) -> None:
     costs = {"a": 1, "b": 6, "c": 1}
     state = [{"provider": name, "task_type": name, "feature": name, "cost_pico": n * CENT} for name, n in costs.items()]
-    writer.insert("usage_hourly", hourly(state))
+    store_hours(writer, state)
     for view, column in {"provider_cost_summary": "provider", "task_type_cost_summary": "task_type"}.items():
         found = rows(reader, f"SELECT * FROM {view}")
         assert [row[column] for row in found] == ["b", "a", "c"]
         assert [row["cost_share"] for row in found] == [Decimal("0.75"), Decimal("0.125"), Decimal("0.125")]
-        assert [row["total_cost"] for row in found] == [Decimal("0.06"), Decimal("0.01"), Decimal("0.01")]
-        assert {row["call_count"] for row in found} == {1}
+        assert [row["cost_usd"] for row in found] == [Decimal("0.06"), Decimal("0.01"), Decimal("0.01")]
+        assert {row["calls"] for row in found} == {1}
 
 
 def test_a_summary_without_any_cost_has_no_share_rather_than_an_error(writer: Writer, reader: Reader) -> None:
-    writer.insert("usage_hourly", hourly([{"cost_pico": 0, "unpriced_calls": 1}]))
+    store_hours(writer, [{"cost_pico": 0, "unpriced_calls": 1}])
     (row,) = rows(reader, "SELECT * FROM feature_cost_summary")
-    assert (row["cost_share"], row["avg_cost_per_call"]) == (None, None)
+    assert (row["cost_share"], row["avg_cost_usd"]) == (None, None)
 
 
-def test_summaries_hold_the_last_30_days_and_nothing_before(writer: Writer, reader: Reader) -> None:
-    edge = this_hour() - timedelta(days=30)
-    state = [{"hour": edge + timedelta(hours=1), "calls": 1}, {"hour": edge - timedelta(hours=1), "calls": 10}]
-    writer.insert("usage_hourly", hourly(state))
-    assert [row["call_count"] for row in rows(reader, "SELECT * FROM feature_cost_summary")] == [1]
+def test_summaries_hold_today_and_the_29_days_before_it_and_nothing_older(writer: Writer, reader: Reader) -> None:
+    first = this_hour().replace(hour=0) - timedelta(days=29)
+    state = [{"hour": first, "calls": 1}, {"hour": first - timedelta(hours=1), "calls": 10}]
+    store_hours(writer, state)
+    assert [row["calls"] for row in rows(reader, "SELECT * FROM feature_cost_summary")] == [1]
 
 
 def test_the_monitor_shows_this_hour_first_and_nothing_older_than_24_hours(writer: Writer, reader: Reader) -> None:
     hours = [this_hour() - timedelta(hours=back) for back in range(30)]
-    writer.insert(
-        "usage_hourly", hourly([{"hour": hour, "calls": 2, "cost_pico": 1, "unpriced_calls": 1} for hour in hours])
-    )
+    store_hours(writer, [{"hour": hour, "calls": 2, "cost_pico": 1, "unpriced_calls": 1} for hour in hours])
     found = rows(reader, "SELECT * FROM realtime_cost_monitor")
     # Between writing and reading the clock may strike: then a new hour has begun and one has fallen out.
     assert [row["hour"] for row in found] in (hours[:24], hours[:23])
@@ -136,19 +134,19 @@ def test_the_monitor_shows_this_hour_first_and_nothing_older_than_24_hours(write
 def test_the_cost_by_hour_is_newest_first(writer: Writer, reader: Reader) -> None:
     hours = [this_hour() - timedelta(hours=back) for back in range(3)]
     state = [{"hour": hour, "feature": name, "cost_pico": 1} for hour in hours for name in "ab"]
-    writer.insert("usage_hourly", hourly(state))
+    store_hours(writer, state)
     found = rows(reader, "SELECT * FROM hourly_cost")
     assert [row["hour"] for row in found] == hours
-    assert {(row["call_count"], row["hourly_cost"]) for row in found} == {(2, Decimal("0.000000000002"))}
+    assert {(row["calls"], row["cost_usd"]) for row in found} == {(2, Decimal("0.000000000002"))}
 
 
 def test_failure_rates_and_durations_divide_by_what_they_are_about(writer: Writer, reader: Reader) -> None:
     spread = [{"source_partition": p, "calls": 50, "errors": e} for p, e in ((0, 2), (1, 3))]
     timed = {"duration_ms": 100, "duration_calls": 8}  # the other calls said nothing about their duration
-    writer.insert("usage_hourly", hourly([spread[0] | timed, spread[1]]))
-    for view in ("model_performance_summary", "feature_performance_summary"):
+    store_hours(writer, [spread[0] | timed, spread[1]])
+    for view in ("model_performance_comparison", "feature_performance_summary"):
         (row,) = rows(reader, f"SELECT * FROM {view}")
-        assert (row["call_count"], row["failures"], row["failure_rate"]) == (100, 5, Decimal("0.05"))
+        assert (row["calls"], row["errors"], row["failure_rate"]) == (100, 5, Decimal("0.05"))
         assert row["avg_duration_ms"] == Decimal("12.5")
 
 
@@ -160,7 +158,7 @@ def test_per_model_calls_and_tokens_by_hour_and_cost_by_day_are_exact_sums(write
         for model in ("m1", "m2")
         for feature in ("f1", "f2")
     ]
-    writer.insert("usage_hourly", hourly(state))
+    store_hours(writer, state)
     tokens = rows(reader, "SELECT * FROM hourly_calls_tokens_by_model")
     assert len(tokens) == 48
     assert {(row["calls"], row["input_tokens"], row["output_tokens"]) for row in tokens} == {(2, 200, 20)}
@@ -175,7 +173,7 @@ def test_per_model_calls_and_tokens_by_hour_and_cost_by_day_are_exact_sums(write
 def test_a_month_is_the_sum_of_its_days_and_a_day_of_its_hours(writer: Writer, reader: Reader) -> None:
     hours = [this_hour() - timedelta(hours=7 * back) for back in range(250)]  # ten weeks and more
     amounts = {hour: 10**15 + 3**index % 1_000_003 for index, hour in enumerate(hours)}
-    writer.insert("usage_hourly", hourly([{"hour": hour, "cost_pico": pico} for hour, pico in amounts.items()]))
+    store_hours(writer, [{"hour": hour, "cost_pico": pico} for hour, pico in amounts.items()])
     for view, column, period in (
         ("daily_cost", "day", lambda hour: hour.date()),
         ("weekly_cost", "week", lambda hour: hour.date() - timedelta(days=hour.weekday())),
@@ -198,9 +196,9 @@ def test_one_users_spending_is_a_row_per_model_dearest_first_within_the_period(w
     writer.insert("usage_events", events(mine + other))
     found = rows(reader, "SELECT * FROM user_cost_summary(user_id = 'u-1', period_hours = 24)")
     assert [row["model"] for row in found] == ["m2", "m1", "m0"]
-    assert (found[0]["total_calls"], found[0]["unpriced_calls"]) == (4, 1)
-    assert found[0]["total_cost"] == Decimal(2 + 5 + 8).scaleb(-12)
-    assert (found[0]["total_input_tokens"], found[0]["total_output_tokens"]) == (400, 40)
+    assert (found[0]["calls"], found[0]["unpriced_calls"]) == (4, 1)
+    assert found[0]["cost_usd"] == Decimal(2 + 5 + 8).scaleb(-12)
+    assert (found[0]["input_tokens"], found[0]["output_tokens"]) == (400, 40)
     assert rows(reader, "SELECT * FROM user_cost_summary(user_id = 'nobody', period_hours = 24)") == []
 
 
@@ -222,7 +220,7 @@ def test_events_that_clients_dropped_are_summed_from_their_own_reports(writer: W
     state = [
         report | {"source_partition": p, "quantities": {"dropped_events": Decimal(n)}} for p, n in ((0, 40), (1, 2))
     ]
-    writer.insert("usage_hourly", hourly([*state, {}]))
+    store_hours(writer, [*state, {}])
     writer.insert("usage_hourly_units", units(state))
     (row,) = rows(reader, "SELECT * FROM dropped_events")
     assert (row["feature"], row["reports"], row["dropped_events"]) == ("checkout", 2, 42)
@@ -240,11 +238,11 @@ def test_every_view_with_a_cost_shows_the_unpriced_calls_beside_it(reader: Reade
         "SELECT table, groupArray(name) AS names FROM system.columns WHERE database = currentDatabase() AND table IN "
         "(SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View') GROUP BY table"
     )
-    about_single_calls = {"partial_cost_calls"}  # its calls are priced in part by definition
+    about_single_calls = {"partial_cost_calls", "usage_events"}  # priced in part by definition; says so of each call
     bare = [
         table
         for table, names in columns.rows()
-        if any(name in ("cost_usd", "total_cost", "hourly_cost") for name in names) and "unpriced_calls" not in names
+        if any(name == "cost_usd" for name in names) and "unpriced_calls" not in names
     ]
     assert columns.height > 10
     assert set(bare) == about_single_calls
@@ -261,17 +259,17 @@ def ninety_days(writer: Writer) -> None:
     many = pl.DataFrame({"request_id": names, "occurred_at": [hour for hour in hours for _ in range(20)]})
     moment = pl.col("occurred_at").cast(pl.Datetime("ms", "UTC"))
     writer.insert("usage_events", many.with_columns(moment).join(frame, how="cross"))
-    writer.insert("usage_hourly", hourly([{"hour": hour} for hour in hours]))
+    store_hours(writer, [{"hour": hour} for hour in hours])
 
 
 @pytest.mark.usefixtures("ninety_days")
 @pytest.mark.parametrize(
     "sql",
     [
-        "SELECT sum(cost_usd) FROM usage_events FINAL WHERE occurred_at >= now('UTC') - INTERVAL 24 HOUR",
+        "SELECT sum(cost_usd) FROM usage_events WHERE occurred_at >= now('UTC') - INTERVAL 24 HOUR",
         "SELECT * FROM user_cost_summary(user_id = 'u-1', period_hours = 24)",
         "SELECT * FROM realtime_cost_monitor",
-        "SELECT sum(cost_usd) FROM hourly WHERE hour >= now('UTC') - INTERVAL 24 HOUR",
+        "SELECT sum(cost_usd) FROM usage_hourly WHERE hour >= now('UTC') - INTERVAL 24 HOUR",
     ],
 )
 def test_the_last_24_hours_of_90_days_read_a_small_part_by_the_sort_key(reader: Reader, sql: str) -> None:
@@ -288,7 +286,7 @@ def parts(plan: list[str]) -> tuple[int, int]:
 
 
 def test_the_newest_hour_includes_what_was_stored_a_moment_ago(address: ClickHouseAddress, writer: Writer) -> None:
-    writer.insert("usage_hourly", hourly([{"calls": 7}]))
+    store_hours(writer, [{"calls": 7}])
     client = open_client(address)
     newest: datetime = client.query("SELECT max(hour) FROM realtime_cost_monitor").result_rows[0][0]
     client.close()

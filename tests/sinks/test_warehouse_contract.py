@@ -26,7 +26,7 @@ from sinks.clickhouse.writer import SPLIT_ROWS_MIN, Writer
 from sinks.errors import RowCountMismatch, RowRefused, WarehouseRefused, WarehouseUnavailable
 from tests.support.properties import examples
 from tests.support.warehouse import Embedded, Server, both_ways, free_port
-from tests.support.warehouse_rows import PICO, events, hourly, this_hour, units, user_daily
+from tests.support.warehouse_rows import PICO, daily, events, hourly, this_hour, units, user_daily
 
 INT64_MAX = 2**63 - 1
 
@@ -44,7 +44,7 @@ def one_database(request: pytest.FixtureRequest) -> ClickHouseAddress:
 def test_the_writer_returns_the_number_of_rows_that_are_then_there(writer: Writer, reader: Reader) -> None:
     frame = events([{"request_id": f"r-{i}"} for i in range(1_000)])
     assert writer.insert("usage_events", frame) == 1_000
-    assert reader.frame("SELECT count() AS n FROM usage_events")["n"].to_list() == [1_000]
+    assert reader.frame("SELECT count() AS n FROM usage_events_rows")["n"].to_list() == [1_000]
 
 
 def test_an_empty_frame_writes_nothing(writer: Writer) -> None:
@@ -53,7 +53,7 @@ def test_an_empty_frame_writes_nothing(writer: Writer) -> None:
 
 def test_rows_of_one_key_are_each_counted_as_written(writer: Writer, reader: Reader) -> None:
     assert writer.insert("usage_events", events([{}, {}, {}])) == 3
-    assert reader.frame("SELECT count() AS n FROM usage_events FINAL")["n"].to_list() == [1]
+    assert reader.frame("SELECT count() AS n FROM usage_events_rows FINAL")["n"].to_list() == [1]
 
 
 def test_another_number_of_rows_than_sent_is_an_error_that_names_both(
@@ -68,6 +68,7 @@ def test_a_batch_inserted_twice_leaves_every_view_unchanged(writer: Writer, read
     frames = {
         "usage_events": events([{"request_id": f"r-{i}", "cost_pico": i, "user_id": "u-1"} for i in range(50)]),
         "usage_hourly": hourly([{"source_partition": i, "cost_pico": i, "calls": 3} for i in range(12)]),
+        "usage_daily": daily([{"source_partition": i, "cost_pico": i, "calls": 3} for i in range(12)]),
         "usage_user_daily": user_daily([{"source_partition": i, "cost_pico": i} for i in range(12)]),
     }
     for table, frame in frames.items():
@@ -78,21 +79,26 @@ def test_a_batch_inserted_twice_leaves_every_view_unchanged(writer: Writer, read
     assert every_view(reader) == before
 
 
-def every_view(reader: Reader) -> dict[str, list[tuple[object, ...]]]:
+def every_view(reader: Reader) -> dict[str, list[str]]:
     names = reader.frame(
         "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View' ORDER BY name"
     )["name"].to_list()
-    assert "hourly" in names
-    calls = {
-        name: f"{name}(user_id = 'u-1', period_hours = 24)" if name == "user_cost_summary" else name for name in names
-    }
-    return {name: sorted(map(str, reader.frame(f"SELECT * FROM {call}").rows())) for name, call in calls.items()}
+    assert "usage_hourly" in names
+    span = f"(from = '{this_hour() - timedelta(days=7)}', to = '{this_hour() + timedelta(days=1)}', zone = 'UTC')"
+    asked = {name: f"{name}{span}" for name in names if name.endswith("_between")}
+    asked["user_cost_summary"] = "user_cost_summary(user_id = 'u-1', period_hours = 24)"
+    return {name: rows_but_for_the_time_of_storing(reader, asked.get(name, name)) for name in names}
+
+
+def rows_but_for_the_time_of_storing(reader: Reader, view: str) -> list[str]:
+    frame = reader.frame(f"SELECT * FROM {view}")
+    return sorted(map(str, frame.drop("stored_at", "since", strict=False).rows()))
 
 
 def test_a_later_state_of_a_row_wins_and_an_earlier_one_loses_in_any_order(writer: Writer, reader: Reader) -> None:
     for version, calls in ((5, 50), (9, 90), (7, 70)):
         writer.insert("usage_hourly", hourly([{"version": version, "calls": calls}]))
-    assert reader.frame("SELECT calls FROM hourly")["calls"].to_list() == [90]
+    assert reader.frame("SELECT calls FROM usage_hourly")["calls"].to_list() == [90]
 
 
 # --- exactness -------------------------------------------------------------------------------------------------------
@@ -102,20 +108,20 @@ def test_the_smallest_amount_survives_and_unknown_stays_unknown(writer: Writer, 
     writer.insert(
         "usage_events", events([{"request_id": "small", "cost_pico": 1}, {"request_id": "x", "cost_pico": None}])
     )
-    costs = reader.frame("SELECT request_id, cost_usd FROM usage_events ORDER BY request_id")
+    costs = reader.frame("SELECT request_id, cost_usd FROM usage_events_rows ORDER BY request_id")
     assert costs.rows() == [("small", PICO), ("x", None)]
     assert costs.schema["cost_usd"] == pl.Decimal(18, 12)
 
 
 def test_a_reported_zero_is_not_unknown(writer: Writer, reader: Reader) -> None:
     writer.insert("usage_events", events([{"input_tokens": 0, "output_tokens": None, "cost_pico": 0}]))
-    row = reader.frame("SELECT input_tokens, output_tokens, cost_usd, total_tokens FROM usage_events").row(0)
+    row = reader.frame("SELECT input_tokens, output_tokens, cost_usd, total_tokens FROM usage_events_rows").row(0)
     assert row == (0, None, Decimal(0), None)
 
 
 def test_sums_wider_than_an_int64_of_picodollars_are_exact(writer: Writer, reader: Reader) -> None:
     writer.insert("usage_hourly", hourly([{"source_partition": p, "cost_pico": INT64_MAX} for p in range(40)]))
-    total = reader.frame("SELECT cost_usd FROM hourly")["cost_usd"][0]
+    total = reader.frame("SELECT cost_usd FROM usage_hourly")["cost_usd"][0]
     assert total == 40 * INT64_MAX * PICO
 
 
@@ -139,13 +145,13 @@ def test_amounts_of_units_travel_in_two_halves_and_come_back_as_integers(writer:
 
 
 def test_a_list_of_price_versions_and_hostile_text_come_back_as_they_were(writer: Writer, reader: Reader) -> None:
-    hostile = "'; DROP TABLE usage_events; --\n\t\\ `é` 🤖"
+    hostile = "'; DROP TABLE usage_events_rows; --\n\t\\ `é` 🤖"
     writer.insert("usage_events", events([{"request_id": hostile, "user_id": hostile}]))
     versions = pl.Series("price_versions", [["genai-prices 0.2.3", hostile]], dtype=pl.List(pl.String))
     writer.insert("usage_hourly", hourly([{}]).with_columns(versions))
-    found = reader.frame("SELECT user_id FROM usage_events WHERE request_id = {id:String}", id=hostile)
+    found = reader.frame("SELECT user_id FROM usage_events_rows WHERE request_id = {id:String}", id=hostile)
     assert found["user_id"].to_list() == [hostile]
-    assert reader.frame("SELECT price_versions FROM usage_hourly")["price_versions"].to_list() == [
+    assert reader.frame("SELECT price_versions FROM usage_hourly_rows")["price_versions"].to_list() == [
         versions[0].to_list()
     ]
 
@@ -153,7 +159,7 @@ def test_a_list_of_price_versions_and_hostile_text_come_back_as_they_were(writer
 def test_times_come_back_as_aware_utc_to_the_millisecond(writer: Writer, reader: Reader) -> None:
     moment = this_hour() + timedelta(milliseconds=123)
     writer.insert("usage_events", events([{"occurred_at": moment}]))
-    back = reader.frame("SELECT occurred_at, toStartOfHour(occurred_at) AS hour FROM usage_events").row(0)
+    back = reader.frame("SELECT occurred_at, toStartOfHour(occurred_at) AS hour FROM usage_events_rows").row(0)
     assert back == (moment, this_hour())
     assert back[0].utcoffset() == timedelta(0)
 
@@ -173,7 +179,7 @@ def test_a_wrong_statement_is_refused_with_the_engines_code(reader: Reader, sql:
 def test_a_frame_that_does_not_fit_the_table_is_refused_and_stores_nothing(writer: Writer, reader: Reader) -> None:
     with pytest.raises(WarehouseRefused):
         writer.insert("usage_events", events([{}]).with_columns(surprise=pl.lit(1)))
-    assert reader.frame("SELECT count() AS n FROM usage_events")["n"].to_list() == [0]
+    assert reader.frame("SELECT count() AS n FROM usage_events_rows")["n"].to_list() == [0]
 
 
 def test_a_value_that_does_not_fit_is_refused_with_its_row_named_and_the_next_is_stored(
@@ -185,7 +191,7 @@ def test_a_value_that_does_not_fit_is_refused_with_its_row_named_and_the_next_is
     )
     with pytest.raises(RowRefused, match="r-299999"):
         writer.insert("usage_events", broken)
-    stored = reader.frame("SELECT countIf(request_id = 'r-299999') AS refused FROM usage_events")
+    stored = reader.frame("SELECT countIf(request_id = 'r-299999') AS refused FROM usage_events_rows")
     assert stored["refused"].to_list() == [0]
     assert writer.insert("usage_events", events([{}])) == 1
 
@@ -289,12 +295,12 @@ def test_rows_that_the_engine_could_not_store_are_an_error_and_the_same_batch_is
 ) -> None:
     definition, code = SINK_FAULTS[fault]
     client = open_client(address)
-    for sql in ("DROP TABLE IF EXISTS faulty", f"CREATE TABLE faulty {definition}"):
+    for sql in ("DROP TABLE IF EXISTS faulty_rows", f"CREATE TABLE faulty_rows {definition}"):
         client.command(sql)
     if fault == "too many parts":
         client.command("SYSTEM STOP MERGES")
-        client.command("INSERT INTO faulty SELECT 1000")
-    before = rows_of(reader, "faulty")
+        client.command("INSERT INTO faulty_rows SELECT 1000")
+    before = count_of(reader, "faulty_rows")
     rows = SPLIT_ROWS_MIN if fault == "memory" else 1_000  # more of them would go in by halves
     frame = pl.DataFrame({"n": pl.Series(range(rows), dtype=pl.UInt32)})
     if fault == "memory":
@@ -302,15 +308,15 @@ def test_rows_that_the_engine_could_not_store_are_an_error_and_the_same_batch_is
     with pytest.raises(WarehouseUnavailable if fault in TO_BE_WAITED_OUT else WarehouseRefused, match=f"Code: {code}"):
         writer.insert("faulty", frame)
     left = 900 if fault == "a violated constraint" else before  # those before the row that is named
-    assert rows_of(reader, "faulty") == left
+    assert count_of(reader, "faulty_rows") == left
     if fault == "memory":
         bound_memory(writer, "0")
     else:
-        client.command("DROP TABLE faulty")
-        client.command("CREATE TABLE faulty (n UInt32) ENGINE = MergeTree ORDER BY n")
+        client.command("DROP TABLE faulty_rows")
+        client.command("CREATE TABLE faulty_rows (n UInt32) ENGINE = MergeTree ORDER BY n")
     client.command("SYSTEM START MERGES")
-    assert writer.insert("faulty", frame) == rows_of(reader, "faulty") == rows
-    client.command("DROP TABLE faulty")
+    assert writer.insert("faulty", frame) == count_of(reader, "faulty_rows") == rows
+    client.command("DROP TABLE faulty_rows")
     client.close()
 
 
@@ -318,14 +324,14 @@ def test_an_insert_of_more_partitions_than_the_engine_takes_at_once_goes_in_by_h
     address: ClickHouseAddress, writer: Writer, reader: Reader
 ) -> None:
     client = open_client(address)
-    client.command("CREATE TABLE spread (n UInt32) ENGINE = MergeTree PARTITION BY n ORDER BY n")
+    client.command("CREATE TABLE spread_rows (n UInt32) ENGINE = MergeTree PARTITION BY n ORDER BY n")
     frame = pl.DataFrame({"n": pl.Series(range(250), dtype=pl.UInt32)})
-    assert writer.insert("spread", frame) == rows_of(reader, "spread") == 250
-    client.command("DROP TABLE spread")
+    assert writer.insert("spread", frame) == count_of(reader, "spread_rows") == 250
+    client.command("DROP TABLE spread_rows")
     client.close()
 
 
-def rows_of(reader: Reader, table: str) -> int:
+def count_of(reader: Reader, table: str) -> int:
     return int(reader.frame(f"SELECT count() AS n FROM {table}").item())
 
 
@@ -352,7 +358,9 @@ def test_threads_write_and_read_at_once_and_nothing_is_lost(writer: Writer, read
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(insert, range(4))) == 400
-        counts = list(pool.map(lambda _: reader.frame("SELECT count() AS n FROM usage_events FINAL")["n"][0], range(4)))
+        counts = list(
+            pool.map(lambda _: reader.frame("SELECT count() AS n FROM usage_events_rows FINAL")["n"][0], range(4))
+        )
     assert counts == [400] * 4
 
 
@@ -537,7 +545,7 @@ def test_original_bytes_of_a_dead_letter_survive(writer: Writer, reader: Reader)
     row = {"source": ["t"], "source_partition": [0], "source_offset": [1], "value": [value]}
     at = pl.Series("received_at", [datetime.now(UTC)], dtype=pl.Datetime("ms", "UTC"))
     writer.insert("dead_letters", pl.DataFrame(row).with_columns(at))
-    assert reader.frame("SELECT hex(value) AS value FROM dead_letters")["value"].to_list() == [value.hex().upper()]
+    assert reader.frame("SELECT hex(value) AS value FROM dead_letters_rows")["value"].to_list() == [value.hex().upper()]
 
 
 def test_a_frame_in_pieces_keeps_each_rows_names(writer: Writer, reader: Reader) -> None:
@@ -549,6 +557,6 @@ def test_a_frame_in_pieces_keeps_each_rows_names(writer: Writer, reader: Reader)
     frame = pl.concat(pieces, rechunk=False)
     assert frame.n_chunks() == 3
     assert writer.insert("usage_events", frame) == 9
-    stored = reader.frame("SELECT request_id, model, team FROM usage_events FINAL ORDER BY request_id").rows()
+    stored = reader.frame("SELECT request_id, model, team FROM usage_events_rows FINAL ORDER BY request_id").rows()
     teams = {"b": "", "a": "x", "ü": "y"}
     assert stored == sorted((f"{model}-{n}", model, team) for model, team in teams.items() for n in range(3))

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from sinks.clickhouse.connect import open_client
+from sinks.clickhouse.vocabulary import rows_of
 from stream.audit import audit
 from stream.decode.arrival import EXPIRING
 from stream.decode.frame import RECEIVED_FIRST, AgeLimits
@@ -176,7 +177,7 @@ def expire(site: Site) -> None:
     client = open_client(site.address)
     try:
         for table in TABLES:
-            client.command(f"OPTIMIZE TABLE {table} FINAL")
+            client.command(f"OPTIMIZE TABLE {rows_of(table)} FINAL")
     finally:
         client.close()
 

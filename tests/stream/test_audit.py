@@ -18,6 +18,7 @@ from costream.pricing import PriceBook
 from sinks.clickhouse.connect import ClickHouseAddress, Clients
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.remover import Remover
+from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 from stream.audit import AuditCancelled, AuditReport, KafkaFacts, Repairs, audit, checks, repair
 from stream.audit.checks import ATTEMPTS_MAX
@@ -39,10 +40,8 @@ NOW = datetime.now(UTC).replace(minute=30, second=0, microsecond=0)  # the engin
 LIMITS = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90))
 
 
-TABLES = (
-    *("usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily"),
-    *("ingest_ledger", "dead_letters", "removed_events"),
-)
+ROLLUP_TABLES = ("usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily")
+TABLES = ("usage_events", *ROLLUP_TABLES, "ingest_ledger", "dead_letters", "removed_events")
 
 
 @pytest.fixture(scope="module", params=one_way_and_the_other)
@@ -66,7 +65,7 @@ def address(one_database: ClickHouseAddress) -> ClickHouseAddress:
     clients = Clients(one_database)
     with clients.use() as client:
         for table in TABLES:
-            client.command(f"TRUNCATE TABLE {table}")
+            client.command(f"TRUNCATE TABLE {rows_of(table)}")
     clients.close()
     return one_database
 
@@ -250,7 +249,7 @@ def test_it_holds_on_an_empty_warehouse(address: ClickHouseAddress) -> None:
     reader.close()
 
 
-@pytest.mark.parametrize("until", ["usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"])
+@pytest.mark.parametrize("until", [*ROLLUP_TABLES, "ingest_ledger"])
 def test_a_flush_under_way_is_in_flight_and_no_difference(stream: Stream, until: str) -> None:
     stream.store(stream.records(event(number) for number in range(300, 340)), until=until)
     report = stream.audit()
@@ -264,7 +263,7 @@ def test_a_dead_letter_of_a_flush_under_way_is_no_difference(stream: Stream, unt
     assert broken(stream.audit()) == {}
 
 
-@pytest.mark.parametrize("until", ["usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"])
+@pytest.mark.parametrize("until", [*ROLLUP_TABLES, "ingest_ledger"])
 def test_a_torn_flush_that_is_replayed_leaves_no_trace(stream: Stream, until: str) -> None:
     records = stream.records(event(number) for number in range(300, 340))
     stream.store(records, until=until)
@@ -287,9 +286,9 @@ def test_a_gap_in_the_offsets_is_told_and_no_loss(stream: Stream) -> None:
 
 
 def test_a_lost_raw_row_is_named_by_its_block_and_by_its_rollups(stream: Stream) -> None:
-    stream.run("DELETE FROM usage_events WHERE request_id = 'request-8'")
+    stream.run("DELETE FROM usage_events_rows WHERE request_id = 'request-8'")
     report = stream.audit()
-    assert broken(report) == {"raw rows": 1, "usage_hourly": 1, "usage_user_daily": 1}
+    assert broken(report) == {"raw rows": 1, "usage_hourly": 1, "usage_daily": 1, "usage_user_daily": 1}
     finding = report.check("raw rows").findings[0]
     assert finding.where == {"source": SOURCE, "source_partition": home(event(8)), "offset_block": 0}
     assert finding.numbers["stored"] == int(str(finding.numbers["rows"])) + 1
@@ -298,14 +297,14 @@ def test_a_lost_raw_row_is_named_by_its_block_and_by_its_rollups(stream: Stream)
 
 
 def test_a_raw_row_that_the_ledger_does_not_know_is_named(stream: Stream) -> None:
-    row = stream.reader.frame("SELECT * FROM usage_events FINAL LIMIT 1")
+    row = stream.reader.frame("SELECT * FROM usage_events_rows FINAL LIMIT 1")
     stream.writer.insert("usage_events", row.with_columns(request_id=pl.lit("forged")))
     assert "raw rows" in broken(stream.audit())
 
 
 def test_a_wrong_number_in_the_ledger_is_named(stream: Stream) -> None:
     stream.run(
-        "INSERT INTO ingest_ledger SELECT * REPLACE (duplicates + 1 AS duplicates) FROM ingest_ledger FINAL "
+        "INSERT INTO ingest_ledger_rows SELECT * REPLACE (duplicates + 1 AS duplicates) FROM ingest_ledger_rows FINAL "
         "WHERE source_partition = 2"
     )
     report = stream.audit()
@@ -317,14 +316,14 @@ def test_a_wrong_number_in_the_ledger_is_named(stream: Stream) -> None:
 
 def test_more_records_than_offsets_are_named(stream: Stream) -> None:
     stream.run(
-        "INSERT INTO ingest_ledger SELECT * REPLACE (received + 9 AS received, duplicates + 9 AS duplicates) "
-        "FROM ingest_ledger FINAL WHERE source_partition = 2"
+        "INSERT INTO ingest_ledger_rows SELECT * REPLACE (received + 9 AS received, duplicates + 9 AS duplicates) "
+        "FROM ingest_ledger_rows FINAL WHERE source_partition = 2"
     )
     assert broken(stream.audit()) == {"records": 1}
 
 
 def test_a_lost_dead_letter_is_named(stream: Stream) -> None:
-    stream.run("DELETE FROM dead_letters WHERE kind = 'conflict'")
+    stream.run("DELETE FROM dead_letters_rows WHERE kind = 'conflict'")
     report = stream.audit()
     assert broken(report) == {"dead letters": 1}
     assert report.check("dead letters").findings[0].where["source_partition"] == home(event(7))
@@ -332,8 +331,8 @@ def test_a_lost_dead_letter_is_named(stream: Stream) -> None:
 
 def test_a_doubled_hourly_row_is_named_with_its_key(stream: Stream) -> None:
     stream.run(
-        "INSERT INTO usage_hourly SELECT * REPLACE (2 * calls AS calls, 2 * cost_usd AS cost_usd) "
-        "FROM usage_hourly FINAL WHERE model = 'gpt-4o' ORDER BY hour, source_partition LIMIT 1"
+        "INSERT INTO usage_hourly_rows SELECT * REPLACE (2 * calls AS calls, 2 * cost_usd AS cost_usd) "
+        "FROM usage_hourly_rows FINAL WHERE model = 'gpt-4o' ORDER BY hour, source_partition LIMIT 1"
     )
     report = stream.audit()
     assert broken(report) == {"usage_hourly": 1}
@@ -343,11 +342,11 @@ def test_a_doubled_hourly_row_is_named_with_its_key(stream: Stream) -> None:
     assert finding.numbers["cost_usd_rolled"] == 2 * Decimal(str(finding.numbers["cost_usd_raw"]))
 
 
-@pytest.mark.parametrize("table", ["usage_hourly", "usage_user_daily"])
+@pytest.mark.parametrize("table", ["usage_hourly", "usage_daily", "usage_user_daily"])
 def test_a_cost_that_is_off_by_the_last_digit_is_named(stream: Stream, table: str) -> None:
     stream.run(
-        f"INSERT INTO {table} SELECT * REPLACE (cost_usd + toDecimal128('0.000000000001', 12) AS cost_usd) "
-        f"FROM {table} FINAL LIMIT 1"
+        f"INSERT INTO {rows_of(table)} SELECT * REPLACE (cost_usd + toDecimal128('0.000000000001', 12) AS cost_usd) "
+        f"FROM {rows_of(table)} FINAL LIMIT 1"
     )
     report = stream.audit()
     assert broken(report) == {table: 1}
@@ -367,8 +366,8 @@ def test_every_column_of_an_hour_is_compared(stream: Stream) -> None:
     keys = "ORDER BY hour, model, feature, source_partition"
     for place, column in enumerate(HOURLY_COLUMNS):
         stream.run(
-            f"INSERT INTO usage_hourly SELECT * REPLACE (CAST({column} + 1 AS {column_type(column)}) AS {column}) "
-            f"FROM usage_hourly FINAL {keys} LIMIT 1 OFFSET {place}"
+            f"INSERT INTO usage_hourly_rows SELECT * REPLACE (CAST({column} + 1 AS {column_type(column)}) AS {column}) "
+            f"FROM usage_hourly_rows FINAL {keys} LIMIT 1 OFFSET {place}"
         )
     report = stream.audit()
     assert broken(report) == {"usage_hourly": len(HOURLY_COLUMNS)}
@@ -383,8 +382,8 @@ def column_type(column: str) -> str:
 @pytest.mark.parametrize("half", ["amount_whole", "amount_pico"])
 def test_units_are_compared_one_by_one(stream: Stream, half: str) -> None:
     stream.run(
-        f"INSERT INTO usage_hourly_units SELECT * REPLACE (CAST({half} + 1 AS Decimal(38, 0)) AS {half}) "
-        "FROM usage_hourly_units FINAL LIMIT 1"
+        f"INSERT INTO usage_hourly_units_rows SELECT * REPLACE (CAST({half} + 1 AS Decimal(38, 0)) AS {half}) "
+        "FROM usage_hourly_units_rows FINAL LIMIT 1"
     )
     report = stream.audit()
     assert broken(report) == {"usage_hourly_units": 1}
@@ -396,7 +395,9 @@ def test_units_are_compared_one_by_one(stream: Stream, half: str) -> None:
 
 
 def test_an_hourly_row_without_any_raw_row_is_named(stream: Stream) -> None:
-    stream.run("INSERT INTO usage_hourly SELECT * REPLACE ('forged' AS feature) FROM usage_hourly FINAL LIMIT 1")
+    stream.run(
+        "INSERT INTO usage_hourly_rows SELECT * REPLACE ('forged' AS feature) FROM usage_hourly_rows FINAL LIMIT 1"
+    )
     assert broken(stream.audit()) == {"usage_hourly": 1}
 
 
@@ -420,7 +421,7 @@ def test_an_id_counted_in_two_hours_is_named_with_its_later_row(resent: Stream) 
     finding = report.check("ids").findings[0]
     assert finding.where == {"request_id": "request-11", "occurred_at": NOW - timedelta(minutes=1)}
     later = resent.reader.frame(
-        "SELECT source, source_partition, source_offset, received_at, cost_usd FROM usage_events FINAL "
+        "SELECT source, source_partition, source_offset, received_at, cost_usd FROM usage_events_rows FINAL "
         "WHERE request_id = 'request-11' ORDER BY received_at DESC LIMIT 1"
     ).row(0, named=True)
     assert finding.numbers == later | {"kept_occurred_at": NOW - timedelta(hours=11, minutes=1)}
@@ -431,8 +432,10 @@ def test_what_is_compared_in_many_parts_is_counted_whole_and_named_up_to_the_bou
 ) -> None:
     for bound, least in (("SHARD_ROWS_MAX", 40), ("SPAN_ROWS_MAX", 20), ("FINDINGS_MAX", 1)):
         monkeypatch.setattr(checks, bound, least)
-    resent.run("INSERT INTO usage_user_daily SELECT * REPLACE (calls + 5 AS calls) FROM usage_user_daily FINAL")
-    rows = resent.reader.frame("SELECT count() AS rows FROM usage_user_daily FINAL")["rows"][0]
+    resent.run(
+        "INSERT INTO usage_user_daily_rows SELECT * REPLACE (calls + 5 AS calls) FROM usage_user_daily_rows FINAL"
+    )
+    rows = resent.reader.frame("SELECT count() AS rows FROM usage_user_daily_rows FINAL")["rows"][0]
     report = resent.audit()
     assert broken(report) == {"ids": 2, "usage_user_daily": rows}
     assert [len(report.check(name).findings) for name in ("ids", "usage_user_daily")] == [1, 1]
@@ -440,30 +443,30 @@ def test_what_is_compared_in_many_parts_is_counted_whole_and_named_up_to_the_bou
 
 def test_a_repair_keeps_the_first_row_and_corrects_the_hour(resent: Stream) -> None:
     before = sums(resent)
-    assert resent.repair() == Repairs(removed=2, corrected=6, left=0)
+    assert resent.repair() == Repairs(removed=2, corrected=8, left=0)
     report = resent.audit()
     assert broken(report) == {}
     after = sums(resent)
     assert after["calls"] == before["calls"] - 2
     assert after["duplicates"] == before["duplicates"] + 2
     kept = resent.reader.frame(
-        "SELECT occurred_at FROM usage_events FINAL WHERE request_id IN ('request-11', 'request-22')"
+        "SELECT occurred_at FROM usage_events_rows FINAL WHERE request_id IN ('request-11', 'request-22')"
     )
     assert kept["occurred_at"].max() == NOW - timedelta(hours=11, minutes=1)
 
 
 def sums(stream: Stream) -> dict[str, Any]:
     return stream.reader.frame(
-        "SELECT sum(calls) AS calls, sum(duplicates) AS duplicates, sum(cost_usd) AS cost_usd FROM usage_hourly FINAL"
+        "SELECT sum(calls) AS calls, sum(duplicates) AS duplicates, sum(cost_usd) AS cost_usd FROM usage_hourly"
     ).row(0, named=True)
 
 
 def test_a_removed_row_is_kept_whole(resent: Stream) -> None:
     whole = resent.reader.frame(
-        "SELECT * FROM usage_events FINAL WHERE request_id = 'request-11' ORDER BY received_at DESC LIMIT 1"
+        "SELECT * FROM usage_events_rows FINAL WHERE request_id = 'request-11' ORDER BY received_at DESC LIMIT 1"
     ).row(0, named=True)
     resent.repair()
-    removed = resent.reader.frame("SELECT * FROM removed_events FINAL WHERE request_id = 'request-11'")
+    removed = resent.reader.frame("SELECT * FROM removed_events_rows FINAL WHERE request_id = 'request-11'")
     copy = json.loads(removed["event"][0])
     assert set(copy) == set(whole)
     assert Decimal(copy["revenue_usd"]) == whole["revenue_usd"]
@@ -511,9 +514,12 @@ def killed_before_the_days(stream: Stream) -> None:
         (killed_before_the_copy, {"ids": 2}),
         (
             killed_before_the_deletion,
-            {"usage_hourly": 2, "usage_hourly_units": 2, "usage_user_daily": 2, "removals": 2},
+            dict.fromkeys(ROLLUP_TABLES, 2) | {"removals": 2},
         ),
-        (killed_before_the_hours, {"usage_hourly": 2, "usage_hourly_units": 2, "usage_user_daily": 2}),
+        (
+            killed_before_the_hours,
+            {"usage_hourly": 2, "usage_hourly_units": 2, "usage_daily": 2, "usage_user_daily": 2},
+        ),
         (killed_before_the_days, {"usage_user_daily": 2}),
     ],
 )
@@ -530,7 +536,7 @@ def test_a_repair_that_breaks_off_is_seen_and_completed(
 
 def test_a_removed_row_that_a_replay_stores_again_is_seen_and_removed_again(resent: Stream) -> None:
     row = resent.reader.frame(
-        "SELECT * FROM usage_events FINAL WHERE request_id = 'request-11' ORDER BY received_at DESC LIMIT 1"
+        "SELECT * FROM usage_events_rows FINAL WHERE request_id = 'request-11' ORDER BY received_at DESC LIMIT 1"
     )
     resent.repair()
     resent.writer.insert("usage_events", row)
@@ -561,16 +567,16 @@ def test_dropped_rollups_are_rebuilt_exactly_in_as_many_rounds_as_it_takes(
 ) -> None:
     for module in (checks, sys.modules[repair.__module__]):
         monkeypatch.setattr(module, "CELLS_MAX", at_once)
-    totals = f"SELECT sum(calls), sum(errors), sum(unpriced_calls), sum(input_tokens), sum(cost_usd) FROM {table} FINAL"
+    totals = f"SELECT sum(calls), sum(errors), sum(unpriced_calls), sum(input_tokens), sum(cost_usd) FROM {table}"
     before = stream.reader.frame(totals)
-    stream.run(f"TRUNCATE TABLE {table}")
+    stream.run(f"TRUNCATE TABLE {rows_of(table)}")
     stream.repair()
     assert broken(stream.audit()) == {}
     assert stream.reader.frame(totals).equals(before)
 
 
 def test_a_wrong_rollup_is_corrected_while_a_flush_is_under_way(stream: Stream) -> None:
-    stream.run("INSERT INTO usage_hourly SELECT * REPLACE (calls + 5 AS calls) FROM usage_hourly FINAL")
+    stream.run("INSERT INTO usage_hourly_rows SELECT * REPLACE (calls + 5 AS calls) FROM usage_hourly_rows FINAL")
     torn = stream.records(event(number) for number in range(300, 340))
     stream.store(torn, until="usage_hourly")
     assert stream.repair().left == 0
@@ -584,12 +590,12 @@ def test_rollups_of_a_partition_with_lost_raw_rows_are_left_alone_and_those_of_o
     stream: Stream,
 ) -> None:
     before = sums(stream)
-    stream.run("DELETE FROM usage_events WHERE request_id = 'request-8'")
+    stream.run("DELETE FROM usage_events_rows WHERE request_id = 'request-8'")
     stream.run(
-        "INSERT INTO usage_hourly SELECT * REPLACE (calls + 5 AS calls) FROM usage_hourly FINAL "
+        "INSERT INTO usage_hourly_rows SELECT * REPLACE (calls + 5 AS calls) FROM usage_hourly_rows FINAL "
         f"WHERE source_partition != {home(event(8))} LIMIT 1"
     )
-    assert stream.repair() == Repairs(removed=0, corrected=1, left=2)
+    assert stream.repair() == Repairs(removed=0, corrected=1, left=3)
     assert sums(stream) == before
 
 
@@ -601,14 +607,19 @@ def test_a_difference_that_passes_by_the_last_time_it_is_asked_for_is_none(
 ) -> None:
     """Whatever two reads saw of a flush between them is over a moment later."""
     monkeypatch.setattr(checks, "ATTEMPTS_MAX", ATTEMPTS_MAX)
-    stream.run("INSERT INTO usage_hourly SELECT * REPLACE (calls + 5 AS calls) FROM usage_hourly FINAL LIMIT 3")
+    stream.run(
+        "INSERT INTO usage_hourly_rows SELECT * REPLACE (calls + 5 AS calls) FROM usage_hourly_rows FINAL LIMIT 3"
+    )
     pauses = 0
 
     def pause() -> None:
         nonlocal pauses
         pauses += 1
         if pauses == ATTEMPTS_MAX - 1:
-            stream.run("INSERT INTO usage_hourly SELECT * REPLACE (calls - 5 AS calls) FROM usage_hourly FINAL LIMIT 3")
+            stream.run(
+                "INSERT INTO usage_hourly_rows "
+                "SELECT * REPLACE (calls - 5 AS calls) FROM usage_hourly_rows FINAL LIMIT 3"
+            )
 
     assert stream.audit(pause=pause).check("usage_hourly").holds
     assert pauses == ATTEMPTS_MAX - 1
@@ -665,8 +676,8 @@ def test_another_incarnation_of_the_topic_is_not_compared(stream: Stream) -> Non
 
 def test_the_report_as_json_has_money_as_text_and_no_float(stream: Stream) -> None:
     stream.run(
-        "INSERT INTO usage_hourly SELECT * REPLACE (cost_usd + toDecimal128('0.000000000001', 12) AS cost_usd) "
-        "FROM usage_hourly FINAL LIMIT 1"
+        "INSERT INTO usage_hourly_rows SELECT * REPLACE (cost_usd + toDecimal128('0.000000000001', 12) AS cost_usd) "
+        "FROM usage_hourly_rows FINAL LIMIT 1"
     )
 
     def no_float(text: str) -> None:

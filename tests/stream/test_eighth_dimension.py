@@ -31,10 +31,12 @@ EDITS = {
 }
 KEY = "hour, model, feature, provider, operation, task_type, team, environment"
 MIGRATION = f"""
-ALTER TABLE usage_events ADD COLUMN IF NOT EXISTS region LowCardinality(String) AFTER environment;
-ALTER TABLE usage_hourly ADD COLUMN IF NOT EXISTS region LowCardinality(String) AFTER environment,
+ALTER TABLE usage_events_rows ADD COLUMN IF NOT EXISTS region LowCardinality(String) AFTER environment;
+ALTER TABLE usage_hourly_rows ADD COLUMN IF NOT EXISTS region LowCardinality(String) AFTER environment,
   MODIFY ORDER BY ({KEY}, source, source_partition, region);
-ALTER TABLE usage_hourly_units ADD COLUMN IF NOT EXISTS region LowCardinality(String) AFTER environment,
+ALTER TABLE usage_daily_rows ADD COLUMN IF NOT EXISTS region LowCardinality(String) AFTER environment,
+  MODIFY ORDER BY ({KEY.replace("hour", "day")}, source, source_partition, region);
+ALTER TABLE usage_hourly_units_rows ADD COLUMN IF NOT EXISTS region LowCardinality(String) AFTER environment,
   MODIFY ORDER BY ({KEY}, unit, source, source_partition, region);
 """
 
@@ -62,8 +64,8 @@ records = log_of([*values, wire("eu-0", region="us", quantities={"images": "1"})
 (flush,) = run(warehouse, ingest_of(warehouse, "s"), records)
 again = flush_of(ingest_of(warehouse, "s"), records)  # read back, and delivered again
 warehouse.store(again)
-hours = warehouse.reader.frame("SELECT region, calls FROM usage_hourly FINAL ORDER BY region").rows()
-units = warehouse.reader.frame("SELECT region, amount_whole FROM usage_hourly_units FINAL ORDER BY region").rows()
+hours = warehouse.reader.frame("SELECT region, calls FROM usage_hourly_rows FINAL ORDER BY region").rows()
+units = warehouse.reader.frame("SELECT region, amount_whole FROM usage_hourly_units_rows FINAL ORDER BY region").rows()
 report = audit(warehouse.reader, clock=lambda: NOW)
 print(json.dumps({
     "hours": hours,

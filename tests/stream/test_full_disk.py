@@ -18,6 +18,7 @@ import pytest
 from confluent_kafka import Producer
 
 from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.vocabulary import rows_of
 from stream.up.broker import EmbeddedBroker
 from tests.support.records import rfc3339, wire
 from tests.support.small_disk import SmallDisk
@@ -116,10 +117,10 @@ def stored(worker: WorkerProcess) -> float:
 
 def recount(address: ClickHouseAddress, published: list[str]) -> None:
     totals = Totals(address)
-    found = Counter(totals.column("SELECT request_id FROM usage_events FINAL"))
+    found = Counter(totals.column("SELECT request_id FROM usage_events_rows FINAL"))
     assert found == Counter(published)
     calls = len(published)
     assert totals.counted() == (calls, calls, calls, 0, 0)
     for table in ("usage_hourly", "usage_user_daily"):
-        assert totals.one(f"SELECT sum(cost_usd) FROM {table} FINAL") == (calls * COST,)
+        assert totals.one(f"SELECT sum(cost_usd) FROM {rows_of(table)} FINAL") == (calls * COST,)
     totals.close()

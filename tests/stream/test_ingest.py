@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from costream.pricing import PriceBook
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.vocabulary import rows_of
 from sinks.errors import VersionNotUnderstood, WarehouseUnavailable
 from stream.decode.cut import (
     HEADERS_KEPT_BYTES_MAX,
@@ -211,7 +212,9 @@ def test_a_row_whose_version_is_no_offset_is_refused_in_words_before_anything_is
     records = log_of([wire(f"{source}-0", quantities={"images": "1"})])
     worker = ingest_of(warehouse, source)
     run(warehouse, worker, records)
-    row = warehouse.reader.frame(f"SELECT * FROM {table} FINAL WHERE source = {{source:String}}", source=source)
+    row = warehouse.reader.frame(
+        f"SELECT * FROM {rows_of(table)} FINAL WHERE source = {{source:String}}", source=source
+    )
     offset = pl.lit(2**48 - 1 if version == 2**48 else 0, pl.UInt64)
     warehouse.writer.insert(table, row.with_columns(version=offset))
     ingest_of(warehouse, source)  # the greatest offset there may be is one
@@ -225,7 +228,7 @@ def test_a_row_read_back_later_is_held_to_the_same_rule(warehouse: Warehouse, so
     early, late = "2026-11-23T09:00:00Z", "2026-11-23T10:00:00Z"
     run(warehouse, ingest_of(warehouse, source), log_of([wire(f"{source}-0", occurred_at=early)]))
     worker = ingest_of(warehouse, source)
-    row = warehouse.reader.frame("SELECT * FROM usage_hourly FINAL WHERE source = {source:String}", source=source)
+    row = warehouse.reader.frame("SELECT * FROM usage_hourly_rows FINAL WHERE source = {source:String}", source=source)
     warehouse.writer.insert("usage_hourly", row.with_columns(version=pl.lit(2**48, pl.UInt64)))
     run(warehouse, worker, log_of([wire(f"{source}-1", occurred_at=late)], first=1))
     with pytest.raises(VersionNotUnderstood):
@@ -338,7 +341,7 @@ def test_a_dead_letter_keeps_the_record_byte_for_byte(warehouse: Warehouse, sour
         "SELECT hex(value) AS value, hex(key) AS key, headers, source_partition, source_offset, received_at, "
         "toInt64(value_bytes) AS value_bytes, toInt64(key_bytes) AS key_bytes, "
         "value_sha256, key_sha256, headers_sha256 "
-        "FROM dead_letters FINAL WHERE source = {source:String}",
+        "FROM dead_letters_rows FINAL WHERE source = {source:String}",
         source=source,
     ).row(0, named=True)
     assert (bytes.fromhex(row["value"]), bytes.fromhex(row["key"])) == (value, key)

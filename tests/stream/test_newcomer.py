@@ -166,12 +166,14 @@ def test_a_day_from_an_empty_folder_to_the_same_totals_after_a_restart(up: Up, t
 
 
 def totals(person: Newcomer) -> dict[str, int]:
-    rows = person.asks("SELECT feature, toInt64(sum(calls)) AS calls FROM hourly GROUP BY feature ORDER BY feature")
+    rows = person.asks(
+        "SELECT feature, toInt64(sum(calls)) AS calls FROM usage_hourly GROUP BY feature ORDER BY feature"
+    )
     return {row["feature"]: row["calls"] for row in rows}
 
 
 def repeats(person: Newcomer) -> int:
-    (row,) = person.asks("SELECT toInt64(sum(duplicates)) AS repeats FROM hourly")
+    (row,) = person.asks("SELECT toInt64(sum(duplicates)) AS repeats FROM usage_hourly")
     return int(row["repeats"])
 
 

@@ -70,7 +70,7 @@ def test_a_loss_a_flood_and_an_outage_are_each_told_once_and_cleared(broker: Emb
 
             clients = Clients(address)
             with clients.use() as client:
-                client.command("DELETE FROM usage_events WHERE source_offset % 2 = 0")
+                client.command("DELETE FROM usage_events_rows WHERE source_offset % 2 = 0")
             clients.close()
             worker.until(lambda: ("audit", "open") in told(broker), "the loss is told")
             rehearsal = command(broker, endpoint, address.database, "--missing")
@@ -98,7 +98,9 @@ def test_a_loss_a_flood_and_an_outage_are_each_told_once_and_cleared(broker: Emb
             assert sorted(news) == sorted(
                 (rule, status) for rule in ("audit", "dead_letter_flood", "stall") for status in ("open", "cleared")
             )
-            stored = "SELECT count() FROM (SELECT DISTINCT alert_id, revision FROM alerts WHERE scope = 'pipeline')"
+            stored = (
+                "SELECT count() FROM (SELECT DISTINCT alert_id, revision FROM alerts_rows WHERE scope = 'pipeline')"
+            )
             worker.until(lambda: totals.one(stored) == (len(told(broker)),), "every revision is a row")
             assert worker.stop() == 0
         totals.close()

@@ -19,14 +19,15 @@ from costream.pricing import PriceBook
 from sinks.clickhouse.connect import ClickHouseAddress, Clients
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.remover import Remover
+from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 from stream.audit import AuditReport, Repairs, audit, repair
 from stream.ingest import Ingest
 from stream.reread import LogEnds, LogRecord, Offsets, Outcome, reread
 from stream.reread.restore import Derive
 from tests.chaos import traffic
-from tests.chaos.recount import Recount, home, hourly, recount, user_daily
-from tests.chaos.verdict import Verdict, _stored_days, _stored_hours, compare
+from tests.chaos.recount import Recount, daily, home, hourly, recount, user_daily
+from tests.chaos.verdict import Verdict, _stored_days, _stored_hours, _stored_user_days, compare
 from tests.support.ingest import BOOK, TABLES, Warehouse, flush_of
 from tests.support.records import LIMITS
 from tests.support.warehouse import Embedded
@@ -135,15 +136,17 @@ class Site:
         """The same where rollups were rebuilt: how often an id came again is known to the ledger alone then."""
         events = self.published().events.values()
         want, have = hourly(events, {}), _stored_hours(self.reader)
+        days = daily(want)
         for cell in (*want.values(), *have.values()):
             cell.pop("duplicates")
         assert have == want
-        assert _stored_days(self.reader) == user_daily(events)
+        assert _stored_days(self.reader) == days
+        assert _stored_user_days(self.reader) == user_daily(events)
         assert broken(self.audit()) == {}
 
     def rows(self) -> list[dict[str, Any]]:
         """Every raw row, whole. How metadata is spelled depends on the batch it came in."""
-        frame = self.reader.frame("SELECT * FROM usage_events FINAL ORDER BY request_id").drop("stored_at")
+        frame = self.reader.frame("SELECT * FROM usage_events_rows FINAL ORDER BY request_id").drop("stored_at")
         return [row | {"metadata": json.loads(row["metadata"] or "{}")} for row in frame.to_dicts()]
 
     def close(self) -> None:
@@ -165,7 +168,7 @@ def site(database: ClickHouseAddress, tmp_path: Path) -> Iterator[Site]:
     clients = Clients(database)
     with clients.use() as client:
         for table in (*TABLES, "removed_events"):
-            client.command(f"TRUNCATE TABLE {table}")
+            client.command(f"TRUNCATE TABLE {rows_of(table)}")
     clients.close()
     site = Site(database, tmp_path)
     dice = random.Random(11)
@@ -175,7 +178,7 @@ def site(database: ClickHouseAddress, tmp_path: Path) -> Iterator[Site]:
     site.close()
 
 
-RAW = "DELETE FROM usage_events WHERE {}"
+RAW = "DELETE FROM usage_events_rows WHERE {}"
 
 
 def test_where_nothing_is_missing_nothing_is_written(site: Site) -> None:
@@ -199,7 +202,7 @@ def test_raw_rows_that_a_hand_deleted_come_back_exactly(site: Site, lost: str) -
 
 
 def test_dead_letters_that_a_hand_deleted_come_back_conflicts_too(site: Site) -> None:
-    site.sql("DELETE FROM dead_letters WHERE 1")
+    site.sql("DELETE FROM dead_letters_rows WHERE 1")
     assert "dead letters" in broken(site.audit())
     (restored,) = totals(site.reread(), "dead_letters_restored")
     assert restored > 0
@@ -209,7 +212,7 @@ def test_dead_letters_that_a_hand_deleted_come_back_conflicts_too(site: Site) ->
 def test_raw_rows_and_rollups_deleted_both_come_back(site: Site) -> None:
     site.sql(RAW.format("source_offset % 2 = 0"))
     for table in set(TABLES) - {"usage_events", "ingest_ledger", "dead_letters"}:
-        site.sql(f"DELETE FROM {table} WHERE source_partition != 1")
+        site.sql(f"DELETE FROM {rows_of(table)} WHERE source_partition != 1")
     site.reread()
     assert site.repair().left == 0
     site.check_sums()
@@ -238,7 +241,7 @@ def test_only_the_offsets_asked_for_are_restored(site: Site) -> None:
     site.sql(RAW.format("1"))
     (outcome,) = site.reread(Offsets(1, 20, 59))
     assert outcome.records == 40
-    rows = site.reader.frame("SELECT source_partition, source_offset FROM usage_events FINAL")
+    rows = site.reader.frame("SELECT source_partition, source_offset FROM usage_events_rows FINAL")
     assert rows.height == outcome.restored > 20
     assert set(rows["source_partition"]) == {1}
     assert rows["source_offset"].min() >= 20  # type: ignore[operator]  # a column of numbers
@@ -287,7 +290,9 @@ def test_what_kafka_has_no_more_is_said_and_the_rest_restored(site: Site) -> Non
     outcomes = site.reread()
     assert totals(outcomes, "missing_in_kafka") == (90,)
     assert all("only come from a backup" in outcome.notes[0] for outcome in outcomes)
-    rows = site.reader.frame("SELECT min(source_offset) AS first, toInt64(count()) AS rows FROM usage_events FINAL")
+    rows = site.reader.frame(
+        "SELECT min(source_offset) AS first, toInt64(count()) AS rows FROM usage_events_rows FINAL"
+    )
     assert rows.row(0)[1] == totals(outcomes, "restored")[0] > 100
     assert rows.row(0)[0] >= 30
 

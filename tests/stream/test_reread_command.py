@@ -72,7 +72,7 @@ class Installation:
 
     def rows(self) -> int:
         reader = Reader(self.address)
-        count = reader.frame("SELECT toInt64(count()) FROM usage_events FINAL").item()
+        count = reader.frame("SELECT toInt64(count()) FROM usage_events_rows FINAL").item()
         reader.close()
         return int(count)
 
@@ -110,8 +110,8 @@ def test_where_nothing_is_missing_there_is_nothing_to_read(installation: Install
 
 
 def test_a_rehearsal_then_the_rows_and_what_is_told_fits_80_columns(installation: Installation) -> None:
-    installation.sql("DELETE FROM usage_events WHERE source_offset >= 10")
-    installation.sql("DELETE FROM dead_letters WHERE 1")
+    installation.sql("DELETE FROM usage_events_rows WHERE source_offset >= 10")
+    installation.sql("DELETE FROM dead_letters_rows WHERE 1")
     rehearsal = installation.run("--topic-partition", "usage.events:1", "--from", "5", "--to", "14")
     assert rehearsal.exit_code == 0, rehearsal.output
     assert "10  records that Kafka has" in rehearsal.stdout

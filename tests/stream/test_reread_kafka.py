@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from sinks.clickhouse.connect import ClickHouseAddress, Clients
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.vocabulary import rows_of
 from stream.cli.audit import audit
 from stream.cli.reread import reread
 from stream.runtime import topics
@@ -101,16 +102,16 @@ def test_rows_and_rollups_deleted_under_load_come_back_exactly(site: Site, total
     with WorkerProcess(site.bootstrap_servers, site.address, prefix=site.prefix, audit_interval=0) as worker:
         publishing.start()
         worker.until(lambda: (totals.counted() or (0,))[0] > EVENTS_SENT // 4, "a quarter is stored")
-        site.sql("DELETE FROM usage_events WHERE cityHash64(request_id) % 2 = 0")
-        site.sql("DELETE FROM dead_letters WHERE 1")
-        site.sql("DELETE FROM usage_hourly WHERE source_partition = 1")
-        site.sql("DELETE FROM usage_hourly_units WHERE source_partition = 0")
-        site.sql("DELETE FROM usage_user_daily WHERE source_partition = 2")
+        site.sql("DELETE FROM usage_events_rows WHERE cityHash64(request_id) % 2 = 0")
+        site.sql("DELETE FROM dead_letters_rows WHERE 1")
+        site.sql("DELETE FROM usage_hourly_rows WHERE source_partition = 1")
+        site.sql("DELETE FROM usage_hourly_units_rows WHERE source_partition = 0")
+        site.sql("DELETE FROM usage_user_daily_rows WHERE source_partition = 2")
         under_load = site.command("reread", "--missing", "--yes", "--json")
         assert publishing.is_alive(), "the producers go on meanwhile"
         read = json.loads(under_load.stdout)["read"]
         assert sum(each["restored"] for each in read) > EVENTS_SENT // 20, under_load.output
-        site.sql("DELETE FROM usage_events WHERE source_offset % 3 = 0")
+        site.sql("DELETE FROM usage_events_rows WHERE source_offset % 3 = 0")
         publishing.join()
         worker.until(lambda: site.committed() == site.ends(), "all is stored and acknowledged", seconds=120)
 
@@ -151,7 +152,7 @@ def test_a_group_that_is_ahead_of_the_ledger_is_set_back_and_reads_again(
         refused = site.command("reread", "--rewind", "--yes")
         assert "nothing to set back" in refused.stdout, refused.output
         for table in TABLES:
-            site.sql(f"DELETE FROM {table} WHERE source_partition != 0")
+            site.sql(f"DELETE FROM {rows_of(table)} WHERE source_partition != 0")
         at_work = site.command("reread", "--rewind", "--yes")
         said = " ".join(at_work.stderr.split())
         assert (at_work.exit_code, "stop them all first" in said) == (1, True), at_work.output

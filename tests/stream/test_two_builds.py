@@ -68,7 +68,7 @@ def build(number: int, *, killed_at: str = "") -> str:
 def said(reader: Reader) -> dict[str, object]:
     """What each stored row says of its price."""
     rows = reader.frame(
-        "SELECT request_id, cost_usd, cost_status, cost_reason, price_version FROM usage_events FINAL"
+        "SELECT request_id, cost_usd, cost_status, cost_reason, price_version FROM usage_events_rows FINAL"
     ).iter_rows()
     return {request_id: tuple(derived) for request_id, *derived in rows}
 

@@ -87,7 +87,7 @@ def test_a_real_kafka_keeps_all_from_one_start_to_the_next_and_no_part_outlives_
 
 @pytest.mark.slow
 def test_the_demo_is_played_into_a_folder_once_even_if_it_was_broken_off(embedded: Up) -> None:
-    calls, received = "SELECT toInt64(sum(calls)) FROM hourly", "SELECT toInt64(sum(received)) FROM ingest_ledger FINAL"
+    calls, received = "SELECT toInt64(sum(calls)) FROM usage_hourly", "SELECT toInt64(sum(received)) FROM ingest_ledger"
     embedded.start("--demo")
     until(lambda: embedded.asked(calls) != [0], "some of it is stored", seconds=120)
     assert embedded.process is not None

@@ -17,6 +17,7 @@ from costream.alerts import Alert
 from sinks.clickhouse.alert_rows import alert_rows, alerts_from_rows
 from sinks.clickhouse.connect import ClickHouseAddress, Clients
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable
 from stream.runtime.settings import Settings
@@ -43,7 +44,7 @@ class Warehouse:
         self.empty()
 
     def empty(self) -> None:
-        self._run(*(f"TRUNCATE TABLE {table}" for table in TABLES))
+        self._run(*(f"TRUNCATE TABLE {rows_of(table)}" for table in TABLES))
         self._spent.clear()
         self.asked: list[str] = []
         self.down = self.read_only = False
@@ -59,12 +60,12 @@ class Warehouse:
     @property
     def stored(self) -> list[Alert]:
         """Every revision of every alert, copies included."""
-        alerts = self._reader.frame("SELECT * EXCEPT (stored_at) FROM alerts ORDER BY alert_id, revision")
+        alerts = self._reader.frame("SELECT * EXCEPT (stored_at) FROM alerts_rows ORDER BY alert_id, revision")
         return list(alerts_from_rows(alerts))
 
     def keep_only(self, alerts: Sequence[Alert]) -> None:
         """As it was when no other alert had been stored."""
-        self._run("TRUNCATE TABLE alerts")
+        self._run("TRUNCATE TABLE alerts_rows")
         if alerts:
             self._writer.insert("alerts", alert_rows(alerts))
 

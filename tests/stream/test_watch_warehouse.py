@@ -75,7 +75,7 @@ def events(rows: list[dict[str, Any]]) -> pl.DataFrame:
 
 def user_days(days: Sequence[datetime], user_id: str, cost: str) -> pl.DataFrame:
     rows = [
-        {"day": day.date(), "user_id": user_id, "source": "test", "cost_usd": Decimal(cost), "version": 1}
+        {"day": day.date(), "user_id": user_id, "source": "test", "calls": 1, "cost_usd": Decimal(cost), "version": 1}
         for day in days
     ]
     return pl.DataFrame(rows, schema_overrides={"cost_usd": pl.Decimal(38, 12)})
@@ -100,7 +100,7 @@ def watcher(reader: Reader, writer: Writer, topic: Topic, *, now: datetime = HAL
 
 
 def test_hours_are_summed_to_the_last_digit_over_partitions_and_versions(reader: Reader, writer: Writer) -> None:
-    first = {"hour": NOON, "cost_usd": Decimal("0.000000000001"), "unpriced_calls": 2}
+    first = {"hour": NOON, "cost_usd": Decimal("0.000000000001"), "calls": 3, "unpriced_calls": 2}
     writer.insert("usage_hourly", hourly([first]))
     writer.insert("usage_hourly", hourly([first | {"cost_usd": Decimal("12345678.900000000001"), "version": 2}]))
     writer.insert("usage_hourly", hourly([first | {"source_partition": 1, "feature": NASTY}]))

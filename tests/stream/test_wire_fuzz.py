@@ -71,9 +71,11 @@ def test_each_record_that_a_broker_accepts_is_accounted_for_and_friendly_ones_ar
         assert not worker.log("RECORDS VANISHED BEFORE THEY WERE READ")
         assert worker.stop() == 0
     reader = site.totals._reader
-    rows = reader.frame("SELECT request_id FROM usage_events FINAL")["request_id"].to_list()
+    rows = reader.frame("SELECT request_id FROM usage_events_rows FINAL")["request_id"].to_list()
     assert Counter(rows) == Counter(sent.friendly)
-    letters = reader.frame("SELECT toInt64(source_partition) AS p, toInt64(source_offset) AS o FROM dead_letters FINAL")
+    letters = reader.frame(
+        "SELECT toInt64(source_partition) AS p, toInt64(source_offset) AS o FROM dead_letters_rows FINAL"
+    )
     assert set(letters.rows()) == sent.letters
     assert sent.refused[TOO_LARGE] >= 2 * 2  # just above the limit, plain and compressed; each of two records
     assert peak - idle < MEMORY_MORE_MAX, f"{(peak - idle) / MEGABYTE:.0f} MB more"
@@ -112,7 +114,7 @@ def test_three_bombs_of_300_megabytes_are_refused_in_bounded_memory_with_length_
         worker.until(counted, "those after are counted, and the bombs are dead letters")
         assert worker.stop() == 0
     letters = site.totals._reader.frame(
-        "SELECT toInt64(length(value)) AS kept, toInt64(value_bytes) AS bytes, value_sha256 FROM dead_letters FINAL"
+        "SELECT toInt64(length(value)) AS kept, toInt64(value_bytes) AS bytes, value_sha256 FROM dead_letters"
     )
     digest = hashlib.sha256(bytes(size)).hexdigest()
     assert letters.rows() == [(VALUE_KEPT_BYTES_MAX, size, digest)] * 3
@@ -260,6 +262,6 @@ def read_once(site: Site, events: dict[int, str]) -> None:
         worker.until(lambda: site.counts(len(events)), f"{len(events)} records are read")
         worker.until(lambda: lags(worker) == {0: 0} and worker.page("/readyz")[0] == 200, "and nothing is left")
         assert worker.stop() == 0
-    stored = site.totals._reader.frame("SELECT toInt64(source_offset), request_id FROM usage_events FINAL").rows()
+    stored = site.totals._reader.frame("SELECT toInt64(source_offset), request_id FROM usage_events_rows FINAL").rows()
     assert dict(stored) == events
     assert site.ledger() == (len(events), len(events), 0, 0, 0)

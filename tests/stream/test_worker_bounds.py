@@ -67,7 +67,9 @@ def test_units_that_no_two_events_share_are_all_stored_and_summed_exactly(site: 
         assert ready(worker)["ready"]
         assert not worker.log("stalled")
         assert worker.stop() == 0
-    found = site.totals._reader.frame("SELECT unit, sum(amount) AS amount FROM usage_hourly_units FINAL GROUP BY unit")
+    found = site.totals._reader.frame(
+        "SELECT unit, sum(amount) AS amount FROM usage_hourly_units_rows FINAL GROUP BY unit"
+    )
     assert dict(found.rows()) == sums
     assert broken(site.audited()) == {}
     assert peak - idle < MEMORY_OF_UNITS_MAX, f"{(peak - idle) / MEGABYTE:.0f} MB more"
@@ -172,7 +174,7 @@ def first_of_each_minute(refused: list[Any]) -> set[tuple[int, int]]:
 def letters(site: Site) -> dict[tuple[int, int], dict[str, Any]]:
     rows = site.totals._reader.frame(
         "SELECT toInt64(source_partition) AS partition, toInt64(source_offset) AS offset, reason, hex(value) AS value, "
-        "toInt64(value_bytes) AS value_bytes, value_sha256 FROM dead_letters FINAL"
+        "toInt64(value_bytes) AS value_bytes, value_sha256 FROM dead_letters_rows FINAL"
     ).to_dicts()
     return {(row["partition"], row["offset"]): row | {"value": bytes.fromhex(row["value"])} for row in rows}
 

@@ -83,11 +83,11 @@ def test_totals_are_exact_across_strays_duplicates_junk_and_a_restart(
         assert not worker.log("THE AUDIT DOES NOT HOLD")
         assert worker.stop() == EXIT_OK
         assert worker.log("stopped")
-    (cost,) = totals.one("SELECT sum(cost_usd) FROM usage_hourly FINAL")
+    (cost,) = totals.one("SELECT sum(cost_usd) FROM usage_hourly_rows FINAL")
     assert cost == 2000 * (1000 * Decimal("0.00000015") + 500 * Decimal("0.0000006"))
     received, placed = totals.one(
         "SELECT toInt64(sum(received)), toInt64(sum(stored + duplicates + dead_lettered + forwarded)) "
-        "FROM ingest_ledger FINAL"
+        "FROM ingest_ledger_rows FINAL"
     )
     assert received == placed
     assert received == sum(group_offsets(broker.bootstrap_servers, "costream", EVENTS, PARTITIONS))
@@ -180,7 +180,7 @@ def test_every_hostile_message_ends_in_the_dead_letters_and_no_good_neighbour_is
 def stored_letters(totals: Totals) -> dict[tuple[int, int], tuple[str, str, bytes, bytes]]:
     rows = totals._reader.frame(
         "SELECT toInt64(source_partition), toInt64(source_offset), kind, reason, hex(value), hex(key) "
-        "FROM dead_letters FINAL"
+        "FROM dead_letters_rows FINAL"
     ).rows()
     return {
         (partition, offset): (kind, reason, bytes.fromhex(value), bytes.fromhex(key))

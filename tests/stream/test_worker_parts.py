@@ -45,7 +45,7 @@ def test_a_worker_does_not_start_on_a_warehouse_that_has_set_rows_aside(broker: 
             worker.until(lambda: worker.log("stalled"), "says what it waits for")
             said = worker.log("stalled")[-1]
             assert said["doing"] == "looking for parts that are set aside"
-            assert f"broken-on-start_{merged.name} of {address.database}.usage_hourly" in said["error"]
+            assert f"broken-on-start_{merged.name} of {address.database}.usage_hourly_rows" in said["error"]
             assert "set aside" in worker.page("/readyz")[1]
             with closing(open_client(address)) as client:
                 client.command(re.findall("`(ALTER TABLE .*)`$", said["error"])[0])

@@ -77,7 +77,7 @@ def test_records_of_others_on_rollups_and_alerts_are_passed_over_said_once_and_c
             worker.until(lambda: metric(worker, "costream_strange_rollups_total") == 2 * found, "and later ones")
             site.publish(site.producer(), [("", b"junk")] * 60)
             worker.until(lambda: told(site) == [("dead_letter_flood", "open")], "an alert comes")
-            stored = "SELECT rule FROM alerts FINAL"
+            stored = "SELECT rule FROM alerts_rows FINAL"
             worker.until(lambda: site.totals.column(stored) == ["dead_letter_flood"], "and is stored, it alone")
             worker.until(lambda: lags(worker) == {0: 0} and ready(worker)["ready"], "ready")
             assert [topic for topic, _ in strangers(worker)] == [alerts, rollups]

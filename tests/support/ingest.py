@@ -13,6 +13,7 @@ import polars as pl
 
 from costream.pricing import PriceBook
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 from stream.decode.frame import AgeLimits, Record
 from stream.dedup.home import home_partitions
@@ -21,7 +22,8 @@ from stream.store.flush import Flush
 from tests.support.records import LIMITS, NOW, FakeRecord
 
 TABLES: Final = (
-    *("dead_letters", "usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"),
+    *("dead_letters", "usage_events", "usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily"),
+    "ingest_ledger",
 )
 SINCE: Final = NOW - timedelta(days=7)
 BOOK: Final = PriceBook.bundled()
@@ -36,14 +38,19 @@ class Warehouse:
 
     def store(self, flush: Flush, tables: Collection[str] = TABLES) -> None:
         """Write these tables of a flush, in the order the worker does; with fewer than all it is a torn flush."""
-        frames = (flush.dead_letters, flush.events, flush.hourly, flush.units, flush.user_daily, flush.ledger)
+        frames = (
+            *(flush.dead_letters, flush.events, flush.hourly, flush.units, flush.daily, flush.user_daily),
+            flush.ledger,
+        )
         for table, frame in zip(TABLES, frames, strict=True):
             if table in tables:
                 self.writer.insert(table, frame)
 
     def rows(self, table: str, source: str, *, without: Sequence[str] = ()) -> list[dict[str, Any]]:
         """The rows that count, in one order."""
-        frame = self.reader.frame(f"SELECT * FROM {table} FINAL WHERE source = {{source:String}}", source=source)
+        frame = self.reader.frame(
+            f"SELECT * FROM {rows_of(table)} FINAL WHERE source = {{source:String}}", source=source
+        )
         kept = frame.drop("stored_at", *without, strict=False)
         return sorted(kept.to_dicts(), key=repr)
 

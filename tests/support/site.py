@@ -54,7 +54,7 @@ class Site:
     def ledger(self) -> tuple[int, ...]:
         return self.totals.one(
             "SELECT toInt64(sum(received)), toInt64(sum(stored)), toInt64(sum(duplicates)), "
-            "toInt64(sum(dead_lettered)), toInt64(sum(forwarded)) FROM ingest_ledger FINAL"
+            "toInt64(sum(dead_lettered)), toInt64(sum(forwarded)) FROM ingest_ledger_rows FINAL"
         )
 
     def acknowledged(self, partitions: int) -> int:

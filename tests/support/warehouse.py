@@ -191,9 +191,11 @@ def fill_and_merge(address: ClickHouseAddress) -> Path:
     with closing(Writer(address)) as writer, closing(open_client(address)) as client:
         for quarter in rows.iter_slices(10):
             writer.insert("usage_hourly", quarter)
-            client.command("ALTER TABLE usage_hourly DELETE WHERE model = 'none'", settings={"mutations_sync": "1"})
-        client.command("OPTIMIZE TABLE usage_hourly FINAL")
-        return Path(str(client.command("SELECT path FROM system.parts WHERE active AND table = 'usage_hourly'")))
+            client.command(
+                "ALTER TABLE usage_hourly_rows DELETE WHERE model = 'none'", settings={"mutations_sync": "1"}
+            )
+        client.command("OPTIMIZE TABLE usage_hourly_rows FINAL")
+        return Path(str(client.command("SELECT path FROM system.parts WHERE active AND table = 'usage_hourly_rows'")))
 
 
 def lose_what_was_merged(merged: Path) -> None:

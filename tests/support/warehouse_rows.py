@@ -10,6 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from sinks.clickhouse.rows import to_decimal
+from sinks.clickhouse.writer import Writer
 
 MOMENT: Final = pl.Datetime("ms", "UTC")
 PICO: Final = Decimal("0.000000000001")
@@ -77,6 +78,24 @@ def hourly(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         schema_overrides={"cost_pico": pl.Int128},
     )
     return _stored(frame.with_columns(pl.col("hour").cast(MOMENT)))
+
+
+def daily(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """``usage_daily``, of rows as ``hourly`` takes them: the sums of the latest state of each."""
+    hours = hourly(rows)
+    sums = ("calls", "errors", "unpriced_calls", "partial_calls", "input_tokens", "output_tokens")
+    sums += ("cost_usd", "duration_ms", "duration_calls")
+    series = [name for name in hours.columns if name not in (*sums, "version")]
+    latest = hours.sort("version").unique(series, keep="last", maintain_order=True)
+    days = latest.with_columns(day=pl.col("hour").dt.date()).drop("hour")
+    keys = ["day", *(name for name in series if name != "hour")]
+    return days.group_by(keys, maintain_order=True).agg(pl.col(*sums).sum(), pl.col("version").max())
+
+
+def store_hours(writer: Writer, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as ``hourly`` takes them, and the days they make."""
+    writer.insert("usage_hourly", hourly(rows))
+    writer.insert("usage_daily", daily(rows))
 
 
 def units(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

@@ -21,6 +21,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.vocabulary import rows_of
 from sinks.errors import WarehouseUnavailable
 from stream.runtime import topics
 from tests.support.records import until
@@ -216,20 +217,21 @@ class Totals:
     def counted(self) -> tuple[Any, ...]:
         """Rows kept, calls by hour, calls by day, duplicates, dead letters."""
         return self.one(
-            "SELECT (SELECT count() FROM usage_events FINAL), (SELECT toInt64(sum(calls)) FROM usage_hourly FINAL), "
-            "(SELECT toInt64(sum(calls)) FROM usage_user_daily FINAL), "
-            "(SELECT toInt64(sum(duplicates)) FROM usage_hourly FINAL), (SELECT count() FROM dead_letters FINAL)"
+            "SELECT (SELECT count() FROM usage_events), (SELECT toInt64(sum(calls)) FROM usage_hourly), "
+            "(SELECT toInt64(sum(calls)) FROM usage_user_daily_rows FINAL), "
+            "(SELECT toInt64(sum(duplicates)) FROM usage_hourly), (SELECT count() FROM dead_letters)"
         )
 
     def cells(
         self,
         tables: Sequence[str] = (
-            *("usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"),
+            *("usage_events", "usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily", "ingest_ledger"),
         ),
     ) -> Any:
         return {
             table: sorted(
-                self._reader.frame(f"SELECT * FROM {table} FINAL").drop("stored_at", strict=False).rows(), key=repr
+                self._reader.frame(f"SELECT * FROM {rows_of(table)} FINAL").drop("stored_at", strict=False).rows(),
+                key=repr,
             )
             for table in tables
         }

@@ -1,0 +1,51 @@
+"""What a person is told who asks a view for a span, or a user, and leaves something out."""
+
+from __future__ import annotations
+
+import pytest
+
+from sinks.clickhouse.reader import Reader, ask
+from sinks.clickhouse.spans import explained
+from sinks.errors import WarehouseRefused
+
+SPAN = "(from = '2026-11-01', to = '2026-12-01', zone = 'UTC')"
+NEEDS = f"usage_between takes parameters, and one is missing: write usage_between{SPAN}"
+
+
+@pytest.mark.parametrize(
+    ("sql", "code", "says"),
+    [
+        ("SELECT * FROM usage_between", 51, NEEDS),
+        ("SELECT calls FROM usage_between", 47, NEEDS),
+        ("SELECT count() FROM usage_between", 90, NEEDS),
+        ("SELECT u.calls FROM usage_between AS u", 47, NEEDS),
+        ("SELECT * FROM usage_between(from = '2026-11-01')", 456, NEEDS),
+        ("SELECT * FROM usage_between('2026-11-01', '2026-12-01', 'UTC')", 456, NEEDS),
+        ("SELECT * FROM user_cost_summary", 51, "user_cost_summary(user_id = 'u-7', period_hours = 24)"),
+        (f"SELECT * FROM usage_between{SPAN.replace('UTC', 'Mars')}", 36, "write one such as 'Asia/Kolkata'"),
+        (f"SELECT * FROM usage_between{SPAN.replace('2026-11-01', 'yesterday')}", 41, "write days or times"),
+        ("SELECT * FROM usage_between(from = '2026-02-02', to = '2026-02-01', zone = 'UTC')", 395, "the span is empty"),
+    ],
+)
+def test_it_is_said_what_to_write(reader: Reader, sql: str, code: int, says: str) -> None:
+    with pytest.raises(WarehouseRefused) as refused:
+        ask(reader.address, sql, output="CSV")
+    said = str(refused.value)
+    assert refused.value.code == code
+    assert says in said
+    assert "In scope" not in said
+    assert "executing" not in said
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SELECT nothing FROM usage_hourly", "Code: 47. DB::Exception: Unknown expression identifier `nothing`. (X_Y)"),
+        (f"SELECT nothing FROM usage_between{SPAN}", "Code: 47. DB::Exception: Unknown identifier `nothing`. (X_Y)"),
+        ("SELECT {a:String} FROM usage_hourly", "Code: 456. DB::Exception: Substitution `a` is not set. (X_Y)"),
+        ("SELECT throwIf(1) FROM usage_hourly", "Code: 395. DB::Exception: Value passed: while executing x. (X_Y)"),
+        ("SELECT * FROM usage_between", "the network is down"),
+    ],
+)
+def test_any_other_word_of_the_engine_stays_as_it_is(sql: str, message: str) -> None:
+    assert explained(sql, message) == message

@@ -1,0 +1,228 @@
+"""The views named *_between: any span in any zone, against a plain recount of the calls."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sinks.clickhouse import retention
+from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
+from sinks.errors import WarehouseRefused
+from tests.support.properties import examples
+from tests.support.warehouse import Embedded, drop_database
+from tests.support.warehouse_rows import daily, events, hourly, user_daily
+
+FIRST: Final = datetime(2099, 10, 30, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops
+DAYS: Final = 6
+ZONES: Final = (
+    "UTC",
+    "Asia/Kolkata",  # half an hour off
+    "Asia/Kathmandu",  # a quarter of an hour off
+    "Asia/Tokyo",
+    "America/New_York",  # its clocks go back on 1 November 2099
+    "Europe/London",  # no offset in winter
+    "Australia/Lord_Howe",  # its summer time is half an hour
+)
+EVERYTHING: Final = ("calls", "errors", "unpriced_calls", "partial_calls", "input_tokens", "output_tokens", "cost_usd")
+
+
+def a_call(number: int, dice: random.Random) -> dict[str, Any]:
+    at = FIRST + timedelta(milliseconds=dice.randrange(DAYS * 86_400_000))
+    if number % 5 == 0:  # often on the edge of an hour
+        at = at.replace(minute=0, second=0, microsecond=0) - timedelta(milliseconds=dice.choice([0, 1]))
+    status = dice.choice(["priced"] * 4 + ["partial", "unpriced"])
+    return {
+        "request_id": f"r-{number}",
+        "occurred_at": max(at, FIRST),
+        "model": f"m-{number % 3}",
+        "feature": f"f-{number % 2}",
+        "user_id": f"u-{number % 4}",
+        "status": dice.choice(["ok", "ok", "error"]),
+        "cost_status": status,
+        "cost_pico": None if status == "unpriced" else dice.randrange(10**9),
+        "input_tokens": dice.randrange(1000),
+        "output_tokens": dice.choice([None, 7]),
+        "source_offset": number,
+    }
+
+
+def counted(call: dict[str, Any]) -> dict[str, Any]:
+    """What one call adds to a row of sums."""
+    return {
+        "calls": 1,
+        "errors": int(call["status"] == "error"),
+        "unpriced_calls": int(call["cost_status"] == "unpriced"),
+        "partial_calls": int(call["cost_status"] == "partial"),
+        "input_tokens": call["input_tokens"],
+        "output_tokens": call["output_tokens"] or 0,
+        "cost_pico": call["cost_pico"] or 0,
+    }
+
+
+def summed(calls: Sequence[dict[str, Any]], key: Callable[[dict[str, Any]], tuple[Any, ...]]) -> dict[Any, Any]:
+    """By key, the sums; of the cost NULL where nothing has a price."""
+    sums: dict[Any, dict[str, Any]] = defaultdict(lambda: defaultdict(int))
+    for call in calls:
+        for name, amount in counted(call).items():
+            sums[key(call)][name] += amount
+    return {
+        of: {name: amount for name, amount in row.items() if name != "cost_pico"}
+        | {"cost_usd": Decimal(row["cost_pico"]).scaleb(-12) if row["calls"] > row["unpriced_calls"] else None}
+        for of, row in sums.items()
+    }
+
+
+CALLS: Final = [a_call(number, random.Random(number)) for number in range(400)]
+
+
+@pytest.fixture(scope="module")
+def spans(clickhouse_embedded: Embedded) -> Iterator[Reader]:
+    """A warehouse with these calls, and the hours and days that a worker makes of them."""
+    address = clickhouse_embedded.fresh()
+    dims = ("model", "feature")
+    hours = [
+        dict(zip(("hour", *dims), key, strict=True)) | add
+        for key, add in added(lambda c: (hour_of(c), *(c[name] for name in dims))).items()
+    ]
+    users = [
+        {"day": key[0], "user_id": key[1]} | add
+        for key, add in added(lambda c: (hour_of(c).date(), c["user_id"])).items()
+    ]
+    with closing(Writer(address)) as writer, closing(Reader(address)) as reader:
+        writer.insert("usage_events", events(CALLS))
+        writer.insert("usage_hourly", hourly(hours))
+        writer.insert("usage_daily", daily(hours))
+        writer.insert("usage_user_daily", user_daily(users).with_columns(pl.col("day").cast(pl.Date)))
+        yield reader
+    drop_database(address)
+
+
+def hour_of(call: dict[str, Any]) -> datetime:
+    moment: datetime = call["occurred_at"]
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def added(key: Callable[[dict[str, Any]], tuple[Any, ...]]) -> dict[tuple[Any, ...], dict[str, int]]:
+    sums: dict[tuple[Any, ...], dict[str, int]] = {}
+    for call in CALLS:
+        row = sums.setdefault(key(call), dict.fromkeys(counted(call), 0))
+        for name, amount in counted(call).items():
+            row[name] += amount
+    return sums
+
+
+MOMENTS: Final = st.one_of(
+    st.integers(-2, DAYS + 2).map(lambda days: timedelta(days=days)),
+    st.integers(-24, 24 * (DAYS + 1)).map(lambda hours: timedelta(hours=hours)),
+    st.integers(-100, 1440 * (DAYS + 1)).map(lambda minutes: timedelta(minutes=minutes)),
+    st.sampled_from([call["occurred_at"] - FIRST for call in CALLS]),
+)
+
+
+@given(zone=st.sampled_from(ZONES), one=MOMENTS, other=MOMENTS)
+@examples(60)
+def test_a_span_in_any_zone_is_the_sum_of_its_calls(spans: Reader, zone: str, one: timedelta, other: timedelta) -> None:
+    start, end = sorted((one, other))
+    if start == end:
+        end += timedelta(milliseconds=1)
+    inside = [call for call in CALLS if FIRST + start <= call["occurred_at"] < FIRST + end]
+    span = asked(FIRST + start, FIRST + end, zone)
+    for view, keys in (
+        ("usage_between", ("model", "feature")),
+        ("feature_cost_summary_between", ("feature",)),
+        ("model_performance_comparison_between", ("model",)),
+        ("user_cost_summary_between", ("user_id",)),
+        ("usage_daily_between", ("day", "model", "feature")),
+        ("daily_cost_between", ("day",)),
+    ):
+        expected = summed(inside, lambda call, keys=keys: tuple(told(call, name, zone) for name in keys))  # type: ignore[misc]  # a default
+        columns = [name for name in EVERYTHING if name in columns_of(spans, view, span)]
+        found = {
+            tuple(row[name] for name in keys): {name: row[name] for name in columns}
+            for row in spans.frame(f"SELECT * FROM {view}{span}").to_dicts()
+        }
+        assert found == {key: {name: row[name] for name in columns} for key, row in expected.items()}, view
+
+
+def asked(start: datetime, end: datetime, zone: str) -> str:
+    return f"(from = '{start.isoformat()}', to = '{end.isoformat()}', zone = '{zone}')"
+
+
+def columns_of(reader: Reader, view: str, span: str) -> list[str]:
+    return reader.frame(f"SELECT * FROM {view}{span} LIMIT 0").columns
+
+
+def told(call: dict[str, Any], name: str, zone: str) -> Any:
+    if name != "day":
+        return call[name]
+    day: date = call["occurred_at"].astimezone(ZoneInfo(zone)).date()
+    return day
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_day_without_an_offset_begins_where_the_zone_says(spans: Reader, zone: str) -> None:
+    midnight = datetime(2099, 11, 1, tzinfo=ZoneInfo(zone))
+    after = datetime(2099, 11, 2, tzinfo=ZoneInfo(zone))
+    expected = sum(midnight <= call["occurred_at"] < after for call in CALLS)
+    span = f"(from = '2099-11-01', to = '2099-11-02', zone = '{zone}')"
+    rows = spans.frame(f"SELECT toString(day) AS day, calls FROM daily_cost_between{span}").rows()
+    assert rows == [("2099-11-01", expected)]
+    assert spans.frame(f"SELECT sum(calls) FROM usage_between{span}").item() == expected
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("view", ["usage_between", "usage_daily_between", "user_cost_summary_between"])
+def test_a_span_that_is_empty_or_the_wrong_way_round_is_refused(spans: Reader, view: str) -> None:
+    for start, end in (("2099-11-02", "2099-11-01"), ("2099-11-01", "2099-11-01")):
+        with pytest.raises(WarehouseRefused, match="the span is empty: `from` must be before `to`"):
+            spans.frame(f"SELECT * FROM {view}(from = '{start}', to = '{end}', zone = 'UTC')")
+
+
+@pytest.mark.parametrize(
+    ("view", "start", "zone", "refused"),
+    [
+        ("usage_between", "2020-01-01", "UTC", ""),
+        ("usage_between", "2020-01-01 07:00:00", "UTC", ""),
+        ("usage_between", "2020-01-01 07:20:00", "UTC", "parts of hours"),
+        ("usage_between", "2020-01-01", "Asia/Kolkata", "parts of hours"),
+        ("usage_daily_between", "2020-01-01", "America/New_York", ""),
+        ("usage_daily_between", "2020-01-01", "Asia/Kolkata", "parts of hours"),
+        ("user_cost_summary_between", "2020-01-01", "UTC", ""),
+        ("user_cost_summary_between", "2020-01-01", "America/New_York", "whole days of UTC"),
+    ],
+)
+def test_a_span_that_needs_single_calls_that_may_have_expired_is_refused(
+    spans: Reader, view: str, start: str, zone: str, refused: str
+) -> None:
+    sql = f"SELECT * FROM {view}(from = '{start}', to = '2099-11-01', zone = '{zone}')"
+    if not refused:
+        spans.frame(sql)
+        return
+    with pytest.raises(WarehouseRefused, match=f"{refused}.* from before raw_kept_since"):
+        spans.frame(sql)
+
+
+def test_single_calls_are_kept_since_the_moment_that_the_audit_knows_too(address: ClickHouseAddress) -> None:
+    now = datetime.now(UTC)
+    with closing(Reader(address)) as reader:
+        changes = ((timedelta(days=30), now - timedelta(days=20)), (timedelta(days=60), now - timedelta(days=5)))
+        for kept, changed_at in (None, now), *changes:
+            if kept is not None:
+                retention.apply(address, kept, now=changed_at)
+            since = reader.frame("SELECT since FROM raw_kept_since").item()
+            assert abs(since - retention.raw_since(reader, now=datetime.now(UTC))) < timedelta(minutes=1)
