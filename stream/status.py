@@ -26,6 +26,7 @@ from stream.audit.vanished import vanished_records
 from stream.runtime.errors import StreamError
 from stream.runtime.settings import Settings
 from stream.runtime.warehouse import warehouse_address
+from stream.store import stored_letters
 from stream.watch.queries import latest_alerts
 from stream.watch.rules.audit import AuditRule
 
@@ -53,7 +54,8 @@ class Stored:
     last_stored: datetime | None  # when the broker took the event that was stored last
     per_second: float  # over the last minute
     events: int
-    dead_letters: Mapping[str, int]  # of the last 24 hours, by kind
+    dead_letters: Mapping[str, int]  # of the last 24 hours, by kind, whatever became of them
+    dead_letters_open: Mapping[str, int]  # by kind: neither replayed nor given up
     vanished_records: int  # that nobody has accepted
     bytes_by_table: Mapping[str, int]
     bytes_free: int | None  # on its disk; None where it does not tell
@@ -188,6 +190,7 @@ def _stored(reader: Reader, *, now: datetime) -> Stored:
         per_second=round(lately / 60, 1),
         events=events,
         dead_letters=dict(letters.iter_rows()),
+        dead_letters_open=stored_letters.counts(reader, stored_letters.Which(states=["open"])),
         vanished_records=sum(each.records for each in vanished_records(reader) if each.accepted_reason is None),
         bytes_by_table=dict(parts.iter_rows()),
         bytes_free=free.item() if free.height else None,

@@ -19,7 +19,11 @@ from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 from sinks.errors import RetentionDiffers, RowsWouldExpire
 
-COUNTED_FROM: Final = {"usage_events": "occurred_at", "dead_letters": "received_at"}
+COUNTED_FROM: Final = {
+    "usage_events": "occurred_at",
+    "dead_letters": "received_at",
+    "dead_letter_states": "received_at",
+}
 AT_FIRST: Final = timedelta(days=90)  # what migration 001 gives the tables
 
 TABLES: Final = """

@@ -10,7 +10,7 @@ DIMENSIONS: Final = ("provider", "model", "operation", "feature", "task_type", "
 # What is stored, by the names that readers know. Each is a view that has each row once, over a table named *_rows.
 STORED: Final = (
     *("usage_events", "usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily", "alerts"),
-    *("dead_letters", "ingest_ledger", "removed_events", "vanished_records"),
+    *("dead_letters", "dead_letter_states", "ingest_ledger", "removed_events", "vanished_records"),
 )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import signal
 import tempfile
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -39,12 +39,14 @@ def demo(
 ) -> None:
     """Run the whole path on 28,185 real requests: embedded broker and engine, the real client, the real worker.
 
-    Publishes them with repeats, conflicts, malformed records, an unknown model, late events and a spike, and ends with
-    the totals, the alert and the audit. Exit status 1 if the audit does not hold.
+    It is `costream up` with a script, on free ports: publishes them with repeats, conflicts, malformed records, an
+    unknown model, late events and a spike, and ends with the totals, the alert and the audit. Exit status 1 if the
+    audit does not hold. `costream up --demo` leaves it running.
 
     Example: costream demo --span 7d --data-dir ./demo-data
     """
     common.configure_logs("WARNING")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its parts are ended, whoever ends it
     span_length = common.duration(span, option="--span")
     folder = nullcontext(str(data_dir)) if data_dir else tempfile.TemporaryDirectory(prefix="costream-demo-")
     with folder as path, common.explained():
@@ -63,7 +65,7 @@ def _run(folder: Path, span: timedelta, *, live: bool) -> Outcome:
             if screen is not None:
                 screen.update(_screen(sight))
 
-        return asyncio.run(run.run(folder=folder, span=span, now=datetime.now(UTC), show=show, wait_max=WAIT_MAX))
+        return run.run(folder=folder, span=span, now=datetime.now(UTC), show=show, wait_max=WAIT_MAX)
 
 
 # --- while it runs ---------------------------------------------------------------------------------------------------

@@ -98,13 +98,19 @@ def _add_stored(table: Table, stored: Stored, *, at: datetime) -> None:
     ago = f", {_span((at - last).total_seconds())} ago" if last else ""
     table.add_row("last stored", f"{last:%Y-%m-%d %H:%M:%S} UTC{ago}" if last else "nothing yet")
     table.add_row("stored", f"{common.counted(stored.events, 'event')}, {stored.per_second:,} a second lately")
-    letters = ", ".join(f"{kind} {number:,}" for kind, number in stored.dead_letters.items())
-    table.add_row("dead letters", Text(f"{letters} in 24 hours" if letters else "none in 24 hours"))
+    table.add_row("dead letters", _letters(stored))
     if stored.vanished_records:
         vanished = common.counted(stored.vanished_records, "record")
         table.add_row("vanished", Text(f"{vanished} at most; `costream audit` names them", "red"))
     free = "" if stored.bytes_free is None else f", {_bytes(stored.bytes_free)} free"
     table.add_row("disk", f"{_bytes(sum(stored.bytes_by_table.values()))} of tables{free}")
+
+
+def _letters(stored: Stored) -> Text:
+    standing, lately = stored.dead_letters_open, sum(stored.dead_letters.values())
+    by_kind = ": " + ", ".join(f"{kind} {number:,}" for kind, number in standing.items()) if standing else ""
+    told = f"{sum(standing.values()):,} open{by_kind}" if standing else "none open"
+    return Text(f"{told}; {lately:,} new in 24 hours" if lately else f"{told}, none new in 24 hours")
 
 
 def _alerts(found: Status) -> Text:

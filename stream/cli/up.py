@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from stream.up.stack import Stack
 
 Port = Annotated[int, typer.Option(min=1, max=65_535)]
-DEMO_SPAN_DAYS: Final = 7
+DEMO_SPAN: Final = timedelta(days=7)
+DEMO_WAIT_MAX: Final = timedelta(minutes=3)  # it takes seconds; then it goes on by itself
 
 
 def up(
@@ -34,16 +36,19 @@ def up(
         int | None, typer.Option(min=1, max=65_535, help="Of the first worker; by itself 9108, or a free one.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=12, help="Worker processes.")] = 1,
-    demo: Annotated[bool, typer.Option("--demo", help="Publish 28,185 real requests once it runs.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Play the demo into it: 28,185 real requests, once a folder.")
+    ] = False,
 ) -> None:
     """Run the whole system on this machine until Ctrl-C: Kafka, the embedded ClickHouse, workers. For development.
 
     All data is in --data-dir, and the next start goes on with it. What ends by itself is started again. Settings
-    of the worker (COSTREAM_...) are taken from the environment.
+    of the worker (COSTREAM_...) are taken from the environment. --demo plays what `costream demo` plays and leaves
+    the stack running. A folder gets it once: a second time publishes only what is not stored yet, and says so.
 
-    Example: costream up --data-dir ./costream-data --demo
+    Examples: costream up --data-dir ./costream-data · costream up --demo
     """
-    common.settings()
+    settings = common.settings()
     common.configure_logs("WARNING")
     from stream.up.stack import Stack, Wanted, default_broker
 
@@ -59,11 +64,11 @@ def up(
         workers=workers,
     )
     with common.explained():
-        with Stack(wanted, environment=dict(os.environ), tell=_tell) as stack:
+        with Stack(wanted, settings=settings, environment=os.environ, tell=_tell) as stack:
             running.set()
             _tell_what_next(stack, time.monotonic() - started)
             if demo and not stop.is_set():
-                _publish_demo(stack)
+                _play_demo(stack, stop)
             stack.watch(stop)
             _tell("ending: workers store what they hold, then the engine, then Kafka")
         _tell(f"ended; what is kept is in {wanted.folder}")
@@ -98,12 +103,8 @@ def _tell_what_next(stack: Stack, seconds: float) -> None:
     _tell("  alerts    costream alerts tail\n")
 
 
-def _publish_demo(stack: Stack) -> None:
-    from datetime import UTC, datetime, timedelta
+def _play_demo(stack: Stack, stop: threading.Event) -> None:
+    from stream.demo.run import play_into
 
-    from stream.demo.run import plan, publish
-
-    now = datetime.now(UTC)
-    planned = plan(span=timedelta(days=DEMO_SPAN_DAYS), now=now, run=now.isoformat())
-    publish(planned, stack.settings.kafka_bootstrap_servers, stack.wanted.folder / "spool")
-    _tell(f"{planned.records:,} records published, of {planned.counted:,} requests; they are in the tables in seconds")
+    span = min(DEMO_SPAN, stack.settings.retention - timedelta(days=1))  # all of it is to be kept
+    play_into(stack, span=span, now=datetime.now(UTC), stop=stop, tell=_tell, wait_max=DEMO_WAIT_MAX)

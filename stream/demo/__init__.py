@@ -1,4 +1,4 @@
-"""The demo: the main job on real input in one process, with an embedded broker and engine.
+"""The demo: real input, and a script that plays it into the stack of `up`, with an embedded broker and engine.
 
 It may use every other room, and none may use it.
 """

@@ -1,17 +1,19 @@
-"""Dead letters: reading them from the warehouse, and publishing corrected ones again.
+"""Publishing dead letters again, as they came or corrected.
 
 A letter is replayed with its original bytes unless somebody corrected it. Whatever is sent has passed the contract
-first: what is still bad is refused with the reason and stays where it is. Replaying a letter twice does no harm: the
-second copy is a duplicate of the first.
+first: what is still bad is refused with the reason and stays where it is. A letter is marked as replayed once Kafka has
+acknowledged it, never before. After a crash in between it is open still and may be sent again, which does no harm: the
+second copy is a duplicate of the first. One that is refused again is a letter of its own.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
 from typing import Any, Final, Protocol, assert_never
 
 import msgspec
@@ -20,202 +22,24 @@ import polars as pl
 from costream.events import UsageEvent
 from costream.topics import FORWARDED_HEADER, REPLAYED_HEADER
 from sinks.clickhouse.reader import Reader
+from sinks.errors import WarehouseError
 from stream.decode.cut import Cut, Header
 from stream.decode.frame import AgeLimits, Refusal, canonical, examine
+from stream.runtime.errors import StreamError
+from stream.store.decisions import TABLE, Decision, Sent, decision_rows
 from stream.store.flush import Outgoing
 from stream.store.letters import sendable
+from stream.store.stored_letters import (
+    LETTERS_AT_ONCE,
+    DeadLetter,
+    Which,
+    as_object,
+    places,
+    places_of,
+    refuse_constant,
+)
 
-LETTERS_AT_ONCE: Final = 200  # read in one question; a letter may be as large as its topic allows
 DROPPED_HEADERS: Final = frozenset({FORWARDED_HEADER, REPLAYED_HEADER})  # its way starts anew
-
-# Bytes travel as base64: a refused value may hold anything. Pages follow the sort key, so none is read twice.
-LETTERS: Final = """
-SELECT source, toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
-  received_at, kind, reason, request_id, base64Encode(key) AS key, base64Encode(value) AS value, headers,
-  toInt64(value_bytes) AS value_bytes, value_sha256, toInt64(key_bytes) AS key_bytes, key_sha256,
-  toInt64(headers_count) AS headers_count, toInt64(headers_bytes) AS headers_bytes, headers_sha256
-FROM dead_letters
-WHERE (empty({kinds:Array(String)}) OR kind IN {kinds:Array(String)})
-  AND (empty({request_ids:Array(String)}) OR request_id IN {request_ids:Array(String)})
-  AND received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"""
-PAGE: Final = f"""{LETTERS}
-  AND (source, source_partition, source_offset) > ({{source:String}}, {{partition:Int64}}, {{offset:Int64}})
-ORDER BY dead_letters.source, dead_letters.source_partition, dead_letters.source_offset
-LIMIT {{limit:UInt32}}"""
-LATEST: Final = f"""{LETTERS}
-ORDER BY received_at DESC, source, source_partition, source_offset
-LIMIT {{limit:UInt32}}"""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A refused record as it came, with what was wrong. ``partition``, ``offset`` and ``timestamp`` are its own."""
-
-    source: str
-    partition: int
-    offset: int
-    received_at: datetime
-    kind: str
-    reason: str
-    request_id: str
-    key: bytes | None
-    value: bytes
-    headers: Sequence[Header] = field(default=())
-    cut: Cut | None = None  # how large it was, if not all of it was kept
-
-    @property
-    def place(self) -> str:
-        return f"{self.source}/{self.partition}/{self.offset}"
-
-    @property
-    def timestamp(self) -> int:
-        return round(self.received_at.timestamp() * 1000)
-
-    def to_json(self) -> str:
-        """One line for a person to edit: ``event`` if the value is an object, else ``value`` as text or base64."""
-        told: dict[str, Any] = {
-            "source": self.source,
-            "partition": self.partition,
-            "offset": self.offset,
-            "received_at": self.received_at.isoformat(timespec="milliseconds"),
-            "kind": self.kind,
-            "reason": self.reason,
-            "request_id": self.request_id,
-        }
-        if self.cut is not None:
-            told["cut"] = msgspec.structs.asdict(self.cut)
-        return json.dumps(told | _value_told(self.value), ensure_ascii=False)
-
-    @property
-    def value_is_cut(self) -> bool:
-        return self.cut is not None and bool(self.cut.value_sha256)
-
-    def kept_told(self) -> str:
-        """What is there of a letter of which something is missing; empty for all others."""
-        if self.cut is None:
-            return ""
-        kept = {
-            "value": (len(self.value), self.cut.value_bytes, self.cut.value_sha256),
-            "key": (len(self.key or b""), self.cut.key_bytes, self.cut.key_sha256),
-        }
-        told = [
-            f"{name} {of:,} bytes, {head:,} kept, sha256 {digest}"
-            for name, (head, of, digest) in kept.items()
-            if digest
-        ]
-        if self.cut.headers_sha256:
-            told.append(
-                f"{self.cut.headers_count:,} headers of {self.cut.headers_bytes:,} bytes, {len(self.headers)} kept, "
-                f"sha256 {self.cut.headers_sha256}"
-            )
-        return "; ".join(told)
-
-
-def _value_told(value: bytes) -> dict[str, Any]:
-    fields = as_object(value)
-    if fields is not None:
-        return {"event": fields}
-    try:
-        return {"value": value.decode()}
-    except UnicodeDecodeError:
-        return {"value_base64": base64.b64encode(value).decode()}
-
-
-def as_object(value: bytes) -> dict[str, Any] | None:
-    """The members of a JSON object; None if the bytes are something else, or would not be the same written again."""
-    try:
-        fields = json.loads(value, object_pairs_hook=_unambiguous, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    return fields if isinstance(fields, dict) else None
-
-
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a key stands twice")
-    return members
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Which:
-    """The letters that are meant: an empty part leaves all of them."""
-
-    kinds: Sequence[str] = ()
-    request_ids: Sequence[str] = ()
-    since: datetime | None = None
-
-    def parameters(self) -> dict[str, Any]:
-        return {
-            "kinds": list(self.kinds),
-            "request_ids": list(self.request_ids),
-            "since": _milliseconds(self.since),
-        }
-
-
-def latest(reader: Reader, which: Which, *, limit: int) -> list[DeadLetter]:
-    """The letters that arrived last, the latest first."""
-    return _letters(reader.frame(LATEST, **which.parameters(), limit=limit))
-
-
-def letters(reader: Reader, which: Which) -> Iterator[DeadLetter]:
-    """All letters, in the order of their logs; a page in memory at a time."""
-    after = ("", -1, -1)
-    while True:
-        source, partition, offset = after
-        page = _letters(
-            reader.frame(
-                PAGE,
-                **which.parameters(),
-                source=source,
-                partition=partition,
-                offset=offset,
-                limit=LETTERS_AT_ONCE,
-            )
-        )
-        yield from page
-        if len(page) < LETTERS_AT_ONCE:
-            return
-        after = (page[-1].source, page[-1].partition, page[-1].offset)
-
-
-def _milliseconds(since: datetime | None) -> int:
-    return round(since.timestamp() * 1000) if since else 0
-
-
-def _letters(frame: pl.DataFrame) -> list[DeadLetter]:
-    return [
-        DeadLetter(
-            source=row["source"],
-            partition=row["source_partition"],
-            offset=row["source_offset"],
-            received_at=row["received_at"].astimezone(UTC),
-            kind=row["kind"],
-            reason=row["reason"],
-            request_id=row["request_id"],
-            key=base64.b64decode(row["key"]) or None,
-            value=base64.b64decode(row["value"]),
-            headers=[
-                (name, None if text is None else base64.b64decode(text))
-                for name, text in json.loads(row["headers"] or "[]")
-            ],
-            cut=_cut(row),
-        )
-        for row in frame.iter_rows(named=True)
-    ]
-
-
-def _cut(row: Mapping[str, Any]) -> Cut | None:
-    if not any(row[digest] for digest in ("value_sha256", "key_sha256", "headers_sha256")):
-        return None
-    return Cut(**{name: row[name] for name in Cut.__struct_fields__})
 
 
 # --- correcting ------------------------------------------------------------------------------------------------------
@@ -281,7 +105,7 @@ def assignments(texts: Sequence[str]) -> dict[str, Any]:
 
 def _json_or_text(value: str) -> Any:
     try:
-        return json.loads(value, parse_constant=_refuse)
+        return json.loads(value, parse_constant=refuse_constant)
     except ValueError:
         return value
 
@@ -296,6 +120,7 @@ class Replay:
     letter: DeadLetter
     message: Outgoing
     corrected: bool
+    sent: Sent | None = None  # where it went, once Kafka has acknowledged it
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +155,8 @@ def plan(
     limits: AgeLimits,
 ) -> Replay | Refused:
     """Whether a letter would be counted if it were sent now, and what is sent."""
+    if letter.decision is not None and letter.state != "open":
+        return Refused(letter, f"it was {letter.decision.told()}; `costream deadletter reopen` comes first")
     value = letter.value if corrected is None or same_json(corrected, letter.value) else corrected
     if letter.value_is_cut and value == letter.value:
         return Refused(
@@ -394,20 +221,59 @@ def replays(
 class Publisher(Protocol):
     """The part of an Outbox that is needed."""
 
-    def publish(self, topic: str, messages: Iterable[Outgoing]) -> int: ...
+    def placed(self, topic: str, messages: Sequence[Outgoing]) -> list[tuple[int | None, int | None]]: ...
 
 
-def publish(outbox: Publisher, topic: str, outcomes: Iterable[Replay | Refused]) -> Iterator[Replay | Refused]:
-    """Send what passes, in blocks; what is yielded as Replay has been acknowledged by Kafka."""
-    block: list[Replay | Refused] = []
-    for outcome in outcomes:
-        block.append(outcome)
-        if len(block) == LETTERS_AT_ONCE:
-            yield from _published(outbox, topic, block)
-            block = []
-    yield from _published(outbox, topic, block)
+class Tables(Protocol):
+    """The part of a Writer that is needed."""
+
+    def insert(self, table: str, frame: pl.DataFrame) -> int: ...
 
 
-def _published(outbox: Publisher, topic: str, block: list[Replay | Refused]) -> list[Replay | Refused]:
-    outbox.publish(topic, [outcome.message for outcome in block if isinstance(outcome, Replay)])
-    return block
+class SentNotMarked(StreamError):
+    """Kafka has the letters, and the warehouse did not take that they were sent."""
+
+    def __init__(self, *, letters: int, topic: str, reason: str) -> None:
+        super().__init__(
+            f"Kafka has what was sent last to {topic} (dead letters: {letters}), and it could not be marked as "
+            f"replayed: {reason}. The letters are open still. Say it again: what is sent twice counts once"
+        )
+
+
+def publish(
+    outbox: Publisher,
+    writer: Tables,
+    topic: str,
+    outcomes: Iterable[Replay | Refused],
+    *,
+    clock: Callable[[], datetime],
+    by: str = "",
+) -> Iterator[Replay | Refused]:
+    """Send what passes, in blocks; what is yielded as Replay has been acknowledged by Kafka and then marked."""
+    waiting = iter(outcomes)
+    while block := list(islice(waiting, LETTERS_AT_ONCE)):
+        passing = [outcome for outcome in block if isinstance(outcome, Replay)]
+        places = outbox.placed(topic, [outcome.message for outcome in passing])
+        sent = [replace(each, sent=Sent(topic, *place)) for each, place in zip(passing, places, strict=True)]
+        _mark(writer, topic, sent, at=clock(), by=by)
+        acknowledged = iter(sent)
+        yield from (next(acknowledged) if isinstance(outcome, Replay) else outcome for outcome in block)
+
+
+def _mark(writer: Tables, topic: str, sent: Sequence[Replay], *, at: datetime, by: str) -> None:
+    decisions = [Decision("replayed", at=at, by=by, sent=each.sent) for each in sent]
+    try:
+        writer.insert(TABLE, decision_rows(places_of([each.letter for each in sent]), decisions))
+    except WarehouseError as error:
+        raise SentNotMarked(letters=len(sent), topic=topic, reason=str(error)) from error
+
+
+# --- deciding of many ------------------------------------------------------------------------------------------------
+
+
+def decide(reader: Reader, writer: Tables, which: Which, decision: Decision) -> int:
+    """Write the decision for all of these letters; returns how many."""
+    count = 0
+    for page in places(reader, which):
+        count += writer.insert(TABLE, decision_rows(page, [decision] * page.height))
+    return count

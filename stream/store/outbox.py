@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from stream.runtime.errors import PublishFailed, PublishRefused
 from stream.runtime.kafka import BATCH_BYTES_MAX
@@ -37,11 +38,17 @@ LASTING: Final[Mapping[int, str]] = {
 # What a person mends by granting a right. An idempotent producer is refused by the cluster if it may write nowhere.
 FORBIDDEN: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 
+Place = tuple[int | None, int | None]  # partition and offset
+
 
 class Outbox:
-    """A librdkafka producer that is flushed after each batch: ``publish`` returns when Kafka has everything."""
+    """A librdkafka producer that is flushed after each batch: ``publish`` returns when Kafka has everything.
 
-    def __init__(self, config: Mapping[str, Any], *, compression: str = "lz4") -> None:
+    ``tells_places`` makes one whose ``placed`` says where each record stands; it is slower.
+    """
+
+    def __init__(self, config: Mapping[str, Any], *, compression: str = "lz4", tells_places: bool = False) -> None:
+        self._tells_places = tells_places
         self._config: dict[str, Any] = {
             **config,
             "log_level": 0,  # what fails is raised as PublishFailed and said once, not on standard error
@@ -53,7 +60,8 @@ class Outbox:
             "batch.size": BATCH_BYTES_MAX,
             "message.max.bytes": MESSAGE_BYTES_MAX,
             "message.timeout.ms": int(ACKNOWLEDGE_SECONDS_MAX * 1000),
-            "delivery.report.only.error": True,  # there are as many records as changed rows; success needs no call
+            # There are as many records as changed rows; success needs no call.
+            "delivery.report.only.error": not tells_places,
             "queue.buffering.max.messages": 500_000,
             "queue.buffering.max.kbytes": 524_288,
         }
@@ -71,13 +79,25 @@ class Outbox:
             self._wait(topic)
         return sent
 
-    def _send(self, topic: str, message: Outgoing) -> None:
+    def placed(self, topic: str, messages: Sequence[Outgoing]) -> list[Place]:
+        """Like ``publish``; returns partition and offset of each record, and an offset of None where Kafka has the
+        record and has not told."""
+        assert self._tells_places, "the producer was not made for it"
+        places: list[Place] = [(None, None)] * len(messages)
+        self._failures.clear()
+        for number, message in enumerate(messages):
+            self._send(topic, message, partial(_note, places, number, self._failures))
+        if messages:
+            self._wait(topic)
+        return places
+
+    def _send(self, topic: str, message: Outgoing, on_delivery: Callable[..., None] | None = None) -> None:
         key, value, headers, partition = message
         while True:
             try:
-                if headers or partition is not None:
+                if headers or partition is not None or on_delivery is not None:
                     place = PARTITION_OF_KEY if partition is None else partition
-                    self._producer.produce(topic, value, key, place, headers=headers or None)
+                    self._producer.produce(topic, value, key, place, on_delivery=on_delivery, headers=headers or None)
                 else:  # nearly all, and it takes half as long
                     self._producer.produce(topic, value, key)
             except BufferError:
@@ -145,6 +165,17 @@ class Outbox:
             unacknowledged=waiting + len(errors),
             reason=reason.str() if reason else "no answer from the brokers in time",
         )
+
+
+def _note(
+    places: list[Place], number: int, failures: list[KafkaError], error: KafkaError | None, message: Message
+) -> None:
+    """What Kafka says of one record."""
+    if error is not None:
+        failures.append(error)
+        return
+    partition, offset = message.partition(), message.offset()
+    places[number] = (partition, None if offset is None or offset < 0 else offset)
 
 
 def _failure(topic: str, errors: Sequence[KafkaError]) -> PublishFailed | PublishRefused:

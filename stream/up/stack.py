@@ -8,7 +8,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from stream.up.broker import PARTITION_BYTES_MAX, EmbeddedBroker
 from stream.up.children import Child, with_us
 from stream.up.kafka import VERSION, LocalKafka
 
-LOOK_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 0.2
 ENGINE_SECONDS_MAX: Final = 60.0  # a cold engine of 500 MB on two busy cores takes up to ten
 STOP_EXTRA_SECONDS: Final = 5.0  # beyond what a worker may take by its own settings
 EMBEDDED_PARTITIONS: Final = 12
@@ -42,7 +42,8 @@ class UpFailed(StreamError):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to run where. ``health_port`` is that of the first worker; None takes the usual one, or a free one."""
+    """What is to run where. ``health_port`` is that of the first worker; None takes the usual one or else a free one,
+    and 0 a free one."""
 
     folder: Path
     broker: Broker
@@ -61,31 +62,34 @@ def default_broker() -> Broker:
 class Stack:
     """Use as a context: it runs inside, and has ended after."""
 
-    def __init__(self, wanted: Wanted, *, environment: dict[str, str], tell: Tell) -> None:
-        """``environment`` is what the parts are started with, settings of costream among it."""
-        self.wanted, self._environment, self._tell = wanted, environment, tell
+    def __init__(self, wanted: Wanted, *, settings: Settings, environment: Mapping[str, str], tell: Tell) -> None:
+        """``environment`` is what the parts are started with, ``settings`` is what they make of it. Their addresses are
+        the stack's own."""
+        self.wanted, self.settings, self._environment, self._tell = wanted, settings, environment, tell
         self._running = ExitStack()
         self._children: list[Child] = []
         self._kafka: LocalKafka | None = None
-        self._kafka_ended = False
 
     def __enter__(self) -> Stack:
         with ExitStack() as starting:
             starting.enter_context(_locked(self.wanted.folder))
             self._require_ports()
-            self.settings = self._settings(starting.enter_context(self._broker()))
-            starting.enter_context(self._engine())
-            self._make_topics_and_tables()
-            starting.enter_context(self._workers())
+            self._addressed(starting.enter_context(self._broker()))
+            if self.wanted.broker == "jvm":
+                topics.create(self.settings)
+            engine = starting.enter_context(self._engine())
+            starting.enter_context(self._workers())  # they take as long to start, and wait for the tables by themselves
+            self._await_engine(engine)
+            self._make_tables()
             self._running = starting.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._running.close()
 
-    def watch(self, stop: threading.Event) -> None:
-        """Return when ``stop`` is set. What ends meanwhile is started again."""
-        while not stop.wait(LOOK_SECONDS):
+    def watch(self, stop: threading.Event, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Return when ``stop`` is set or ``until`` holds. What ends meanwhile is started again."""
+        while not (stop.wait(LOOK_SECONDS) or until()):
             for child in self._children:
                 if said := child.tend():
                     self._tell(said)
@@ -95,22 +99,26 @@ class Stack:
     def exports(self) -> dict[str, str]:
         """What other commands need to be told to find this stack; empty where it is all as they expect."""
         told = {
-            "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
-            "COSTREAM_CLICKHOUSE_URL": self.settings.clickhouse_url,
+            "kafka_bootstrap_servers": self.settings.kafka_bootstrap_servers,
+            "clickhouse_url": self.settings.clickhouse_url,
         }
-        usual = {
-            f"COSTREAM_{name.upper()}": Settings.model_fields[name].default
-            for name in ("kafka_bootstrap_servers", "clickhouse_url")
+        if self.wanted.health_port:
+            told["health_port"] = str(self.wanted.health_port)
+        return {
+            variable: value
+            for name, value in told.items()
+            if self._environment.get(variable := f"COSTREAM_{name.upper()}", str(Settings.model_fields[name].default))
+            != value
         }
-        return {name: value for name, value in told.items() if self._environment.get(name, usual[name]) != value}
 
     # --- the parts ---
 
-    def _settings(self, bootstrap_servers: str) -> Settings:
-        return Settings(
-            kafka_bootstrap_servers=bootstrap_servers,
-            clickhouse_url=f"http://127.0.0.1:{self.wanted.clickhouse_port}",
-        )
+    def _addressed(self, bootstrap_servers: str) -> None:
+        addresses = {
+            "kafka_bootstrap_servers": bootstrap_servers,
+            "clickhouse_url": f"http://127.0.0.1:{self.wanted.clickhouse_port}",
+        }
+        self.settings = self.settings.model_copy(update=addresses)
 
     def _require_ports(self) -> None:
         ports = {"--clickhouse-port": self.wanted.clickhouse_port}
@@ -129,8 +137,9 @@ class Stack:
     def _broker(self) -> Iterator[str]:
         wanted = self.wanted
         if wanted.broker == "embedded":
-            prefix = Settings().topic_prefix
-            with EmbeddedBroker({prefix + spec.name: _partitions(spec) for spec in topics.TOPICS}) as broker:
+            with EmbeddedBroker(
+                {self.settings.topic(spec.name): _partitions(spec) for spec in topics.TOPICS}
+            ) as broker:
                 self._tell(
                     f"kafka        {broker.bootstrap_servers}  the embedded broker: it keeps the last "
                     f"{PARTITION_BYTES_MAX // 1024**2} MB a partition, in memory; none of it outlives this command"
@@ -140,7 +149,7 @@ class Stack:
         kafka = LocalKafka(
             wanted.folder / "kafka",
             port=wanted.kafka_port,
-            controller_port=_free_port(),
+            controller_port=free_port(),
             cache=wanted.jars,
             child=with_us(),
         )
@@ -153,16 +162,15 @@ class Stack:
             kafka.stop()
 
     @contextmanager
-    def _engine(self) -> Iterator[None]:
+    def _engine(self) -> Iterator[Child]:
         folder, port = self.wanted.folder / "clickhouse", self.wanted.clickhouse_port
         command = ("clickhouse", "--data-dir", str(folder), "--port", str(port))
         engine = self._child("clickhouse", command)
         try:
             engine.start()
-            self._await_engine(engine)
             self._tell(f"clickhouse   {self.settings.clickhouse_url}  the embedded engine: keeps all in {folder}")
             self._children.append(engine)
-            yield
+            yield engine
         finally:
             self._end([engine])
 
@@ -180,9 +188,7 @@ class Stack:
             else:
                 return
 
-    def _make_topics_and_tables(self) -> None:
-        if self.wanted.broker == "jvm":
-            topics.create(self.settings)
+    def _make_tables(self) -> None:
         address = warehouse_address(self.settings)
         migrate.up(address)
         retention.apply(address, self.settings.retention, now=datetime.now(UTC))
@@ -202,7 +208,8 @@ class Stack:
             self._end(workers)
 
     def _child(self, name: str, arguments: tuple[str, ...]) -> Child:
-        environment = self._environment | {
+        environment = {
+            **self._environment,
             "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
             "COSTREAM_CLICKHOUSE_URL": self.settings.clickhouse_url,
         }
@@ -248,7 +255,7 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -20,6 +20,7 @@ TABLES = [
     "usage_user_daily",
     "ingest_ledger",
     "dead_letters",
+    "dead_letter_states",
     "alerts",
     "removed_events",
 ]

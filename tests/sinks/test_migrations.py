@@ -153,6 +153,7 @@ def test_every_migration_has_its_way_down() -> None:
     [
         ("usage_events", "TTL toDateTime(occurred_at) + toIntervalDay(90)"),
         ("dead_letters", "TTL toDateTime(received_at) + toIntervalDay(90)"),
+        ("dead_letter_states", "TTL toDateTime(received_at) + toIntervalDay(90)"),
         ("usage_hourly", "TTL hour + toIntervalYear(1)"),
         ("usage_hourly_units", "TTL hour + toIntervalYear(1)"),
         ("usage_daily", "TTL day + toIntervalYear(1)"),
@@ -185,7 +186,7 @@ def test_every_table_survives_a_power_cut_and_repeated_rows(empty: ClickHouseAdd
         "SELECT name, engine, create_table_query FROM system.tables WHERE database = currentDatabase() "
         "AND engine LIKE '%MergeTree' AND name != 'schema_versions'"
     )
-    assert len(tables.result_rows) == 11
+    assert len(tables.result_rows) == 12
     for name, engine, ddl in tables.result_rows:
         assert engine == "ReplacingMergeTree", name
         assert "fsync_after_insert = 1, fsync_part_directory = 1" in ddl, name

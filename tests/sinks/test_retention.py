@@ -103,6 +103,13 @@ def test_one_table_that_keeps_its_rows_for_another_time_is_enough(schema: ClickH
     retention.require(schema, days(90))
 
 
+def test_what_was_decided_of_a_dead_letter_is_kept_as_long_as_the_letter(schema: ClickHouseAddress) -> None:
+    retention.apply(schema, days(30), now=NOW)
+    with closing(Reader(schema)) as reader:
+        kept = retention.kept(reader)
+    assert kept["dead_letters"] == kept["dead_letter_states"] == days(30)
+
+
 def test_a_shorter_retention_drops_rows_only_when_that_is_asked_for(schema: ClickHouseAddress, reader: Reader) -> None:
     now = datetime.now(UTC)
     store(schema, 29, 31)

@@ -1,4 +1,4 @@
-"""costream audit and costream deadletter as a person runs them: exit status, one JSON object, a broker's own facts."""
+"""costream audit as a person runs it: exit status, one JSON object, a broker's own facts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -19,7 +18,6 @@ from sinks.clickhouse.writer import Writer
 from stream.audit import kafka_facts
 from stream.audit.kafka import LogFacts
 from stream.cli.audit import audit
-from stream.cli.deadletter import app as deadletter
 from stream.decode.frame import Refusal
 from stream.runtime.settings import Settings
 from stream.store.letters import dead_letter_rows
@@ -134,36 +132,3 @@ def test_an_audit_that_does_not_hold_ends_with_status_1_and_names_the_place(inst
     assert result.exit_code == 1
     assert "source_partition=1" in result.stdout
     assert "every stored record is a row" in result.stdout
-
-
-def test_dead_letters_are_listed_exported_and_replayed(installation: Installation, tmp_path: Path) -> None:
-    listed = installation.run(deadletter, "list")
-    assert "not JSON" in listed.stdout
-    file = tmp_path / "bad.jsonl"
-    assert installation.run(deadletter, "export", str(file)).exit_code == 0
-    assert len(file.read_text().splitlines()) == 2
-    replayed = installation.run(deadletter, "replay", "--edit", str(file))
-    assert replayed.exit_code == 1
-    assert "1 sent, 1 refused" in replayed.stdout
-    assert (GOOD, [("costream-replayed", b"topic-1/0/1")]) in published(installation)
-
-
-def published(installation: Installation) -> list[tuple[bytes | None, Any]]:
-    consumer = Consumer({"bootstrap.servers": installation.settings.kafka_bootstrap_servers, "group.id": "looks-on"})
-    consumer.assign([TopicPartition("usage.events", partition, 0) for partition in range(2)])
-    messages = consumer.consume(num_messages=4, timeout=20)
-    consumer.close()
-    return [(message.value(), message.headers()) for message in messages]
-
-
-def test_a_replay_of_everything_must_be_asked_for(installation: Installation) -> None:
-    result = installation.run(deadletter, "replay")
-    assert result.exit_code == 2
-    assert "nothing was sent" in result.stderr
-
-
-def test_a_dry_run_sends_nothing(installation: Installation) -> None:
-    before = kafka_facts(installation.settings).partitions
-    result = installation.run(deadletter, "replay", "--kind", "too_early", "--dry-run")
-    assert "1 would be sent, 0 refused" in result.stdout
-    assert [each.end for each in kafka_facts(installation.settings).partitions] == [each.end for each in before]

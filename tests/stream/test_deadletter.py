@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 
 from costream.events import UsageEvent
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
+from sinks.errors import WarehouseUnavailable
 from stream.decode.cut import Cut
 from stream.decode.frame import AgeLimits, Refusal
-from stream.store import deadletter
-from stream.store.deadletter import BadCorrection, DeadLetter, Refused, Replay, Which
+from stream.runtime.errors import PublishFailed
+from stream.store import deadletter, stored_letters
+from stream.store.deadletter import BadCorrection, Refused, Replay
+from stream.store.decisions import TABLE, Decision, Sent, decision_rows
 from stream.store.flush import Outgoing
 from stream.store.letters import dead_letter_rows
+from stream.store.stored_letters import DeadLetter, Which
 from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -109,7 +114,7 @@ def reason(outcome: Replay | Refused) -> str:
 
 def test_every_letter_comes_back_once_with_its_own_bytes(address: ClickHouseAddress) -> None:
     reader = Reader(address)
-    found = list(deadletter.letters(reader, Which()))
+    found = list(stored_letters.letters(reader, Which()))
     reader.close()
     assert [each.offset for each in found] == list(range(450))
     assert found[1].value == ANY_BYTES
@@ -121,15 +126,47 @@ def test_every_letter_comes_back_once_with_its_own_bytes(address: ClickHouseAddr
 
 def test_letters_are_chosen_by_kind_call_and_arrival(address: ClickHouseAddress) -> None:
     reader = Reader(address)
-    assert {each.kind for each in deadletter.letters(reader, Which(kinds=["malformed"]))} == {"malformed"}
-    assert len(list(deadletter.letters(reader, Which(since=NOW)))) == 450
-    assert not list(deadletter.letters(reader, Which(since=NOW + timedelta(milliseconds=1))))
-    assert len(deadletter.latest(reader, Which(kinds=["invalid"]), limit=7)) == 7
+    assert {each.kind for each in stored_letters.letters(reader, Which(kinds=["malformed"]))} == {"malformed"}
+    assert len(list(stored_letters.letters(reader, Which(since=NOW)))) == 450
+    assert not list(stored_letters.letters(reader, Which(since=NOW + timedelta(milliseconds=1))))
+    assert len(stored_letters.latest(reader, Which(kinds=["invalid"]), limit=7)) == 7
     of_calls = Which(request_ids=["r-4", "r-401", "r-99999", "' OR 1"])
-    assert [each.offset for each in deadletter.letters(reader, of_calls)] == [4, 401]
+    assert [each.offset for each in stored_letters.letters(reader, of_calls)] == [4, 401]
     both = Which(kinds=["invalid"], request_ids=["r-4", "r-401"])
-    assert [each.offset for each in deadletter.latest(reader, both, limit=7)] == [4]
+    assert [each.offset for each in stored_letters.latest(reader, both, limit=7)] == [4]
     reader.close()
+
+
+def test_the_last_decision_of_a_letter_holds_and_one_without_is_open(
+    address: ClickHouseAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_letters, "PLACES_AT_ONCE", 100)
+    reader, writer = Reader(address), Writer(address)
+    malformed, known = Which(kinds=["malformed"]), {"malformed": 225, "invalid": 225}
+    assert stored_letters.counts(reader, Which(states=["open"])) == known
+    given_up = Decision("given_up", at=NOW, reason="why", by="Ada")
+    assert deadletter.decide(reader, writer, malformed, given_up) == 225
+    assert stored_letters.counts(reader, Which(states=["open"])) == {"invalid": 225}
+    again = Decision("open", at=NOW + timedelta(milliseconds=1))
+    assert deadletter.decide(reader, writer, Which(request_ids=["r-1", "r-3"]), again) == 2
+    deadletter.decide(reader, writer, Which(request_ids=["r-1"]), Decision("replayed", at=NOW - timedelta(days=1)))
+    assert stored_letters.counts(reader, Which(states=["open"])) == {"invalid": 225, "malformed": 2}
+    (found,) = stored_letters.letters(reader, Which(request_ids=["r-5"]))
+    assert found.decision == given_up
+    assert found.received_at == NOW
+    (found,) = stored_letters.letters(reader, Which(request_ids=["r-4"]))
+    assert (found.decision, found.state) == (None, "open")
+    assert len(stored_letters.latest(reader, Which(states=["given_up"]), limit=1_000)) == 223
+    assert len(list(stored_letters.letters(reader, Which(states=["given_up", "open"])))) == 450
+    writer.insert(TABLE, decision_rows(stored_letters.places_of([found]), [SENT]))
+    (found,) = stored_letters.letters(reader, Which(states=["replayed"]))
+    assert (found.offset, found.decision) == (4, SENT)
+    assert str(SENT.sent) == "usage.events/2/?"
+    writer.close()
+    reader.close()
+
+
+SENT = Decision("replayed", at=NOW, sent=Sent("usage.events", 2, None))
 
 
 # --- replaying -------------------------------------------------------------------------------------------------------
@@ -257,20 +294,66 @@ def test_set_takes_json_or_text_and_only_fields_of_the_event() -> None:
 # --- publishing ------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_told_as_sent_before_it_is_acknowledged() -> None:
-    acknowledged: list[bytes] = []
+class Edges:
+    """Kafka and the warehouse: what has reached them, in this order."""
 
-    class Outbox:
-        def publish(self, topic: str, messages: Iterable[Outgoing]) -> int:
-            assert topic == "usage.events"
-            new = [message.key or b"" for message in messages]
-            acknowledged.extend(new)
-            return len(new)
+    def __init__(self, *, fails: str = "") -> None:
+        self.reached: list[str] = []
+        self.marked: list[pl.DataFrame] = []
+        self._fails = fails
 
-    outcomes = (plan(letter(event(request_id=f"r-{number}" if number % 3 else ""))) for number in range(450))
+    def placed(self, topic: str, messages: Sequence[Outgoing]) -> list[tuple[int | None, int | None]]:
+        if self._fails == "kafka":
+            raise PublishFailed(topic=topic, unacknowledged=len(messages), reason="gone")
+        self.reached += [f"sent {(message.key or b'').decode()}" for message in messages]
+        return [(2, number) for number in range(len(messages))]
+
+    def insert(self, table: str, frame: pl.DataFrame) -> int:
+        if self._fails == "warehouse":
+            raise WarehouseUnavailable(where="there", reason="gone")
+        assert table == TABLE
+        self.reached += [f"marked {offset}" for offset in frame["source_offset"]]
+        self.marked.append(frame)
+        return frame.height
+
+    def publish(self, outcomes: Iterable[Replay | Refused]) -> Iterator[Replay | Refused]:
+        return deadletter.publish(self, self, "usage.events", outcomes, clock=lambda: NOW, by="Ada")
+
+
+def test_a_letter_is_marked_once_kafka_has_it_and_told_once_it_is_marked() -> None:
+    edges = Edges()
+    outcomes = (
+        plan(letter(event(request_id=f"r-{number}" if number % 3 else ""), offset=number)) for number in range(450)
+    )
     told = 0
-    for outcome in deadletter.publish(Outbox(), "usage.events", outcomes):
+    for outcome in edges.publish(outcomes):
         told += 1
         if isinstance(outcome, Replay):
-            assert outcome.message.key in acknowledged
-    assert (told, len(acknowledged)) == (450, 300)
+            key, offset = (outcome.message.key or b"").decode(), outcome.letter.offset
+            assert edges.reached.index(f"sent {key}") < edges.reached.index(f"marked {offset}")
+            assert outcome.sent is not None
+    assert (told, len(edges.reached)) == (450, 600)
+    rows = pl.concat(edges.marked)
+    assert set(rows["state"]) == {"replayed"}
+    assert set(rows["decided_by"]) == {"Ada"}
+    assert rows.row(1, named=True)["sent_offset"] == 1
+
+
+def test_what_kafka_does_not_acknowledge_stays_open() -> None:
+    edges = Edges(fails="kafka")
+    with pytest.raises(PublishFailed):
+        list(edges.publish([plan(letter(event()))]))
+    assert edges.reached == []
+
+
+def test_what_was_sent_and_could_not_be_marked_is_said() -> None:
+    edges = Edges(fails="warehouse")
+    with pytest.raises(deadletter.SentNotMarked, match=r"usage\.events \(dead letters: 1\), .* open still.*twice"):
+        list(edges.publish([plan(letter(event())), plan(letter(b"{"))]))
+    assert edges.reached == ["sent r-1"]
+
+
+def test_refused_and_sent_are_told_in_the_order_of_the_letters() -> None:
+    found = [letter(b"{", offset=1), letter(event(), offset=2), letter(b"{", offset=3)]
+    outcomes = list(Edges().publish([plan(each) for each in found]))
+    assert [(each.letter.offset, isinstance(each, Replay)) for each in outcomes] == [(1, False), (2, True), (3, False)]

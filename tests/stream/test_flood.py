@@ -12,9 +12,10 @@ from stream.audit import audit
 from stream.decode.cut import Cut, encoded
 from stream.decode.frame import Refusal
 from stream.store import flood
-from stream.store.deadletter import Refused, Which, latest, plan
+from stream.store.deadletter import Refused, plan
 from stream.store.flood import NOTE, Flood
 from stream.store.letters import dead_letter_message
+from stream.store.stored_letters import Which, latest
 from tests.support.ingest import Warehouse, ingest_of, run
 from tests.support.records import LIMITS, NOW, FakeRecord, log_of, wire
 

@@ -28,6 +28,9 @@ def test_what_a_topic_will_not_take_is_refused_with_what_to_do_and_the_next_goes
     with pytest.raises(PublishRefused, match="configuration of the topic"):
         outbox.publish(topic, [Outgoing(None, b"a compacted topic wants keys", [])])
     assert outbox.publish(topic, [Outgoing(b"k", b"small", [])]) == 1
+    telling = Outbox({"bootstrap.servers": kafka_bootstrap}, tells_places=True)
+    with pytest.raises(PublishRefused, match=r"its max\.message\.bytes"):
+        telling.placed(topic, [Outgoing(b"k", b"small", []), Outgoing(b"k", large, [])])
 
 
 @pytest.mark.parametrize("code", LASTING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -20,6 +21,9 @@ from sinks.clickhouse.alert_rows import alert_rows
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.cli.status import status
+from stream.store.deadletter import decide
+from stream.store.decisions import Decision
+from stream.store.stored_letters import Which
 from stream.up.broker import EmbeddedBroker
 from tests.producers.test_alert import alert
 from tests.support.ingest import Warehouse, flush_of, ids_at_home_in, ingest_of
@@ -93,16 +97,27 @@ def test_lag_is_what_the_group_has_not_committed_and_stored_is_what_the_tables_h
     ]
     warehouse = told["warehouse"]
     assert (warehouse["events"], warehouse["dead_letters"], warehouse["vanished_records"]) == (2, {"malformed": 1}, 0)
+    assert warehouse["dead_letters_open"] == {"malformed": 1}
     assert datetime.fromisoformat(warehouse["last_stored"]) == NOW - timedelta(seconds=30)
     assert warehouse["per_second"] in (0.0, round(2 / 60, 1))  # it falls out of the minute on a slow machine
     assert warehouse["bytes_by_table"]["usage_events"] > 0
     assert (told["alerts"], told["audit"], told["worker"]) == ([], "unknown", None)
 
 
+def test_letters_are_counted_as_open_until_somebody_decides(system: System) -> None:
+    system.store()
+    assert "1 open: malformed 1; 1 new in 24 hours" in system.ask().stdout
+    with closing(Reader(system.address)) as reader, closing(Writer(system.address)) as writer:
+        decide(reader, writer, Which(), Decision("given_up", at=NOW, reason="a test"))
+    assert system.told()[1]["warehouse"]["dead_letters_open"] == {}
+    assert "none open; 1 new in 24 hours" in system.ask().stdout
+
+
 def test_an_empty_system_is_said_to_be_empty_and_nothing_is_wrong_with_it(system: System) -> None:
     answer = system.ask()
     assert answer.exit_code == 0
     assert "nothing yet" in answer.stdout
+    assert "none open, none new in 24 hours" in answer.stdout
     assert "none stands" in answer.stdout
 
 
@@ -204,4 +219,4 @@ def test_it_fits_80_columns_and_shows_no_control_characters(system: System) -> N
     assert all(cell_len(line) <= 80 for line in lines)
     assert not set(answer.stdout) & {"\x1b", "\x07"}
     assert "1 dead letter" not in answer.stdout
-    assert "malformed 1 in 24 hours" in answer.stdout
+    assert "1 open: malformed 1; 1 new in 24 hours" in answer.stdout

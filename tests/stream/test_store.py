@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from sinks.errors import WarehouseUnavailable
-from stream.runtime.errors import PublishRefused
+from stream.runtime.errors import PublishFailed, PublishRefused
 from stream.runtime.kafka import kafka_config
 from stream.runtime.settings import Settings
 from stream.store.flush import Flush, Outgoing
@@ -90,6 +90,22 @@ def test_what_is_published_has_arrived_with_key_headers_and_partition() -> None:
         found = read_topic(broker.bootstrap_servers, "t", partitions=3)
     assert [(one.partition(), one.key(), one.value()) for one in found] == [(0, None, None), (2, b"k", b"v")]
     assert found[1].headers() == [("a", b"1"), ("a", None), ("b", b"text")]
+
+
+def test_an_outbox_can_tell_where_each_record_stands() -> None:
+    with EmbeddedBroker({"t": 2}) as broker:
+        outbox = Outbox(kafka_config(Settings(kafka_bootstrap_servers=broker.bootstrap_servers)), tells_places=True)
+        messages = [Outgoing(b"k", bytes([number]), [], partition=number % 2) for number in range(5)]
+        assert outbox.placed("t", messages) == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2)]
+        assert outbox.placed("t", messages[:1]) == [(0, 3)]
+        assert outbox.placed("t", []) == []
+
+
+def test_an_outbox_that_tells_places_tells_failures_too() -> None:
+    with EmbeddedBroker({"t": 1}) as broker:
+        outbox = Outbox(kafka_config(Settings(kafka_bootstrap_servers=broker.bootstrap_servers)), tells_places=True)
+        with pytest.raises(PublishFailed, match="'t'"):
+            outbox.placed("t", [Outgoing(None, b"v", [], partition=0), Outgoing(None, b"v", [], partition=7)])
 
 
 def test_nothing_to_publish_asks_kafka_nothing() -> None:

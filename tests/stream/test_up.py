@@ -7,98 +7,19 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
-from sinks.clickhouse.connect import ClickHouseAddress
-from sinks.clickhouse.reader import Reader
+from stream.audit.kafka import kafka_facts
+from stream.runtime.settings import Settings
 from stream.up import children
 from stream.up.children import STEADY_SECONDS, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Child
-from stream.up.kafka import KafkaMissing, fetch_jars, find_java
 from stream.up.stack import Stack, UpFailed, Wanted
-from tests.support.kafka import CACHE, ROOT, free_ports
-from tests.support.records import rfc3339, until, wire
-
-START_MAX_S = 120.0
-STOP_MAX_S = 90.0
-
-
-class Up:
-    """`costream up` on free ports, with its data in one folder."""
-
-    def __init__(self, folder: Path, *, broker: str) -> None:
-        self.folder, self._broker = folder, broker
-        self.kafka_port, self.clickhouse_port, self.health_port = free_ports(3)
-        self.log = folder.parent / f"{folder.name}.log"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *more: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COSTREAM_")}
-        caches = self.folder.parent / "caches"
-        (caches / "costream").mkdir(parents=True, exist_ok=True)
-        if not (caches / "costream" / "kafka").exists():
-            (caches / "costream" / "kafka").symlink_to(CACHE)
-        command = [sys.executable, "-c", "from stream.cli import main; main()", "up", *more]
-        command += ["--data-dir", str(self.folder), "--kafka", self._broker, "--kafka-port", str(self.kafka_port)]
-        command += ["--clickhouse-port", str(self.clickhouse_port), "--health-port", str(self.health_port)]
-        self.log.write_bytes(b"")
-        with self.log.open("wb") as out:
-            self.process = subprocess.Popen(
-                command, env=environment | {"XDG_CACHE_HOME": str(caches)}, cwd=ROOT, stdout=out, stderr=out
-            )
-        until(self._is_ready_or_gone, "it is ready", seconds=START_MAX_S)
-        assert self.process.poll() is None, self.said
-
-    def _is_ready_or_gone(self) -> bool:
-        assert self.process is not None
-        return "ready in" in self.said or self.process.poll() is not None
-
-    @property
-    def said(self) -> str:
-        return self.log.read_text(errors="replace")
-
-    @property
-    def kafka(self) -> str:
-        found = re.search(r"^kafka +(\S+)", self.said, re.MULTILINE)
-        assert found is not None, self.said
-        return found[1]
-
-    def publish(self, *request_ids: str) -> None:
-        producer = Producer({"bootstrap.servers": self.kafka, "log_level": 0})
-        for request_id in request_ids:
-            producer.produce("usage.events", wire(request_id, occurred_at=rfc3339(datetime.now(UTC))), key=request_id)
-        assert producer.flush(20) == 0
-
-    def stored(self) -> list[str]:
-        reader = Reader(ClickHouseAddress(f"http://127.0.0.1:{self.clickhouse_port}", database="costream"))
-        try:
-            return sorted(reader.frame("SELECT request_id FROM usage_events_rows FINAL")["request_id"])
-        finally:
-            reader.close()
-
-    def parts(self) -> list[int]:
-        """The processes that it has started."""
-        assert self.process is not None
-        found = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=True
-        )
-        return [int(pid) for pid in found.stdout.split()]
-
-    def end(self, number: int = signal.SIGINT) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.process.wait(STOP_MAX_S)
-
-    def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()  # its parts are told by the kernel
-            self.process.wait()
+from tests.support.records import until
+from tests.support.up import Up, require_jvm
 
 
 def runs(pid: int) -> bool:
@@ -117,13 +38,7 @@ def embedded(tmp_path: Path) -> Iterator[Up]:
 
 @pytest.fixture
 def jvm(tmp_path: Path) -> Iterator[Up]:
-    try:
-        find_java()
-        fetch_jars(CACHE)
-    except KafkaMissing as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))  # a machine without Java and Maven may still run the other tests; in CI it fails
+    require_jvm()
     up = Up(tmp_path / "data", broker="jvm")
     yield up
     up.close()
@@ -132,7 +47,11 @@ def jvm(tmp_path: Path) -> Iterator[Up]:
 def test_it_counts_what_is_published_and_ctrl_c_ends_every_part(embedded: Up) -> None:
     embedded.start()
     assert "none of it outlives this command" in embedded.said
-    assert f"export COSTREAM_KAFKA_BOOTSTRAP_SERVERS={embedded.kafka}" in embedded.said
+    assert embedded.exports == {
+        "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": embedded.kafka,
+        "COSTREAM_CLICKHOUSE_URL": f"http://127.0.0.1:{embedded.clickhouse_port}",
+        "COSTREAM_HEALTH_PORT": str(embedded.health_port),
+    }
     embedded.publish("a", "b")
     until(lambda: embedded.stored() == ["a", "b"], "they are stored", seconds=60)
     parts = embedded.parts()
@@ -166,6 +85,33 @@ def test_a_real_kafka_keeps_all_from_one_start_to_the_next_and_no_part_outlives_
     assert jvm.end() == 0
 
 
+@pytest.mark.slow
+def test_the_demo_is_played_into_a_folder_once_even_if_it_was_broken_off(embedded: Up) -> None:
+    calls, received = "SELECT toInt64(sum(calls)) FROM usage_hourly", "SELECT toInt64(sum(received)) FROM ingest_ledger"
+    embedded.start("--demo")
+    until(lambda: embedded.asked(calls) != [0], "some of it is stored", seconds=120)
+    assert embedded.process is not None
+    embedded.process.kill()
+    embedded.process.wait()
+    embedded.start("--demo")
+    until(lambda: "all of its 29,535 requests are stored" in embedded.said, "it is whole", seconds=120)
+    assert embedded.asked(calls) == [29_535]
+    settings = Settings(kafka_bootstrap_servers=embedded.kafka)
+
+    def all_acknowledged() -> bool:
+        return all((log.committed or 0) >= log.end for log in kafka_facts(settings).partitions)
+
+    until(all_acknowledged, "the repeats are handled", seconds=60)
+    (records,) = embedded.asked(received)
+    assert embedded.end() == 0
+    embedded.start("--demo")
+    until(lambda: "stored already; nothing was published again" in embedded.said, "it says so", seconds=60)
+    embedded.publish("a")
+    until(lambda: embedded.asked(calls) == [29_536], "the stack goes on", seconds=60)
+    assert embedded.asked(received) == [records + 1]
+    assert embedded.end() == 0
+
+
 def test_a_port_that_is_taken_is_a_sentence_and_nothing_is_started(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -174,7 +120,7 @@ def test_a_port_that_is_taken_is_a_sentence_and_nothing_is_started(tmp_path: Pat
         wanted = Wanted(tmp_path / "data", "embedded", clickhouse_port=port)
         with (
             pytest.raises(UpFailed, match=rf"port {port} of 127\.0\.0\.1 is taken.*nothing was started.*--clickhouse"),
-            Stack(wanted, environment={}, tell=pytest.fail),
+            Stack(wanted, settings=Settings(), environment={}, tell=pytest.fail),
         ):
             pass
 
@@ -186,7 +132,7 @@ def test_a_folder_has_one_stack(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with (
             pytest.raises(UpFailed, match="is in use by another `costream up`; nothing was started"),
-            Stack(Wanted(folder, "embedded"), environment={}, tell=pytest.fail),
+            Stack(Wanted(folder, "embedded"), settings=Settings(), environment={}, tell=pytest.fail),
         ):
             pass
 
