@@ -50,10 +50,11 @@ class Ingest:
         self._source = ""
         self._partition_count = 0
         self.seen = SeenIds(find_stored=self._stored_events, ids_max=ids_max)
-        self._hourly, self._units, self._daily, self._user_daily, self._ledger = (
+        self._hourly, self._units, self._user_daily, self._ledger = (
             Rollup(spec, _StoredRows(self, spec.table), rows_max=rows_max)
-            for spec in (HOURLY, UNITS, DAILY, USER_DAILY, LEDGER)
+            for spec in (HOURLY, UNITS, USER_DAILY, LEDGER)
         )
+        self._daily = Rollup(DAILY, _StoredRows(self, DAILY.table), codes=self._hourly.codes, rows_max=rows_max)
         self._partitions: list[int] = []
         self._ledger_applied: dict[int, int] = {}  # when the partitions were taken over
         self._letters_to: dict[int, int] | None = None  # as far as there are dead letters; None: not asked yet
@@ -115,7 +116,7 @@ class Ingest:
             events=rows.of_events(counted),
             hourly=self._rows(self._hourly.add(spent, flush=flush)),
             units=self._rows(self._units.add(metered(counted), flush=flush)),
-            daily=self._rows(self._daily.add(spent, flush=flush)),
+            daily=self._rows(self._daily.add(spent, flush=flush, summed=self._hourly.summed)),
             user_daily=self._rows(self._user_daily.add(spent.filter("counted"), flush=flush)),
             dead_letters=dead_letter_rows(refusals, source=self._source, now=self._clock(), known=arrivals(letters)),
             ledger=self._rows(self._ledger.add(_outcomes(found, refusals), flush=flush)),

@@ -177,11 +177,14 @@ class Rollup:
         spec: RollupSpec,
         stored: StoredRows,
         *,
+        codes: ListCodes | None = None,
         rows_max: int = ROWS_MAX,
         hashes_max: int = HASHES_MAX,
         read_rows_max: int = READ_ROWS_MAX,
     ) -> None:
         self.spec = spec
+        self.codes = codes or ListCodes()  # shared with a table whose sums this one adds up
+        self.summed = pl.DataFrame()  # of the last batch: a row a key, whatever had been applied already
         self.evicted = self.read_back = 0  # rows, since the start
         self._stored = stored
         self._rows_max, self._hashes_max, self._read_rows_max = rows_max, hashes_max, read_rows_max
@@ -197,29 +200,32 @@ class Rollup:
 
     def revoke(self) -> None:
         """Forget everything: another worker may go on with these rows."""
-        self._codes = ListCodes()
+        self.codes.clear()
         self._memory = RowStore(self._memory_schema())
         self._has_stored: set[int] = set()  # partitions of which rows may stand in ClickHouse and not in memory
         self._away: dict[Bucket, HashSet] = {}  # of each bucket in use the rows that are stored and not in memory
         self._touched: dict[Bucket, int] = {}
         self._flush = self._settled = 0
 
-    def add(self, events: pl.DataFrame, *, flush: int | None = None) -> pl.DataFrame:
+    def add(
+        self, events: pl.DataFrame, *, flush: int | None = None, summed: pl.DataFrame | None = None
+    ) -> pl.DataFrame:
         """Apply events; returns the rows they belong to, whole, those included that a replay left as they were.
 
-        ``flush`` numbers what they will be stored with. All questions come first: where one fails, nothing has changed.
+        ``flush`` numbers what they will be stored with. ``summed`` is what a finer table has made of these events: it
+        is added up further, which costs less. All questions come first: where one fails, nothing has changed.
         """
         if events.is_empty():
             return pl.DataFrame(schema=self.spec.schema)
         self._flush = self._flush + 1 if flush is None else flush
-        keyed = self._keyed(events)
+        self.summed = self._summed(self._keyed(events)) if summed is None else self._summed_further(summed)
         # In the order of their hashes, as rows are kept: a look-up then goes through each piece once, from end to end.
-        deltas = self._summed(keyed).sort("high").with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64))
+        deltas = self.summed.sort("high").with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64))
         touched = deltas.select("at", *self.spec.by, *HALVES)
         self._learn_of(touched)
         found = self._memory.find(touched)
         before = pl.concat([found.rows, self._read_away(touched, found.rows["at"])]).select("at", *self._sums)
-        after = self._merged(before, self._unapplied(keyed, touched, deltas, before))
+        after = self._merged(before, self._unapplied(events, touched, deltas, before))
         rows = pl.concat([touched, after.drop("at")], how="horizontal")
         found.forget()
         self._memory.put(rows, self._flush)
@@ -301,7 +307,7 @@ class Rollup:
     def _keyed(self, events: pl.DataFrame) -> pl.DataFrame:
         """Events with the key of their row, its hashes, and a code for each text that is collected."""
         keyed = events.with_columns(**self.spec.keys)
-        codes = [self._codes.of_texts(keyed[text]).alias(name) for name, text in self.spec.sets.items()]
+        codes = [self.codes.of_texts(keyed[text]).alias(name) for name, text in self.spec.sets.items()]
         return pl.concat([keyed.with_columns(codes), hashed(keyed.select(self.spec.by))], how="horizontal")
 
     def _summed(self, keyed: pl.DataFrame) -> pl.DataFrame:
@@ -313,10 +319,26 @@ class Rollup:
             applied=pl.col("source_offset").max(),
             first=pl.col("source_offset").min(),
         )
-        return sums.with_columns(self._codes.union(sums[name]) for name in self.spec.sets)
+        return sums.with_columns(self.codes.union(sums[name]) for name in self.spec.sets)
+
+    def _summed_further(self, finer: pl.DataFrame) -> pl.DataFrame:
+        """The sums of keys from those of finer ones, of which each lies in one of them."""
+        keyed = finer.drop(HALVES).rename({"hour": "occurred_at"}).with_columns(**self.spec.keys)
+        sums = (
+            pl.concat([keyed, hashed(keyed.select(self.spec.by))], how="horizontal")
+            .group_by(HALVES)
+            .agg(
+                *(pl.col(name).first() for name in self.spec.by),
+                *(pl.col(name).unique() for name in self.spec.sets),
+                *(pl.col(name).sum() for name in self.spec.sums),
+                pl.col("applied").max(),
+                pl.col("first").min(),
+            )
+        )
+        return sums.with_columns(self.codes.union(sums[name]) for name in self.spec.sets)
 
     def _unapplied(
-        self, keyed: pl.DataFrame, touched: pl.DataFrame, deltas: pl.DataFrame, before: pl.DataFrame
+        self, events: pl.DataFrame, touched: pl.DataFrame, deltas: pl.DataFrame, before: pl.DataFrame
     ) -> pl.DataFrame:
         """What to add: of a row that has applied some of its events already, only the others count."""
         old = (
@@ -327,7 +349,7 @@ class Rollup:
         if old.is_empty():
             return deltas
         partly = touched.select("at", *HALVES).join(old.select("at", "applied"), on="at")
-        rest = keyed.join(partly, on=HALVES).filter(pl.col("source_offset") > pl.col("applied"))
+        rest = self._keyed(events).join(partly, on=HALVES).filter(pl.col("source_offset") > pl.col("applied"))
         again = self._summed(rest.drop("at", "applied")).join(partly.drop("applied"), on=HALVES)
         others = deltas.join(old, on="at", how="anti")
         return pl.concat([others, again.select(others.columns)])
@@ -345,19 +367,19 @@ class Rollup:
             )
             .sort("at")
         )
-        merged = merged.with_columns(self._codes.union(merged[name]) for name in self.spec.sets)
+        merged = merged.with_columns(self.codes.union(merged[name]) for name in self.spec.sets)
         return merged.cast(before.schema)
 
     def _as_kept(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Stored rows as they are in memory."""
         rows = rows.select(self.spec.schema.names()).cast(self.spec.schema)
-        sets = [self._codes.of(rows[name]) for name in self.spec.sets]
+        sets = [self.codes.of(rows[name]) for name in self.spec.sets]
         return pl.concat([rows.with_columns(sets), hashed(rows.select(self.spec.by))], how="horizontal").select(
             self._memory_schema().names()
         )
 
     def _handed_out(self, rows: pl.DataFrame) -> pl.DataFrame:
-        sets = [self._codes.lists(rows[name]) for name in self.spec.sets]
+        sets = [self.codes.lists(rows[name]) for name in self.spec.sets]
         return rows.with_columns(sets).select(self.spec.schema.names()).cast(self.spec.schema)
 
     def _bucket_schema(self) -> dict[str, pl.DataType]:
@@ -376,6 +398,10 @@ class ListCodes:
     """Numbers for lists of texts of which few differ, such as the prices that an hour was priced by."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all numbers: nobody holds one any more."""
         self._lists: list[tuple[str, ...]] = []
         self._codes: dict[tuple[str, ...], int] = {}
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from stream.decode.frame import decode
 from stream.pricing import price
 from stream.rollup import rows as rollup_rows
-from stream.rollup.sums import HOURLY, LEDGER, UNITS, USER_DAILY, Rollup, RollupSpec, metered
+from stream.rollup.sums import DAILY, HOURLY, LEDGER, UNITS, USER_DAILY, Rollup, RollupSpec, metered
 from tests.support.ingest import BOOK, Warehouse, ingest_of, run
 from tests.support.properties import examples
 from tests.support.records import LIMITS, log_of, wire
@@ -126,6 +126,48 @@ def test_both_sides_of_midnight_utc_fall_into_their_own_day() -> None:
         .add(spent({"occurred_at": last}, {"occurred_at": datetime(2026, 11, 23, tzinfo=UTC), "source_offset": 1}))
     )
     assert [day.isoformat() for day in rows["day"].sort()] == ["2026-11-22", "2026-11-23"]
+
+
+@given(
+    hours=st.lists(st.integers(0, 47), min_size=1, max_size=30),
+    ends=st.lists(st.integers(1, 12), min_size=1, max_size=6),
+    back=st.lists(st.integers(0, 6), min_size=1, max_size=6),
+    data=st.data(),
+)
+@examples(60)
+def test_days_added_up_from_hours_are_the_days_of_the_events_whatever_is_delivered_again(
+    hours: list[int], ends: list[int], back: list[int], data: st.DataObject
+) -> None:
+    """Some batches overlap what was applied: of a day a part of them, of an hour all or nothing."""
+    log = [
+        {
+            "source_offset": offset,
+            "occurred_at": datetime(2026, 11, 23 + hour // 24, hour % 24, 30, tzinfo=UTC),
+            "feature": f"f{hour % 2}",
+            "cost_pico": 10**offset % 997,
+            "price_version": f"v{hour % 3}",
+            "counted": hour % 5 != 0,
+        }
+        for offset, hour in enumerate(hours)
+    ]
+    fine, coarse, plain = Stored(HOURLY), Stored(DAILY), Stored(DAILY)
+    hourly, whole, start = fine.worker(), plain.worker(), 0
+    daily = Rollup(DAILY, coarse, codes=hourly.codes)
+    for length, step in zip(ends, back, strict=False):
+        some = log[start : start + length]
+        if not some:
+            break
+        events = spent(*some)
+        fine.insert(hourly.add(events))
+        coarse.insert(daily.add(events, summed=hourly.summed))
+        plain.insert(whole.add(events))
+        if data.draw(st.booleans(), label="another worker goes on"):
+            hourly, whole = fine.worker(), plain.worker()
+            daily = Rollup(DAILY, coarse, codes=hourly.codes)
+            daily.assign(coarse.stored["source_partition"].unique())
+        start = max(0, start + length - step)
+    order = [*DAILY.by, "applied"]
+    assert coarse.stored.sort(order).to_dicts() == plain.stored.sort(order).to_dicts()
 
 
 def test_both_sides_of_a_block_of_offsets_fall_into_their_own_ledger_row() -> None:
