@@ -65,7 +65,7 @@ class Report:
 
     def figures(self) -> list[Figure]:
         alone = (self._bytes, self._latency, self._alert, self._record, self._memory, self._hostile, self._series)
-        return [*self._contest(), *(figure for figures in alone for figure in figures())]
+        return [*self._contest(), *(figure for figures in (*alone, self._queries) for figure in figures())]
 
     def _contest(self) -> Iterator[Figure]:
         if rates := self.rates("costream"):
@@ -127,6 +127,12 @@ class Report:
             legal = [cost.ratio for cost in costs if cost.kind.endswith(LEGAL)]
             yield _at_most("the dearest legal message to a plain one", max(legal), 20, "x")
             yield _at_most("the dearest message to a plain one", max(cost.ratio for cost in costs), 20, "x")
+
+    def _queries(self) -> Iterator[Figure]:
+        for asked in self.results.get("queries", ()):
+            for each in asked:
+                yield Figure(f"{each.name}, p50", each.p50_ms, "ms")
+                yield _below(f"{each.name}, p95", each.p95_ms, each.goal_ms, "ms")
 
 
 def _at_least(name: str, value: float, least: float, unit: str) -> Figure:

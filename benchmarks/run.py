@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from benchmarks import alert, contenders, full_job, hostile, latency, memory, record, series, stored_bytes
+from benchmarks import alert, contenders, full_job, hostile, latency, memory, queries, record, series, stored_bytes
 from benchmarks.events import Loaded, load
 from benchmarks.ground import Ground, ground
 from benchmarks.machine import machine
@@ -34,7 +34,7 @@ from benchmarks.sizes import FULL, QUICK, Sizes
 from costream.topics import EVENTS
 
 CONTEST: Final = ("costream", "plain-faust", "quix", "raw-aiokafka", "raw-confluent")
-OTHERS: Final = ("bytes", "latency", "alert", "record", "memory", "hostile", "series")
+OTHERS: Final = ("bytes", "latency", "alert", "record", "memory", "hostile", "series", "queries")
 NAMES: Final = (*CONTEST, *OTHERS)
 
 
@@ -98,6 +98,7 @@ class Bench:
             "memory": lambda: memory.run(self.ground, self.sizes),
             "hostile": lambda: hostile.run(self.ground),
             "series": lambda: series.run(self.ground, self.sizes),
+            "queries": lambda: queries.run(self.ground, self.sizes),
         }
         for name, measure in alone.items():
             if name in wanted:

@@ -20,6 +20,7 @@ class Sizes:
     record_rate_calls: int  # of the calls at 1,000 a second
     ids: int
     series: int  # different ones in an hour, and as many events
+    raw_rows: int  # single calls of the warehouse that is asked
 
 
 FULL: Final = Sizes(
@@ -35,6 +36,7 @@ FULL: Final = Sizes(
     record_rate_calls=10_000,
     ids=5_000_000,
     series=2_000_000,
+    raw_rows=50_000_000,
 )
 QUICK: Final = Sizes(
     form="quick",
@@ -49,4 +51,5 @@ QUICK: Final = Sizes(
     record_rate_calls=500,
     ids=300_000,
     series=100_000,
+    raw_rows=500_000,
 )
