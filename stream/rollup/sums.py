@@ -225,7 +225,8 @@ class Rollup:
         self._learn_of(touched)
         found = self._memory.find(touched)
         before = pl.concat([found.rows, self._read_away(touched, found.rows["at"])]).select("at", *self._sums)
-        after = self._merged(before, self._unapplied(events, touched, deltas, before))
+        added = self._unapplied(events, touched, deltas, before)
+        after = self._merged(before, added, count=touched.height)
         rows = pl.concat([touched, after.drop("at")], how="horizontal")
         found.forget()
         self._memory.put(rows, self._flush)
@@ -354,20 +355,17 @@ class Rollup:
         others = deltas.join(old, on="at", how="anti")
         return pl.concat([others, again.select(others.columns)])
 
-    def _merged(self, before: pl.DataFrame, deltas: pl.DataFrame) -> pl.DataFrame:
-        """One row a key, in their order, from the row before and what was added to it."""
-        merged = (
-            pl.concat([before, deltas.select(before.columns).cast(before.schema)])
-            .group_by("at")
-            .agg(
-                *(pl.col(name).sum() for name in self.spec.sums),
-                *(pl.col(name).min() for name in self.spec.mins),
-                *(pl.col(name).unique() for name in self.spec.sets),
-                pl.col("applied").max(),
-            )
-            .sort("at")
+    def _merged(self, before: pl.DataFrame, deltas: pl.DataFrame, *, count: int) -> pl.DataFrame:
+        """One row for each of ``count`` keys, in their order, from the row before and what was added to it."""
+        old, new = _in_order(before, count), _in_order(deltas.select(before.columns).cast(before.schema), count)
+        both = pl.concat([new, old.select(pl.all().name.prefix("old_"))], how="horizontal")
+        merged = both.select(
+            pl.col("at").fill_null(pl.col("old_at")),
+            *(pl.col(name).fill_null(0) + pl.col(f"old_{name}").fill_null(0) for name in self.spec.sums),
+            *(pl.min_horizontal(name, f"old_{name}") for name in self.spec.mins),
+            *(self.codes.united(new[name], old[name]) for name in self.spec.sets),
+            pl.max_horizontal("applied", "old_applied").alias("applied"),
         )
-        merged = merged.with_columns(self.codes.union(merged[name]) for name in self.spec.sets)
         return merged.cast(before.schema)
 
     def _as_kept(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -389,6 +387,14 @@ class Rollup:
         halves = {"high": pl.UInt64(), "low": pl.UInt64()}
         sums = {name: CODE if name in self.spec.sets else self.spec.schema[name] for name in self._sums}
         return pl.Schema(self._bucket_schema() | halves | sums)
+
+
+def _in_order(rows: pl.DataFrame, count: int) -> pl.DataFrame:
+    """As many rows, each at the place that its column ``at`` says; of nulls where there is none."""
+    places = np.full(count, -1, dtype=np.int64)
+    places[rows["at"].to_numpy()] = np.arange(rows.height)
+    found = pl.Series(places)
+    return rows.select(pl.all().gather(found.set(found < 0, None)))
 
 
 CODE: Final = pl.UInt32()
@@ -420,6 +426,14 @@ class ListCodes:
             return groups.list.first()
         texts = groups.cast(pl.List(pl.String)).list.join(",")
         return self._coded(texts, lambda text: chain(*(self._lists[int(code)] for code in text.split(","))))
+
+    def united(self, some: pl.Series, others: pl.Series) -> pl.Series:
+        """Place by place the code of the texts of both; null is none."""
+        either, differ = some.fill_null(others), (some != others).fill_null(value=False)
+        if not differ.any():
+            return either
+        pairs = pl.select(pl.concat_list(some.filter(differ), others.filter(differ).alias("others"))).to_series()
+        return either.scatter(differ.arg_true(), self.union(pairs))
 
     def _coded(self, texts: pl.Series, read: Callable[[Any], Iterable[str]]) -> pl.Series:
         """Each different text is read once."""
