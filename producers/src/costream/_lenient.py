@@ -10,7 +10,6 @@ Pure: no clock, no ids, no logging.
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 import os
@@ -35,6 +34,7 @@ from costream.events import (
     UNITS_MAX,
     UsageEvent,
     matches,
+    metadata_text,
 )
 from costream.reasons import rule_of, speaks_for_itself
 
@@ -364,7 +364,7 @@ def _marked(metadata: dict[str, Any], changes: list[str]) -> dict[str, Any]:
 
 
 def _bytes_of(metadata: Mapping[str, Any]) -> int:
-    return len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode())
+    return len(metadata_text(metadata).encode())
 
 
 def _without_half_pairs(value: Any) -> Any:
