@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from costream.events import METADATA_BYTES_MAX, TOKENS_MAX, UsageEvent
 from costream.topics import EVENT_BYTES_MAX
 from stream.decode import frame as decoding
+from stream.decode.cut import Cut
 from stream.decode.examination import examine_value
 from stream.decode.frame import Gate, Refusal, decode, is_credible
 from tests.support.properties import examples
@@ -507,6 +508,8 @@ def test_a_value_may_fill_the_bytes_of_an_event_and_not_one_more() -> None:
     assert kinds_of(full) == []
     (refusal,) = refusals_of(full + b" ")
     assert refusal.reason == f"the value is {EVENT_BYTES_MAX + 1} bytes; an event has at most {EVENT_BYTES_MAX}"
+    (refusal,) = refusals_of(full + b" ", cut=Cut(value_bytes=1_000_000, value_sha256="of all"))
+    assert refusal.reason == f"the value is 1000000 bytes; an event has at most {EVENT_BYTES_MAX}"
 
 
 def test_metadata_may_fill_its_bytes_and_not_one_more() -> None:

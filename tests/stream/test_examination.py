@@ -341,6 +341,19 @@ def test_a_time_of_many_digits_is_read_to_the_millisecond_and_its_zone_counts(zo
     assert found.event.occurred_at == datetime.fromisoformat(f"2026-11-23T12:00:00.123{zone}")
 
 
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ("{}", 1), ("[[]]", 2), ('{"a":[{"b":[]}]}', 4), ("[[],[],[[]]]", 3), ('["[[[["]', 1), ('["]]]]",[]]', 2),
+        (r'["\\",[]]', 2), (r'["\"[[",[]]', 2), (r'["\\\"[[",[]]', 2), ("[" * 300 + "]" * 300, 300), ('["' + "{" * 300 + '"]', 1),
+        ("[" + '"",' * 300 + "[]]", 2), ('{"[":{}}', 2),
+    ],
+)  # fmt: skip
+def test_brackets_in_texts_are_no_depth(text: str, depth: int) -> None:
+    json.loads(text)
+    assert examination._nesting(text.encode()) == depth
+
+
 # --- what it costs ----------------------------------------------------------------------------------------------------
 
 KINDS = [kind for kind in kinds() if len(kind.value) <= EVENT_BYTES_MAX]
