@@ -174,16 +174,14 @@ def _examine_members(text: bytes, known: dict[str, bytes]) -> Accepted | Faulty:
             del known[name]
     shown = known | dict(islice(unknown.items(), REASONS_MAX))
     found = _asked(_as_object({name: _abridged(name, raw) for name, raw in shown.items()}))
-    if not faults and isinstance(found, UsageEvent):
-        repeated = repeated or metadata.repeated or _repeated_unit(known)
     match found:
-        case UsageEvent() as event if not faults and not repeated:
-            return _accepted(event, metadata.text)
-        case UsageEvent() if not faults:
-            reason = told(f"the value is not one plain JSON object: {repeated}")
-            return Faulty(malformed=True, reason=reason, request_id=request_id)
-        case UsageEvent():
+        case UsageEvent() if faults:
             return Faulty(malformed=False, reason=_reason(faults, []), request_id=request_id)
+        case UsageEvent() as event:
+            if repeated := repeated or metadata.repeated or _repeated_unit(known):
+                reason = told(f"the value is not one plain JSON object: {repeated}")
+                return Faulty(malformed=True, reason=reason, request_id=request_id)
+            return _accepted(event, metadata.text)
         case others:
             reason = _reason(faults, others, left_out=max(0, len(unknown) - REASONS_MAX))
             return Faulty(malformed=_is_malformed(others), reason=reason, request_id=request_id)
