@@ -187,7 +187,12 @@ def _count(cells: pl.DataFrame) -> int:
     """How many cells differ: ClickHouse's count where it was cut off, the rows otherwise."""
     if cells.height < CELLS_MAX:
         return cells.height
-    return int(cells["differing"][0])
+    return _total(cells, "differing")
+
+
+def _total(rows: pl.DataFrame, name: str) -> int:
+    """How many there are in all, which each row says; those beyond the limit are not among the rows."""
+    return int(rows[name].unique().item()) if rows.height else 0
 
 
 def _cell_finding(spec: RollupTable, cell: dict[str, Any]) -> Finding:
@@ -212,7 +217,7 @@ def _ids_check(reader: Reader, on: Ground, progress: Progress) -> Check:
         rows = queries.repeated(
             reader, stored=on.stored, start=on.start, shard=shard, shards=shards, limit=FINDINGS_MAX
         )
-        repeats += int(rows["repeats"][0]) if rows.height else 0
+        repeats += _total(rows, "repeats")
         findings += [_repeat_finding(row) for row in rows.head(FINDINGS_MAX - len(findings)).to_dicts()]
     question = "each request_id is counted once"
     return Check("ids", question, queries.rows(reader), repeats, tuple(findings))
@@ -236,7 +241,7 @@ def _removals_check(reader: Reader) -> Check:
         )
         for row in rows.to_dicts()
     )
-    pending = int(rows["pending"][0]) if rows.height else 0
+    pending = _total(rows, "pending")
     return Check("removals", "no removed event is in usage_events", queries.removals(reader), pending, findings)
 
 

@@ -120,7 +120,7 @@ def conservation(
         excused = _excused(of_partition, memory, forgets=forgets)
         records += [finding for block in of_partition for finding in _ledger_faults(block)]
         raw += _raw_faults(of_partition, excused)
-        letters = list(_dead_letter_faults(of_partition, old=forgets or memory.calls > 0, horizon=horizon))
+        letters = list(_dead_letter_faults(of_partition, old=forgets or bool(memory.calls), horizon=horizon))
         dead += letters
         due = {finding.where["offset_block"] for finding in letters}
         gaps += _gaps(of_partition, excused, due)
@@ -221,7 +221,8 @@ def _gaps(blocks: Iterable[Block], excused: dict[int, int], letters_due: Collect
     for block in blocks:
         rows = max(0, block.missing - excused.get(block.number, 0))
         letters = max(0, block.dead_letters_missing) if block.number in letters_due else 0
-        if block.ledger is not None and (rows or letters):
+        if rows or letters:
+            assert block.ledger is not None, "what no ledger has cannot be missing"
             first, last = block.ledger["offset_first"], block.ledger["offset_last"]
             yield Gap(block.source, block.partition, first, last, rows, letters, block.received_first)
 

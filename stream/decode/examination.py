@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from pydantic import ValidationError
 
-from costream.events import ERROR_CHARS_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, UNITS_MAX, UsageEvent
+from costream.events import ERROR_CHARS_MAX, METADATA_BYTES_MAX, NAME_CHARS_MAX, UNITS_MAX, UsageEvent, metadata_text
 from costream.reasons import is_unknown, rule_of, speaks_for_itself
 
 REASON_INPUT_CHARS_MAX: Final = 80
@@ -39,7 +39,6 @@ COMMAS_MAX: Final = (
 PLAIN_BYTES_MAX: Final = 512  # a value that stands where it cannot be right is shown to the model up to this
 TOLD_BY_MODEL_BYTES_MAX: Final = 2_048  # what is no JSON: the model says where, of a short one
 NESTING_MAX: Final = 199  # of metadata, itself counted: where the model's parser ends
-NESTING_SURE: Final = 64  # as many brackets and braces cannot be nested deeper
 # In so much JSON a repeated key is looked for by its name; in more it is only known of.
 NAMED_OBJECTS_MAX: Final = 256
 NAMED_BYTES_MAX: Final = 8_192
@@ -107,8 +106,7 @@ def _crowd(value: bytes) -> str:
 
 def _texts_at_least(value: bytes) -> int:
     """A quote in a text has a backslash before it. So may the one that ends it: then it counts for less."""
-    quotes = count_of(value, b'"')
-    return quotes // 2 if quotes <= 2 * TEXTS_MAX else (quotes - value.count(b'\\"')) // 2
+    return (count_of(value, b'"') - value.count(b'\\"')) // 2
 
 
 def _no_json(value: bytes, error: Exception) -> Faulty:
@@ -145,9 +143,11 @@ _read_any: Final = msgspec.json.Decoder(msgspec.Raw).decode
 _read_all: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _MAPS_OF_UNITS: Final = ("quantities", "unit_prices")
 _MAPS: Final = ("metadata", *_MAPS_OF_UNITS)
-# In JSON a character takes up to twelve bytes: two escapes.
+_LONGEST_SIGN: Final = len(rb"\ud83d\ude00")  # in JSON a character takes up to two escapes
 _LONGEST_TEXT: Final = {
-    name: 12 * spec["maxLength"] + 2 for name, spec in _PROPERTIES.items() if isinstance(spec.get("maxLength"), int)
+    name: _LONGEST_SIGN * spec["maxLength"] + len(b'""')
+    for name, spec in _PROPERTIES.items()
+    if isinstance(spec.get("maxLength"), int)
 }
 _LONGEST_UNITS: Final = UNITS_MAX * 1_024  # a unit and its amount take 64 and 31 characters
 
@@ -174,16 +174,14 @@ def _examine_members(text: bytes, known: dict[str, bytes]) -> Accepted | Faulty:
             del known[name]
     shown = known | dict(islice(unknown.items(), REASONS_MAX))
     found = _asked(_as_object({name: _abridged(name, raw) for name, raw in shown.items()}))
-    if not faults and isinstance(found, UsageEvent):
-        repeated = repeated or metadata.repeated or _repeated_unit(known)
     match found:
-        case UsageEvent() as event if not faults and not repeated:
-            return _accepted(event, metadata.text)
-        case UsageEvent() if not faults:
-            reason = told(f"the value is not one plain JSON object: {repeated}")
-            return Faulty(malformed=True, reason=reason, request_id=request_id)
-        case UsageEvent():
+        case UsageEvent() if faults:
             return Faulty(malformed=False, reason=_reason(faults, []), request_id=request_id)
+        case UsageEvent() as event:
+            if repeated := repeated or metadata.repeated or _repeated_unit(known):
+                reason = told(f"the value is not one plain JSON object: {repeated}")
+                return Faulty(malformed=True, reason=reason, request_id=request_id)
+            return _accepted(event, metadata.text)
         case others:
             reason = _reason(faults, others, left_out=max(0, len(unknown) - REASONS_MAX))
             return Faulty(malformed=_is_malformed(others), reason=reason, request_id=request_id)
@@ -192,7 +190,7 @@ def _examine_members(text: bytes, known: dict[str, bytes]) -> Accepted | Faulty:
 def _accepted(event: UsageEvent, metadata: str) -> Accepted:
     if not event.metadata:
         return Accepted(event, metadata)
-    return Accepted(event.model_copy(update={"metadata": {}}), _json_text(event.metadata))
+    return Accepted(event.model_copy(update={"metadata": {}}), metadata_text(event.metadata))
 
 
 def _asked(value: bytes) -> UsageEvent | Sequence[Any]:
@@ -204,7 +202,7 @@ def _asked(value: bytes) -> UsageEvent | Sequence[Any]:
 
 
 def _is_malformed(faults: Sequence[Any]) -> bool:
-    return any(fault["type"] == "json_invalid" for fault in faults)
+    return [fault["type"] for fault in faults] == ["json_invalid"]  # then nothing else was looked at
 
 
 def _texts_beside(text: bytes, known: Mapping[str, bytes]) -> int:
@@ -213,9 +211,12 @@ def _texts_beside(text: bytes, known: Mapping[str, bytes]) -> int:
 
 def _texts(text: bytes) -> int:
     """How many names and texts there are in JSON: exactly, since it is JSON and each escape starts with a backslash."""
-    if b"\\" in text:
-        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return text.count(b'"') // 2
+    return _without_escapes(text).count(b'"') // 2
+
+
+def _without_escapes(text: bytes) -> bytes:
+    """Without the quotes that are signs of a text, and without what looks like one of them."""
+    return text.replace(b"\\\\", b"").replace(b'\\"', b"")
 
 
 def _unknown(text: bytes, known: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -274,9 +275,9 @@ def _fault_of_units(name: str, raw: bytes) -> str:
 # --- showing the model no more than it needs -------------------------------------------------------------------------
 
 _ELLIPSIS: Final = '["…"]'.encode()
-_SHOWN_ENDS: Final = 80  # characters of each end
-_TIME_BYTES: Final = 26  # with a quote before it and six digits of a second; those behind them are cut
-_ZONE_BYTES: Final = 7  # with a quote behind it
+# Of the digits of a second six are enough: those behind them are cut.
+_TIME_BYTES: Final = len(b'"2025-01-01T00:00:00.123456')
+_ZONE_BYTES: Final = len(b'+00:00"')
 
 
 def _abridged(name: str, raw: bytes) -> bytes:
@@ -286,12 +287,12 @@ def _abridged(name: str, raw: bytes) -> bytes:
     match raw[:1]:
         case b"[" | b"{":
             return _ELLIPSIS
-        case b'"' if name == "occurred_at" and _is_digits(raw[_TIME_BYTES + 1 : -_ZONE_BYTES]):
-            return raw[: _TIME_BYTES + 1] + raw[-_ZONE_BYTES:]
-        case b'"' if len(raw) > _LONGEST_TEXT.get(name, 0):
-            return _ends_of_text(raw, at_least=_PROPERTIES.get(name, {}).get("maxLength", 0))
-        case b'"':
+        case b'"' if name == "occurred_at" and _is_digits(raw[_TIME_BYTES:-_ZONE_BYTES]):
+            return raw[:_TIME_BYTES] + raw[-_ZONE_BYTES:]
+        case b'"' if name in _LONGEST_TEXT and len(raw) <= _LONGEST_TEXT[name]:
             return raw
+        case b'"':
+            return _ends_of_text(raw, at_least=_PROPERTIES.get(name, {}).get("maxLength", NAME_CHARS_MAX))
         case _:
             return raw[:NAME_CHARS_MAX].rstrip(b".eE+-")
 
@@ -302,8 +303,8 @@ def _is_digits(text: bytes) -> bool:
 
 def _ends_of_text(raw: bytes, *, at_least: int) -> bytes:
     """A text that is too long as well, with the same ends; its last signs may stand there as they were escaped."""
-    tail = raw[-_SHOWN_ENDS:-1].decode("utf-8", "ignore")
-    return msgspec.json.encode(_head_of_text(raw) + "…" * (at_least + 1) + tail)
+    tail = raw[-PLAIN_BYTES_MAX:-1].decode("utf-8", "ignore")
+    return msgspec.json.encode(_head_of_text(raw) + "…" * at_least + tail)
 
 
 def _head_of_text(raw: bytes) -> str:
@@ -315,7 +316,7 @@ def _head_of_text(raw: bytes) -> str:
         return ""
 
 
-_HEAD: Final = re.compile(rb'"(?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u]){0,%d}' % (4 * REQUEST_ID_CHARS_MAX))
+_HEAD: Final = re.compile(rb'"(?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u]){0,%d}' % PLAIN_BYTES_MAX)
 
 
 def _as_object(members: Mapping[str, bytes]) -> bytes:
@@ -361,7 +362,7 @@ def _metadata_read(raw: bytes) -> _Metadata:
     text = _small_text(spelt, parsed)
     if (size := len(text.encode())) > METADATA_BYTES_MAX:
         return _Metadata(fault=f"metadata: metadata is {size} bytes of JSON, more than {METADATA_BYTES_MAX}")
-    if spelt.count(b"[") + spelt.count(b"{") > NESTING_SURE and _nesting(spelt) > NESTING_MAX:
+    if spelt.count(b"[") + spelt.count(b"{") > NESTING_MAX and _nesting(spelt) > NESTING_MAX:
         return _Metadata(raw=raw)
     if spelt != raw and _texts(spelt) != _texts(raw):
         return _Metadata(text, repeated=_named(raw) or "a key of metadata stands twice")
@@ -377,21 +378,17 @@ def _small_text(spelt: bytes, parsed: Any) -> str:
     exponents = spelt.translate(_ZEROS).count(b"0e")  # and what looks like one in a text
     surely_small = len(spelt) + exponents <= METADATA_BYTES_MAX
     surely_large = len(spelt) - 2 * spelt.count(b".") > METADATA_BYTES_MAX
-    return spelt.decode() if surely_small or surely_large else _json_text(parsed)
-
-
-def _json_text(metadata: Mapping[str, Any]) -> str:
-    """As the contract measures it."""
-    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), allow_nan=False) if metadata else ""
+    return spelt.decode() if surely_small or surely_large else metadata_text(parsed)
 
 
 def _nesting(text: bytes) -> int:
     """How deep lists and objects stand in one another."""
-    bare = text.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in text else text
-    signs = np.frombuffer(bare, dtype=np.uint8) | np.uint8(0x20)  # a bracket is its brace but for this bit
+    signs = np.frombuffer(_without_escapes(text), dtype=np.uint8) | np.uint8(
+        0x20
+    )  # a bracket is its brace but for this bit
     inside = np.cumsum(signs == ord('"'), dtype=np.uint8) & 1  # of a text; whether the number is odd outlives its wrap
     steps = (signs == ord("{")).view(np.int8) - (signs == ord("}")).view(np.int8)
-    return int(np.cumsum(steps * (1 - inside.view(np.int8)), dtype=np.int16).max(initial=0))
+    return int(np.cumsum(steps * (1 - inside.view(np.int8)), dtype=np.int16).max())
 
 
 # --- reasons ---------------------------------------------------------------------------------------------------------
@@ -408,17 +405,10 @@ def _reason(own: Sequence[str], faults: Sequence[Any], *, left_out: int = 0) -> 
 
 def _fault(fault: Any) -> str:
     where = ".".join(_shortened(str(part), NAME_CHARS_MAX) for part in fault["loc"]) or "event"
-    rule, given = _shortened(rule_of(fault), RULE_CHARS_MAX), _shortened(_repr(fault["input"]), REASON_INPUT_CHARS_MAX)
+    rule, given = _shortened(rule_of(fault), RULE_CHARS_MAX), _shortened(repr(fault["input"]), REASON_INPUT_CHARS_MAX)
     if speaks_for_itself(fault):
         return f"{where}: {rule}"
     return f"{where}: {rule}; its value is {given}" if is_unknown(fault) else f"{where}: {rule}, not {given}"
-
-
-def _repr(given: Any) -> str:
-    """Of a long text only its ends, since no more is shown."""
-    if isinstance(given, str | bytes) and len(given) > 2 * REASON_INPUT_CHARS_MAX:
-        return f"{given[:REASON_INPUT_CHARS_MAX]!r}{given[-REASON_INPUT_CHARS_MAX:]!r}"
-    return repr(given)
 
 
 def _shortened(text: str, chars_max: int) -> str:
@@ -428,7 +418,7 @@ def _shortened(text: str, chars_max: int) -> str:
 
 def told(reason: str) -> str:
     """A reason quotes the message it refuses: shortened, and without what would forge a log line."""
-    head = reason if len(reason) <= 2 * REASON_CHARS_MAX else _shortened(reason, 2 * REASON_CHARS_MAX)
+    head = _shortened(reason, REASON_CHARS_MAX)
     if not head.isprintable():
         head = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in head)
     return _shortened(head, REASON_CHARS_MAX)
@@ -441,9 +431,8 @@ def _shown_id(raw: bytes) -> str:
 
 def _id_near(value: bytes) -> str:
     """The same of a message that is not read as a whole: what stands behind the first such name."""
-    at = value.find(b'"request_id"')
-    found = _ID.match(value, at) if at >= 0 else None
-    return _shown_id(value[found.end() :][: 8 * REQUEST_ID_CHARS_MAX]) if found else ""
+    found = _ID.match(value, value.find(b'"request_id"'))
+    return _shown_id(value[found.end() :]) if found else ""
 
 
 _ID: Final = re.compile(rb'"request_id"[ \t\r\n]{0,9}:[ \t\r\n]{0,9}')

@@ -213,14 +213,12 @@ def _texts_at(places: Mapping[int, bytes], count: int) -> pl.Series:
 
 def _is_hard_to_read(value: bytes) -> bool:
     """Too long a number, or many brackets, which take the reader of columns long and are not sure to pass."""
-    if _LONG_NUMBER in value.translate(_DIGITS):
-        return True
-    return len(value) > FEW_BYTES and value.count(b"[") + value.count(b"{") > METADATA_NESTING_SURE
+    alike = value.translate(_ALIKE)
+    return _LONG_NUMBER in alike or alike.count(b"[") > METADATA_NESTING_SURE
 
 
-_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_ALIKE: Final = bytes.maketrans(b"123456789{", b"000000000[")  # every digit, and every bracket
 _LONG_NUMBER: Final = b"0" * (DIGITS_SURE + 1)
-FEW_BYTES: Final = 1_024  # in so few there are not many brackets
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
@@ -251,16 +249,22 @@ def _holds(rule: pl.Expr) -> pl.Expr:
     return rule.fill_null(True)
 
 
+_DETAILS: Final = {"input_tokens": ("cache_read_tokens", "cache_write_tokens"), "output_tokens": ("reasoning_tokens",)}
+
+
+def _are_parts(details: Sequence[str], total: str) -> pl.Expr:
+    """Details have a total, and come to no more."""
+    none_given = pl.all_horizontal(pl.col(name).is_null() for name in details)
+    return none_given | (pl.col(total).is_not_null() & _holds(pl.sum_horizontal(details) <= pl.col(total)))
+
+
 # What the gate does not test. A row that fails one may still be good: the model decides.
 _RULES: Final = [
     pl.col("occurred_at").str.contains(_TIME_SHAPE),
-    _holds(pl.col("cache_read_tokens").is_null() & pl.col("cache_write_tokens").is_null())
-    | (pl.sum_horizontal("cache_read_tokens", "cache_write_tokens") <= pl.col("input_tokens").fill_null(-1)),
-    pl.col("reasoning_tokens").is_null() | (pl.col("reasoning_tokens") <= pl.col("output_tokens").fill_null(-1)),
+    *(_are_parts(details, total) for total, details in _DETAILS.items()),
     _holds(pl.col("usage_status") != "missing") | pl.all_horizontal(pl.col(name).is_null() for name in _USAGE),
     *(_holds(pl.col(name).str.contains(AMOUNT)) for name in _AMOUNTS),
     _holds(pl.col("metadata").str.len_bytes() <= METADATA_BYTES_SURE),
-    _holds(pl.col("metadata").str.count_matches(r"[\[{]") <= METADATA_NESTING_SURE),
     *(_holds(pl.col(name).str.contains(_UNITS_SHAPE)) for name in _MAPS_OF_UNITS),
 ]
 # About control characters, which JSON only has as escapes; but for DEL, which may stand bare.
@@ -277,7 +281,7 @@ _RULES_OF_ESCAPES: Final = [
 def _lines(values: Sequence[bytes]) -> bytes:
     """A message a line. A line break between tokens is white space in JSON."""
     lines = b"\n".join(values)
-    if count_of(lines, b"\n") == max(len(values) - 1, 0):
+    if count_of(lines, b"\n") < len(values):
         return lines
     return b"\n".join(value.replace(b"\n", b" ").replace(b"\r", b" ") for value in values)
 
@@ -337,10 +341,7 @@ def _misread(
 
 
 def _quotes_of(metadata: Any) -> int:
-    try:
-        return msgspec.json.encode(metadata).count(b'"') if metadata else 0
-    except (ValueError, RecursionError):
-        return -1  # not explained, so parsed again
+    return msgspec.json.encode(metadata).count(b'"') if metadata else 0
 
 
 def _per_message(items: Sequence[Any], measure: Callable[[Any], int]) -> NDArray[np.int64]:
@@ -350,7 +351,7 @@ def _per_message(items: Sequence[Any], measure: Callable[[Any], int]) -> NDArray
 _QUOTES_EXPLAINED: Final = pl.sum_horizontal(
     *(pl.col(name).is_not_null().cast(pl.Int64) * 2 for name in (*_INTEGERS, *_MAPS)),
     *(pl.col(name).is_not_null().cast(pl.Int64) * 4 for name in _TEXT_SCHEMA if name not in (*_INTEGERS, *_MAPS)),
-    *(pl.col(name).str.count_matches('"', literal=True).cast(pl.Int64) for name in _MAPS if name != "metadata"),
+    *(pl.col(name).str.count_matches('"').cast(pl.Int64) for name in _MAPS if name != "metadata"),
 )
 
 

@@ -38,7 +38,7 @@ def _bytes_of(texts: pl.Series) -> tuple[NDArray[np.uint8], NDArray[np.int64], N
         array = array.combine_chunks()
     _, offsets_buffer, data_buffer = array.buffers()
     offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[array.offset : array.offset + len(array) + 1]
-    data = np.frombuffer(data_buffer, dtype=np.uint8) if data_buffer is not None else np.empty(0, dtype=np.uint8)
+    data = np.frombuffer(data_buffer, dtype=np.uint8)
     return data, offsets[:-1], np.diff(offsets)
 
 

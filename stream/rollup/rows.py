@@ -168,7 +168,7 @@ class RowStore:
     def find(self, keys: pl.DataFrame) -> Found:
         """The rows of these keys (columns high and low); changes nothing."""
         high, low = (keys[half].to_numpy() for half in HALVES)
-        rows, places = [self._empty.with_columns(at=pl.lit(0, pl.Int64))], []
+        rows, places = [self._empty.with_columns(at=pl.lit(None, pl.Int64))], []
         for piece in self._pieces:
             where = piece.find(high, low)
             asked = np.flatnonzero(where >= 0)
@@ -186,10 +186,10 @@ class RowStore:
 
     def take_oldest(self, count: int, *, stored: int) -> pl.DataFrame | None:
         """Let go of so many of the rows that nothing has touched for longest, or fewer; None if they are not stored up
-        to that batch."""
-        if not self._pieces or self._pieces[0].batch > stored:
-            return None
+        to that batch. There is a row."""
         oldest = self._pieces[0]
+        if oldest.batch > stored:
+            return None
         places = oldest.places()[:count]
         taken = oldest.take(places)
         oldest.kill(places)

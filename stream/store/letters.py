@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -24,8 +25,11 @@ def conflict(record: Record, request_id: str) -> Refusal:
     return Refusal(record, "conflict", reason, request_id)
 
 
+NEW: Final[Mapping[arrival.Place, int]] = MappingProxyType({})  # none of them was stored before
+
+
 def dead_letter_rows(
-    refusals: Sequence[Refusal], *, source: str, now: datetime, known: Mapping[arrival.Place, int] | None = None
+    refusals: Sequence[Refusal], *, source: str, now: datetime, known: Mapping[arrival.Place, int] = NEW
 ) -> pl.DataFrame:
     """Rows of table dead_letters. Bytes are kept as they are: ClickHouse strings hold any.
 
@@ -39,7 +43,7 @@ def dead_letter_rows(
             "source": pl.Series([source] * len(records), dtype=pl.String),
             "source_partition": pl.Series([record.partition for record in records], dtype=pl.Int64),
             "source_offset": pl.Series([record.offset for record in records], dtype=pl.Int64),
-            "received_at": _received_at(records, now, known or {}),
+            "received_at": _received_at(records, now, known),
             "kind": pl.Series([refusal.kind for refusal in refusals], dtype=pl.String),
             "reason": pl.Series([refusal.reason for refusal in refusals], dtype=pl.String),
             "request_id": pl.Series([refusal.request_id for refusal in refusals], dtype=pl.String),

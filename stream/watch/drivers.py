@@ -105,7 +105,7 @@ def _larger_requests(evidence: Evidence) -> Iterator[Driver]:
 
 
 def _dearer_models(evidence: Evidence) -> Iterator[Driver]:
-    """The hour's mix of models at usual prices, against the usual mix; named is the model that adds most.
+    """The hour's mix of models at usual prices, against the usual mix; named is the one whose larger share adds most.
 
     Compared by token, so that larger requests are not mistaken for dearer models; by call where nothing has tokens.
     """
@@ -123,7 +123,8 @@ def _dearer_models(evidence: Evidence) -> Iterator[Driver]:
     share_usual = {name: Fraction(units_usual[name], total_usual) for name in counted}
     if sum(share_now[name] * prices[name] for name in counted) < average * MIX_DEARER:
         return
-    top = max(counted, key=lambda name: (share_now[name] - share_usual[name]) * (prices[name] - average))
+    grown = [name for name in counted if share_now[name] > share_usual[name]]  # there is one: the mix has changed
+    top = max(grown, key=lambda name: (share_now[name] - share_usual[name]) * (prices[name] - average))
     text = (
         f"{plain(top)} took {_percent(share_now[top])} of the {'tokens' if by_token else 'calls'} against "
         f"{_percent(share_usual[top])} usually, at {_times(prices[top] / average)} the average price"

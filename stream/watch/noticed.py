@@ -22,8 +22,8 @@ class Noticed(NamedTuple):
     """A row for each hour that the records name, and how many records are none of ours, with why of the first."""
 
     rows: list[dict[str, str]]
-    strange: int = 0
-    reason: str = ""
+    strange: int
+    reason: str
 
 
 _read: Final = msgspec.json.Decoder(_RollupRow).decode

@@ -161,6 +161,8 @@ def test_the_levels_are_a_closed_ordered_set() -> None:
     assert [level.value for level in sorted(Level)] == ["info", "warning", "critical", "emergency"]
     assert Level.EMERGENCY > Level.CRITICAL > Level.WARNING > Level.INFO
     assert [level < Level.WARNING for level in Level] == [True, False, False, False]
+    with pytest.raises(TypeError, match="not supported"):
+        assert Level.INFO < "warning"  # type: ignore[operator] # what is tested
     with pytest.raises(ValidationError, match="level"):
         alert(level="urgent")
 
@@ -202,9 +204,11 @@ def test_text_from_an_event_cannot_break_a_line_or_turn_it_around() -> None:
         "eve\\u{d}\\u{a}Subject: paid\\u{1b}[2J\\u{202e}txt\\u{2028}.\\u{0}"
     )
     assert plain("Größe 東京 <b>&") == "Größe 東京 <b>&"
+    hidden = {"\x7f": "7f", "\u200b": "200b", "\ud800": "d800", "\u2028": "2028", "\u2029": "2029"}
+    assert {sign: plain(sign) for sign in hidden} == {sign: f"\\u{{{code}}}" for sign, code in hidden.items()}
 
 
-@given(st.text())
+@given(st.text(st.characters()))
 def test_text_from_an_event_is_always_one_printable_line(text: str) -> None:
     line = plain(text)
     assert len(line.splitlines()) <= 1

@@ -57,6 +57,16 @@ class Hostile:
     __str__ = __repr__ = __index__ = __float__ = __hash__ = None  # type: ignore[assignment] # what is tested
 
 
+class OnlyAnIndex:
+    def __index__(self) -> int:
+        return 7
+
+
+class OnlyAFloat:
+    def __float__(self) -> float:
+        return 7.5
+
+
 class Presentable(Hostile):
     def __repr__(self) -> str:  # what hypothesis prints
         return "Presentable()"
@@ -121,6 +131,12 @@ def one(**fields: Any) -> UsageEvent:
         ("reported_cost_usd", "1.2e-05", Decimal("0.000012")),
         ("reported_cost_usd", 0, Decimal(0)),
         ("revenue_usd", np.float64(0.1), Decimal("0.1")),
+        ("revenue_usd", Decimal("999999.999999999999"), Decimal("999999.999999999999")),
+        ("revenue_usd", Decimal("1e-12"), Decimal("0.000000000001")),
+        ("user_id", OnlyAnIndex(), "7"),
+        ("input_tokens", OnlyAnIndex(), 7),
+        ("team", OnlyAFloat(), "7.5"),
+        ("duration_ms", OnlyAFloat(), 8),
         ("error", ValueError("quota exceeded"), "ValueError: quota exceeded"),
         ("error", TimeoutError(), "TimeoutError"),
         ("error", "a\nb", "a\nb"),
@@ -143,6 +159,31 @@ def test_more_than_twelve_digits_after_the_point_are_rounded_and_marked() -> Non
     event = one(quantities={"audio_seconds": 0.1234567890125})
     assert event.quantities == {"audio_seconds": Decimal("0.123456789012")}
     assert event.metadata[CHANGED] == ["quantities.audio_seconds: 0.1234567890125 rounded at 12 digits after the point"]
+
+
+@pytest.mark.parametrize("text", ["1.50", "2", "2.000000000000", "100", "0"])
+def test_an_amount_keeps_its_spelling_by_which_two_reports_of_a_call_are_compared(text: str) -> None:
+    assert json.loads(one(quantities={"images": text}).to_json())["quantities"] == {"images": text}
+    assert json.loads(one(quantities={"images": Decimal(text)}).to_json())["quantities"] == {"images": text}
+
+
+@pytest.mark.parametrize(
+    ("given_text", "kept", "rounded"),
+    [
+        ("999999999999999999.999999999999", "999999999999999999.999999999999", False),
+        ("999999999999999999.9999999999985", "999999999999999999.999999999998", True),
+        ("0.5" + "0" * 4_000, "0.5", False),
+        ("0.5" + "0" * 70 + "1", "0.5", True),
+        ("0.0000000000005" + "0" * 70 + "1", "0.000000000001", True),
+        ("1e-999999", "0", True),
+    ],
+)
+def test_an_amount_of_any_number_of_digits_is_rounded_once_and_marked_if_it_was(
+    given_text: str, kept: str, *, rounded: bool
+) -> None:
+    event = one(quantities={"images": given_text})
+    assert event.quantities == {"images": Decimal(kept)}
+    assert (CHANGED in event.metadata) is rounded
 
 
 def test_an_error_makes_it_a_failed_call_unless_the_caller_says_otherwise() -> None:
@@ -181,6 +222,7 @@ def test_names_that_are_cut_stay_different_names() -> None:
         ("time_to_first_token_ms", timedelta(days=-1)),
         ("user_id", object()),
         ("user_id", b"\xff"),
+        ("user_id", memoryview(b"12")),
         pytest.param("user_id", Hostile(), id="a hostile id"),
         ("feature", ["a"]),
         ("metadata", "text"),
@@ -224,6 +266,7 @@ def test_what_only_describes_the_call_never_costs_the_event_and_says_that_it_was
         ({"input_tokens": np.str_("12")}, "input_tokens = np.str_('12'): a count"),
         ({"input_tokens": np.bytes_(b"12")}, "input_tokens = np.bytes_(b'12'): a count"),
         ({"input_tokens": bytearray(b"12")}, "input_tokens = bytearray(b'12'): a count"),
+        ({"input_tokens": memoryview(b"12")}, "a count is a whole number"),
         ({"input_tokens": True}, "input_tokens = True: a count"),
         ({"input_tokens": float("nan")}, "input_tokens = nan: a count"),
         pytest.param({"input_tokens": Hostile()}, "input_tokens = ", id="a hostile count"),
@@ -236,6 +279,16 @@ def test_what_only_describes_the_call_never_costs_the_event_and_says_that_it_was
         ({"quantities": {"Audio Seconds": 1}}, "quantities.Audio Seconds"),
         ({"quantities": {"images": -1}}, "quantities.images"),
         ({"quantities": {"images": "many"}}, "no decimal number"),
+        ({"quantities": {"images": " 1"}}, "no decimal number"),
+        ({"quantities": {"images": True}}, "a bool is no amount"),
+        ({"quantities": {"images": Decimal("Infinity")}}, "not finite"),
+        ({"quantities": {"images": Decimal("sNaN")}}, "not finite"),
+        ({"quantities": {"images": "1e999999999"}}, "not finite"),
+        ({"quantities": {"images": Decimal("1e999999999")}}, "not finite"),
+        ({"quantities": {"images": 10**18}}, "not below 1e18"),
+        ({"quantities": {"images": -(10**18)}}, "not below 1e18"),
+        ({"quantities": {"images": "999999999999999999.9999999999995"}}, "is not between 0 and 1e18"),
+        ({"quantities": {"images": "9" * 4_000}}, "not below 1e18"),
         ({"quantities": [1]}, "not a mapping"),
         ({"quantities": {f"unit_{n}": 1 for n in range(17)}}, "at most 16 units"),
         ({"unit_prices": HostileMapping()}, ""),
@@ -374,6 +427,13 @@ def test_of_a_key_with_a_meaning_256_characters_outlive_metadata_that_is_too_lar
     assert "requested_model" not in event.metadata
 
 
+@pytest.mark.parametrize("name", ["parent_id", "workflow_id", "requested_model"])
+@pytest.mark.parametrize("huge", ["x" * METADATA_BYTES_MAX, "x" * 5_000], ids=["too large in all", "too large a text"])
+def test_each_key_with_a_meaning_outlives_metadata_that_is_too_large(name: str, huge: str) -> None:
+    event = one(metadata={"huge": huge, name: "kept", "other": "lost"})
+    assert {key: value for key, value in event.metadata.items() if key != CHANGED} == {name: "kept"}
+
+
 def test_of_many_marks_the_last_ten_are_kept_of_two_hundred_characters_each() -> None:
     """Marks of a large event: they must fit into metadata themselves."""
     labels = dict.fromkeys(LABELS, "x" * 129)
@@ -383,8 +443,14 @@ def test_of_many_marks_the_last_ten_are_kept_of_two_hundred_characters_each() ->
     assert len(marks) == 10
     assert marks[-1].startswith("metadata left out, ")
     assert event.metadata["parent_id"] == "p"
-    long = one(quantities={"u" * 64: 0.1234567890123}, metadata={"huge": "x" * METADATA_BYTES_MAX}, error="y" * 5_000)
-    assert max(map(len, long.metadata[CHANGED])) <= 200
+
+
+def test_a_mark_is_cut_at_two_hundred_characters_only_where_metadata_is_too_large() -> None:
+    unknown = type("x" * 300, (), {"__repr__": lambda self: "v"})()
+    mark = f"duration_ms left out, a {'x' * 300} is no number of milliseconds: v"
+    large = {"huge": "x" * (METADATA_BYTES_MAX - len('{"huge":""}'))}
+    assert one(duration_ms=unknown, metadata=large).metadata[CHANGED][0] == mark[:200]
+    assert one(duration_ms=unknown).metadata[CHANGED] == [mark]
 
 
 @pytest.mark.parametrize(("length", "told"), [(78, "'" + "v" * 78 + "'"), (79, "'" + "v" * 76 + "...")])

@@ -12,11 +12,12 @@ import pytest
 from sinks.clickhouse.connect import open_client
 from sinks.clickhouse.vocabulary import rows_of
 from stream.audit import audit
-from stream.decode.arrival import EXPIRING
-from stream.decode.frame import RECEIVED_FIRST, AgeLimits
+from stream.decode.arrival import EXPIRING, refused_late, set_apart
+from stream.decode.frame import RECEIVED_FIRST, AgeLimits, Refusal, decode
 from stream.ingest import Ingest
 from stream.store.flood import LETTERS_KEPT_MAX
 from stream.store.flush import Flush
+from stream.store.letters import dead_letter_rows
 from tests.support.ingest import TABLES, Warehouse, flush_of, ingest_of, run
 from tests.support.kafka import create_topics
 from tests.support.records import LIMITS, NOW, FakeRecord, rfc3339, wire
@@ -64,6 +65,26 @@ def test_an_event_of_a_clock_that_is_wrong_by_years_is_a_dead_letter_that_is_kep
 )
 def test_the_worker_s_clock_judges_by_the_same_limits(warehouse: Warehouse, off: timedelta, stored: int) -> None:
     assert flush_of(ingest_of(warehouse, f"test-{uuid4()}"), [sent(NOW + off)]).stored == stored
+
+
+@pytest.mark.parametrize(
+    ("off", "kind", "bound"),
+    [(DAY, "too_early", "0:10:00 after"), (-90 * DAY, "too_old", "89 days, 0:00:00, the retention less a day, before")],
+)
+def test_the_reason_names_the_bound_that_was_passed(off: timedelta, kind: str, bound: str) -> None:
+    apart = set_apart(decode([sent(NOW + off)], source="s", limits=LIMITS), now=NOW, limits=LIMITS)
+    (refusal,) = refused_late(apart, LIMITS)
+    assert refusal.kind == kind
+    assert f" is not within {bound} the moment when it was read, 2026-11-23T12:30:00.000+00:00" in refusal.reason
+
+
+def test_a_dead_letter_keeps_the_arrival_it_was_stored_with() -> None:
+    late = Refusal(sent(NOW + 400 * DAY, 7), "invalid", "reason")
+    before = NOW - 3 * DAY
+    known = {(0, 7): round(before.timestamp() * 1000), (0, 8): 0}
+    stored_again = dead_letter_rows([late], source="s", now=NOW, known=known)
+    assert stored_again["received_at"].to_list() == [before]
+    assert dead_letter_rows([late], source="s", now=NOW)["received_at"].to_list() == [NOW]
 
 
 def test_what_the_broker_has_timed_is_judged_by_that_alone(warehouse: Warehouse) -> None:

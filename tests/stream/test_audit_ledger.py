@@ -44,10 +44,13 @@ def judged(
     calls_expired: int = 0,
     applied_first: int = 0,
     hour_first: datetime = HORIZON,
+    remembered: bool = True,
 ) -> Conservation:
     place = {"source": pl.lit("s"), "source_partition": pl.lit(0, dtype=pl.Int64)}
     schema = dict.fromkeys(COUNTED, pl.Int64()) | {"received_first": MOMENT}
     expired = pl.DataFrame({"calls": [calls_expired], "applied_first": [applied_first], "hour_first": [hour_first]})
+    if not remembered:
+        expired = expired.clear()
     return conservation(
         pl.DataFrame(ledger).with_columns(**place),
         pl.DataFrame(rows, schema=schema).with_columns(**place),
@@ -77,8 +80,13 @@ def test_expiring_rows_that_are_still_there_excuse_nothing() -> None:
 
 
 def test_in_a_young_warehouse_nothing_is_excused() -> None:
-    found = judged([entry(0, stored=100, dead_lettered=2)], [])
-    assert (found.raw_rows.differing, found.dead_letters.differing) == (1, 1)
+    for remembered in (True, False):
+        found = judged([entry(0, stored=100, dead_lettered=2)], [], remembered=remembered)
+        assert (found.raw_rows.differing, found.dead_letters.differing) == (1, 1)
+        (gap,) = found.gaps
+        assert (gap.rows, gap.letters) == (100, 2)
+        (total,) = found.partitions
+        assert total.beyond_retention == 0
 
 
 def test_blocks_from_before_all_rollups_are_excused_once_rollups_expire() -> None:

@@ -136,15 +136,17 @@ def test_an_event_of_which_every_name_has_a_control_character_is_refused() -> No
 @pytest.mark.parametrize("usage", [{"input_tokens": 5}, {"output_tokens": 5}, {"quantities": {"images": "1"}}])
 def test_usage_that_is_said_to_be_missing_and_is_given_is_refused(usage: dict[str, object]) -> None:
     nothing = {"input_tokens": None, "output_tokens": None, "usage_status": "missing"}
-    decoded = decode(log_of([wire("r", **nothing), wire("s", **nothing | usage)]), source="s", limits=LIMITS)
-    assert decoded.frame["request_id"].to_list() == ["r"]
-    assert [refusal.record.offset for refusal in decoded.refusals] == [1]
+    good, bad = wire("r", **nothing), wire("s", **nothing | usage)
+    for values in ([good, bad], [bad, good]):  # the first one of a batch says which columns are read
+        decoded = decode(log_of(values), source="s", limits=LIMITS)
+        assert decoded.frame["request_id"].to_list() == ["r"]
+        assert [refusal.record.value for refusal in decoded.refusals] == [bad]
 
 
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (b"{}", "request_id: it is required"),
+        (b"{}", "request_id: it is required; occurred_at: it is required; provider: it is required; model: it is req"),
         (wire(input_token=5), "input_token: no event has such a field; its value is 5"),
         (wire(feature="a\x07b"), r"feature: control characters are not allowed in it, not 'a\x07b'"),
         (wire(input_tokens="12"), "input_tokens: it must be a whole number, not '12'"),

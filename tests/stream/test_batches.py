@@ -110,6 +110,17 @@ async def test_what_is_fetched_ahead_has_a_bound_in_bytes_whatever_was_taken_out
         await running.aclose()
 
 
+async def test_a_batch_waits_for_the_chunk_that_fills_it() -> None:
+    async def slow() -> AsyncIterator[Any]:
+        for _ in range(2):
+            yield FakeEvent(1)
+            for _ in range(100):
+                await asyncio.sleep(0)
+
+    async with asyncio.timeout(10):
+        assert await sizes(slow(), rows_max=2, wait_max=AGES) == [[1, 1]]
+
+
 async def test_a_batch_that_does_not_fill_is_handed_on_after_its_wait() -> None:
     async with asyncio.timeout(10):
         open_end = asyncio.Event()

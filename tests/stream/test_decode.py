@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from costream.events import METADATA_BYTES_MAX, TOKENS_MAX, UsageEvent
 from costream.topics import EVENT_BYTES_MAX
 from stream.decode import frame as decoding
+from stream.decode.cut import Cut
 from stream.decode.examination import examine_value
 from stream.decode.frame import Gate, Refusal, decode, is_credible
 from tests.support.properties import examples
@@ -224,6 +225,7 @@ METADATA_TRAPS = [
     '{"a":"x\\u0001\\n"}',
     '{"a":' + "[" * 199 + "]" * 199 + "}",
     '{"a":' + "[" * 400 + "]" * 400 + "}",
+    '{"a":' + "[" * 1_650 + "]" * 1_650 + "}",
     '{"a":' + "[" * 20_000 + "]" * 20_000 + "}",
     '{"a":[' + ",".join(["1.0"] * 1022) + "]}",
     '{"a":[' + ",".join(["1.0"] * 1023) + "]}",
@@ -313,6 +315,47 @@ def test_units_cost_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     assert frame["quantities"].to_list() == ["", '{"images": "2"}', frame["unit_prices"][2], ""]
 
 
+def test_an_event_that_repeats_no_key_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its quotes are explained by what was read of it, whatever it says and whoever stands beside it."""
+    monkeypatch.setattr(decoding, "_is_read", lambda value, fields: pytest.fail(f"{value!r} is parsed again"))
+    many = {f"u{n}": "1.5" for n in range(16)}
+    texts = {"error": "x", "team": "t", "task_type": "t", "environment": "e", "session_id": "s", "status": "error"}
+    counts = {"duration_ms": 1, "cache_read_tokens": 1, "cache_write_tokens": 1, "reasoning_tokens": 1}
+    others = [texts, counts, {"reported_cost_usd": "0.5", "revenue_usd": "0.5"}, {"schema_version": 1}]
+    others += [{"quantities": many, "unit_prices": many}, {"usage_status": "estimated"}]
+    others += [{"metadata": {}}, {"metadata": {"a": "b", "c": ["d", 1, {"e": None}]}}, {"metadata": {"n": 1}}]
+    for each in others:
+        values = [wire("a", **{"metadata": {"a": "b"}} | each), wire("b"), wire("c", **each), wire("d", input_tokens=1)]
+        assert decode(log_of(values), source="s", limits=LIMITS).frame["request_id"].to_list() == ["a", "b", "c", "d"]
+
+
+def test_a_number_that_a_column_can_hold_costs_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "examine_value", lambda value: pytest.fail(f"{value!r} is examined"))
+    value = wire()[:-1] + b',"metadata":{"a":' + b"9" * decoding.DIGITS_SURE + b"}}"
+    (text,) = decode(log_of([value]), source="s", limits=LIMITS).frame["metadata"]
+    assert json.loads(text) == {"a": int("9" * 38)}
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_metadata_of_more_than_sixty_four_brackets_is_looked_at_alone(
+    opening: str, closing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message itself is one of them, and so is its metadata."""
+    examined = []
+
+    def spy(value: bytes) -> Any:
+        examined.append(value)
+        return examine_value(value)
+
+    monkeypatch.setattr(decoding, "examine_value", spy)
+    deep, deeper = (
+        wire(f"r-{depth}")[:-1] + f',"metadata":{{"a":{opening * depth}0{closing * depth}}}}}'.encode()
+        for depth in (62, 63)
+    )
+    check_agreement([deep, deeper])
+    assert examined == [deeper]
+
+
 def test_an_event_as_a_client_writes_it_costs_no_second_look_however_much_it_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -337,6 +380,15 @@ def test_a_control_character_is_refused_in_a_name_whether_it_stands_bare_or_esca
     decoded = decode(log_of([wire("a"), bad, wire("b")]), source="s", limits=LIMITS)
     assert decoded.frame["request_id"].to_list() == ["a", "b"]
     assert [refusal.request_id for refusal in decoded.refusals] == ["bad"]
+
+
+@pytest.mark.parametrize("break_", ["\n", "\r\n"])
+def test_line_breaks_between_the_tokens_of_an_event_cost_no_second_look(
+    break_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "examine_value", lambda value: pytest.fail(f"{value!r} is examined"))
+    values = [wire("a"), wire("b").replace(b",", f",{break_}".encode(), 1), wire("c")]
+    assert decode(log_of(values), source="s", limits=LIMITS).frame["request_id"].to_list() == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("break_", ["\n", "\r", "\r\n", "\n\n", "\t", " "])
@@ -426,6 +478,13 @@ def test_a_record_can_have_come_from_2000_to_2099_and_at_no_other_time(timestamp
     assert kinds_of(wire(occurred_at=rfc3339(moment)), timestamp=timestamp) == ([] if credible else ["invalid"])
 
 
+def test_a_record_without_a_credible_time_does_not_cost_its_neighbours() -> None:
+    records = [FakeRecord(wire("a"), 0, 0), FakeRecord(wire("b"), 0, 1, timestamp=-1), FakeRecord(wire("c"), 0, 2)]
+    decoded = decode(records, source="s", limits=LIMITS)
+    assert decoded.frame["request_id"].to_list() == ["a", "c"]
+    assert [(refusal.request_id, refusal.kind) for refusal in decoded.refusals] == [("b", "invalid")]
+
+
 @pytest.mark.parametrize(
     ("occurred_at", "named"),
     [
@@ -450,6 +509,8 @@ def test_a_value_may_fill_the_bytes_of_an_event_and_not_one_more() -> None:
     assert kinds_of(full) == []
     (refusal,) = refusals_of(full + b" ")
     assert refusal.reason == f"the value is {EVENT_BYTES_MAX + 1} bytes; an event has at most {EVENT_BYTES_MAX}"
+    (refusal,) = refusals_of(full + b" ", cut=Cut(value_bytes=1_000_000, value_sha256="of all"))
+    assert refusal.reason == f"the value is 1000000 bytes; an event has at most {EVENT_BYTES_MAX}"
 
 
 def test_metadata_may_fill_its_bytes_and_not_one_more() -> None:
@@ -478,6 +539,8 @@ def test_a_count_reaches_from_zero_to_its_bound(name: str, most: int) -> None:
         ({"input_tokens": 0, "cache_read_tokens": 0}, []),
         ({"output_tokens": 10, "reasoning_tokens": 10}, []),
         ({"output_tokens": 10, "reasoning_tokens": 11}, ["invalid"]),
+        *(({"input_tokens": None, name: 0}, ["invalid"]) for name in ("cache_read_tokens", "cache_write_tokens")),
+        ({"output_tokens": None, "reasoning_tokens": 0}, ["invalid"]),
     ],
 )
 def test_details_may_reach_their_total_and_not_exceed_it(details: dict[str, int], kinds: list[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from costream.events import UsageEvent
 from stream.decode.frame import decode
+from stream.dedup.ids import IdTable, Keys
 from stream.dedup.seen import CONTENT, SeenIds, Sorted, _Batch
 from tests.support.ingest import SINCE, Warehouse, flush_of, home_of, id_at_home_in, ids_at_home_in, ingest_of, run
 from tests.support.records import LIMITS, NOW, FakeRecord, log_of, rfc3339, wire
@@ -84,6 +85,36 @@ def test_what_was_seen_is_told_right_in_the_batch_that_makes_the_table_grow() ->
         "duplicates": list(range(100, 200)),
         "new": list(range(200, 5_200)),
     }
+
+
+def test_an_id_in_the_first_slot_of_its_table_is_known_like_any_other() -> None:
+    """Stored events of one id come in several blocks: from its home, and from where it came."""
+    many = pl.Series([f"id-{number}" for number in range(20_000)])
+    first = many.gather((IdTable()._home_slots(Keys.of(many)) == 0).nonzero()[0])[0]
+    block = frame_of(log_of([wire(first), wire("b")]))
+    seen = SeenIds(find_stored=nothing_stored, ids_max=1_000_000)
+    seen.assign([0], partition_count=1, source="s", since=SINCE, stored=[block, block])
+    assert seen._tables[0].find(Keys.of(pl.Series([first]))).tolist() == [0]
+    assert len(seen) == 2
+    assert told(seen.sort_out(block)) == {"replayed": [0, 1]}
+    assert told(seen.sort_out(frame_of(log_of([wire(first), wire("b")], first=2)))) == {"duplicates": [2, 3]}
+
+
+def test_an_old_id_in_the_first_slot_is_not_asked_for_again() -> None:
+    many = pl.Series([f"id-{number}" for number in range(20_000)])
+    first = many.gather((IdTable()._home_slots(Keys.of(many)) == 0).nonzero()[0])[0]
+    old = frame_of(log_of([wire(first, occurred_at=rfc3339(SINCE - HOUR))]))
+    asked: list[Sequence[str]] = []
+
+    def find_stored(ids: Sequence[str], _hours: Sequence[datetime]) -> pl.DataFrame:
+        asked.append(ids)
+        return old.clear()
+
+    seen = SeenIds(find_stored=find_stored, ids_max=1_000_000)
+    seen.assign([0], partition_count=1, source="s", since=SINCE, stored=[])
+    assert told(seen.sort_out(old)) == {"new": [0]}
+    assert told(seen.sort_out(old)) == {"replayed": [0]}
+    assert asked == [[first]]
 
 
 # Of each field that is counted, another value than RICH has. Written out: the list in dedup cannot shrink unseen.

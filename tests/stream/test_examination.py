@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from benchmarks.hostile_kinds import Kind, kinds
-from costream.events import METADATA_BYTES_MAX, UsageEvent
+from costream.events import METADATA_BYTES_MAX, UNITS_MAX, UsageEvent
 from costream.topics import EVENT_BYTES_MAX
 from stream.decode import examination
-from stream.decode.examination import Accepted, Faulty, examine_value
+from stream.decode.examination import Accepted, Faulty, examine_value, told
 from tests.stream.test_decode import METADATA_TRAPS, mutated, without_repeats
 from tests.support.hostile import HOSTILE
 from tests.support.properties import examples
@@ -192,7 +193,7 @@ def test_more_of_anything_than_an_event_has_room_for_is_refused_in_one_line_that
     assert isinstance(texts, Faulty) and "at most 1484 names and texts, metadata included, not 2017" in texts.reason
     assert isinstance(commas, Faulty) and "at most 8635 commas, metadata included, not 9008" in commas.reason
     assert isinstance(beside, Faulty) and "at most 118 names and texts beside metadata, not 214" in beside.reason
-    assert {found.request_id for found in (texts, commas, beside)} == {"r-1"}
+    assert {(found.request_id, found.malformed) for found in (texts, commas, beside)} == {("r-1", False)}
 
 
 @pytest.mark.parametrize(("item", "most", "rule"), [(b'""', 1_468, "names and texts"), (b"0", 8_628, "commas")])
@@ -215,6 +216,143 @@ def test_a_long_text_of_digits_is_no_time_whose_digits_may_be_cut(name: str, *, 
 
 def test_metadata_of_nothing_is_no_text() -> None:
     assert examine_value(wire(metadata={})) == examine_value(wire())
+
+
+def test_an_event_may_be_full_of_quotes_that_are_signs_of_a_text() -> None:
+    value = wire(error='"' * 1_024, metadata={"a": '"' * 2_000, "b": "\\" * 40})
+    assert isinstance(examine_value(value), Accepted)
+    check(value)
+
+
+@pytest.mark.parametrize("middle", ["x", "+", " ", ":", "/", "."])
+def test_a_long_time_that_is_not_all_digits_is_no_time(middle: str) -> None:
+    value = wire(occurred_at=f"2026-11-23T12:00:00.123456{'9' * 300}{middle}{'9' * 300}Z")
+    assert reason_of(value).startswith("occurred_at: ")
+    check(value)
+
+
+# --- what a reason says -----------------------------------------------------------------------------------------------
+
+
+def reason_of(value: bytes) -> str:
+    found = examine_value(value)
+    assert isinstance(found, Faulty)
+    return found.reason
+
+
+@pytest.mark.parametrize("length", [160, 300, 514, 700, 5_000])
+@pytest.mark.parametrize("sign", ["x", "é", "😀"])
+@pytest.mark.parametrize("name", ["feature", "duration_ms", "error", "other"])
+def test_of_a_long_text_both_ends_are_told_however_it_was_shown_to_the_model(name: str, sign: str, length: int) -> None:
+    text = f"{sign * 40}{'-' * length}{sign * 40}"
+    if name == "error":
+        text += "".join(map(str, range(1_000))) + sign * 40
+    assert reason_of(wire(**{name: text})).endswith(f" '{sign * 39}…{sign * 39}'")
+
+
+def test_a_rule_is_told_whole_up_to_240_characters_and_by_its_ends_beyond() -> None:
+    rule = " is not plain decimal text with at most 12 digits after the point"
+    for length in (240, 241):
+        text = "x" * (length - len(rule) - 2)
+        whole = f"'{text}'{rule}"
+        shown = whole if length == 240 else f"{whole[:120]}…{whole[-120:]}"
+        assert reason_of(wire(revenue_usd=text)).startswith(f"revenue_usd: {shown}, not 'xxx")
+
+
+def test_a_value_is_told_whole_up_to_80_characters_and_by_its_ends_beyond() -> None:
+    assert reason_of(wire(input_tokens="x" * 78)).endswith(f", not '{'x' * 78}'")
+    assert reason_of(wire(input_tokens="x" * 79)).endswith(f", not '{'x' * 39}…{'x' * 39}'")
+    assert reason_of(b'"' + b"x" * 510 + b'"') == f"event: it must be an object, not '{'x' * 39}…{'x' * 39}'"
+    assert reason_of(b'"' + b"x" * 511 + b'"') == f'event: it must be an object, not "{"x" * 39}…{"x" * 40}'
+
+
+def test_a_reason_is_told_whole_up_to_2048_characters_and_by_its_ends_beyond() -> None:
+    assert told("x" * 2_048) == "x" * 2_048
+    assert told("a" * 1_024 + "-" + "b" * 1_024) == "a" * 1_024 + "…" + "b" * 1_024
+    assert told("a" * 5_000 + "\n" + "b" * 5_000) == "a" * 1_024 + "…" + "b" * 1_024
+    assert told("\n" * 1_024) == "\\n" * 1_024
+    assert told("\n" * 1_025) == "\\n" * 512 + "…" + "\\n" * 512
+
+
+def test_only_what_cannot_be_printed_is_spelt_out_in_a_reason() -> None:
+    assert told("é\\'\n\u200b\x00😀") == "é\\'\\n\\u200b\\x00😀"
+    assert told("é\\'😀") == "é\\'😀"
+    assert reason_of(wire(**{"é\\\n": 1})) == "é\\\\n: no event has such a field; its value is 1"
+
+
+@pytest.mark.parametrize("name", ["quantities", "unit_prices"])
+def test_units_that_cannot_be_right_are_told_in_one_line(name: str) -> None:
+    long = "x" * 600
+    assert reason_of(wire(**{name: {"a": {}}})) == (
+        f'{name}.a: an amount is decimal text such as "0.05", not dict {{}}, not {{}}'
+    )
+    for nested in ({}, []):
+        told_alone = reason_of(wire(**{name: {"a": nested, "b": long}}))
+        shown = f'{{"a":{"{}" if nested == {} else "[]"},"b":"{"x" * 27}…{"x" * 40}'
+        assert told_alone == f"{name}: it must be units with decimal text, not {shown}"
+    assert reason_of(wire(**{name: {"b": long}})).startswith(f"{name}.b: 'xxx")
+    room = UNITS_MAX * 1_024 - len('{"b":""}')
+    assert reason_of(wire(**{name: {"b": "x" * room}})).startswith(f"{name}.b: 'xxx")
+    assert reason_of(wire(**{name: {"b": "x" * (room + 1)}})).startswith(f"{name}: it must be units with decimal text")
+
+
+@pytest.mark.parametrize("name", ["quantities", "unit_prices"])
+def test_units_are_only_counted_from_twice_as_many_as_there_may_be(name: str) -> None:
+    few, many = ({f"u{at}": "1" for at in range(count)} for count in (2 * UNITS_MAX, 2 * UNITS_MAX + 1))
+    assert reason_of(wire(**{name: few})).startswith(f"{name}: it must have at most 16 entries, not {{'u0': '1'")
+    assert reason_of(wire(**{name: many})) == f"{name}: it must have at most 16 entries, not 33"
+
+
+def test_names_beside_metadata_are_only_counted_from_as_many_unknown_ones_as_an_event_has_in_all() -> None:
+    few, many = (wire()[:-1] + b',"x":0' * count + b"}" for count in (118, 119))
+    assert reason_of(few) == "x: no event has such a field; its value is 0"
+    assert reason_of(many) == "event: it must have at most 118 names and texts beside metadata, not 133"
+
+
+def test_where_a_short_message_is_no_json_is_told_and_of_a_long_one_that_it_is_none() -> None:
+    short = b'{"a":"' + b"x" * (examination.TOLD_BY_MODEL_BYTES_MAX - 7) + b'"'
+    assert len(short) == examination.TOLD_BY_MODEL_BYTES_MAX
+    assert "at line 1 column 2048" in reason_of(short)
+    assert "column" not in reason_of(short + b" ")
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_metadata_that_is_too_deep_is_no_json_for_the_model_and_no_other_kind_of_value(opening: bytes) -> None:
+    closing = b"]" if opening == b"[" else b"}"
+    value = wire()[:-1] + b',"metadata":{"a":' + opening * 300 + b"0" + closing * 300 + b"}}"
+    found = examine_value(value)
+    assert isinstance(found, Faulty) and found.malformed
+    assert "recursion limit exceeded" in found.reason
+
+
+@pytest.mark.parametrize(("size", "named"), [(8_192, True), (8_193, False)])
+def test_a_key_that_stands_twice_is_named_up_to_eight_kilobytes(size: int, *, named: bool) -> None:
+    head, tail = wire()[:-1] + b',"error":"' + rb"\ud83d\ude00" * 640, b'","team":"a","team":"b"}'
+    value = head + b"x" * (size - len(head) - len(tail)) + tail
+    assert len(value) == size
+    assert reason_of(value).endswith(": the key 'team' stands twice" if named else ": a key stands twice")
+
+
+@pytest.mark.parametrize("zone", ["Z", "+09:00", "-00:30"])
+@pytest.mark.parametrize("digits", [3, 6, 7, 490, 600, 60_000])
+def test_a_time_of_many_digits_is_read_to_the_millisecond_and_its_zone_counts(zone: str, digits: int) -> None:
+    found = examine_value(wire(occurred_at=f"2026-11-23T12:00:00.{'123456' + '9' * digits}{zone}"))
+    assert isinstance(found, Accepted)
+    assert found.event.occurred_at == datetime.fromisoformat(f"2026-11-23T12:00:00.123{zone}")
+
+
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ("{}", 1), ("[[]]", 2), ('{"a":[{"b":[]}]}', 4), ("[[],[],[[]]]", 3), ('["[[[["]', 1), ('["]]]]",[]]', 2),
+        (r'["\\",[]]', 2), (r'["\"[[",[]]', 2), (r'["\\\"[[",[]]', 2),
+        ("[" * 300 + "]" * 300, 300), ('["' + "{" * 300 + '"]', 1),
+        ("[" + '"",' * 300 + "[]]", 2), ('{"[":{}}', 2),
+    ],
+)  # fmt: skip
+def test_brackets_in_texts_are_no_depth(text: str, depth: int) -> None:
+    json.loads(text)
+    assert examination._nesting(text.encode()) == depth
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------------

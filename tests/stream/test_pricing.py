@@ -40,6 +40,7 @@ from costream.pricing import (
     Unpriced,
     quote,
 )
+from costream.pricing.rates import DIMENSIONS, is_part
 from stream.pricing import columns, price
 from tests.support.properties import examples
 from tests.support.usage_frames import usage_frame
@@ -445,6 +446,26 @@ def test_usage_that_contradicts_itself_has_no_cost(
     assert (row["cost_pico"], row["cost_status"], row["cost_reason"]) == (None, "unpriced", reason)
 
 
+def test_parts_that_overlap_have_no_cost_without_the_amount_of_both() -> None:
+    """Tokens may be cached and audio at once: nothing says how many are, and each costs something else."""
+    rates = {"input_tokens": 4, "cache_read_tokens": 1, "input_audio_tokens": 9, "cache_audio_read_tokens": 2}
+    amounts = {"input_tokens": 10 * PICO, "cache_read_tokens": 5 * PICO, "input_audio_tokens": 5 * PICO}
+    reason = "cache_read_tokens and input_audio_tokens reported without cache_audio_read_tokens"
+    price_of_both = _flat("t@base", **rates)
+    assert quote(price_of_both, Call("api", True, amounts)) == Unpriced(reason)
+    told = Call("api", True, amounts | {"cache_audio_read_tokens": 3 * PICO})
+    assert quote(price_of_both, told) == Priced(3 * 4 + 2 * 1 + 2 * 9 + 3 * 2)
+    without = _flat("t@base", **{unit: rates[unit] for unit in amounts})
+    assert quote(without, Call("api", True, amounts)) == Priced(5 * 1 + 5 * 9)
+
+
+def test_a_unit_is_a_part_of_what_has_fewer_dimensions_and_not_of_itself() -> None:
+    assert is_part("cache_read_tokens", "input_tokens")
+    assert not is_part("input_tokens", "cache_read_tokens")
+    assert not any(is_part(unit, unit) for unit in [*DIMENSIONS, "gpu_hours"])
+    assert len(set(DIMENSIONS.values())) == len(DIMENSIONS), "no two units of the table mean the same"
+
+
 def test_an_absurd_quantity_costs_nothing_that_would_not_fit(book: PriceBook) -> None:
     row = _priced(book, model="whisper-1", operation="transcription", quantities={"audio_seconds": "9" * 18})
     assert row["cost_pico"] is None
@@ -634,6 +655,16 @@ def test_the_bundled_book_needs_no_network_and_leaves_the_package_as_it_was(monk
     assert _priced(fresh, input_tokens=1, output_tokens=1)["cost_status"] == "priced"
     assert fresh.version == "genai-prices/0.2.3"
     assert data_snapshot._custom_snapshot is None
+
+
+def test_a_model_is_known_once_any_price_of_its_history_has_a_rate() -> None:
+    prices = [
+        ConditionalPrice(prices=ModelPrice()),
+        ConditionalPrice(StartDateConstraint(date(2026, 3, 1)), prices=ModelPrice(input_mtok=Decimal(3))),
+    ]
+    model = ModelInfo("m", ClauseEquals(equals="m"), prices=prices)
+    table = BundledPrices([Provider("p", "P", "p", models=[model])])
+    assert isinstance(table.resolve("p", "m", date(2026, 3, 1)), Linear)
 
 
 def test_before_the_first_dated_price_the_first_one_is_taken() -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from stream.decode.frame import decode
 from stream.pricing import price
 from stream.rollup import rows as rollup_rows
-from stream.rollup.sums import DAILY, HOURLY, LEDGER, UNITS, USER_DAILY, Rollup, RollupSpec, metered
+from stream.rollup.sums import DAILY, HOURLY, LEDGER, UNITS, USER_DAILY, ListCodes, Rollup, RollupSpec, metered
 from tests.support.ingest import BOOK, Warehouse, ingest_of, run
 from tests.support.properties import examples
 from tests.support.records import LIMITS, log_of, wire
@@ -649,3 +649,15 @@ def test_a_row_comes_back_from_clickhouse_as_it_went(warehouse: Warehouse, spec:
     }
     assert changed == grown[spec.table]
     assert before[0].get("revenue_usd", Decimal("19999999.99999999998")) == Decimal("19999999.99999999998")
+
+
+def test_equal_lists_of_texts_have_one_code_however_often_they_come() -> None:
+    codes = ListCodes()
+    for _ in range(3):
+        texts = codes.of_texts(pl.Series(["a", None, "b", "a"]))
+        lists = codes.of(pl.Series([["b", "a"], [], ["a", "b"], ["a"]]))
+        unions = codes.union(pl.Series([[texts[0], texts[2]], [texts[1]]]))
+        assert lists[0] == lists[2] == unions[0]
+        assert (lists[1], lists[3], unions[1]) == (texts[1], texts[0], texts[1])
+    assert sorted(map(sorted, codes.lists(pl.Series(range(4), dtype=pl.UInt32)))) == [[], ["a"], ["a", "b"], ["b"]]
+    assert len(codes._lists) == 4

@@ -43,6 +43,26 @@ def test_a_row_that_is_forgotten_does_not_hide_the_next_of_the_same_first_64_bit
     assert len(store) == 4
 
 
+def test_rows_that_were_read_back_are_the_first_to_go(store: RowStore) -> None:
+    store.put(keyed((7, 1)).with_columns(calls=pl.lit(70)), 2)
+    store.put(keyed((8, 1), (9, 1)).with_columns(calls=pl.lit(80)), 0, oldest=True)
+    gone = [store.take_oldest(1, stored=1) for _ in range(8)]
+    assert [None if rows is None else rows["high"].item() for rows in gone] == [8, 9, 4, 5, 5, 5, 6, None]
+    assert len(store) == 1, "what is not stored stays"
+    assert store.take_oldest(5, stored=2) is not None
+    assert len(store) == 0
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_look_up_searches_few_pieces_however_many_hashes_were_let_go_one_by_one(count: int) -> None:
+    hashes = HashSet()
+    for at in range(1_000):
+        hashes.add(np.arange(at * count, (at + 1) * count, dtype=np.uint64))
+    assert len(hashes) == 1_000 * count
+    assert len(hashes._pieces) <= 12
+    assert hashes.has(np.arange(1_000 * count + 5, dtype=np.uint64)).tolist() == [True] * 1_000 * count + [False] * 5
+
+
 def test_a_set_that_takes_every_hash_for_one_of_its_own_keeps_none() -> None:
     hashes = HashSet()
     hashes.add(np.array([1, 2], dtype=np.uint64))

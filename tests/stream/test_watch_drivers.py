@@ -35,6 +35,49 @@ def test_larger_requests_are_a_reason_from_half_as_large_again() -> None:
     assert larger["tokens_per_call"].text == "15 tokens a call against 10 usually (1.5x)"
 
 
+def test_the_model_named_is_the_one_whose_share_has_grown_and_not_the_one_that_always_took_most() -> None:
+    evidence = Evidence(
+        usual_hours=10,
+        models={
+            "always": Change(part(60, 600, "18"), part(500, 5_000, "150")),
+            "grown": Change(part(40, 400, "16"), part(0, 0, "0")),
+            "small": Change(part(0, 0, "0"), part(500, 5_000, "50")),
+        },
+    )
+    assert reasons(evidence)["model_mix"].name == "grown"
+
+
+def test_a_cheap_model_that_is_used_less_is_not_the_dearer_model_chosen() -> None:
+    models = {
+        "cheap": Change(part(1, 10, "0.01"), part(300, 3_000, "3")),
+        "dear": Change(part(99, 990, "9.9"), part(700, 7_000, "70")),
+    }
+    mix = reasons(Evidence(usual_hours=10, models=models))["model_mix"]
+    assert mix.text == "dear took 99 % of the tokens against 70 % usually, at 1.4x the average price"
+
+
+def test_a_model_of_the_same_share_as_ever_is_not_named_whatever_it_costs() -> None:
+    models = {
+        "cheap": Change(part(50, 500, "0.5"), part(90, 900, "0.9")),
+        "dear": Change(part(10, 100, "10"), part(10, 100, "10")),
+        "new": Change(part(40, 400, "3.6"), part(0, 0, "0")),
+    }
+    assert reasons(Evidence(usual_hours=1, models=models))["model_mix"].name == "new"
+
+
+def test_one_token_on_each_side_is_enough_to_compare_by_token() -> None:
+    usual = {"a": part(100, 1, "1"), "b": part(0, 0, "0")}
+    now = {"a": part(100, 1, "1"), "b": part(1, 1, "10")}
+    models = {name: Change(now[name], usual[name]) for name in usual}
+    mix = reasons(Evidence(usual_hours=10, models=models))["model_mix"]
+    assert mix.text == "b took 50 % of the tokens against 0 % usually, at 10.0x the average price"
+    now = {"a": part(9, 0, "0.09"), "b": part(1, 1, "1")}
+    usual = {"a": part(1_000, 1_000, "1"), "b": part(1_000, 1_000, "10")}
+    models = {name: Change(now[name], usual[name]) for name in usual}
+    mix = reasons(Evidence(usual_hours=10, models=models))["model_mix"]
+    assert mix.text == "b took 100 % of the tokens against 50 % usually, at 1.8x the average price"
+
+
 def test_a_dearer_model_is_a_reason_and_is_named() -> None:
     evidence = Evidence(
         usual_hours=10,

@@ -411,6 +411,8 @@ def test_after_clearing_the_next_spike_is_an_alert_of_its_own() -> None:
 def test_what_trips_unseen_is_told_in_order_under_one_id() -> None:
     said = found(steady("1") | {NOON: "9", NOON + MINUTE * 80: "9"}, now=NOON + MINUTE * 85)
     assert states(said) == [(1, "open", 1)], "the dearest sixty minutes, and of equals the latest"
+    (dearest,) = found(steady("1") | {NOON: "9", NOON + MINUTE * 20: "5"}, now=NOON + MINUTE * 70)
+    assert (dearest.current_value, dearest.window_start) == (Decimal(14), NOON), "the later ones hold 5 USD alone"
     features = judge(
         history={"feature=a": series(steady("1") | {NOON: "9", NOON + HOUR: "9"})},
         alerts=[],

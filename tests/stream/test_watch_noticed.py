@@ -39,3 +39,9 @@ def test_what_is_not_ours_is_counted_with_a_reason_and_its_neighbours_are_read(s
     found = noticed([strange, OURS, strange])
     assert (found.rows, found.strange) == ([ROW], 2)
     assert 0 < len(found.reason) <= 200
+
+
+def test_of_a_long_reason_two_hundred_characters_are_told() -> None:
+    found = noticed([b'{"table":"usage_hourly","hour":"' + b"y" * 500 + b'"}', b"{}"])
+    assert (found.rows, found.strange) == ([], 2)
+    assert found.reason == f"Invalid isoformat string: '{'y' * 500}'"[:200]

@@ -155,6 +155,8 @@ def test_a_record_is_read_whole() -> None:
     (record,) = read(WireBatch([WireRecord(b"value", key=b"key", headers=[(b"h", b"1"), (b"n", None), (b"", b"")])]))
     assert (record.partition, record.key, record.value) == (3, b"key", b"value")
     assert (record.headers, record.cut, record.fault) == ([("h", b"1"), ("n", None), ("", b"")], None, "")
+    (odd,) = read(WireBatch([WireRecord(b"v", headers=[(None, b"1"), (b"h", b"2")])]))  # type: ignore[list-item] # no name
+    assert (odd.headers, odd.fault) == ([("", b"1"), ("h", b"2")], "")
     (nothing,) = read(WireBatch([WireRecord(None)]))
     assert (nothing.key, nothing.value, nothing.headers) == (None, None, [])
     (empty,) = read(WireBatch([WireRecord(b"", key=b"")]))

@@ -10,7 +10,6 @@ Pure: no clock, no ids, no logging.
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 import os
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from decimal import MAX_PREC, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from enum import Enum
 from hashlib import sha256
 from typing import Any, Final
@@ -35,6 +34,7 @@ from costream.events import (
     UNITS_MAX,
     UsageEvent,
     matches,
+    metadata_text,
 )
 from costream.reasons import rule_of, speaks_for_itself
 
@@ -48,8 +48,9 @@ TEXT_CHARS_MAX: Final = 4_096  # of any text in memory; no field holds more
 VALUES_MAX: Final = 2_000  # in metadata; 4 KB of JSON hold no more
 DEPTH_MAX: Final = 32
 SHOWN_CHARS_MAX: Final = 80  # of a value, in a reason or a mark
+AMOUNT_END: Final = Decimal("1e18")  # no amount in the contract reaches it
 DIGITS_AFTER_POINT: Final = Decimal("0.000000000001")
-_EXACT: Final = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation])  # 30 digits are the most kept
+_EXACT: Final = Context(prec=MAX_PREC, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation])
 
 NAMES: Final = ("request_id", "provider", "model")
 LABELS: Final = ("feature", "task_type", "user_id", "team", "environment", "session_id")
@@ -107,7 +108,7 @@ def snapshot(fields: dict[str, Any]) -> dict[str, Any]:
     for name, value in fields.items():
         kind = type(value)
         if kind is str:
-            if len(value) > TEXT_CHARS_MAX or (name == "error" and len(value) > ERROR_CHARS_MAX):
+            if len(value) > ERROR_CHARS_MAX:  # the least of the two bounds
                 fields[name] = _cut(value) if name == "error" else value[:TEXT_CHARS_MAX]
         elif isinstance(value, BaseException):
             fields[name] = _cut(error_text(value))
@@ -211,7 +212,7 @@ def build(fields: Mapping[str, Any], *, new_id: Callable[[], str]) -> tuple[Usag
         try:
             return _validated(values, changes), tuple(changes)
         except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
+            fault = error.errors()[0]
             _leave_out(fault, values, changes)
 
 
@@ -308,15 +309,17 @@ def _amount(name: str, value: Any, changes: list[str]) -> Decimal:
     number = None if isinstance(value, Decimal) else _number(value)
     try:
         exact = _EXACT.create_decimal(value if number is None else repr(number))
-        kept = exact.quantize(DIGITS_AFTER_POINT, context=_EXACT)
     except (InvalidOperation, TypeError, ValueError):
         raise Unusable("no decimal number") from None
     if not exact.is_finite():
         raise Unusable("not finite")
-    if kept == exact:
-        return exact
-    changes.append(f"{name}: {shown(value)} rounded at 12 digits after the point")
-    return kept
+    if exact.copy_abs() >= AMOUNT_END:
+        raise Unusable("not below 1e18")
+    kept = exact.quantize(DIGITS_AFTER_POINT, context=_EXACT)
+    if kept != exact:
+        changes.append(f"{name}: {shown(value)} rounded at 12 digits after the point")
+        return kept
+    return kept if exact.compare_total_mag(kept).is_signed() else exact  # less is what has more zeros at its end
 
 
 def _amounts(name: str, value: Any, changes: list[str]) -> dict[str, Decimal]:
@@ -364,7 +367,7 @@ def _marked(metadata: dict[str, Any], changes: list[str]) -> dict[str, Any]:
 
 
 def _bytes_of(metadata: Mapping[str, Any]) -> int:
-    return len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode())
+    return len(metadata_text(metadata).encode())
 
 
 def _without_half_pairs(value: Any) -> Any:
@@ -379,10 +382,10 @@ def _number(value: Any) -> int | float | None:
     """A Python number of the same value: numpy's integers and floats are none of Python's."""
     if isinstance(value, (str, bytes, bytearray)):
         return None
-    for number in (operator.index, float):
-        with suppress(Exception):  # no number of this kind; or the caller's code, which may raise anything
-            if number is not float or hasattr(type(value), "__float__"):
-                return number(value)
+    with suppress(Exception):  # no integer; or the caller's code, which may raise anything
+        return operator.index(value)
+    with suppress(Exception):
+        return float(value) if hasattr(type(value), "__float__") else None  # it reads the bytes of a buffer as text
     return None
 
 

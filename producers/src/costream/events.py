@@ -126,8 +126,13 @@ def _rfc3339(value: datetime) -> str:
     return value.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def metadata_text(metadata: Mapping[str, Any]) -> str:
+    """Metadata as JSON. By this spelling its size is measured."""
+    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def _small(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
+    size = len(metadata_text(value).encode())
     if size > METADATA_BYTES_MAX:
         raise ValueError(f"metadata is {size} bytes of JSON, more than {METADATA_BYTES_MAX}")
     return value

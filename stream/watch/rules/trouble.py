@@ -97,17 +97,17 @@ def revised(rule: TroubleRule[ReadingT], verdict: Verdict, known: Mapping[str, A
     """The next revision of this rule's alert, without words, if there is news; ``known`` are all its alerts, each in
     its latest revision."""
     standing = next((alert for alert in known.values() if alert.standing), None)
-    match verdict:
-        case Trouble() if standing is None:
+    match verdict, standing:
+        case Trouble(), None:
             first = verdict.since
             alert_id = episode_id(rule=rule.name, scope=SCOPE, first_window=first)
             number = known[alert_id].revision + 1 if alert_id in known else 1
             return _revision(rule, verdict, "open", alert_id=alert_id, number=number, first=first, now=now)
-        case Trouble() if standing is not None and _has_grown(verdict, standing):
+        case Trouble(), Alert() if _has_grown(verdict, standing):
             first = datetime.fromisoformat(str(standing.metadata["first_window"]))
             alert_id, number = standing.alert_id, standing.revision + 1
             return _revision(rule, verdict, "updated", alert_id=alert_id, number=number, first=first, now=now)
-        case Fine() if standing is not None:
+        case Fine(), Alert():
             update = {"title": "", "message": "", "window_end": now, "current_value": Decimal(0)}
             changed = {"revision": standing.revision + 1, "status": "cleared", "timestamp": now}
             return standing.model_copy(update=update | changed)

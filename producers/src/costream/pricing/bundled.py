@@ -171,7 +171,10 @@ def _period(constraint: TimeOfDateConstraint) -> Period:
 
 def _utc(moment: time) -> time:
     """The package reads a time without a zone as UTC."""
-    return datetime.combine(date(1970, 1, 1), moment, moment.tzinfo or UTC).astimezone(UTC).time()
+    return datetime.combine(_ANY_DAY, moment, moment.tzinfo or UTC).astimezone(UTC).time()
+
+
+_ANY_DAY: Final = date.fromisoformat("1970-01-01")  # the zones of the table have the same offset on all
 
 
 def _rates(prices: ModelPrice) -> dict[str, Decimal | TieredPrices]:

@@ -256,8 +256,7 @@ def _parts_without(totals: Set[str], used: Sequence[str]) -> Iterator[str]:
 
 def _meet(one: str, other: str, both: str) -> bool:
     """Cached tokens and audio tokens meet in the cached audio tokens: without those nothing tells the two apart."""
-    a, b = dimensions(one), dimensions(other)
-    return not (a <= b or b <= a) and a | b == dimensions(both)
+    return dimensions(one) | dimensions(other) == dimensions(both)
 
 
 def _above_total(price: Linear, amounts: Mapping[str, int]) -> str:
