@@ -37,9 +37,10 @@ format: $(INSTALLED) ## Put imports and lines in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schemas: $(INSTALLED) ## Write the published JSON Schemas anew
+schemas: $(INSTALLED) ## Write anew what is published from the code: JSON Schemas, the reference, Grafana's boards
 	$(BIN)/python -m costream.schema --write
 	$(BIN)/python -m stream.cli.reference --write
+	$(BIN)/python -m sinks.dashboards --write
 
 lock: $(INSTALLED) ## Resolve every version anew, with hashes, for all platforms
 	$(UV) pip compile pyproject.toml producers/pyproject.toml --extra embedded --group dev --universal --generate-hashes \
