@@ -47,7 +47,7 @@ lock: $(INSTALLED) ## Resolve every version anew, with hashes, for all platforms
 	  --no-emit-index-url --no-emit-find-links --no-emit-package costream --custom-compile-command 'make lock' \
 	  --upgrade --quiet --output-file requirements.lock
 
-test-containers: $(INSTALLED) ## The Kafka tests against a broker in a container, built here if it cannot be pulled
+test-containers: $(INSTALLED) ## The Kafka tests against a broker in a container, and docker-compose.yml started for real
 	tests/images/run-container-tests
 
 chaos: $(INSTALLED) ## 200,000 events, kills, outages and rebalances on real Kafka; then a recount

@@ -19,7 +19,8 @@ from prometheus_client.core import Metric
 from sinks.dashboards.queries import CLICKHOUSE_PLUGIN, CLICKHOUSE_PLUGIN_VERSION
 from stream.runtime.settings import Settings
 from stream.runtime.telemetry import Telemetry
-from tests.support.grafana import BOARDS, boards, labels_in, metrics_in, questions
+from tests.support.compose import docker_compose
+from tests.support.grafana import BOARDS, boards, in_force, labels_in, metrics_in, questions
 
 ROOT = Path(__file__).parents[1]
 SECRETS = ("COSTREAM_CLICKHOUSE_PASSWORD", "GRAFANA_CLICKHOUSE_PASSWORD", "GRAFANA_ADMIN_PASSWORD")
@@ -227,17 +228,12 @@ def test_the_names_of_metrics_are_found_in_what_is_asked() -> None:
 
 def test_prometheus_can_read_what_the_panels_ask(tmp_path: Path) -> None:
     asked = [each.promql for each in questions() if each.promql]
-    rules = [{"record": f"panel:{n}", "expr": _in_force(expression)} for n, expression in enumerate(asked)]
+    rules = [{"record": f"panel:{n}", "expr": in_force(expression)} for n, expression in enumerate(asked)]
     file = tmp_path / "panels.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
     done = subprocess.run([_promtool(), "check", "rules", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"SUCCESS: {len(asked)} rules found" in done.stdout
-
-
-def _in_force(expression: str) -> str:
-    """What Grafana asks Prometheus for: its variables stand for durations."""
-    return re.sub(r"\$__(?:rate_interval|range)", "1m", expression)
 
 
 def test_the_image_installs_from_the_lock_with_the_uv_that_made_it_and_without_the_embedded_engine() -> None:
@@ -300,7 +296,7 @@ def test_the_environment_is_written_with_passwords_that_nobody_has_and_never_ove
 
 
 def test_docker_compose_accepts_the_file_and_refuses_it_without_passwords(tmp_path: Path) -> None:
-    command = _docker_compose()
+    command = docker_compose()
     bare = {name: value for name, value in os.environ.items() if name not in SECRETS}
     given = bare | dict.fromkeys(SECRETS, "from-the-environment")
 
@@ -320,17 +316,3 @@ def test_docker_compose_accepts_the_file_and_refuses_it_without_passwords(tmp_pa
     )
     assert refused.returncode != 0
     assert "see .env.example" in refused.stderr
-
-
-def _docker_compose() -> list[str]:
-    if shutil.which("docker-compose"):
-        return ["docker-compose"]
-    if (
-        shutil.which("docker")
-        and not subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode
-    ):
-        return ["docker", "compose"]
-    if os.environ.get("CI"):
-        pytest.fail("CI must check docker-compose.yml: docker-compose is not installed", pytrace=False)
-    # Outside CI the other checks of the file are enough to go on with; the text says how to run this one too.
-    pytest.skip("docker-compose is not installed (Debian: apt-get install docker-compose)")

@@ -122,3 +122,8 @@ def metrics_in(expression: str) -> set[str]:
 def labels_in(expression: str) -> set[str]:
     """The labels that PromQL adds up by."""
     return {name for names in re.findall(r"\bby\s*\(([^)]*)\)", expression) for name in re.findall(r"\w+", names)}
+
+
+def in_force(expression: str) -> str:
+    """What Grafana asks Prometheus for: its variable stands for a duration."""
+    return expression.replace("$__rate_interval", "1m")
