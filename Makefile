@@ -37,17 +37,18 @@ format: $(INSTALLED) ## Put imports and lines in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schemas: $(INSTALLED) ## Write the published JSON Schemas anew
+schemas: $(INSTALLED) ## Write anew what is published from the code: JSON Schemas, the reference, Grafana's boards
 	$(BIN)/python -m costream.schema --write
 	$(BIN)/python -m stream.cli.reference --write
 	$(BIN)/python -m sinks.clickhouse.catalogue --write
+	$(BIN)/python -m sinks.dashboards --write
 
 lock: $(INSTALLED) ## Resolve every version anew, with hashes, for all platforms
 	$(UV) pip compile pyproject.toml producers/pyproject.toml --extra embedded --group dev --universal --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-emit-package costream --custom-compile-command 'make lock' \
 	  --upgrade --quiet --output-file requirements.lock
 
-test-containers: $(INSTALLED) ## The Kafka tests against a broker in a container, built here if it cannot be pulled
+test-containers: $(INSTALLED) ## The Kafka tests against a broker in a container, and docker-compose.yml started for real
 	tests/images/run-container-tests
 
 chaos: $(INSTALLED) ## 200,000 events, kills, outages and rebalances on real Kafka; then a recount

@@ -14,9 +14,13 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from prometheus_client import generate_latest
+from prometheus_client.core import Metric
 
+from sinks.dashboards.queries import CLICKHOUSE_PLUGIN, CLICKHOUSE_PLUGIN_VERSION
 from stream.runtime.settings import Settings
 from stream.runtime.telemetry import Telemetry
+from tests.support.compose import docker_compose
+from tests.support.grafana import BOARDS, boards, in_force, labels_in, metrics_in, questions
 
 ROOT = Path(__file__).parents[1]
 SECRETS = ("COSTREAM_CLICKHOUSE_PASSWORD", "GRAFANA_CLICKHOUSE_PASSWORD", "GRAFANA_ADMIN_PASSWORD")
@@ -130,11 +134,16 @@ def test_every_secret_comes_from_the_environment_and_a_missing_one_is_an_error(c
                 assert re.fullmatch(r"\$\{[A-Z_]+:\?[^}]+\}", value), f"{name}: {variable} is written in the file"
 
 
+def data_sources() -> dict[str, dict[str, Any]]:
+    """Grafana's, by kind."""
+    read = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/costream.yaml").read_text())
+    return {source["type"]: source for source in read["datasources"]}
+
+
 def test_no_mounted_file_holds_a_password() -> None:
-    (source,) = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/costream.yaml").read_text())[
-        "datasources"
-    ]
-    assert source["secureJsonData"] == {"password": "$GRAFANA_CLICKHOUSE_PASSWORD"}
+    sources = data_sources()
+    assert sources[CLICKHOUSE_PLUGIN]["secureJsonData"] == {"password": "$GRAFANA_CLICKHOUSE_PASSWORD"}
+    assert not any("secureJsonData" in source for kind, source in sources.items() if kind != CLICKHOUSE_PLUGIN)
     user = ElementTree.parse(ROOT / "deploy/clickhouse/grafana-user.xml").getroot().find("users/grafana")
     assert user is not None
     password = user.find("password")
@@ -152,9 +161,7 @@ def test_the_example_environment_names_every_secret_and_gives_no_value() -> None
 
 def test_dashboards_read_the_database_the_worker_writes_and_may_only_select(compose: dict[str, Any]) -> None:
     database = environments(compose)["worker"]["COSTREAM_CLICKHOUSE_DATABASE"]
-    (source,) = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/costream.yaml").read_text())[
-        "datasources"
-    ]
+    source = data_sources()[CLICKHOUSE_PLUGIN]
     users = ElementTree.parse(ROOT / "deploy/clickhouse/grafana-user.xml").getroot()
     assert source["jsonData"]["defaultDatabase"] == database
     assert users.find(f"users/{source['jsonData']['username']}") is not None
@@ -163,12 +170,70 @@ def test_dashboards_read_the_database_the_worker_writes_and_may_only_select(comp
     assert users.findtext("profiles/dashboards/readonly") == "2"
 
 
-def test_grafana_gets_the_plugin_its_data_source_needs(compose: dict[str, Any]) -> None:
-    (source,) = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/costream.yaml").read_text())[
-        "datasources"
-    ]
+def test_grafana_gets_the_plugin_that_the_boards_are_written_for(compose: dict[str, Any]) -> None:
     plugin = environments(compose)["grafana"]["GF_PLUGINS_PREINSTALL_SYNC"]
-    assert re.fullmatch(re.escape(source["type"]) + r"@\d+\.\d+\.\d+", plugin)
+    assert plugin == f"{CLICKHOUSE_PLUGIN}@{CLICKHOUSE_PLUGIN_VERSION}"
+    versions = {each.target["pluginVersion"] for each in questions() if each.sql}
+    assert versions == {CLICKHOUSE_PLUGIN_VERSION}
+
+
+def test_every_source_that_a_board_asks_for_is_there_and_asks_a_service_of_the_file(compose: dict[str, Any]) -> None:
+    sources = data_sources()
+    for name, board in boards().items():
+        asked = {each["query"] for each in board["templating"]["list"] if each["type"] == "datasource"}
+        assert asked == set(sources), name
+    assert sources[CLICKHOUSE_PLUGIN]["jsonData"]["host"] in compose["services"]
+    host, port = sources["prometheus"]["url"].removeprefix("http://").split(":")
+    assert f"127.0.0.1:9090:{port}" in compose["services"][host]["ports"]
+
+
+def test_grafana_loads_every_board_and_opens_on_what_was_spent(compose: dict[str, Any]) -> None:
+    grafana = compose["services"]["grafana"]
+    mounts = {there: here for here, there, _ in (volume.split(":") for volume in grafana["volumes"] if "./" in volume)}
+    (provider,) = yaml.safe_load((ROOT / "deploy/grafana/provisioning/dashboards/costream.yaml").read_text())[
+        "providers"
+    ]
+    folder = provider["options"]["path"]
+    assert (ROOT / mounts[folder]).resolve() == BOARDS
+    home = Path(grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert (str(home.parent), home.stem) == (folder, "costream-cost")
+    assert home.stem in boards()
+    for place in ("datasources", "dashboards"):
+        assert mounts[f"/etc/grafana/provisioning/{place}"] == f"./deploy/grafana/provisioning/{place}"
+
+
+def test_each_panel_names_metrics_and_labels_that_a_worker_exports() -> None:
+    exported = {sample: metric for metric in Telemetry().registry.collect() for sample in _samples(metric)}
+    labels = {"le", *(label for metric in vars(Telemetry()).values() for label in getattr(metric, "_labelnames", ()))}
+    asked = [each for each in questions() if each.promql]
+    assert len(asked) > 10
+    for question in asked:
+        named = metrics_in(question.promql)
+        assert named, str(question)
+        assert named <= exported.keys(), str(question)
+        assert labels_in(question.promql) <= labels, str(question)
+        legend = question.target.get("legendFormat", "")
+        assert set(re.findall(r"{{(\w+)}}", legend)) <= labels_in(question.promql), str(question)
+
+
+def _samples(metric: Metric) -> list[str]:
+    ends = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
+    return [metric.name + end for end in ends.get(metric.type, [""])]
+
+
+def test_the_names_of_metrics_are_found_in_what_is_asked() -> None:
+    asked = 'topk(3, sum by (le, x) (rate(a_total{job="b", c=~"d"}[$__range]))) > 0 and max(e_f) * 1000'
+    assert (metrics_in(asked), labels_in(asked)) == ({"a_total", "e_f"}, {"le", "x"})
+
+
+def test_prometheus_can_read_what_the_panels_ask(tmp_path: Path) -> None:
+    asked = [each.promql for each in questions() if each.promql]
+    rules = [{"record": f"panel:{n}", "expr": in_force(expression)} for n, expression in enumerate(asked)]
+    file = tmp_path / "panels.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    done = subprocess.run([_promtool(), "check", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"SUCCESS: {len(asked)} rules found" in done.stdout
 
 
 def test_the_image_installs_from_the_lock_with_the_uv_that_made_it_and_without_the_embedded_engine() -> None:
@@ -194,10 +259,7 @@ def test_each_rule_names_a_metric_that_a_worker_exports_and_says_what_to_do() ->
 
 
 def test_prometheus_takes_the_rules_and_each_fires_on_what_it_is_for() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        assert not os.environ.get("CI"), "no promtool (Debian: apt-get install prometheus)"
-        pytest.skip("no promtool (Debian: apt-get install prometheus)")
+    promtool = _promtool()
     for arguments in (
         ["check", "rules", "deploy/prometheus/costream-rules.yml"],
         ["check", "config", "--syntax-only", "deploy/prometheus/prometheus.yml"],
@@ -205,6 +267,14 @@ def test_prometheus_takes_the_rules_and_each_fires_on_what_it_is_for() -> None:
     ):
         done = subprocess.run([promtool, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _promtool() -> str:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        assert not os.environ.get("CI"), "no promtool (Debian: apt-get install prometheus)"
+        pytest.skip("no promtool (Debian: apt-get install prometheus)")
+    return promtool
 
 
 def test_the_environment_is_written_with_passwords_that_nobody_has_and_never_over_another(tmp_path: Path) -> None:
@@ -226,7 +296,7 @@ def test_the_environment_is_written_with_passwords_that_nobody_has_and_never_ove
 
 
 def test_docker_compose_accepts_the_file_and_refuses_it_without_passwords(tmp_path: Path) -> None:
-    command = _docker_compose()
+    command = docker_compose()
     bare = {name: value for name, value in os.environ.items() if name not in SECRETS}
     given = bare | dict.fromkeys(SECRETS, "from-the-environment")
 
@@ -246,17 +316,3 @@ def test_docker_compose_accepts_the_file_and_refuses_it_without_passwords(tmp_pa
     )
     assert refused.returncode != 0
     assert "see .env.example" in refused.stderr
-
-
-def _docker_compose() -> list[str]:
-    if shutil.which("docker-compose"):
-        return ["docker-compose"]
-    if (
-        shutil.which("docker")
-        and not subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode
-    ):
-        return ["docker", "compose"]
-    if os.environ.get("CI"):
-        pytest.fail("CI must check docker-compose.yml: docker-compose is not installed", pytrace=False)
-    # Outside CI the other checks of the file are enough to go on with; the text says how to run this one too.
-    pytest.skip("docker-compose is not installed (Debian: apt-get install docker-compose)")

@@ -1,0 +1,230 @@
+"""The board that Grafana opens on: what was spent, who spent it, whether it is spiking, and what is unpriced."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sinks.clickhouse.vocabulary import DIMENSIONS
+from sinks.dashboards import panels
+from sinks.dashboards.queries import DAY_START, END, MONTH_START, SPAN, ZONE, Sql, between
+
+UID: Final = "costream-cost"
+SERIES_MAX: Final = 20  # more colours than that cannot be told apart; the rest is one more line
+ROWS_MAX: Final = 50
+
+# `by` is one of the dimensions; quoted as a name, it can be nothing else.
+BY: Final = "${by:doublequote}"
+
+SPENT: Final = ("cost_usd", "calls", "unpriced_calls")
+
+HOURS_OF: Final = "FROM usage_hourly WHERE $__timeFilter(hour)"
+DAYS_OF: Final = f"FROM usage_daily_between({SPAN})"
+
+# The hour that is compared with the last one of the span. A whole one, so that no single calls are needed for it.
+SAME_HOUR: Final = f"toStartOfHour({END} - toIntervalMonth(1) - 1)"
+
+
+def board() -> panels.Board:
+    made = panels.board(
+        "Cost",
+        uid=UID,
+        about="What was spent, by whom, whether it is spiking, and what is unpriced. Money is USD. A cost without any "
+        "known price is unknown, never 0, and unpriced calls have no part in it.",
+        span="now-7d/d",
+    )
+    made = made.link(panels.link_to("Pipeline", "costream-pipeline"))
+    made = made.with_variable(panels.choice("by", label="by", options=DIMENSIONS, first="model"))
+    for panel in (*_spent(), *_who(), *_spiking(), *_unpriced()):
+        made = made.with_panel(panel)
+    return made
+
+
+def _spent() -> tuple[panels.AnyPanel, ...]:
+    return (
+        _spent_in("Today", "From midnight in the board's time zone until its span ends.", between(DAY_START, END)),
+        _spent_in(
+            "The day before, until the same time",
+            "What today is to be held against.",
+            between(f"{DAY_START} - toIntervalDay(1)", f"{END} - toIntervalDay(1)"),
+        ),
+        _spent_in(
+            "This month",
+            "From the first of the month in the board's time zone until its span ends.",
+            between(MONTH_START, END),
+        ),
+        _spent_in(
+            "The month before, until the same hour",
+            "What this month is to be held against: until the end of the same hour of the same day, or of the last day "
+            "of that month.",
+            between(f"{MONTH_START} - toIntervalMonth(1)", f"{SAME_HOUR} + toIntervalHour(1)"),
+        ),
+        panels.costs_over_time(
+            "Cost by hour",
+            f"Hours of UTC that begin in the span, by ${{by}}: the {SERIES_MAX} dearest, and all others as one. Where "
+            "nothing has a price there is no bar; the points count the calls without one.",
+            _hours(),
+            Sql(
+                f"""
+                SELECT $__timeInterval(hour) AS time, sum(unpriced_calls) AS unpriced_calls
+                {HOURS_OF}
+                GROUP BY time ORDER BY time""",
+                ref="B",
+                series=True,
+            ),
+            interval="1h",
+        ),
+        panels.costs_over_time(
+            "Cost by day",
+            f"Days of the board's time zone, by ${{by}}: the {SERIES_MAX} dearest, and all others as one. The "
+            "first and the last day count as far as the span reaches.",
+            _days(),
+            Sql(
+                f"""
+                SELECT toDateTime(day, {ZONE}) AS time, sum(unpriced_calls) AS unpriced_calls
+                {DAYS_OF}
+                GROUP BY time ORDER BY time""",
+                ref="B",
+                series=True,
+            ),
+            interval="1d",
+        ),
+    )
+
+
+def _spent_in(title: str, about: str, span: str) -> panels.AnyPanel:
+    question = Sql(
+        f"""
+        SELECT sum(cost_usd) AS cost_usd, sum(calls) AS calls, sum(unpriced_calls) AS unpriced_calls
+        FROM usage_between({span})"""
+    )
+    return panels.numbers(title, about, question, columns=SPENT)
+
+
+def _hours() -> Sql:
+    return _by("$__timeInterval(hour)", HOURS_OF)
+
+
+def _days() -> Sql:
+    return _by(f"toDateTime(day, {ZONE})", DAYS_OF)
+
+
+def _by(time: str, rows: str) -> Sql:
+    """The dearest as lines of their own, and all others as one, so that a stack is as high as the whole."""
+    dearest = f"SELECT {BY} {rows} GROUP BY {BY} ORDER BY sum(cost_usd) DESC NULLS LAST, {BY} LIMIT {SERIES_MAX}"
+    return Sql(
+        f"""
+        SELECT {time} AS time,
+          if({BY} IN ({dearest}), toString({BY}), '(all others)') AS series,
+          sum(cost_usd) AS cost_usd
+        {rows}
+        GROUP BY time, series ORDER BY time, series""",
+        series=True,
+    )
+
+
+def _who() -> tuple[panels.AnyPanel, ...]:
+    return (
+        panels.listing(
+            "Who spent it, by ${by}",
+            f"Of the span to the millisecond, the {ROWS_MAX} dearest.",
+            Sql(
+                f"""
+                SELECT toString({BY}) AS name, sum(cost_usd) AS cost_usd, sum(calls) AS calls, sum(errors) AS errors,
+                  sum(unpriced_calls) AS unpriced_calls, sum(partial_calls) AS partial_calls
+                FROM usage_between({SPAN})
+                GROUP BY name ORDER BY cost_usd DESC NULLS LAST, name LIMIT {ROWS_MAX}"""
+            ),
+            columns=("name", "cost_usd", "calls", "errors", "unpriced_calls", "partial_calls"),
+        ),
+        panels.listing(
+            "Top users",
+            f"Of the span to the millisecond, the {ROWS_MAX} dearest. Users are kept by whole days of UTC; parts of a "
+            "day need single calls, which are kept for COSTREAM_RETENTION.",
+            Sql(
+                f"""
+                SELECT if(user_id = '', '(no user)', user_id) AS user_id, cost_usd, calls, unpriced_calls, partial_calls
+                FROM user_cost_summary_between({SPAN})
+                ORDER BY cost_usd DESC NULLS LAST, user_id LIMIT {ROWS_MAX}"""
+            ),
+            columns=("user_id", "cost_usd", "calls", "unpriced_calls", "partial_calls"),
+        ),
+    )
+
+
+def _spiking() -> tuple[panels.AnyPanel, ...]:
+    return (
+        panels.numbers(
+            "Is it spiking?",
+            "Alerts about costs that stand now, whatever the span of the board.",
+            Sql(
+                """
+                SELECT countIf(latest IN ('open', 'updated')) AS alerts
+                FROM (
+                  SELECT argMax(status, revision) AS latest FROM alerts WHERE scope != 'pipeline' GROUP BY alert_id)"""
+            ),
+            columns=("alerts",),
+            width=4,
+        ),
+        panels.listing(
+            "Spikes",
+            "Alerts about costs, each in its latest revision of the span.",
+            Sql(
+                f"""
+                SELECT * FROM (
+                  SELECT timestamp, status, level, rule, scope, title, current_value, expected_value, ratio,
+                    unpriced_calls, window_start, window_end, message
+                  FROM alerts WHERE scope != 'pipeline' AND $__timeFilter(timestamp)
+                  ORDER BY revision DESC LIMIT 1 BY alert_id)
+                ORDER BY timestamp DESC LIMIT {ROWS_MAX}"""
+            ),
+            columns=(
+                *("timestamp", "status", "level", "rule", "scope", "title", "current_value", "expected_value", "ratio"),
+                *("unpriced_calls", "window_start", "window_end", "message"),
+            ),
+            width=20,
+        ),
+    )
+
+
+def _unpriced() -> tuple[panels.AnyPanel, ...]:
+    return (
+        panels.numbers(
+            "How much is priced?",
+            "Shares of the calls of the span. A partly priced call is in the cost with what could be priced of it.",
+            Sql(
+                f"""
+                SELECT (sum(calls) - sum(unpriced_calls) - sum(partial_calls)) / nullIf(sum(calls), 0) AS priced_share,
+                  sum(partial_calls) / nullIf(sum(calls), 0) AS partial_share,
+                  sum(unpriced_calls) / nullIf(sum(calls), 0) AS unpriced_share
+                FROM usage_between({SPAN})"""
+            ),
+            columns=("priced_share", "partial_share", "unpriced_share"),
+            width=24,
+        ),
+        panels.listing(
+            "Unpriced, and why",
+            "Calls without a known price on the days (UTC) of the span. They have no part in any cost.",
+            Sql(
+                f"""
+                SELECT provider, model, cost_reason, sum(calls) AS calls, sum(tokens) AS tokens,
+                  max(last_occurred_at) AS last_occurred_at
+                FROM unknown_cost_calls WHERE $__dateFilter(day)
+                GROUP BY provider, model, cost_reason
+                ORDER BY calls DESC, provider, model, cost_reason LIMIT {ROWS_MAX}"""
+            ),
+            columns=("provider", "model", "cost_reason", "calls", "tokens", "last_occurred_at"),
+        ),
+        panels.listing(
+            "Partly priced, and why",
+            "Calls on the days (UTC) of the span whose cost is a lower bound: a part of their usage has no price.",
+            Sql(
+                f"""
+                SELECT provider, model, cost_reason, sum(calls) AS calls, sum(cost_usd) AS cost_usd,
+                  max(last_occurred_at) AS last_occurred_at
+                FROM partial_cost_calls WHERE $__dateFilter(day)
+                GROUP BY provider, model, cost_reason
+                ORDER BY calls DESC, provider, model, cost_reason LIMIT {ROWS_MAX}"""
+            ),
+            columns=("provider", "model", "cost_reason", "calls", "cost_usd", "last_occurred_at"),
+        ),
+    )
