@@ -17,12 +17,12 @@ import polars as pl
 import pytest
 
 from tests.chaos.hostile import HostileRecord
-from tests.chaos.recount import Cell, Counted, Recount, hourly, murmur2, recount, user_daily
+from tests.chaos.recount import Cell, Counted, Recount, daily, hourly, murmur2, recount, user_daily
 from tests.chaos.run import report, run, tell_on_stderr
 from tests.chaos.storm import FULL, HOUR, SHORT, Act, Form, timetable
 from tests.chaos.topic_dump import Record
 from tests.chaos.traffic import Letter, plan
-from tests.chaos.verdict import DEAD_LETTERS, EVENTS, HOURLY, USER_DAILY, Verdict, compare, compare_alerts
+from tests.chaos.verdict import DAILY, DEAD_LETTERS, EVENTS, HOURLY, USER_DAILY, Verdict, compare, compare_alerts
 from tests.support.kafka import KafkaMissing
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -82,6 +82,7 @@ def stored_right(published: Recount) -> Frames:
             dict(zip(names, key, strict=True)) | cell | {"quantities": _map_text(cell["quantities"])}
             for key, cell in hours.items()
         ],
+        DAILY: [dict(zip(names, key, strict=True)) | cell for key, cell in daily(hours).items()],
         USER_DAILY: [
             {"day": day, "user_id": user_id} | cell
             for (day, user_id), cell in user_daily(published.events.values()).items()
@@ -158,7 +159,11 @@ def _a_cell_of_an_hour_off_by_one(frames: Frames) -> None:
     frames[HOURLY][3]["duplicates"] += 1
 
 
-def _a_day_without_its_row(frames: Frames) -> None:
+def _a_cell_of_a_day_off_by_one(frames: Frames) -> None:
+    frames[DAILY][3]["calls"] -= 1
+
+
+def _a_day_of_a_user_without_its_row(frames: Frames) -> None:
     frames[USER_DAILY].pop()
 
 
@@ -198,7 +203,8 @@ def _another_digest_of_a_hostile_record(frames: Frames) -> None:
         (_an_event_of_nobody, {"nobody_published": 1}),
         (_a_picodollar_more, {"differing_events": 1}),
         (_a_cell_of_an_hour_off_by_one, {"differing_usage_hourly": 1}),
-        (_a_day_without_its_row, {"differing_usage_user_daily": 8}),
+        (_a_cell_of_a_day_off_by_one, {"differing_usage_daily": 1}),
+        (_a_day_of_a_user_without_its_row, {"differing_usage_user_daily": 8}),
         (_a_dead_letter_less, {"dead_letters_missing": 1}),
         (_one_of_a_flood, {}),
         (_another_digest_of_one_of_a_flood, {"dead_letters_missing": 1, "dead_letters_too_many": 1}),
