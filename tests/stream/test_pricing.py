@@ -6,6 +6,7 @@ import ast
 import json
 import socket
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
@@ -348,6 +349,32 @@ def test_a_needed_total_that_was_not_reported_leaves_the_cost_unknown(
     assert (row["cost_pico"], row["cost_reason"]) == (None, f"{missing} not reported")
 
 
+@pytest.mark.parametrize(("operation", "missing"), [("chat", True), ("embedding", True), ("image", False)])
+def test_a_chat_and_an_embedding_need_their_tokens_whatever_else_they_report(operation: str, *, missing: bool) -> None:
+    price_of_both = _flat("t@base", input_tokens=1, images=5)
+    found = quote(price_of_both, Call(operation, failed=False, amounts={"images": PICO}))
+    assert found == (Unpriced("input_tokens not reported") if missing else Priced(5))
+
+
+def test_a_total_is_needed_if_any_bracket_charges_for_it() -> None:
+    tiers = (
+        Bracket.of(-1, {"input_tokens": 1, "output_tokens": 0}),
+        Bracket.of(9, {"input_tokens": 1, "output_tokens": 2}),
+    )
+    call = Call("chat", failed=False, amounts={"input_tokens": 5 * PICO})
+    assert quote(Linear("t@base", tiers), call) == Unpriced("output_tokens not reported")
+    assert quote(Linear("t@base", tiers[:1]), call) == Priced(5)
+
+
+def test_the_least_that_is_charged_for_goes_for_the_whole_and_for_what_was_heard() -> None:
+    rates = _flat("t@base", audio_seconds=2, input_audio_seconds=3)
+    for seconds, charged in ((1, 10), (10, 10), (11, 11)):
+        amounts = {"audio_seconds": seconds * PICO, "input_audio_seconds": seconds * PICO}
+        assert quote(replace(rates, audio_seconds_min=10), Call("transcription", False, amounts)) == Priced(3 * charged)
+    half = Call("transcription", False, {"audio_seconds": PICO // 2})
+    assert quote(rates, half) == Priced(1), "a price without a least charges for what there was"
+
+
 def test_an_embedding_needs_no_output_and_no_total_is_needed_that_costs_nothing(book: PriceBook) -> None:
     embedding = {"model": "text-embedding-3-small", "input_tokens": 1_000_000}
     for operation in ("embedding", "chat"):
@@ -410,6 +437,9 @@ def test_where_nothing_that_was_used_has_a_price_the_cost_is_unknown(book: Price
         ("mistral", "mistral-ocr-latest", "image", {"pages": "3", "input_annotated_document_pages": "1"}, "0.013"),
         ("groq", "whisper-large-v3", "transcription", {"audio_seconds": "3600"}, "0.111"),
         ("groq", "whisper-large-v3", "transcription", {"audio_seconds": "1"}, "0.000308333333"),
+        ("groq", "whisper-large-v3-turbo", "transcription", {"audio_seconds": "1"}, "0.000111111111"),
+        ("groq", "whisper-large-v3-turbo", "transcription", {"audio_seconds": "10"}, "0.000111111111"),
+        ("groq", "whisper-large-v3-turbo", "transcription", {"audio_seconds": "11"}, "0.000122222222"),
     ],
 )
 def test_quantities_cost_their_rate(
