@@ -163,7 +163,6 @@ def _examine_members(text: bytes, known: dict[str, bytes]) -> Accepted | Faulty:
         reason = f"event: it must have at most {TEXTS_BESIDE_METADATA_MAX} names and texts beside metadata"
         return Faulty(malformed=False, reason=f"{reason}, not {texts}", request_id=request_id)
     unknown = _unknown(text, known) if surplus else {}
-    repeated = _repeated_name(text) if surplus and not unknown else ""
     metadata = _metadata(known.pop("metadata", b""))
     if metadata.raw:
         known["metadata"] = metadata.raw
@@ -178,7 +177,8 @@ def _examine_members(text: bytes, known: dict[str, bytes]) -> Accepted | Faulty:
         case UsageEvent() if faults:
             return Faulty(malformed=False, reason=_reason(faults, []), request_id=request_id)
         case UsageEvent() as event:
-            if repeated := repeated or metadata.repeated or _repeated_unit(known):
+            repeated = _repeated_name(text) if surplus else metadata.repeated or _repeated_unit(known)
+            if repeated:
                 reason = told(f"the value is not one plain JSON object: {repeated}")
                 return Faulty(malformed=True, reason=reason, request_id=request_id)
             return _accepted(event, metadata.text)

@@ -82,6 +82,19 @@ def check_agreement(values: list[bytes]) -> None:
         assert read_row(decoded.frame[at]) == expected_row(events[row])
 
 
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The values that are looked at one by one."""
+    seen: list[bytes] = []
+
+    def spy(value: bytes) -> Any:
+        seen.append(value)
+        return examine_value(value)
+
+    monkeypatch.setattr(decoding, "examine_value", spy)
+    return seen
+
+
 # --- struct and model accept the same bytes ---------------------------------------------------------------------------
 
 INTEGERS = st.sampled_from(
@@ -338,16 +351,9 @@ def test_a_number_that_a_column_can_hold_costs_no_second_look(monkeypatch: pytes
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_metadata_of_more_than_sixty_four_brackets_is_looked_at_alone(
-    opening: str, closing: str, monkeypatch: pytest.MonkeyPatch
+    opening: str, closing: str, examined: list[bytes]
 ) -> None:
     """The message itself is one of them, and so is its metadata."""
-    examined = []
-
-    def spy(value: bytes) -> Any:
-        examined.append(value)
-        return examine_value(value)
-
-    monkeypatch.setattr(decoding, "examine_value", spy)
     deep, deeper = (
         wire(f"r-{depth}")[:-1] + f',"metadata":{{"a":{opening * depth}0{closing * depth}}}}}'.encode()
         for depth in (62, 63)
@@ -380,6 +386,24 @@ def test_a_control_character_is_refused_in_a_name_whether_it_stands_bare_or_esca
     decoded = decode(log_of([wire("a"), bad, wire("b")]), source="s", limits=LIMITS)
     assert decoded.frame["request_id"].to_list() == ["a", "b"]
     assert [refusal.request_id for refusal in decoded.refusals] == ["bad"]
+
+
+def test_a_message_is_looked_at_alone_from_a_byte_more_than_the_gate_takes(examined: list[bytes]) -> None:
+    room = decoding.GATE_BYTES_MAX - len(wire(metadata={"k": ""}, error="é" * 1_000))
+    fits, larger = (wire(metadata={"k": "x" * size}, error="é" * 1_000) for size in (room, room + 1))
+    assert (len(fits), len(larger)) == (3_584, 3_585)
+    check_agreement([fits, larger])
+    assert examined == [larger]
+
+
+def test_metadata_is_measured_by_the_model_from_a_byte_more_than_half_of_what_it_may_have(
+    examined: list[bytes],
+) -> None:
+    """As it is spelt in columns, with a space behind a colon."""
+    room = 2_048 - len('{"k": ""}')
+    fits, larger = (wire(metadata={"k": "x" * size}) for size in (room, room + 1))
+    check_agreement([fits, larger])
+    assert examined == [larger]
 
 
 @pytest.mark.parametrize("break_", ["\n", "\r\n"])
@@ -419,16 +443,9 @@ def test_an_event_that_stops_the_reading_of_columns_does_not_cost_its_neighbours
 @pytest.mark.parametrize("digits", [39, 40, 400, 4_000])
 @pytest.mark.parametrize("repeated", [b"", b',"metadata":{}'], ids=["once", "twice"])
 def test_a_number_that_no_column_can_hold_costs_its_neighbours_no_second_look(
-    digits: int, repeated: bytes, monkeypatch: pytest.MonkeyPatch
+    digits: int, repeated: bytes, examined: list[bytes]
 ) -> None:
     """It is legal in metadata, and the reader of columns gives up a whole block for it."""
-    examined = []
-
-    def spy(value: bytes) -> Any:
-        examined.append(value)
-        return examine_value(value)
-
-    monkeypatch.setattr(decoding, "examine_value", spy)
     odd = wire("odd")[:-1] + b',"metadata":{"a":' + b"9" * digits + b"}" + repeated + b"}"
     values = [wire("a"), odd, wire("b")]
     check_agreement(values)

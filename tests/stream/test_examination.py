@@ -20,7 +20,7 @@ from stream.decode.examination import Accepted, Faulty, examine_value, told
 from tests.stream.test_decode import METADATA_TRAPS, mutated, without_repeats
 from tests.support.hostile import HOSTILE
 from tests.support.properties import examples
-from tests.support.records import wire
+from tests.support.records import fields, wire
 
 # Faults that are known before all of the message is read, so what else is wrong with it is not asked.
 EARLY = (*("it must have at most", "it must have no number", "it must be units", "of JSON, more than"),)
@@ -290,6 +290,8 @@ def test_units_that_cannot_be_right_are_told_in_one_line(name: str) -> None:
         told_alone = reason_of(wire(**{name: {"a": nested, "b": long}}))
         shown = f'{{"a":{"{}" if nested == {} else "[]"},"b":"{"x" * 27}…{"x" * 40}'
         assert told_alone == f"{name}: it must be units with decimal text, not {shown}"
+        spaced = json.dumps(fields(**{name: {"a": nested, "b": long}}), indent=3).encode()
+        assert reason_of(spaced) == told_alone
     assert reason_of(wire(**{name: {"b": long}})).startswith(f"{name}.b: 'xxx")
     room = UNITS_MAX * 1_024 - len('{"b":""}')
     assert reason_of(wire(**{name: {"b": "x" * room}})).startswith(f"{name}.b: 'xxx")

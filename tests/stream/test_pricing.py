@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import socket
+import time as clock
 from collections.abc import Collection, Mapping
-from datetime import UTC, date, datetime, time
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +17,17 @@ from typing import Any
 import polars as pl
 import pytest
 from genai_prices import data_snapshot
-from genai_prices.types import ClauseEquals, ConditionalPrice, ModelInfo, ModelPrice, Provider, StartDateConstraint
+from genai_prices.types import (
+    ClauseEquals,
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    Provider,
+    StartDateConstraint,
+    Tier,
+    TieredPrices,
+    TimeOfDateConstraint,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -219,6 +231,38 @@ def test_a_period_may_run_past_midnight() -> None:
     assert all(price_of_day.at(datetime(2026, 1, 1, hour, tzinfo=UTC)) is used for hour, used in moments.items())
 
 
+def test_a_period_that_ends_where_it_starts_holds_no_moment() -> None:
+    assert [hour for hour in range(24) if time(hour) in Period(time(5), time(5))] == []
+
+
+def test_the_times_of_a_period_are_those_of_their_zone_and_utc_where_they_have_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    clock.tzset()
+    try:
+        east = timezone(timedelta(hours=8))
+        constraints = [
+            TimeOfDateConstraint(time(8, 30, tzinfo=east), time(1, tzinfo=east)),
+            TimeOfDateConstraint(time(0, 30), time(17, tzinfo=UTC)),
+        ]
+        for constraint in constraints:
+            prices = [
+                ConditionalPrice(prices=ModelPrice(input_mtok=Decimal(1))),
+                ConditionalPrice(constraint, prices=ModelPrice(input_mtok=Decimal(2))),
+            ]
+            model = ModelInfo("m", ClauseEquals(equals="m"), prices=prices)
+            table = BundledPrices([Provider("p", "P", "p", models=[model])])
+            assert table.changes == {time(0, 30), time(17)}
+            within_day = table.resolve("p", "m", DAY)
+            assert isinstance(within_day, TimeOfDay)
+            assert within_day.at(datetime(2026, 11, 1, 0, 30, tzinfo=UTC)).version.endswith("@00:30-17:00Z")
+            assert within_day.at(datetime(2026, 11, 1, 17, tzinfo=UTC)).version.endswith("@base")
+    finally:
+        monkeypatch.undo()
+        clock.tzset()
+
+
 AWS = ("amazon", "amazon-bedrock", "aws_bedrock", "bedrock")
 AZURE = ("az.ai.inference", "azure.ai.openai", "azure-openai", "azure_openai")
 GOOGLE = ("gemini", "google_genai", "google_vertexai", "vertex_ai")
@@ -322,6 +366,47 @@ def test_a_price_per_call_alone_needs_no_usage_if_a_call_costs_anything() -> Non
     nothing_used = Call("api", failed=False, amounts={})
     assert quote(_flat("t@base", requests=1), nothing_used) == Priced(1)
     assert quote(_flat("t@base", requests=0), nothing_used) == Unpriced("usage not reported")
+    assert quote(_flat("t@base", requests=7), Call("api", False, {"images": PICO})) == Partial(7, "no price for images")
+
+
+def test_a_table_is_translated_rate_by_rate_and_tier_by_tier() -> None:
+    tiered = TieredPrices(base=Decimal(1), tiers=[Tier(start=100, price=Decimal(3)), Tier(start=200, price=Decimal(5))])
+    models = {
+        "tiered": ModelPrice(input_mtok=tiered, output_mtok=Decimal(7), requests_kcount=Decimal(2)),
+        "none:free": ModelPrice(),
+        "some:free": ModelPrice(input_mtok=Decimal(4)),
+        "whisper-large-v3": ModelPrice(input_audio_mtok=Decimal(9)),
+    }
+    infos = [ModelInfo(name, ClauseEquals(equals=name), prices=prices) for name, prices in models.items()]
+    table = BundledPrices([Provider("groq", "G", "g", models=infos)])
+    found = {name: table.resolve("groq", name, DAY) for name in models}
+    assert all(isinstance(price_of_model, Linear) for price_of_model in found.values())
+    units = {
+        name: [(bracket.above, bracket.per_call, bracket.rates) for bracket in linear.brackets]
+        for name, linear in found.items()
+        if isinstance(linear, Linear)
+    }
+    million, thousandth = PICO // 10**6, PICO // 10**3
+    assert units == {
+        "tiered": [
+            (above, 2 * thousandth, {"input_tokens": rate * million, "output_tokens": 7 * million})
+            for above, rate in ((-1, 1), (100, 3), (200, 5))
+        ],
+        "none:free": [(-1, 0, {"input_tokens": 0, "output_tokens": 0})],
+        "some:free": [(-1, 0, {"input_tokens": 4 * million})],
+        "whisper-large-v3": [(-1, 0, {"input_audio_tokens": 9 * million})],
+    }
+    least = {name: linear.audio_seconds_min for name, linear in found.items() if isinstance(linear, Linear)}
+    assert least == {"tiered": 0, "none:free": 0, "some:free": 0, "whisper-large-v3": 10}
+    elsewhere = BundledPrices([Provider("p", "P", "p", models=infos)]).resolve("p", "whisper-large-v3", DAY)
+    assert isinstance(elsewhere, Linear) and elsewhere.audio_seconds_min == 0
+
+
+def test_the_parts_of_a_total_may_come_to_it_and_not_to_the_last_digit_more() -> None:
+    price_of_both = _flat("t@base", input_tokens=3, cache_read_tokens=1)
+    for beyond, found in ((0, Priced(1)), (1, Unpriced("the parts of input_tokens exceed it"))):
+        amounts = {"input_tokens": PICO, "cache_read_tokens": PICO + beyond}
+        assert quote(price_of_both, Call("api", True, amounts)) == found
 
 
 def test_where_the_input_chooses_the_rate_a_part_of_it_needs_it_though_only_the_output_has_a_price() -> None:
@@ -346,6 +431,37 @@ def test_a_needed_total_that_was_not_reported_leaves_the_cost_unknown(
 ) -> None:
     row = _priced(book, operation=operation, **usage)
     assert (row["cost_pico"], row["cost_reason"]) == (None, f"{missing} not reported")
+
+
+@pytest.mark.parametrize(("operation", "missing"), [("chat", True), ("embedding", True), ("image", False)])
+def test_a_chat_and_an_embedding_need_their_tokens_whatever_else_they_report(operation: str, *, missing: bool) -> None:
+    price_of_both = _flat("t@base", input_tokens=1, images=5)
+    found = quote(price_of_both, Call(operation, failed=False, amounts={"images": PICO}))
+    assert found == (Unpriced("input_tokens not reported") if missing else Priced(5))
+
+
+def test_a_total_is_needed_if_any_bracket_charges_for_it() -> None:
+    tiers = (
+        Bracket.of(-1, {"input_tokens": 1, "output_tokens": 0}),
+        Bracket.of(9, {"input_tokens": 1, "output_tokens": 2}),
+    )
+    call = Call("chat", failed=False, amounts={"input_tokens": 5 * PICO})
+    assert quote(Linear("t@base", tiers), call) == Unpriced("output_tokens not reported")
+    assert quote(Linear("t@base", tiers[:1]), call) == Priced(5)
+
+
+def test_the_least_that_is_charged_for_goes_for_the_whole_and_for_what_was_heard() -> None:
+    rates = _flat("t@base", audio_seconds=2, input_audio_seconds=3)
+    for seconds, charged in ((1, 10), (10, 10), (11, 11)):
+        amounts = {"audio_seconds": seconds * PICO, "input_audio_seconds": seconds * PICO}
+        assert quote(replace(rates, audio_seconds_min=10), Call("transcription", False, amounts)) == Priced(3 * charged)
+    others = _flat("t@base", audio_seconds=2, output_tokens=1)
+    amounts = {"audio_seconds": PICO, "output_tokens": 5 * PICO, "input_tokens": 0}
+    assert quote(replace(others, audio_seconds_min=10), Call("transcription", False, amounts)) == Priced(25)
+    heard = Call("transcription", False, {"input_audio_seconds": PICO})
+    assert quote(replace(others, audio_seconds_min=10), heard) == Priced(20)
+    half = Call("transcription", False, {"audio_seconds": PICO // 2})
+    assert quote(rates, half) == Priced(1), "a price without a least charges for what there was"
 
 
 def test_an_embedding_needs_no_output_and_no_total_is_needed_that_costs_nothing(book: PriceBook) -> None:
@@ -410,6 +526,9 @@ def test_where_nothing_that_was_used_has_a_price_the_cost_is_unknown(book: Price
         ("mistral", "mistral-ocr-latest", "image", {"pages": "3", "input_annotated_document_pages": "1"}, "0.013"),
         ("groq", "whisper-large-v3", "transcription", {"audio_seconds": "3600"}, "0.111"),
         ("groq", "whisper-large-v3", "transcription", {"audio_seconds": "1"}, "0.000308333333"),
+        ("groq", "whisper-large-v3-turbo", "transcription", {"audio_seconds": "1"}, "0.000111111111"),
+        ("groq", "whisper-large-v3-turbo", "transcription", {"audio_seconds": "10"}, "0.000111111111"),
+        ("groq", "whisper-large-v3-turbo", "transcription", {"audio_seconds": "11"}, "0.000122222222"),
     ],
 )
 def test_quantities_cost_their_rate(

@@ -47,6 +47,15 @@ def test_the_model_named_is_the_one_whose_share_has_grown_and_not_the_one_that_a
     assert reasons(evidence)["model_mix"].name == "grown"
 
 
+def test_of_two_models_that_took_more_the_one_that_adds_most_to_the_average_is_named() -> None:
+    models = {
+        "usual": Change(part(60, 600, "0.6"), part(100, 1_000, "1")),
+        "a little dearer": Change(part(30, 300, "0.33"), part(0, 0, "0")),
+        "much dearer": Change(part(10, 100, "0.4"), part(0, 0, "0")),
+    }
+    assert reasons(Evidence(usual_hours=1, models=models))["model_mix"].name == "much dearer"
+
+
 def test_a_cheap_model_that_is_used_less_is_not_the_dearer_model_chosen() -> None:
     models = {
         "cheap": Change(part(1, 10, "0.01"), part(300, 3_000, "3")),

@@ -189,8 +189,6 @@ def quote(price: Linear, call: Call) -> Quote:
     fault = verdict.fault or _above_total(price, amounts)
     if fault:
         return Unpriced(fault)
-    if verdict.has_no_price:
-        return Unpriced(verdict.caveat)
     cost = price.bracket(amounts.get("input_tokens", 0)).cost(amounts)
     cost_pico = round(Fraction(cost, PICO))  # half to even, once
     if cost_pico > COST_PICO_MAX:
@@ -212,7 +210,6 @@ class _Verdict:
 
     fault: str = ""  # why it has no cost
     caveat: str = ""  # why its cost is partial
-    has_no_price: bool = False  # not one of the units that it used
 
 
 @lru_cache(maxsize=VERDICTS_MAX)
@@ -223,10 +220,11 @@ def _verdict(price: Linear, operation: str, failed: bool, reported: frozenset[st
     if fault:
         return _Verdict(fault)
     unpriced = sorted(unit for unit in used if not price.covers(unit))
-    has_no_price = bool(unpriced) and len(unpriced) == len(used) and not price.brackets[0].per_call
-    return _Verdict(
-        caveat=f"no price for {', '.join(unpriced)}" if unpriced else price.caveat, has_no_price=has_no_price
-    )
+    if not unpriced:
+        return _Verdict(caveat=price.caveat)
+    caveat = f"no price for {', '.join(unpriced)}"
+    nothing_has_one = len(unpriced) == len(used) and not price.brackets[0].per_call
+    return _Verdict(fault=caveat) if nothing_has_one else _Verdict(caveat=caveat)
 
 
 def _missing(price: Linear, operation: str, failed: bool, reported: frozenset[str]) -> str:
