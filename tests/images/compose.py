@@ -191,7 +191,7 @@ def test_prometheus_scrapes_the_worker_and_has_its_rules(stack: Stack) -> None:
     written = yaml.safe_load((ROOT / "deploy/prometheus/costream-rules.yml").read_text())["groups"][0]["rules"]
     assert [rule["name"] for rule in group["rules"]] == [rule["alert"] for rule in written]
     _until("the rules are judged", lambda: all(r["health"] == "ok" for r in _prometheus("rules")["groups"][0]["rules"]))
-    assert _value('count(ALERTS{alertstate="firing"})') is None
+    _until("no rule fires", lambda: _value('count(ALERTS{alertstate="firing"})') is None)
 
 
 def test_prometheus_answers_what_the_panels_ask(stack: Stack) -> None:
