@@ -153,17 +153,20 @@ def _who() -> tuple[panels.AnyPanel, ...]:
 
 def _spiking() -> tuple[panels.AnyPanel, ...]:
     return (
-        panels.numbers(
-            "Is it spiking?",
-            "Alerts about costs that stand now, whatever the span of the board.",
-            Sql(
-                """
-                SELECT countIf(latest IN ('open', 'updated')) AS alerts
-                FROM (
-                  SELECT argMax(status, revision) AS latest FROM alerts WHERE scope != 'pipeline' GROUP BY alert_id)"""
-            ),
-            columns=("alerts",),
-            width=4,
+        panels.alarming(
+            panels.numbers(
+                "Is it spiking?",
+                "Alerts about costs that stand now, whatever the span of the board.",
+                Sql(
+                    """
+                    SELECT countIf(latest IN ('open', 'updated')) AS alerts
+                    FROM (
+                      SELECT argMax(status, revision) AS latest FROM alerts
+                      WHERE scope != 'pipeline' GROUP BY alert_id)"""
+                ),
+                columns=("alerts",),
+                width=4,
+            )
         ),
         panels.listing(
             "Spikes",

@@ -44,12 +44,14 @@ def _now() -> tuple[panels.AnyPanel, ...]:
             unit=COUNT,
             missing=NOBODY,
         ),
-        panels.gauge_of(
-            "Stalled workers",
-            "Workers whose flush is retried because ClickHouse or Kafka does not take it. Nothing is lost.",
-            promql("sum(costream_stalled)", legend="stalled", instant=True),
-            unit=COUNT,
-            missing=NOBODY,
+        panels.alarming(
+            panels.gauge_of(
+                "Stalled workers",
+                "Workers whose flush is retried because ClickHouse or Kafka does not take it. Nothing is lost.",
+                promql("sum(costream_stalled)", legend="stalled", instant=True),
+                unit=COUNT,
+                missing=NOBODY,
+            )
         ),
         panels.numbers(
             "Last stored",
@@ -63,12 +65,14 @@ def _now() -> tuple[panels.AnyPanel, ...]:
             columns=("last_received_ms", "last_stored_ms"),
             width=4,
         ),
-        panels.gauge_of(
-            "Audit: differences",
-            "Places where the last audit of a worker does not hold. 0: every total was proven.",
-            promql("sum(costream_audit_differences)", legend="places", instant=True),
-            unit=COUNT,
-            missing="not audited yet",
+        panels.alarming(
+            panels.gauge_of(
+                "Audit: differences",
+                "Places where the last audit of a worker does not hold. 0: every total was proven.",
+                promql("sum(costream_audit_differences)", legend="places", instant=True),
+                unit=COUNT,
+                missing="not audited yet",
+            )
         ),
         panels.gauge_of(
             "Audit: last",

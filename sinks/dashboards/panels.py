@@ -116,6 +116,13 @@ def gauge_of(title: str, about: str, *queries: Builder[Any], unit: str, width: i
     return panel.targets(list(queries))
 
 
+def alarming(panel: stat.Panel) -> stat.Panel:
+    """Green while it is 0, red from 1 on."""
+    steps = [model.Threshold(value=None, color="green"), model.Threshold(value=1, color="red")]
+    limits = dashboard.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
+    return panel.thresholds(limits).color_mode(BigValueColorMode.VALUE)
+
+
 def listing(
     title: str, about: str, question: Sql, *, columns: Sequence[str], width: int = 12, height: int = 9
 ) -> table.Panel:
@@ -189,7 +196,7 @@ def _numbers(title: str, about: str, width: int) -> stat.Panel:
     panel = stat.Panel().title(title).description(about).span(width).height(4)
     panel = panel.color_mode(BigValueColorMode.NONE).graph_mode(BigValueGraphMode.NONE)
     # The one row that there is. "last" of nothing known is nothing known; a mean or a sum would be a figure of our own.
-    reduce = common.ReduceDataOptions().calcs(["last"]).fields("/.*/").values(False)
+    reduce = common.ReduceDataOptions().calcs(["last"]).values(False)
     return panel.reduce_options(reduce).text_mode(BigValueTextMode.VALUE_AND_NAME)
 
 

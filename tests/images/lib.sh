@@ -8,7 +8,8 @@ mkdir -p "$work"
 say() { echo "images: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-install_packages() {  # Debian packages for the commands named first, only if one of them is missing
+# Debian packages for the commands named first, only if one of them is missing.
+install_packages() {
   local commands=$1; shift
   for command in $commands; do
     if ! command -v "$command" >/dev/null; then
@@ -46,7 +47,8 @@ start_daemon() {
   die "dockerd did not answer within 30 s; the tests with a container cannot run"
 }
 
-have_image() {  # the image named first: it is there, or is pulled, or is built by the function named second of the files after it
+# The image named first: it is there, or is pulled, or is built by the function named second, of the files named after.
+have_image() {
   local image=$1 build=$2; shift 2
   # What was built here says what of, so that it is built anew when that changes. What was pulled has a digest.
   made_of=$(cat "$root/tests/images/lib.sh" "$@" | sha256sum | cut -c1-16)
@@ -63,14 +65,16 @@ have_image() {  # the image named first: it is there, or is pulled, or is built 
   fi
 }
 
-import_image() {  # the folder named first as the image named second, with what an image says of itself after it
+# The folder named first as the image named second, with what it says of itself after that.
+import_image() {
   local folder=$1 image=$2; shift 2
   local changes=(--change "LABEL costream.made-of=$made_of")
   for said in "$@"; do changes+=(--change "$said"); done
   tar -C "$folder" -c . | docker import "${changes[@]}" - "$image" >/dev/null
 }
 
-make_debian() {  # a minimal Debian in the folder named first, with the packages named second; kept for the next build
+# A minimal Debian in the folder named first, with the packages named second; kept for the next build.
+make_debian() {
   local folder=$1 packages=${2:-}
   if [ -d "$folder" ]; then return; fi
   install_packages debootstrap debootstrap

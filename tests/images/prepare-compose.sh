@@ -23,4 +23,4 @@ build_python() {
 
 "$root/tests/images/prepare.sh"
 install_packages docker-compose docker-compose
-have_image "$python" build_python "$0"
+have_image "$python" build_python "$0" "${SSL_CERT_FILE:-/dev/null}"
