@@ -413,7 +413,7 @@ def test_the_reader_reads_and_does_nothing_else(locked: Endpoint) -> None:
 def test_the_reader_may_use_our_own_reader(locked: Endpoint) -> None:
     reader = Reader(locked.address(password=READ))
     assert (
-        reader.frame("SELECT count() AS n FROM usage_events_rows WHERE model = {m:String}", m="gpt-4o-mini")["n"][0]
+        reader.frame("SELECT count() AS n FROM usage_events WHERE model = {m:String}", m="gpt-4o-mini")["n"][0]
         == 1
     )
     assert reader.frame("SELECT * FROM feature_cost_summary").height == 0
@@ -490,7 +490,7 @@ def test_questions_without_an_end_are_ended_and_keep_no_write_waiting(locked: En
 
 def test_a_question_may_not_write_even_with_the_writers_password(locked: Endpoint) -> None:
     with pytest.raises(WarehouseRefused, match="readonly"):
-        ask(locked.address(), "TRUNCATE TABLE usage_events_rows", output="CSV")
+        ask(locked.address(), "TRUNCATE TABLE usage_events", output="CSV")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
@@ -780,7 +780,7 @@ def test_a_killed_endpoint_comes_back_on_its_folder_and_port_with_every_acknowle
             with pytest.raises(WarehouseUnavailable):
                 writer.insert("usage_events", events([{"request_id": "not acknowledged"}]))
             endpoint.start()
-        assert reader.frame("SELECT count() AS n FROM usage_events_rows FINAL")["n"][0] == acknowledged
+        assert reader.frame("SELECT count() AS n FROM usage_events FINAL")["n"][0] == acknowledged
         writer.close()
         reader.close()
 
@@ -825,7 +825,7 @@ def test_three_writers_share_one_warehouse_at_once(locked: Endpoint) -> None:
         )
         assert sum(sent) == 600
     reader = Reader(address)
-    assert reader.frame("SELECT count() AS n FROM usage_events_rows FINAL")["n"][0] == 600
+    assert reader.frame("SELECT count() AS n FROM usage_events FINAL")["n"][0] == 600
     reader.close()
     for writer in writers:
         writer.close()
