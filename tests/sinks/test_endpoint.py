@@ -412,10 +412,7 @@ def test_the_reader_reads_and_does_nothing_else(locked: Endpoint) -> None:
 
 def test_the_reader_may_use_our_own_reader(locked: Endpoint) -> None:
     reader = Reader(locked.address(password=READ))
-    assert (
-        reader.frame("SELECT count() AS n FROM usage_events WHERE model = {m:String}", m="gpt-4o-mini")["n"][0]
-        == 1
-    )
+    assert reader.frame("SELECT count() AS n FROM usage_events WHERE model = {m:String}", m="gpt-4o-mini")["n"][0] == 1
     assert reader.frame("SELECT * FROM feature_cost_summary").height == 0
     reader.close()
     assert ask(locked.address(password=READ), "SELECT 1 AS a", output="CSVWithNames") == b'"a"\n1\n'
