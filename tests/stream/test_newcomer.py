@@ -123,7 +123,7 @@ def test_a_day_from_an_empty_folder_to_the_same_totals_after_a_restart(up: Up, t
 
     (person.folder / "history.jsonl").write_text(history(datetime.now(UTC)))
     calls = 2 * HISTORY_HOURS
-    assert f"{calls} events: {calls} acknowledged" in person.types("replay", "history.jsonl")
+    assert f"{calls} events; {calls} acknowledged by Kafka" in person.types("replay", "history.jsonl")
     until(lambda: totals(person) == {"chatbot": 1, "reports": calls}, "the history is counted", seconds=120)
     until(lambda: "hourly_spike" in standing(person), "the spike is an alert", seconds=120)
     assert "hourly_spike" in {alert["rule"] for alert in person.sees("alerts", "tail", "--no-follow")}
