@@ -22,7 +22,7 @@ def board() -> panels.Board:
         span="now-6h",
     )
     made = made.link(panels.link_to("Cost", cost.UID))
-    for panel in (*_now(), *_flow(), *_lost(), *_inside()):
+    for panel in (*_now(), *_flow(), *_refused(), *_lost(), *_inside()):
         made = made.with_panel(panel)
     return made
 
@@ -127,7 +127,7 @@ def _flow() -> tuple[panels.AnyPanel, ...]:
     )
 
 
-def _lost() -> tuple[panels.AnyPanel, ...]:
+def _refused() -> tuple[panels.AnyPanel, ...]:
     return (
         panels.lines(
             "Refused records",
@@ -163,6 +163,11 @@ def _lost() -> tuple[panels.AnyPanel, ...]:
             ),
             columns=("source", "received", "stored", "duplicates", "dead_lettered", "forwarded"),
         ),
+    )
+
+
+def _lost() -> tuple[panels.AnyPanel, ...]:
+    return (
         panels.listing(
             "Records that vanished from Kafka",
             "They expired or were deleted before they were read: their usage is lost. Whatever the span of the board.",

@@ -11,6 +11,7 @@ aiokafka consumer, Faust's thread around it, Faust's consumer around that, the a
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
@@ -350,13 +351,13 @@ class OpenConsumerThread(AIOKafkaConsumerThread):
     Guard: test_the_thread_still_fetches_commits_and_builds_its_consumer_by_these_methods
     """
 
+    @abstractmethod
     async def fetch(self, consumer: Any, fetch: Callable[[], Awaitable[Any]]) -> Any:
         """What ``fetch`` brings, by partition; an error that leaves this ends the consumption."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
         """Whether they are committed; an error that leaves this ends the worker."""
-        raise NotImplementedError
 
     def running_consumer(self) -> Any:
         """The aiokafka consumer, in this thread's own loop."""
@@ -398,19 +399,21 @@ class OpenConsumer(Consumer):
     Guard: test_the_consumer_still_reads_and_commits_by_these_methods
     """
 
+    @abstractmethod
     def message_of(self, tp: TP, fetched: Any) -> ConsumerMessage:
-        raise NotImplementedError
+        """What stands for the records that were fetched from ``tp``."""
 
+    @abstractmethod
     def new_thread(self) -> OpenConsumerThread:
-        raise NotImplementedError
+        """The thread that this consumer reads by."""
 
+    @abstractmethod
     def offset_to_commit(self, tp: TP, acknowledged: int | None) -> int | None:
         """The offset to commit, None for none; ``acknowledged``: the last offset that was, since the last question."""
-        raise NotImplementedError
 
+    @abstractmethod
     def also_to_commit(self) -> Iterable[TP]:
         """Partitions to be asked of though nothing was acknowledged."""
-        raise NotImplementedError
 
     def forget_place(self, tp: TP, *, committed: bool) -> None:
         """Reading goes back: Faust drops what stands before the last offset it has read, and acknowledges nothing
@@ -460,9 +463,9 @@ class OpenApp(App):
     Guard: test_the_application_still_calls_these_methods
     """
 
+    @abstractmethod
     async def leave(self) -> None:
         """Partitions are about to be given up."""
-        raise NotImplementedError
 
     def _create_directories(self) -> None:
         """None: Faust would leave an empty folder wherever the worker is started."""
