@@ -123,7 +123,7 @@ LEDGER_SQL: Final = """
     toInt64(version) AS version
   FROM ingest_ledger_rows FINAL
   WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
-    AND ({every:Bool} OR has({values:Array(Int64)}, toInt64(offset_block)))"""
+    AND has({values:Array(Int64)}, toInt64(offset_block))"""
 APART: Final = "\n  SETTINGS do_not_merge_across_partitions_select_final = 1"
 
 
@@ -145,7 +145,7 @@ ROLLUPS: Final = {
         StoredRollup("usage_hourly_units", UNITS_SQL, "hour", "UInt32", (*DIMENSIONS, "unit")),
         StoredRollup("usage_daily", DAILY_SQL, "day", "Date", DIMENSIONS),
         StoredRollup("usage_user_daily", USER_DAILY_SQL, "day", "Date", ("user_id",)),
-        StoredRollup("ingest_ledger", LEDGER_SQL.replace("{every:Bool}", "false"), "offset_block", "UInt64"),
+        StoredRollup("ingest_ledger", LEDGER_SQL, "offset_block", "UInt64"),
     )
 }
 
@@ -230,31 +230,6 @@ LETTERS_SCHEMA: Final = {
     **dict.fromkeys(("kind", "reason"), pl.String()),
     "received_at": pl.Int64(),
 }
-
-
-def hourly_rows(reader: Reader, *, source: str, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:
-    """The full-state rows of ``usage_hourly`` that these partitions of ``source`` wrote for ``hours``."""
-    return _sums(reader, HOURLY_SQL, source, partitions, _whole_hours(hours))
-
-
-def unit_rows(reader: Reader, *, source: str, partitions: Sequence[int], hours: Sequence[datetime]) -> pl.DataFrame:
-    """The full-state rows of ``usage_hourly_units`` that these partitions of ``source`` wrote for ``hours``."""
-    return _sums(reader, UNITS_SQL, source, partitions, _whole_hours(hours))
-
-
-def user_daily_rows(reader: Reader, *, source: str, partitions: Sequence[int], days: Sequence[date]) -> pl.DataFrame:
-    """The full-state rows of ``usage_user_daily`` that these partitions of ``source`` wrote for ``days``."""
-    return _sums(reader, USER_DAILY_SQL, source, partitions, [day.isoformat() for day in sorted(set(days))])
-
-
-def ledger_rows(
-    reader: Reader, *, source: str, partitions: Sequence[int], blocks: Sequence[int] | None = None
-) -> pl.DataFrame:
-    """The ledger of these partitions: where the records of each block of 65,536 offsets went. All blocks, or some."""
-    sql = f"{LEDGER_SQL}\n  ORDER BY source_partition, offset_block"
-    return reader.frame(
-        sql, source=source, partitions=list(partitions), every=blocks is None, values=list(blocks or ())
-    )
 
 
 def rollup_rows(
@@ -360,16 +335,6 @@ def _events(reader: Reader, where: str, *, columns: str = EVENT_COLUMNS, **param
         "SETTINGS do_not_merge_across_partitions_select_final = 1"
     )
     return to_integers(reader.frame(sql, **parameters), pl.Int64)
-
-
-def _sums(
-    reader: Reader, sql: str, source: str, partitions: Sequence[int], values: Sequence[int] | Sequence[str]
-) -> pl.DataFrame:
-    parts = [
-        reader.frame(sql + APART, source=source, partitions=list(partitions), values=some)
-        for some in _chunks(values) or [[]]
-    ]
-    return to_integers(pl.concat(parts), pl.Int128)
 
 
 def _understood(rows: pl.DataFrame, table: str, source: str) -> pl.DataFrame:

@@ -183,7 +183,8 @@ class Rollup:
         read_rows_max: int = READ_ROWS_MAX,
     ) -> None:
         self.spec = spec
-        self.codes = codes or ListCodes()  # shared with a table whose sums this one adds up
+        self.codes = codes or ListCodes()  # given: those of the table whose sums this one adds up
+        self._owns_codes = codes is None
         self.summed = pl.DataFrame()  # of the last batch: a row a key, whatever had been applied already
         self.evicted = self.read_back = 0  # rows, since the start
         self._stored = stored
@@ -200,7 +201,8 @@ class Rollup:
 
     def revoke(self) -> None:
         """Forget everything: another worker may go on with these rows."""
-        self.codes.clear()
+        if self._owns_codes:
+            self.codes.clear()
         self._memory = RowStore(self._memory_schema())
         self._has_stored: set[int] = set()  # partitions of which rows may stand in ClickHouse and not in memory
         self._away: dict[Bucket, HashSet] = {}  # of each bucket in use the rows that are stored and not in memory
@@ -212,8 +214,8 @@ class Rollup:
     ) -> pl.DataFrame:
         """Apply events; returns the rows they belong to, whole, those included that a replay left as they were.
 
-        ``flush`` numbers what they will be stored with. ``summed`` is what a finer table has made of these events: it
-        is added up further, which costs less. All questions come first: where one fails, nothing has changed.
+        ``flush`` numbers what they will be stored with. ``summed`` is what the table of hours has made of these events:
+        days are added up from that, which costs less. All questions come first: where one fails, nothing has changed.
         """
         if events.is_empty():
             return pl.DataFrame(schema=self.spec.schema)
@@ -323,7 +325,7 @@ class Rollup:
         return sums.with_columns(self.codes.union(sums[name]) for name in self.spec.sets)
 
     def _summed_further(self, finer: pl.DataFrame) -> pl.DataFrame:
-        """The sums of keys from those of finer ones, of which each lies in one of them."""
+        """The sums of days from those of their hours: an hour stands for every moment in it."""
         keyed = finer.drop(HALVES).rename({"hour": "occurred_at"}).with_columns(**self.spec.keys)
         sums = (
             pl.concat([keyed, hashed(keyed.select(self.spec.by))], how="horizontal")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 from types import SimpleNamespace
+from typing import Any
 
 import polars as pl
 import pytest
@@ -135,7 +136,7 @@ def test_picodollars_become_decimals_digit_for_digit(amounts: list[int | None]) 
 def test_amounts_of_units_travel_in_two_halves_and_come_back_as_integers(writer: Writer, reader: Reader) -> None:
     given = {"images": Decimal(2), "audio_seconds": PICO, "gpu_hours": Decimal("999999999999999999.999999999999")}
     writer.insert("usage_hourly_units", units([{"quantities": given}, {"quantities": given, "source": "topic-2"}]))
-    back = state.unit_rows(reader, source="topic-1", partitions=[0], hours=[this_hour()]).sort("unit")
+    back = of_partition_0(reader, "usage_hourly_units", this_hour()).sort("unit")
     assert {back.schema[name] for name in ("amount_whole", "amount_pico")} == {pl.Int128()}
     assert back.select("unit", "amount_whole", "amount_pico").rows() == [
         ("audio_seconds", 0, 1),
@@ -472,10 +473,17 @@ def test_rollup_rows_read_back_are_the_latest_of_these_partitions_and_hours_alon
         {"hour": now - timedelta(hours=1), "cost_pico": 7},
     ]
     writer.insert("usage_hourly", hourly(rows))
-    found = state.hourly_rows(reader, source="topic-1", partitions=[0], hours=[now])
+    found = of_partition_0(reader, "usage_hourly", now)
     assert found.select("hour", "source_partition", "version", "cost_pico").rows() == [(now, 0, 4, 2**70)]
     assert found.schema["cost_pico"] == pl.Int128
-    assert state.hourly_rows(reader, source="topic-1", partitions=[0], hours=[]).is_empty()
+    assert of_partition_0(reader, "usage_hourly").is_empty()
+
+
+def of_partition_0(reader: Reader, table: str, *buckets: Any) -> pl.DataFrame:
+    """The rows of these hours, days or blocks, as a worker reads them back."""
+    return state.rollup_rows(
+        reader, state.ROLLUPS[table], source="topic-1", partitions=[0], buckets=buckets, limit=1_000
+    )
 
 
 NAMES = ("it's", 'a"b', "back\\slash", "tab\tline", "ü🙂", "[1,'2')", "")
@@ -530,14 +538,14 @@ def test_rows_of_more_keys_than_one_question_takes_are_found(
 def test_user_rows_and_the_ledger_read_back_by_partition(writer: Writer, reader: Reader) -> None:
     today = this_hour().date()
     writer.insert("usage_user_daily", user_daily([{"version": 2, "cost_pico": 9}, {"source_partition": 1}]))
-    users = state.user_daily_rows(reader, source="topic-1", partitions=[0], days=[today])
+    users = of_partition_0(reader, "usage_user_daily", today)
     assert users.select("day", "user_id", "cost_pico", "version").rows() == [(today, "u-1", 9, 2)]
     blocks = {"source": "topic-1", "source_partition": 0, "offset_block": [4, 5], "received": [10, 20], "version": 1}
     writer.insert("ingest_ledger", pl.DataFrame(blocks))
-    every = state.ledger_rows(reader, source="topic-1", partitions=[0])
+    every = of_partition_0(reader, "ingest_ledger", 4, 5).sort("offset_block")
     assert every.select("offset_block", "received").rows() == [(4, 10), (5, 20)]
-    assert state.ledger_rows(reader, source="topic-1", partitions=[0], blocks=[5])["received"].to_list() == [20]
-    assert state.ledger_rows(reader, source="topic-1", partitions=[0], blocks=[]).is_empty()
+    assert of_partition_0(reader, "ingest_ledger", 5)["received"].to_list() == [20]
+    assert of_partition_0(reader, "ingest_ledger").is_empty()
 
 
 def test_original_bytes_of_a_dead_letter_survive(writer: Writer, reader: Reader) -> None:
