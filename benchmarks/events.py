@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 
 from benchmarks.ground import BenchmarkFailed
 from costream import UsageEvent
-from costream._settings import KAFKA_DEFAULTS, KAFKA_FIXED
+from costream.settings import KAFKA_DEFAULTS, KAFKA_FIXED
 
 # Dearer models are called less often; the shares are made up, the names are in the price table.
 MODELS: Final = (

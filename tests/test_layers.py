@@ -32,6 +32,26 @@ def test_a_module_imports_only_the_layers_below_it(layer: str, path: Path) -> No
     assert layers - {layer} <= MAY_IMPORT[layer]
 
 
+def private_to_others(layer: str, source: str) -> set[str]:
+    """What a module takes from behind the doors of another layer."""
+    named = [name.split(".") for name in modules_in(source)]
+    return {".".join(parts) for parts in named if parts[0] in set(FOLDERS) - {layer} and _is_private(parts)}
+
+
+def _is_private(parts: list[str]) -> bool:
+    return any(part.startswith("_") for part in parts)
+
+
+@pytest.mark.parametrize(("layer", "path"), SOURCES, ids=[str(path.relative_to(ROOT)) for _, path in SOURCES])
+def test_a_module_takes_nothing_private_from_another_layer(layer: str, path: Path) -> None:
+    assert private_to_others(layer, path.read_text()) == set()
+
+
+def test_what_is_private_is_seen() -> None:
+    source = "from costream._voice import say\nfrom costream import _voice, producer\nfrom stream._own import it"
+    assert private_to_others("stream", source) == {"costream._voice.say", "costream._voice"}
+
+
 def test_every_layer_has_modules_to_look_at() -> None:
     assert {layer for layer, _ in SOURCES} == set(FOLDERS)
 

@@ -55,7 +55,7 @@ def _strangers(environment: Iterable[str], fields: Iterable[str]) -> Iterator[st
     ours = {name for name in environment if name.startswith(PREFIX) and not name.startswith(OF_TESTS)}
     known = {f"{PREFIX}{name.upper()}" for name in fields}
     if not ours <= known:
-        from costream._settings import FROM_ENVIRONMENT, SWITCHES
+        from costream.settings import FROM_ENVIRONMENT, SWITCHES
 
         known |= {*SWITCHES, *FROM_ENVIRONMENT.values()}  # the client's, where both run in one environment
     for name in sorted(ours - known):

@@ -9,9 +9,8 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-ABSENT: Final = frozenset(
-    {"", "null", "none", "nan", "n/a", r"\n"}
-)  # as databases and libraries write what is not there
+# As databases and libraries write what is not there.
+ABSENT: Final = frozenset({"", "null", "none", "nan", "n/a", r"\n"})
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _COMMA: Final = re.compile(r"[+-]?[\d.]*\d,[\d,.]*", re.ASCII)

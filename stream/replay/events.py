@@ -11,16 +11,14 @@ from uuid import UUID, uuid5
 from pydantic import ValidationError
 
 from costream import UsageEvent
-from costream._lenient import Refused, build
+from costream.lenient import Refused, build
 from costream.reasons import rule_of
 from stream.replay import cells
 from stream.replay.cells import Unclear
 from stream.replay.columns import Cached, Columns, ColumnsRefused, choose
 from stream.replay.source import Fault, FileRefused, Row, Source, lines, records
 
-NAMESPACE: Final = UUID(
-    "6f5c1f0e-9f0b-5d53-9f63-0a6f1d6c3a11"
-)  # ours: ids of rows without one are derived, never drawn
+NAMESPACE: Final = UUID("6f5c1f0e-9f0b-5d53-9f63-0a6f1d6c3a11")  # the id of a row without one is derived, never drawn
 
 STATUS: Final = {
     **dict.fromkeys(("success", "succeeded", "completed", "default", "debug", "warning"), "ok"),

@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 import costream
 from costream import ProducerStats, UsageEvent
 from costream._fields import Fields
-from costream._lenient import CHANGED, LABELS, Cut, LeftOut, shown, snapshot, text_of
 from costream.events import (
     DURATION_MS_MAX,
     ERROR_CHARS_MAX,
@@ -32,6 +31,7 @@ from costream.events import (
     UNITS_MAX,
     EventFields,
 )
+from costream.lenient import CHANGED, LABELS, Cut, LeftOut, shown, snapshot, text_of
 from costream.testing import MemoryProducer, capture
 
 AT = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)

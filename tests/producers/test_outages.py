@@ -21,8 +21,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from costream import UsageEvent, UsageProducer
 from costream._courier import Courier
-from costream._settings import Settings
 from costream.events import DROPPED_MODEL, DROPPED_PROVIDER, DROPPED_UNIT
+from costream.settings import Settings
 from tests.support.forwarder import Forwarder
 from tests.support.kafka import KafkaBroker, KafkaMissing, create_topics
 

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 
 import costream
 from costream import InvalidSettings, UsageEvent, UsageProducer, _voice
-from costream._settings import is_enabled, resolve
+from costream.settings import is_enabled, resolve
 
 
 def said(caplog: pytest.LogCaptureFixture) -> str:

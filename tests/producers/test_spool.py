@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from costream import _voice
-from costream._settings import Settings
 from costream._spool import Lost, Message, Spool
+from costream.settings import Settings
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 MIB = 1024**2

@@ -50,7 +50,7 @@ PURE = (
 MODULES = (
     *(f"stream.{name}" for name in PURE),
     *(f"costream.pricing.{name}" for name in ("book", "bundled", "rates")),
-    *("sinks.clickhouse.codes", "costream._lenient"),
+    *("sinks.clickhouse.codes", "costream.lenient"),
 )
 CHANGES = {  # counters and results that are filled in by their owner alone
     *(

@@ -17,8 +17,8 @@ from costream._loans import Loans
 from costream._losses import Losses
 from costream._parcel import Counts, Parcel
 from costream._pending import Pending
-from costream._settings import Settings
 from costream._spool import Message
+from costream.settings import Settings
 
 
 class Carrier:

@@ -36,16 +36,16 @@ from costream._disk import Disk
 from costream._door import Door, Item
 from costream._fork import GATE
 from costream._intake import Given, to_message
-from costream._lenient import Refused
 from costream._lifetime import arrange_celerys_exit
 from costream._link import Connect, Link
 from costream._losses import Losses
 from costream._parcel import Counts, FlushOrder, ProducerStats, StopOrder
 from costream._pending import Pending
 from costream._real import wait_until
-from costream._settings import Settings
 from costream._spool import Lost, Message
 from costream.events import UsageEvent
+from costream.lenient import Refused
+from costream.settings import Settings
 
 BATCH_EVENTS_MAX: Final = 500  # taken at once: one spool transaction, and a few milliseconds of work
 GATHER_S: Final = 0.01  # between two looks at the queue while events keep coming

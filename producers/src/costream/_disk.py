@@ -11,8 +11,8 @@ from typing import Final
 from costream import _voice
 from costream._complaints import INTERVAL_S, Complaints
 from costream._losses import Losses
-from costream._settings import Settings
 from costream._spool import Spool
+from costream.settings import Settings
 
 ORPHANS_EVERY_S: Final = 30.0
 FAILURES: Final = (OSError, sqlite3.Error)  # what a disk that does not work raises

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from costream._lenient import Refused, build, snapshot
 from costream._spool import Message
 from costream.events import UsageEvent
+from costream.lenient import Refused, build, snapshot
 
 
 @dataclass(frozen=True, slots=True)

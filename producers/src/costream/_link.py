@@ -14,8 +14,8 @@ from confluent_kafka import KafkaError, KafkaException
 from costream import _voice
 from costream._fork import GATE
 from costream._real import is_patched
-from costream._settings import Settings
 from costream._spool import Message
+from costream.settings import Settings
 
 # After failures that come at once, such as a refused login; a message that timed out has waited already.
 RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from costream import _voice
 from costream._fork import GATE
-from costream._settings import Settings
+from costream.settings import Settings
 
 SUFFIX: Final = ".sqlite"
 DELETE_ROWS_MAX: Final = 500  # in one statement; a few pages, so the transaction stays short

@@ -27,8 +27,8 @@ from costream._intake import Given, gather
 from costream._lifetime import dismiss, enroll
 from costream._parcel import ProducerStats
 from costream._real import new_lock
-from costream._settings import KafkaValue, resolve
 from costream.events import SCHEMA_VERSION, UsageEvent
+from costream.settings import KafkaValue, resolve
 
 CLOSE_WAIT_MAX_S: Final = 5.0
 
