@@ -22,12 +22,13 @@ LOG_BYTES_MAX: Final = (
 STEADY_SECONDS: Final = 60.0  # after so long its next end is a first one again
 
 
-def with_us() -> dict[str, Any]:
-    """Arguments for ``subprocess.Popen``: a session of its own, so that Ctrl-C reaches the parent alone; and, on Linux,
-    SIGTERM for the child when the thread that started it is gone, as where the parent was killed. Start it from the
-    main thread."""
+def with_us(*, keep_open: int) -> dict[str, Any]:
+    """Arguments for ``subprocess.Popen``: a session of its own, so that Ctrl-C reaches the parent alone; the file
+    ``keep_open`` with its lock; and, on Linux, SIGTERM for the child when the thread that started it is gone, as where
+    the parent was killed. Start it from the main thread."""
+    shared: dict[str, Any] = {"start_new_session": True, "pass_fds": (keep_open,)}
     if not sys.platform.startswith("linux"):
-        return {"start_new_session": True}
+        return shared
     parent, libc = os.getpid(), ctypes.CDLL(None)
 
     def die_with_parent() -> None:
@@ -35,7 +36,7 @@ def with_us() -> dict[str, Any]:
         if os.getppid() != parent:  # it is gone already
             os._exit(1)
 
-    return {"start_new_session": True, "preexec_fn": die_with_parent}
+    return shared | {"preexec_fn": die_with_parent}
 
 
 class Child:
@@ -48,11 +49,13 @@ class Child:
         *,
         environment: Mapping[str, str],
         log: Path,
+        popen: Mapping[str, Any],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.log = name, log
         self._arguments, self.environment = tuple(arguments), dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
+        self._popen = dict(popen)
         self._monotonic = monotonic
         self._started = self._again_at = 0.0
         self._wait = WAIT_SECONDS_FIRST
@@ -68,7 +71,7 @@ class Child:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=self.environment,
-                **with_us(),
+                **self._popen,
             )
         self._started = self._monotonic()
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import IO, Any, Final, Literal
 
 from costream.topics import EVENTS
 from sinks.clickhouse import migrate, retention
@@ -69,10 +69,12 @@ class Stack:
         self._running = ExitStack()
         self._children: list[Child] = []
         self._kafka: LocalKafka | None = None
+        self._with_us: Mapping[str, Any] = {}
 
     def __enter__(self) -> Stack:
         with ExitStack() as starting:
             starting.enter_context(_locked(self.wanted.folder))
+            self._with_us = with_us(keep_open=starting.enter_context(self._locked_by_parts()))
             self._require_ports()
             self._addressed(starting.enter_context(self._broker()))
             if self.wanted.broker == "jvm":
@@ -113,6 +115,29 @@ class Stack:
 
     # --- the parts ---
 
+    @contextmanager
+    def _locked_by_parts(self) -> Iterator[int]:
+        """A file that every part holds locked until it has ended: where an earlier stack was killed, its parts have
+        the folder and the ports a moment longer."""
+        with (self.wanted.folder / "parts.lock").open("w") as lock:
+            deadline, told = time.monotonic() + self._stop_seconds_max, False
+            while not _taken(lock):
+                if not told:
+                    self._tell("waiting      for the parts of an earlier `costream up` in this folder to end")
+                    told = True
+                if time.monotonic() > deadline:
+                    raise UpFailed(
+                        f"parts of an earlier `costream up` still run in {self.wanted.folder}, "
+                        f"{self._stop_seconds_max:.0f} s after it ended; nothing was started. "
+                        f"End them: fuser -k {lock.name}"
+                    )
+                time.sleep(LOOK_SECONDS)
+            yield lock.fileno()
+
+    @property
+    def _stop_seconds_max(self) -> float:
+        return self.settings.stop_max.total_seconds() + STOP_EXTRA_SECONDS
+
     def _addressed(self, bootstrap_servers: str) -> None:
         addresses = {
             "kafka_bootstrap_servers": bootstrap_servers,
@@ -151,7 +176,7 @@ class Stack:
             port=wanted.kafka_port,
             controller_port=free_port(),
             cache=wanted.jars,
-            child=with_us(),
+            child=self._with_us,
         )
         try:
             self._kafka = kafka.start()
@@ -213,14 +238,15 @@ class Stack:
             "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
             "COSTREAM_CLICKHOUSE_URL": self.settings.clickhouse_url,
         }
-        return Child(name, arguments, environment=environment, log=self.wanted.folder / "logs" / f"{name}.log")
+        log = self.wanted.folder / "logs" / f"{name}.log"
+        return Child(name, arguments, environment=environment, log=log, popen=self._with_us)
 
     def _end(self, children: list[Child]) -> None:
         self._children = [child for child in self._children if child not in children]
         for child in children:
             child.terminate()
         for child in children:
-            child.wait(self.settings.stop_max.total_seconds() + STOP_EXTRA_SECONDS)
+            child.wait(self._stop_seconds_max)
 
     def _tend_kafka(self) -> None:
         if self._kafka is not None and not self._kafka.runs:
@@ -238,11 +264,18 @@ def _locked(folder: Path) -> Iterator[None]:
     """One stack a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UpFailed(f"{folder} is in use by another `costream up`; nothing was started") from error
+        if not _taken(lock):
+            raise UpFailed(f"{folder} is in use by another `costream up`; nothing was started")
         yield
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Whether the lock is ours now, and with us of whoever inherits the file."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _is_free(port: int) -> bool:

@@ -9,13 +9,14 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from stream.audit.kafka import kafka_facts
 from stream.runtime.settings import Settings
-from stream.up import children
+from stream.up import children, stack
 from stream.up.children import STEADY_SECONDS, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Child
 from stream.up.stack import Stack, UpFailed, Wanted
 from tests.support.records import until
@@ -87,7 +88,8 @@ def test_a_real_kafka_keeps_all_from_one_start_to_the_next_and_no_part_outlives_
 
 @pytest.mark.slow
 def test_the_demo_is_played_into_a_folder_once_even_if_it_was_broken_off(embedded: Up) -> None:
-    calls, received = "SELECT toInt64(sum(calls)) FROM usage_hourly", "SELECT toInt64(sum(received)) FROM ingest_ledger"
+    calls = "SELECT toInt64(sum(calls)) FROM usage_hourly"
+    published = "SELECT toInt64(sum(received - forwarded)) FROM ingest_ledger"  # one sent on to its home is read twice
     embedded.start("--demo")
     until(lambda: embedded.asked(calls) != [0], "some of it is stored", seconds=120)
     assert embedded.process is not None
@@ -96,19 +98,20 @@ def test_the_demo_is_played_into_a_folder_once_even_if_it_was_broken_off(embedde
     embedded.start("--demo")
     until(lambda: "all of its 29,535 requests are stored" in embedded.said, "it is whole", seconds=120)
     assert embedded.asked(calls) == [29_535]
-    settings = Settings(kafka_bootstrap_servers=embedded.kafka)
 
     def all_acknowledged() -> bool:
+        settings = Settings(kafka_bootstrap_servers=embedded.kafka)  # each start has a broker of its own
         return all((log.committed or 0) >= log.end for log in kafka_facts(settings).partitions)
 
     until(all_acknowledged, "the repeats are handled", seconds=60)
-    (records,) = embedded.asked(received)
+    (records,) = embedded.asked(published)
     assert embedded.end() == 0
     embedded.start("--demo")
     until(lambda: "stored already; nothing was published again" in embedded.said, "it says so", seconds=60)
     embedded.publish("a")
     until(lambda: embedded.asked(calls) == [29_536], "the stack goes on", seconds=60)
-    assert embedded.asked(received) == [records + 1]
+    until(all_acknowledged, "it is handled", seconds=60)
+    assert embedded.asked(published) == [records + 1]
     assert embedded.end() == 0
 
 
@@ -137,6 +140,23 @@ def test_a_folder_has_one_stack(tmp_path: Path) -> None:
             pass
 
 
+def test_parts_of_an_earlier_stack_are_waited_for_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "STOP_EXTRA_SECONDS", 0.0)
+    folder, told = tmp_path / "data", list[str]()
+    folder.mkdir()
+    settings = Settings(stop_max=timedelta(seconds=1))
+    with (folder / "parts.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with (
+            pytest.raises(UpFailed, match=r"earlier `costream up` still run in .*nothing was started.*fuser -k"),
+            Stack(Wanted(folder, "embedded"), settings=settings, environment={}, tell=told.append),
+        ):
+            pass
+    assert told == ["waiting      for the parts of an earlier `costream up` in this folder to end"]
+
+
 def test_a_part_that_keeps_ending_is_started_again_after_longer_and_longer_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +167,7 @@ def test_a_part_that_keeps_ending_is_started_again_after_longer_and_longer_waits
         [],
         environment=os.environ,
         log=tmp_path / "worker.log",
+        popen={},
         monotonic=lambda: now,
     )
     child.start()
@@ -171,7 +192,7 @@ def test_a_log_that_has_grown_large_is_put_aside_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(children, "COMMAND", (sys.executable, "-c", "import sys; sys.exit('new')"))
-    child = Child("worker-1", [], environment=os.environ, log=tmp_path / "worker-1.log")
+    child = Child("worker-1", [], environment=os.environ, log=tmp_path / "worker-1.log", popen={})
     for size, aside in ((children.LOG_BYTES_MAX, False), (children.LOG_BYTES_MAX + 1, True)):
         child.log.write_bytes(b"x" * size)
         child.start()
