@@ -19,6 +19,7 @@ from stream.store.outbox import Outbox
 # Key and value of the largest record of a rollup: seven names of 128 characters, a unit of 64, the sums, and the price
 # versions, which the price table bounds. Far below what a topic takes: publishing a row never fails for its size.
 ROW_BYTES_MAX: Final = 16_384
+ENCODED_ROWS: Final = 16_384  # made JSON at once: a batch of invented units has hundreds of thousands of rows
 
 
 class Store:
@@ -86,14 +87,14 @@ def user_messages(flush: Flush) -> Iterable[Outgoing]:
 
 
 def _row_messages(table: str, rows: pl.DataFrame, series: tuple[str, ...]) -> Iterable[Outgoing]:
-    if rows.is_empty():
-        return
+    """A slice of rows at a time is in memory as JSON."""
     times = [
         pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%SZ") for name, kind in rows.schema.items() if kind == pl.Datetime
     ]
     key, value = pl.struct("source", "source_partition", *series), pl.struct("table", *rows.columns)
-    encoded = rows.with_columns(pl.lit(table).alias("table"), *times).select(
-        key=key.struct.json_encode().cast(pl.Binary), value=value.struct.json_encode().cast(pl.Binary)
-    )
-    for name, row in zip(encoded["key"].to_list(), encoded["value"].to_list(), strict=True):
-        yield Outgoing(name, row, [])
+    for some in rows.iter_slices(ENCODED_ROWS):
+        encoded = some.with_columns(pl.lit(table).alias("table"), *times).select(
+            key=key.struct.json_encode().cast(pl.Binary), value=value.struct.json_encode().cast(pl.Binary)
+        )
+        for name, row in zip(encoded["key"].to_list(), encoded["value"].to_list(), strict=True):
+            yield Outgoing(name, row, [])

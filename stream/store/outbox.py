@@ -16,6 +16,7 @@ from stream.store.flush import Outgoing
 
 ACKNOWLEDGE_SECONDS_MAX: Final = 30.0  # then the batch is sent again; consumers know a repeat by its key and headers
 PARTITION_OF_KEY: Final = -1  # librdkafka's RD_KAFKA_PARTITION_UA
+QUEUE_KILOBYTES_MAX: Final = 131_072  # above what a batch of usual events publishes; beyond it the worker waits
 MESSAGE_BYTES_MAX: Final = 12_000_000  # a refused record may be as large as its topic allows, and headers come on top
 
 
@@ -63,7 +64,7 @@ class Outbox:
             # There are as many records as changed rows; success needs no call.
             "delivery.report.only.error": not tells_places,
             "queue.buffering.max.messages": 500_000,
-            "queue.buffering.max.kbytes": 524_288,
+            "queue.buffering.max.kbytes": QUEUE_KILOBYTES_MAX,
         }
         self._start()
 

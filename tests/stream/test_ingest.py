@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from costream.pricing import PriceBook
 from sinks.clickhouse.reader import Reader
@@ -426,6 +427,49 @@ def test_changed_rows_are_published_whole_under_one_key_each(warehouse: Warehous
     units = {row["unit"]: row["amount"] for row in two.values() if row["table"] == "usage_hourly_units"}
     assert units == {"images": "1.400000000000", "gpu_hours": "4.000000000000"}
     assert {row["version"] for row in two.values()} == {1 + total(first.hourly, "version")}
+
+
+@pytest.mark.parametrize("units_bytes_max", [1, 40, 100])
+def test_units_and_messages_are_the_same_however_few_are_worked_on_at_once(
+    warehouse: Warehouse, source: str, monkeypatch: pytest.MonkeyPatch, units_bytes_max: int
+) -> None:
+    log = metered_log(source)
+    whole = flush_of(ingest_of(warehouse, source), log)
+    few_at_once(monkeypatch, units_bytes_max)
+    in_parts = flush_of(ingest_of(warehouse, source), log)
+    assert whole.units.height == 8
+    assert_frame_equal(in_parts.units, whole.units, check_row_order=False)
+    assert published(in_parts) == published(whole)
+
+
+def test_units_worked_on_by_few_lose_none_where_the_first_of_a_batch_are_delivered_again(
+    warehouse: Warehouse, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are known by their rows, and their units were not stored: those are to be added before later ones are."""
+    few_at_once(monkeypatch, 1)
+    log = metered_log(source)
+    warehouse.store(flush_of(ingest_of(warehouse, source), log[:5]), ("usage_events",))
+    flush = flush_of(ingest_of(warehouse, source), log)
+    assert (flush.replayed, flush.units["version"].max()) == (5, 8)
+    amounts = dict(flush.units.group_by("unit").agg((pl.col("amount_pico") / 10**10).sum()).iter_rows())
+    assert amounts["images"] == sum(range(2, 10))
+
+
+def metered_log(source: str) -> list[FakeRecord]:
+    """Nine calls, and all but the first report units."""
+    return log_of(
+        wire(
+            f"{source}-{n}",
+            feature=f"f{n % 2}",
+            quantities={"images": f"0.{n + 1:02}", f"own_{n % 3}": "2"} if n else None,
+        )
+        for n in range(9)
+    )
+
+
+def few_at_once(monkeypatch: pytest.MonkeyPatch, units_bytes_max: int) -> None:
+    monkeypatch.setattr("stream.ingest.UNITS_BYTES_MAX", units_bytes_max)
+    monkeypatch.setattr("stream.store.order.ENCODED_ROWS", 2)
 
 
 def published(flush: Flush) -> dict[bytes | None, dict[str, Any]]:
