@@ -1,14 +1,18 @@
-"""The events that all contenders read: made by a fixed recipe and loaded before anything is measured."""
+"""The events that all contenders read: made by a fixed recipe and loaded before anything is measured.
+
+A plain topic has events as our client sends them by default. A mixed one has what real services send beside those.
+"""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from confluent_kafka import Producer
@@ -37,8 +41,8 @@ TASKS: Final = ("answer", "summarise", "classify", "extract", "rewrite")
 TEAMS: Final = ("growth", "support", "search", "platform")
 USERS: Final = 5_000
 SPAN: Final = timedelta(hours=2)  # the events occurred within it, evenly, and arrive in that order
-DUPLICATE_EVERY: Final = 200  # one event in so many is sent twice
 DUPLICATE_DISTANCE: Final = 5_000  # events between the two; on different fetches, as re-sent events are
+BAD_PLACE: Final = 7  # in each stretch; no repeat stands or is taken from there
 BLOCK: Final = 10_000
 # The headers that our client sends with every event.
 HEADERS: Final[list[tuple[str, str | bytes | None]]] = [
@@ -53,18 +57,25 @@ class Loaded:
     """What lies on the topic."""
 
     topic: str
-    events: int
+    events: int  # all records
     distinct: int
+    bad: int  # not counted: they end as dead letters
     bytes_mean: float
     seconds: float
 
 
-def load(bootstrap_servers: str, topic: str, *, events: int, now: datetime) -> Loaded:
+class Message(NamedTuple):
+    kind: Literal["new", "again", "bad"]
+    key: bytes
+    value: bytes
+
+
+def load(bootstrap_servers: str, topic: str, *, events: int, now: datetime, recipe: Recipe) -> Loaded:
     """Produce as our client does (lz4, linger, idempotent, murmur2, its headers), only as fast as it goes."""
     producer = Producer({**KAFKA_FIXED, **KAFKA_DEFAULTS, "bootstrap.servers": bootstrap_servers, "log_level": 0})
-    started, size, distinct = time.monotonic(), 0, 0
-    for is_new, key, value in usage_events(events, now=now, dice=random.Random(7)):
-        distinct += is_new
+    started, size, kinds = time.monotonic(), 0, Counter[str]()
+    for kind, key, value in usage_events(events, now=now, dice=random.Random(7), recipe=recipe):
+        kinds[kind] += 1
         size += len(value)
         while True:
             try:
@@ -75,24 +86,81 @@ def load(bootstrap_servers: str, topic: str, *, events: int, now: datetime) -> L
                 break
     if unsent := producer.flush(120):
         raise BenchmarkFailed(f"{unsent} of {events} events were not taken by Kafka within two minutes")
-    return Loaded(topic, events, distinct, size / events, time.monotonic() - started)
+    return Loaded(topic, events, kinds["new"], kinds["bad"], size / events, time.monotonic() - started)
 
 
-def usage_events(count: int, *, now: datetime, dice: random.Random) -> Iterator[tuple[bool, bytes, bytes]]:
-    """Whether it is new, key and value of each event, as ``UsageEvent.to_json`` writes it."""
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """``varied`` makes another event of a plain one, by its number; one in ``duplicate_every`` is a repeat of an
+    earlier one, and one in ``bad_every`` no usage event at all (0: none)."""
+
+    duplicate_every: int
+    bad_every: int = 0
+    varied: Callable[[int, bytes], bytes] = lambda _, value: value
+
+
+def usage_events(count: int, *, now: datetime, dice: random.Random, recipe: Recipe) -> Iterator[Message]:
+    """Records of a topic in their order; plain events are as ``UsageEvent.to_json`` writes them."""
     recent: list[tuple[bytes, bytes]] = []
     numbers = np.random.default_rng(dice.getrandbits(32))
     for first in range(0, count, BLOCK):
         block = _block(first, min(BLOCK, count - first), count, now=now, dice=dice, numbers=numbers)
         for number, (key, value) in enumerate(block, first):
-            if number >= DUPLICATE_DISTANCE and number % DUPLICATE_EVERY == 0:
-                yield False, *recent[(number + 1) % DUPLICATE_DISTANCE]  # the oldest of them but one
+            if number >= DUPLICATE_DISTANCE and number % recipe.duplicate_every == 0:
+                yield Message("again", *recent[(number + 1) % DUPLICATE_DISTANCE])  # the oldest of them but one
                 continue
+            made = recipe.varied(number, value)
             if len(recent) < DUPLICATE_DISTANCE:
-                recent.append((key, value))
+                recent.append((key, made))
             else:
-                recent[number % DUPLICATE_DISTANCE] = (key, value)
-            yield True, key, value
+                recent[number % DUPLICATE_DISTANCE] = (key, made)
+            if recipe.bad_every and number % recipe.bad_every == BAD_PLACE:
+                yield Message("bad", key, BAD[number // recipe.bad_every % len(BAD)])
+            else:
+                yield Message("new", key, made)
+
+
+# --- what real services send beside plain events ---------------------------------------------------------------------
+
+
+def _mixed(number: int, value: bytes) -> bytes:
+    """Every tenth event is metered in units at prices of its own and has metadata. One in fifty each is a call that
+    failed, a model that nobody knows, and one whose client spells legal JSON and times in its own way."""
+    if number % 10 == 3:
+        units = f'"quantities":{{"images":"{number % 7 + 1}","search_queries":"0.25"}}'
+        prices = '"unit_prices":{"images":"0.04","search_queries":"0.01"}'
+        metadata = f'"metadata":{{"region":"eu-west","attempt":{number % 3},"tags":["batch","v2"]}}'
+        return b"%s,%s}" % (value[:-1], ",".join([units, prices, metadata]).encode())
+    match number % 50:
+        case 11:
+            return value[:-1] + b',"status":"error"}'
+        case 24:
+            before, _, after = value.partition(b'"model":"')
+            return before + b'"model":"unheard-of-' + after
+        case 37:
+            return _SPELLINGS[number // 50 % len(_SPELLINGS)](value)
+    return value
+
+
+_SPELLINGS: Final[tuple[Callable[[bytes], bytes], ...]] = (
+    lambda value: value.replace(b'Z","provider"', b'+00:00","provider"'),
+    lambda value: value.replace(b'"environment":"production"', b'"environment":"prod\\u0075ction"'),
+    lambda value: value.replace(b'":', b'": ').replace(b',"', b', "'),
+    lambda value: value.replace(b'Z","provider"', b'123Z","provider"'),
+)
+
+BAD: Final = (
+    b"not JSON",
+    b'{"schema_version":1,"request_id":"without-a-time","provider":"openai","model":"gpt-5"}',
+    b'{"schema_version":1,"request_id":"below-zero","occurred_at":"2026-01-01T00:00:00Z","provider":"openai",'
+    b'"model":"gpt-5","input_tokens":-1}',
+)
+
+PLAIN: Final = Recipe(duplicate_every=200)
+MIXED: Final = Recipe(duplicate_every=100, bad_every=1_000, varied=_mixed)
+
+
+# --- plain events ----------------------------------------------------------------------------------------------------
 
 
 def _block(

@@ -10,6 +10,7 @@ from typing import Final
 
 from benchmarks.events import Loaded
 from benchmarks.ground import COSTREAM, TICK_S, BenchmarkFailed, Ground, WorkerProcess, run_child
+from costream.topics import EVENTS
 from stream.runtime.settings import Settings
 
 SECONDS_MAX: Final = 300.0
@@ -41,7 +42,11 @@ class FullJob:
 
 def run(ground: Ground, loaded: Loaded, folder: Path, *, group: str) -> FullJob:
     """Work the topic off into a new warehouse in ``folder``, then count what is in it; raises if that is not exact."""
-    settings = ground.settings(clickhouse_url=f"chdb://{folder / 'clickhouse'}", consumer_group=group)
+    settings = ground.settings(
+        clickhouse_url=f"chdb://{folder / 'clickhouse'}",
+        consumer_group=group,
+        topic_prefix=loaded.topic.removesuffix(EVENTS),
+    )
     ground.empty_what_workers_write(settings)
     run_child([COSTREAM, "migrate", "up"], folder=folder, seconds_max=SECONDS_MAX, settings=settings)
     started = time.monotonic()
@@ -94,8 +99,8 @@ def _verify(ground: Ground, settings: Settings, loaded: Loaded, folder: Path) ->
         "ids": distinct,
         "calls_by_hour": distinct,
         "calls_by_day": distinct,
-        "duplicates": loaded.events - distinct,
-        "dead_letters": 0,
+        "duplicates": loaded.events - distinct - loaded.bad,
+        "dead_letters": loaded.bad,
     }
     if counted != expected:
         raise BenchmarkFailed(f"the warehouse does not hold what was published: {counted} instead of {expected}")

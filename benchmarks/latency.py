@@ -6,9 +6,10 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import polars as pl
 
 from benchmarks.events import one_event
 from benchmarks.ground import BenchmarkFailed, Ground, WorkerProcess
@@ -24,7 +25,10 @@ WARM_UP_S: Final = 3.0  # of events that are sent and not measured: connections 
 ARRIVAL_MAX_S: Final = 30.0
 # stored_at is taken when an insert begins; rows of one that took this long would still be seen.
 INSERT_MAX: Final = timedelta(seconds=10)
-NEW_ROWS: Final = "SELECT request_id, stored_at FROM usage_events_rows WHERE stored_at >= {since:DateTime64(3)}"
+NEW_ROWS: Final = (
+    "SELECT request_id, received_at, stored_at FROM usage_events_rows WHERE stored_at >= {since:DateTime64(3)}"
+)
+_SECONDS: Final = [pl.col(name).dt.timestamp("ms") / 1_000 for name in ("received_at", "stored_at")]
 EPOCH: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - bound as a DateTime64 of the server's own zone, which is UTC
 
 
@@ -38,6 +42,24 @@ class Latency:
     p90_ms: float
     p99_ms: float
     max_ms: float
+    stages: tuple[StageTime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """Milliseconds of one stretch of the way; those of all stretches add up to an event's whole time."""
+
+    name: str
+    p50_ms: float
+    p99_ms: float
+
+
+class Seen(NamedTuple):
+    """When a row was first returned by a poll, by the monotonic clock; and the times in it, in seconds since 1970."""
+
+    at: float
+    received: float
+    stored: float
 
 
 def run(ground: Ground, sizes: Sizes) -> Latency:
@@ -80,22 +102,31 @@ class Sender:
 
 def _measure(sender: Sender, address: ClickHouseAddress, sizes: Sizes) -> Latency:
     sent: dict[str, float] = {}
-    started = time.monotonic()
+    started, since_1970 = time.monotonic(), time.time() - time.monotonic()
     sending = threading.Thread(target=sender.send, args=(sizes.latency_seconds, sent), daemon=True)
     sending.start()
-    visible = _await_rows(address, sent, sending)
-    waits = np.array([visible[request_id] - sent[request_id] for request_id in sent]) * 1_000
+    seen = _await_rows(address, sent, sending)
+    # A row a moment: record() is called, Kafka has it, its insert begins, a query returns it.
+    moments = np.array(
+        [(sent[one], seen[one].received - since_1970, seen[one].stored - since_1970, seen[one].at) for one in sent]
+    )
+    waits = (moments[:, -1] - moments[:, 0]) * 1_000
     p50, p90, p99 = np.percentile(waits, [50, 90, 99])
     took = max(sent.values()) - started
-    return Latency(len(sent), len(sent) / took, float(p50), float(p90), float(p99), float(waits.max()))
+    names = ("until Kafka has it", "until its insert begins", "until a query returns it")
+    stages = tuple(
+        StageTime(name, *map(float, np.percentile(times, [50, 99])))
+        for name, times in zip(names, np.diff(moments, axis=1).T * 1_000, strict=True)
+    )
+    return Latency(len(sent), len(sent) / took, float(p50), float(p90), float(p99), float(waits.max()), stages)
 
 
 def _await_rows(
     address: ClickHouseAddress, sent: dict[str, float], sending: threading.Thread | None = None
-) -> dict[str, float]:
-    """When each row was first returned by a poll. Ends when all that was sent is there."""
+) -> dict[str, Seen]:
+    """Each row as the first poll that returned it. Ends when all that was sent is there."""
     reader = Reader(address)
-    visible: dict[str, float] = {}
+    visible: dict[str, Seen] = {}
     since: Any = EPOCH
     deadline = time.monotonic() + ARRIVAL_MAX_S
     try:
@@ -103,8 +134,8 @@ def _await_rows(
             began = time.monotonic()
             rows = reader.frame(NEW_ROWS, since=since)
             now = time.monotonic()
-            for request_id in rows["request_id"]:
-                visible.setdefault(request_id, now)
+            for request_id, received, stored in rows.select("request_id", *_SECONDS).iter_rows():
+                visible.setdefault(request_id, Seen(now, received, stored))
             if rows.height:
                 newest = rows["stored_at"].max()
                 assert isinstance(newest, datetime)

@@ -26,14 +26,14 @@ from typing import Any, Final
 from rich.console import Console
 
 from benchmarks import alert, contenders, full_job, hostile, latency, memory, queries, record, series, stored_bytes
-from benchmarks.events import Loaded, load
+from benchmarks.events import MIXED, PLAIN, Loaded, Recipe, load
 from benchmarks.ground import Ground, ground
 from benchmarks.machine import machine
 from benchmarks.report import Report, show
 from benchmarks.sizes import FULL, QUICK, Sizes
 from costream.topics import EVENTS
 
-CONTEST: Final = ("costream", "plain-faust", "quix", "raw-aiokafka", "raw-confluent")
+CONTEST: Final = ("costream", "costream-mixed", "plain-faust", "quix", "raw-aiokafka", "raw-confluent")
 OTHERS: Final = ("bytes", "latency", "alert", "record", "memory", "hostile", "series", "queries")
 NAMES: Final = (*CONTEST, *OTHERS)
 
@@ -83,7 +83,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.results: dict[str, list[Any]] = {}
         self.failures: dict[str, str] = {}
-        self._warehouse: Path | None = None  # of the last full job
+        self._warehouse: Path | None = None  # of the last full job on plain events
 
     def run(self, wanted: Sequence[str]) -> None:
         contest = [name for name in CONTEST if name in wanted]
@@ -116,21 +116,31 @@ class Bench:
 
     @cached_property
     def loaded(self) -> Loaded:
-        self.ground.tell(f"loading {self.sizes.events:,} events")
-        settings = self.ground.settings()
+        return self._loaded(PLAIN, topic_prefix="")
+
+    @cached_property
+    def loaded_mixed(self) -> Loaded:
+        return self._loaded(MIXED, topic_prefix="mixed.")
+
+    def _loaded(self, recipe: Recipe, *, topic_prefix: str) -> Loaded:
+        settings = self.ground.settings(topic_prefix=topic_prefix)
+        topic = settings.topic(EVENTS)
+        self.ground.tell(f"loading {self.sizes.events:,} events into {topic}")
         self.ground.create_topics(settings)
         loaded = load(
-            self.ground.bootstrap_servers, settings.topic(EVENTS), events=self.sizes.events, now=datetime.now(UTC)
+            self.ground.bootstrap_servers, topic, events=self.sizes.events, now=datetime.now(UTC), recipe=recipe
         )
         self.ground.tell(f"loaded: {_said(loaded)}")
-        self.results["topic"] = [loaded]
+        self.results.setdefault("topics", []).append(loaded)
         return loaded
 
     def _contender(self, name: str, number: int) -> full_job.FullJob | contenders.Rate:
         group, seconds = f"{name}-{number}", self.sizes.contender_seconds
         match name:
             case "costream":
-                return self._full_job(group)
+                return self._full_job(group, self.loaded)
+            case "costream-mixed":
+                return self._full_job(group, self.loaded_mixed)
             case "plain-faust":
                 return contenders.plain_faust(self.ground, self.loaded, group=group, seconds=seconds)
             case "quix":
@@ -141,15 +151,16 @@ class Bench:
                     self.ground, self.loaded, client=client, group=group, seconds=self.sizes.raw_seconds
                 )
 
-    def _full_job(self, group: str) -> full_job.FullJob:
+    def _full_job(self, group: str, loaded: Loaded) -> full_job.FullJob:
         folder = self.ground.new_folder(group)
-        result = full_job.run(self.ground, self.loaded, folder, group=group)
-        self._warehouse = folder
+        result = full_job.run(self.ground, loaded, folder, group=group)
+        if loaded is self.loaded:
+            self._warehouse = folder
         return result
 
     def _stored_bytes(self) -> stored_bytes.StoredBytes:
         if self._warehouse is None:
-            self._full_job("costream-for-bytes")
+            self._full_job("costream-for-bytes", self.loaded)
         assert self._warehouse is not None, "the full job has set it"
         return stored_bytes.run(f"chdb://{self._warehouse / 'clickhouse'}", self._warehouse)
 
