@@ -47,7 +47,8 @@ class Pipeline:
     async def decode(self, events: faust.Stream[Any]) -> None:
         """Batches of usage.events in, decoded batches out."""
         rows_max, wait_max = self.settings.batch_rows_max, self.settings.batch_wait_max
-        async for batch in batches(chunk_events(events), rows_max=rows_max, wait_max=wait_max):
+        taken = batches(chunk_events(events), rows_max=rows_max, wait_max=wait_max, earlier_done=self.stages.none_waits)
+        async for batch in taken:
             await self.lost_places.note()
             await self.holding.make_ready(batch.partitions)
             decoded = await self.stages.decoding.run(self.ingest.decode, batch.records)
@@ -65,7 +66,7 @@ class Pipeline:
     async def store(self) -> None:
         """Store, then acknowledge, in the order of delivery. What cannot be stored now is tried until it can."""
         while True:
-            batch, flush = await self.stages.flushes.get()
+            batch, flush = await self.stages.next_flush()
             save = partial(self.warehouse.save, flush, source=self.holding.source)
             with self.tally.flush_seconds():
                 await self.stages.storing.run(self.stalls.insist, save, doing="storing a batch")

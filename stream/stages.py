@@ -21,6 +21,20 @@ class Stages:
         self.judging, self.auditing, self.keeping = Stage("watch"), Stage("audit"), Stage("keep")
         self.decoded: asyncio.Queue[tuple[Batch, Decoded]] = asyncio.Queue(maxsize=1)
         self.flushes: asyncio.Queue[tuple[Batch, Flush]] = asyncio.Queue(maxsize=1)
+        self._flush_taken = asyncio.Condition()
+
+    async def next_flush(self) -> tuple[Batch, Flush]:
+        """What is to be stored next, once it is there."""
+        taken = await self.flushes.get()
+        async with self._flush_taken:
+            self._flush_taken.notify_all()
+        return taken
+
+    async def none_waits(self) -> None:
+        """Return once nothing is on its way to the warehouse but what is being stored."""
+        await self.decoded.join()
+        async with self._flush_taken:
+            await self._flush_taken.wait_for(self.flushes.empty)
 
     async def all_stored(self) -> None:
         """Return once nothing is on its way from decoding to the warehouse."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -40,20 +40,34 @@ class Batch:
 BATCH_BYTES_MAX: Final = 64 * 1024**2
 
 
+async def _at_once() -> None:
+    """Nobody needs to be waited for."""
+
+
 async def batches(
-    events: AsyncIterator[Any], *, rows_max: int, wait_max: timedelta, bytes_max: int = BATCH_BYTES_MAX
+    events: AsyncIterator[Any],
+    *,
+    rows_max: int,
+    wait_max: timedelta,
+    bytes_max: int = BATCH_BYTES_MAX,
+    earlier_done: Callable[[], Awaitable[None]] = _at_once,
 ) -> AsyncIterator[Batch]:
     """Batches of ``rows_max`` records or ``bytes_max`` bytes or a chunk more, or what has come ``wait_max`` after their
-    first chunk.
+    first chunk, and until ``earlier_done`` returns: all batches before it are through.
 
-    While the taker of a batch is busy the next one fills: under load batches are large, and under none they are quick.
+    So full batches follow one another closely, and one that is not full fills up instead of standing in a queue: under
+    load batches are large, and under none they are quick.
     """
     bound = _Bound(rows_max, bytes_max)
     waiting = _Waiting(bound)
     pump = asyncio.create_task(_pump(events, waiting))
     try:
         while first := await _get(waiting, pump):
-            yield await _fill(first, waiting, bound, wait_max.total_seconds())
+            over = asyncio.create_task(_over(wait_max.total_seconds(), earlier_done))
+            try:
+                yield await _fill(first, waiting, bound, over=over, pump=pump)
+            finally:
+                over.cancel()
     finally:
         pump.cancel()
 
@@ -112,15 +126,22 @@ async def _get(waiting: _Waiting, pump: asyncio.Task[None]) -> Any:
     return pump.result()  # raises what the pump raised
 
 
-async def _fill(first: Any, waiting: _Waiting, bound: _Bound, wait_seconds: float) -> Batch:
+async def _over(wait_seconds: float, earlier_done: Callable[[], Awaitable[None]]) -> None:
+    await asyncio.sleep(wait_seconds)
+    await earlier_done()
+
+
+async def _fill(
+    first: Any, waiting: _Waiting, bound: _Bound, *, over: asyncio.Task[None], pump: asyncio.Task[None]
+) -> Batch:
     taken, rows, size = [first], len(first.value), first.value.size
-    deadline = asyncio.get_running_loop().time() + wait_seconds
-    while not bound.reached(rows, size):
-        try:
-            async with asyncio.timeout_at(deadline):
-                taken.append(await waiting.get())
-        except TimeoutError:
+    while not (bound.reached(rows, size) or over.done()):
+        getting = asyncio.ensure_future(waiting.get())
+        await asyncio.wait({getting, over, pump}, return_when=asyncio.FIRST_COMPLETED)
+        if not getting.done():
+            getting.cancel()
             break
+        taken.append(getting.result())
         rows += len(taken[-1].value)
         size += taken[-1].value.size
     return Batch(tuple(taken))

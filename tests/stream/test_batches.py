@@ -129,6 +129,35 @@ async def test_a_batch_that_does_not_fill_is_handed_on_after_its_wait() -> None:
             break
 
 
+async def test_a_batch_that_is_not_full_fills_on_until_those_before_it_are_through() -> None:
+    through, open_end = asyncio.Event(), asyncio.Event()
+
+    async def earlier_done() -> None:
+        await through.wait()
+
+    async def trickle() -> AsyncIterator[Any]:
+        for _ in range(6):
+            yield FakeEvent(1)
+            for _ in range(50):  # each long after the wait of the first is over
+                await asyncio.sleep(0)
+        through.set()
+        await open_end.wait()
+
+    async with asyncio.timeout(10):
+        async for batch in batches(trickle(), rows_max=10, wait_max=AT_ONCE, earlier_done=earlier_done):
+            assert len(batch.chunks) == 6
+            break
+
+
+async def test_a_full_batch_waits_for_nothing_and_the_last_of_a_stream_neither() -> None:
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        events = stream_of(*(FakeEvent(1) for _ in range(5)))
+        assert await sizes(events, rows_max=2, wait_max=AT_ONCE, earlier_done=never) == [[1, 1], [1, 1], [1]]
+
+
 async def test_the_end_of_the_stream_ends_the_batches_and_leaves_no_chunk_behind() -> None:
     async with asyncio.timeout(10):
         taken = await sizes(stream_of(*(FakeEvent(1) for _ in range(5))), rows_max=2, wait_max=AT_ONCE)
