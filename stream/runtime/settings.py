@@ -71,7 +71,8 @@ class Settings(BaseSettings):
         default=100_000, gt=0, le=1_000_000, description="Events in one flush: ClickHouse wants few large inserts."
     )
     batch_wait_max: PositiveDuration = Field(
-        default=timedelta(milliseconds=500), description="The longest an event waits for its flush to fill."
+        default=timedelta(milliseconds=500),
+        description="How long a flush fills, and then until none before it waits to be stored.",
     )
     event_future_max: PositiveDuration = Field(
         default=timedelta(minutes=10), description="An event further ahead of its arrival is refused: a wrong clock."

@@ -279,6 +279,20 @@ def test_the_last_24_hours_of_90_days_read_a_small_part_by_the_sort_key(reader: 
     assert read <= 2 < total, "\n".join(plan)
 
 
+@pytest.mark.usefixtures("ninety_days")
+@pytest.mark.parametrize("column", ["request_id", "session_id"])
+def test_one_call_and_the_calls_of_a_session_are_found_without_reading_all(
+    reader: Reader, writer: Writer, column: str
+) -> None:
+    writer.insert("usage_events", events([{"request_id": "the-one", "session_id": "the-one"}]))
+    sql = f"SELECT request_id FROM usage_events WHERE {column} = 'the-one'"
+    plan = reader.frame(f"EXPLAIN indexes = 1 {sql}")["explain"].to_list()
+    assert any(f"by_{column}" in line for line in plan), "\n".join(plan)
+    read, total = parts(plan)
+    assert read <= 2 < total, "\n".join(plan)
+    assert reader.frame(sql)["request_id"].to_list() == ["the-one"]
+
+
 def parts(plan: list[str]) -> tuple[int, int]:
     """Parts left after the last index, and parts before the first."""
     counts = [line.split("Parts:")[1].split("/") for line in plan if "Parts:" in line and "/" in line]

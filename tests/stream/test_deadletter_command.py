@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from typer.testing import CliRunner
 
 from sinks.clickhouse.writer import Writer
@@ -19,7 +19,7 @@ from stream.decode.frame import Refusal
 from stream.store.letters import dead_letter_rows
 from stream.up.broker import EmbeddedBroker
 from tests.support.records import FakeRecord
-from tests.support.warehouse import Server, drop_database, settings_of
+from tests.support.warehouse import Server, settings_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ARRIVED = NOW - timedelta(hours=2)
@@ -30,7 +30,7 @@ class Letters:
     """Two refused records: one that is no JSON, and one that came too early and is fine by now."""
 
     def __init__(self, endpoint: Server, broker: EmbeddedBroker) -> None:
-        self.address, self.broker = endpoint.fresh(), broker
+        self.address, self.broker = endpoint.empty(), broker
         self.variables = {"COSTREAM_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers, "COLUMNS": "200"} | {
             f"COSTREAM_{name.upper()}": value for name, value in settings_of(self.address).items()
         }
@@ -56,11 +56,22 @@ class Letters:
 
     def published(self) -> dict[str, tuple[bytes | None, Any]]:
         """What is on usage.events, by topic/partition/offset."""
-        consumer = Consumer({"bootstrap.servers": self.broker.bootstrap_servers, "group.id": "looks-on"})
+        config = {
+            "bootstrap.servers": self.broker.bootstrap_servers,
+            "group.id": "looks-on",
+            "enable.partition.eof": True,
+        }
+        consumer, found, ends = Consumer(config), list[Message](), 0
         consumer.assign([TopicPartition("usage.events", partition, 0) for partition in range(2)])
-        found = []
-        while messages := consumer.consume(num_messages=10, timeout=3):
-            found += messages
+        while ends < 2:
+            messages = consumer.consume(num_messages=10, timeout=10)
+            assert messages, "a record, or the end of a partition"
+            for message in messages:
+                if message.error() is None:
+                    found.append(message)
+                else:
+                    assert message.error().code() == KafkaError._PARTITION_EOF
+                    ends += 1
         consumer.close()
         return {f"{one.topic()}/{one.partition()}/{one.offset()}": (one.value(), one.headers()) for one in found}
 
@@ -68,9 +79,7 @@ class Letters:
 @pytest.fixture
 def letters(clickhouse_endpoint: Server) -> Iterator[Letters]:
     with EmbeddedBroker({"usage.events": 2}) as broker:
-        found = Letters(clickhouse_endpoint, broker)
-        yield found
-        drop_database(found.address)
+        yield Letters(clickhouse_endpoint, broker)
 
 
 def test_what_was_sent_again_is_no_longer_listed_and_says_where_it_went(letters: Letters, tmp_path: Path) -> None:
