@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from costream._fork import GATE_WAIT_MAX_S, SETTLE_MAX_S, SETTLED_AFTER_S, Gate
+from costream.delivery.fork import GATE_WAIT_MAX_S, SETTLE_MAX_S, SETTLED_AFTER_S, Gate
 
 HANDLE = 1
 

@@ -178,7 +178,7 @@ import logging, time
 from gevent import monkey
 if {patch!r} == "before": monkey.patch_all()
 import costream
-from costream import _voice
+from costream.delivery import voice
 if {patch!r} == "after": monkey.patch_all()
 import gevent
 said = []
@@ -194,12 +194,12 @@ def work():
         gevent.sleep(0)
 def complain():
     for number in range(200):
-        _voice.say(logging.WARNING, "kind", "a complaint")
-        _voice.lend_a_thread()
+        voice.say(logging.WARNING, "kind", "a complaint")
+        voice.lend_a_thread()
         gevent.sleep(0.0005)
 crew = [gevent.spawn(work) for _ in range(10)] + [gevent.spawn(complain)]
 assert len(gevent.joinall(crew, timeout=20)) == 11, "greenlets hang"
-_voice.wait(5)
+voice.wait(5)
 assert (said.count("service"), said.count("costream")) == (500, 200), (said.count("service"), said.count("costream"))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, timeout=60)

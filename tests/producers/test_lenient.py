@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import costream
 from costream import ProducerStats, UsageEvent
-from costream._fields import Fields
+from costream.delivery.fields import Fields
 from costream.events import (
     DURATION_MS_MAX,
     ERROR_CHARS_MAX,

@@ -20,7 +20,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from costream import UsageEvent, UsageProducer
-from costream._courier import Courier
+from costream.delivery.courier import Courier
 from costream.events import DROPPED_MODEL, DROPPED_PROVIDER, DROPPED_UNIT
 from costream.settings import Settings
 from tests.support.forwarder import Forwarder

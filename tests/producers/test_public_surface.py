@@ -13,7 +13,7 @@ import pytest
 
 import costream
 from costream import CostreamError, InvalidSettings, UsageEvent, UsageProducer
-from costream._complaints import INTERVAL_S, Complaints
+from costream.delivery.complaints import INTERVAL_S, Complaints
 from costream.testing import MemoryProducer, capture
 
 

@@ -11,13 +11,14 @@ import pytest
 from confluent_kafka import Producer
 
 import costream
-from costream import InvalidSettings, UsageEvent, UsageProducer, _voice
+from costream import InvalidSettings, UsageEvent, UsageProducer
+from costream.delivery import voice
 from costream.settings import is_enabled, resolve
 
 
 def said(caplog: pytest.LogCaptureFixture) -> str:
     """The log, once the thread that speaks has said everything."""
-    _voice.wait(5)
+    voice.wait(5)
     return caplog.text
 
 
@@ -54,7 +55,7 @@ def test_switched_off_it_makes_no_connection_no_thread_and_no_file(
 ) -> None:
     monkeypatch.setenv(name, "false")
     monkeypatch.setattr("costream.producer._connect", lambda config: pytest.fail("connected"))
-    monkeypatch.setattr("costream._door.start_thread", lambda work: pytest.fail("started a thread"))
+    monkeypatch.setattr("costream.delivery.door.start_thread", lambda work: pytest.fail("started a thread"))
     with UsageProducer(bootstrap_servers="127.0.0.1:1") as producer:
         for number in range(100):
             producer.record(usage_event(number))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from costream import _voice
-from costream._spool import Lost, Message, Spool
+from costream.delivery import voice
+from costream.delivery.spool import Lost, Message, Spool
 from costream.settings import Settings
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
@@ -141,7 +141,7 @@ def test_a_damaged_file_is_kept_for_a_look_and_stops_nothing(tmp_path: Path, cap
     with caplog.at_level(logging.ERROR, logger="costream"):
         assert one.adopt() == 0
     assert (tmp_path / "usage.events@1-abcd.corrupt").exists()
-    _voice.wait(5)
+    voice.wait(5)
     assert "is damaged" in caplog.text
     one.write(messages(1), NOW)
     assert len(drain(one)) == 1

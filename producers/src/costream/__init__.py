@@ -7,7 +7,7 @@ costream.record(provider="openai", model="gpt-5", feature="chatbot", input_token
 
 import logging
 
-from costream._parcel import ProducerStats
+from costream.delivery.parcel import ProducerStats
 from costream.errors import CostreamError, InvalidSettings
 from costream.events import UsageEvent
 from costream.producer import UsageProducer, flush, get_default_producer, record, stats

@@ -19,14 +19,14 @@ from typing import Any, Final, Protocol, Self, Unpack, overload
 
 from confluent_kafka import Producer
 
-from costream import _voice
-from costream._courier import Courier
-from costream._fields import Fields
-from costream._fork import leak
-from costream._intake import Given, gather
-from costream._lifetime import dismiss, enroll
-from costream._parcel import ProducerStats
-from costream._real import new_lock
+from costream.delivery import voice
+from costream.delivery.courier import Courier
+from costream.delivery.fields import Fields
+from costream.delivery.fork import leak
+from costream.delivery.intake import Given, gather
+from costream.delivery.lifetime import dismiss, enroll
+from costream.delivery.parcel import ProducerStats
+from costream.delivery.real import new_lock
 from costream.events import SCHEMA_VERSION, UsageEvent
 from costream.settings import KafkaValue, resolve
 
@@ -125,8 +125,8 @@ class UsageProducer:
             self._courier.come_too_late()
         else:
             self._courier.post(event)
-        if _voice.LINES:
-            _voice.lend_a_thread()
+        if voice.LINES:
+            voice.lend_a_thread()
 
     def _gather(self, args: tuple[Any, ...], fields: dict[str, Any]) -> UsageEvent | Given:
         try:
@@ -143,7 +143,7 @@ class UsageProducer:
         if self._closed or not self._enabled:
             return 0
         left = self._courier.flush(timeout)
-        _voice.lend_a_thread()
+        voice.lend_a_thread()
         return left
 
     def close(self, timeout: float = CLOSE_WAIT_MAX_S) -> None:
@@ -240,7 +240,7 @@ def record(*args: Any, **fields: Any) -> None:
     try:
         producer = _default.get(_KEY) or get_default_producer()
     except Exception as error:  # noqa: BLE001 - nothing known raises here, and nothing may
-        _voice.say(logging.ERROR, "bug", f"a usage event is lost, no producer can be made: {error!r}")
+        voice.say(logging.ERROR, "bug", f"a usage event is lost, no producer can be made: {error!r}")
         return
     producer.record(*args, **fields)
 

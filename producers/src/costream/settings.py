@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from costream import _voice
+from costream.delivery import voice
 from costream.errors import InvalidSettings
 from costream.topics import EVENTS
 
@@ -145,7 +145,7 @@ def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         if bad & chosen.keys():
             raise InvalidSettings(list(_faults(error, ambient | chosen))) from error
         for fault in _faults(error, ambient):
-            _voice.say(logging.WARNING, "settings", f"{fault}; the default holds")
+            voice.say(logging.WARNING, "settings", f"{fault}; the default holds")
         return Settings.model_validate({name: ambient[name] for name in ambient.keys() - bad} | chosen)
 
 
@@ -168,5 +168,5 @@ def _switch(name: str, text: str) -> bool:
     if word not in ON | OFF:
         on, off = "/".join(sorted(ON)), "/".join(sorted(OFF))
         text = f"{name}={text!r} is neither on ({on}) nor off ({off}); usage events stay on"
-        _voice.say(logging.WARNING, "switch", text)
+        voice.say(logging.WARNING, "switch", text)
     return word not in OFF

@@ -18,9 +18,9 @@ from typing import Final
 from uuid import uuid4
 
 from costream import producer
-from costream._intake import Given, to_message
-from costream._parcel import ProducerStats
-from costream._spool import Message
+from costream.delivery.intake import Given, to_message
+from costream.delivery.parcel import ProducerStats
+from costream.delivery.spool import Message
 from costream.events import UsageEvent
 
 EVENTS_MAX: Final = 100_000  # a test that records more is a loop gone wrong; what is beyond counts as dropped

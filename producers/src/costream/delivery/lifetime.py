@@ -17,8 +17,8 @@ import time
 from functools import wraps
 from typing import Any, Final, NoReturn, Protocol
 
-from costream import _voice
-from costream._fork import GATE
+from costream.delivery import voice
+from costream.delivery.fork import GATE
 
 EXIT_WAIT_MAX_S: Final = 2.0  # an exit that takes longer is noticed; the spool keeps the rest
 _OURS: Final = "_delivers_usage_events"  # an attribute of our os._exit: it is patched once
@@ -86,7 +86,7 @@ def arrange_celerys_exit() -> None:
 
 def _in_child() -> None:
     GATE.after_fork_in_child()
-    _voice.start_over_in_child()
+    voice.start_over_in_child()
     for living in list(_open):
         living.start_over_in_child()
 

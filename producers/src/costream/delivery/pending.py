@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from costream._parcel import FlushOrder, Parcel
-from costream._spool import Message
+from costream.delivery.parcel import FlushOrder, Parcel
+from costream.delivery.spool import Message
 
 
 class Pending:

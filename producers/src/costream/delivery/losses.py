@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import uuid4
 
-from costream._complaints import INTERVAL_S, Complaints
-from costream._drops import Drops
-from costream._fork import GATE
-from costream._parcel import Counts
-from costream._spool import Lost, Message
+from costream.delivery.complaints import INTERVAL_S, Complaints
+from costream.delivery.drops import Drops
+from costream.delivery.fork import GATE
+from costream.delivery.parcel import Counts
+from costream.delivery.spool import Lost, Message
 
 
 class Losses:

@@ -11,11 +11,11 @@ acknowledges means that it is back. What it had written without saying so comes 
 counts once.
 
 Nothing that others have written may end this thread: the clock is asked for a time and not trusted, log lines are
-spoken elsewhere (``_voice``), and an error that nobody expected costs what it hit, counted, and no more.
+spoken elsewhere (voice.py), and an error that nobody expected costs what it hit, counted, and no more.
 
-This file is the thread, its rounds and its end. Where a message goes is decided in ``_carrier``, with ``_copies`` of
-what Kafka has not answered for and ``_loans`` of what is spooled; ``_pending`` knows what is in memory alone, ``_disk``
-whether the spool works, and ``_losses`` what is given up.
+This file is the thread, its rounds and its end. Where a message goes is decided in ``carrier``, with ``copies`` of
+what Kafka has not answered for and ``loans`` of what is spooled; ``pending`` knows what is in memory alone, ``disk``
+whether the spool works, and ``losses`` what is given up.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from traceback import format_exception
 from typing import Final
 from uuid import uuid4
 
-from costream import _voice
-from costream._carrier import Carrier
-from costream._complaints import Complaints
-from costream._disk import Disk
-from costream._door import Door, Item
-from costream._fork import GATE
-from costream._intake import Given, to_message
-from costream._lifetime import arrange_celerys_exit
-from costream._link import Connect, Link
-from costream._losses import Losses
-from costream._parcel import Counts, FlushOrder, ProducerStats, StopOrder
-from costream._pending import Pending
-from costream._real import wait_until
-from costream._spool import Lost, Message
+from costream.delivery import voice
+from costream.delivery.carrier import Carrier
+from costream.delivery.complaints import Complaints
+from costream.delivery.disk import Disk
+from costream.delivery.door import Door, Item
+from costream.delivery.fork import GATE
+from costream.delivery.intake import Given, to_message
+from costream.delivery.lifetime import arrange_celerys_exit
+from costream.delivery.link import Connect, Link
+from costream.delivery.losses import Losses
+from costream.delivery.parcel import Counts, FlushOrder, ProducerStats, StopOrder
+from costream.delivery.pending import Pending
+from costream.delivery.real import wait_until
+from costream.delivery.spool import Lost, Message
 from costream.events import UsageEvent
 from costream.lenient import Refused
 from costream.settings import Settings
@@ -73,7 +73,7 @@ class Courier:
         self._settings = settings
         self._clock = clock
         self._monotonic = monotonic
-        self._complaints = Complaints(_voice.say, monotonic)
+        self._complaints = Complaints(voice.say, monotonic)
         self._door = Door(self._run, room=settings.queue_events_max, monotonic=monotonic)
         self._pending = Pending()
         self._swallowed: type[BaseException] = BaseException  # what does not end the thread
@@ -166,7 +166,7 @@ class Courier:
             self._run()
         elif self._door.queue.qsize():  # recorded while the thread ended
             self._safely(self._wind_up)
-        _voice.wait(VOICE_WAIT_MAX_S)
+        voice.wait(VOICE_WAIT_MAX_S)
 
     # --- the background thread ---------------------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ class Courier:
 
     def _say_bug(self, error: BaseException) -> None:
         self._complaints.say("bug", f"costream met a bug of its own: {error!r}", level=logging.ERROR)
-        _voice.say(logging.DEBUG, "bug", "".join(format_exception(error)))
+        voice.say(logging.DEBUG, "bug", "".join(format_exception(error)))
 
     def _round(self) -> None:
         """Each step for itself: one that fails does not take the others with it."""
@@ -266,7 +266,7 @@ class Courier:
         )
 
     def _say_up(self) -> None:
-        _voice.say(logging.INFO, "up", f"Kafka takes usage events again; {self._disk.rows} spooled ones follow")
+        voice.say(logging.INFO, "up", f"Kafka takes usage events again; {self._disk.rows} spooled ones follow")
 
     def _keep_house(self) -> None:
         self._say_overflow()

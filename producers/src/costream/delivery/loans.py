@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from costream._disk import FAILURES, Disk
-from costream._link import Link
-from costream._parcel import Parcel
+from costream.delivery.disk import FAILURES, Disk
+from costream.delivery.link import Link
+from costream.delivery.parcel import Parcel
 
 PROBE_ROWS_MAX: Final = 100  # on offer to a Kafka that is away; enough to notice that it is back
 DRAIN_ROWS_MAX: Final = 1_000  # spooled messages on their way at once, so that new ones find room beside them

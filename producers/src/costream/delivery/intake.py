@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from costream._spool import Message
+from costream.delivery.spool import Message
 from costream.events import UsageEvent
 from costream.lenient import Refused, build, snapshot
 

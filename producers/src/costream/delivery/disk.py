@@ -8,10 +8,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from costream import _voice
-from costream._complaints import INTERVAL_S, Complaints
-from costream._losses import Losses
-from costream._spool import Spool
+from costream.delivery import voice
+from costream.delivery.complaints import INTERVAL_S, Complaints
+from costream.delivery.losses import Losses
+from costream.delivery.spool import Spool
 from costream.settings import Settings
 
 ORPHANS_EVERY_S: Final = 30.0
@@ -54,7 +54,7 @@ class Disk:
                 self._adopt_at = now + ORPHANS_EVERY_S
                 if rows := self.spool.adopt():
                     text = f"{rows} usage events left by a process that has ended will be delivered"
-                    _voice.say(logging.INFO, "adopted", text)
+                    voice.say(logging.INFO, "adopted", text)
             if now >= self._expire_at:
                 self._expire_at = now + INTERVAL_S
                 lost = self.spool.expire(self._now())

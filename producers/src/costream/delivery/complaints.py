@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from costream._real import new_reentrant_lock
+from costream.delivery.real import new_reentrant_lock
 
 INTERVAL_S: Final = 60.0
 Say = Callable[[int, str, str], None]  # level, kind and text

@@ -10,14 +10,14 @@ from typing import Any
 
 from confluent_kafka import KafkaError
 
-from costream._copies import Copies
-from costream._disk import FAILURES, Disk
-from costream._link import HOPELESS, Link, Offer
-from costream._loans import Loans
-from costream._losses import Losses
-from costream._parcel import Counts, Parcel
-from costream._pending import Pending
-from costream._spool import Message
+from costream.delivery.copies import Copies
+from costream.delivery.disk import FAILURES, Disk
+from costream.delivery.link import HOPELESS, Link, Offer
+from costream.delivery.loans import Loans
+from costream.delivery.losses import Losses
+from costream.delivery.parcel import Counts, Parcel
+from costream.delivery.pending import Pending
+from costream.delivery.spool import Message
 from costream.settings import Settings
 
 

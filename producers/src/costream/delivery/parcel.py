@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from costream._spool import Message
+from costream.delivery.spool import Message
 
 
 @dataclass(frozen=True, slots=True)

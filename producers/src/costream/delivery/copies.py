@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
-from costream._disk import FAILURES, Disk
-from costream._parcel import Parcel
+from costream.delivery.disk import FAILURES, Disk
+from costream.delivery.parcel import Parcel
 
 AHEAD_AFTER_S: Final = 1.0  # without an answer from Kafka, until a copy is on disk; a slow Kafka answers sooner
 AHEAD_AGAIN_S: Final = 10.0  # after a disk that refused one

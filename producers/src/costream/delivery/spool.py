@@ -19,8 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from costream import _voice
-from costream._fork import GATE
+from costream.delivery import voice
+from costream.delivery.fork import GATE
 from costream.settings import Settings
 
 SUFFIX: Final = ".sqlite"
@@ -305,7 +305,7 @@ def _open_if_orphaned(path: Path) -> SpoolFile | None:
         if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             broken = path.replace(path.with_suffix(".corrupt"))
             text = f"the spool file {broken} is damaged ({error}); its events are not delivered, it is kept for a look"
-            _voice.say(logging.ERROR, "damaged", text)
+            voice.say(logging.ERROR, "damaged", text)
         return None  # otherwise: busy, so its process lives
 
 

@@ -15,7 +15,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Final
 
-from costream._real import Bell, get_ident, new_lock
+from costream.delivery.real import Bell, get_ident, new_lock
 
 GATE_WAIT_MAX_S: Final = 1.0  # a transaction takes milliseconds; a stalled disk must not hold up the host's fork
 LOOK_AGAIN_S: Final = 0.001

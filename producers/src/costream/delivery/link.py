@@ -11,10 +11,10 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException
 
-from costream import _voice
-from costream._fork import GATE
-from costream._real import is_patched
-from costream._spool import Message
+from costream.delivery import voice
+from costream.delivery.fork import GATE
+from costream.delivery.real import is_patched
+from costream.delivery.spool import Message
 from costream.settings import Settings
 
 # After failures that come at once, such as a refused login; a message that timed out has waited already.
@@ -54,7 +54,7 @@ class _DebugLog:
     @staticmethod
     def log(_level: int, text: str, *args: Any, **_: Any) -> None:
         if is_patched() or _kafka_log.isEnabledFor(logging.DEBUG):  # where patched, even the question takes a lock
-            _voice.say(logging.DEBUG, "kafka", text % args, log=_kafka_log)
+            voice.say(logging.DEBUG, "kafka", text % args, log=_kafka_log)
 
 
 class Link:

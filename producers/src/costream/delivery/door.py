@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from costream._intake import Given
-from costream._parcel import FlushOrder, StopOrder
-from costream._real import Bell, SimpleQueue, Tally, new_lock, start_thread
+from costream.delivery.intake import Given
+from costream.delivery.parcel import FlushOrder, StopOrder
+from costream.delivery.real import Bell, SimpleQueue, Tally, new_lock, start_thread
 from costream.events import UsageEvent
 
 START_AGAIN_S: Final = 1.0  # after a thread was asked for and did not come

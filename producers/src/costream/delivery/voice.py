@@ -18,7 +18,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from costream._real import is_patched, new_lock, start_host_thread, start_thread, wait_until
+from costream.delivery.real import is_patched, new_lock, start_host_thread, start_thread, wait_until
 
 LINES_MAX: Final = 200  # that wait for a handler that hangs; complaints are a few a minute
 
