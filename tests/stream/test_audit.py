@@ -31,7 +31,7 @@ from stream.runtime.settings import Settings
 from stream.store.flush import Outgoing
 from stream.store.order import Store
 from tests.support.ingest import flush_of
-from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
+from tests.support.warehouse import Embedded, Server, drop_database, emptied, one_way_and_the_other
 
 BOOK = PriceBook.bundled()
 PARTITIONS = 4
@@ -41,7 +41,6 @@ LIMITS = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90)
 
 
 ROLLUP_TABLES = ("usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily")
-TABLES = ("usage_events", *ROLLUP_TABLES, "ingest_ledger", "dead_letters", "removed_events")
 
 
 @pytest.fixture(scope="module", params=one_way_and_the_other)
@@ -62,12 +61,7 @@ def what_differs_is_asked_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def address(one_database: ClickHouseAddress) -> ClickHouseAddress:
     """Every table, and no rows. Emptying them takes milliseconds, making them a second."""
-    clients = Clients(one_database)
-    with clients.use() as client:
-        for table in TABLES:
-            client.command(f"TRUNCATE TABLE {rows_of(table)}")
-    clients.close()
-    return one_database
+    return emptied(one_database)
 
 
 @dataclass
