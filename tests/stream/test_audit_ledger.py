@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stream.audit.ledger import Conservation, Gap, conservation
+from stream.audit.ledger import AGGREGATES_KEPT_MIN, Conservation, Gap, conservation
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HORIZON = datetime(2026, 8, 27, tzinfo=UTC)
@@ -109,6 +109,12 @@ def test_a_dead_letter_is_excused_only_where_its_arrival_may_lie_beyond_retentio
     (finding,) = judged(ledger[1:], too_many).dead_letters.findings
     assert finding.rule == "every row is in the ledger as dead-lettered"
     assert finding.numbers == {"dead_lettered": 1, "rows": 2}
+
+
+def test_a_dead_letter_is_excused_where_even_the_hours_that_knew_of_its_time_may_have_gone() -> None:
+    ledger, rows = [entry(0, stored=1, dead_lettered=1)], [counted(0, HORIZON, events=1)]
+    assert not judged(ledger, rows).dead_letters.holds
+    assert judged(ledger, rows, hour_first=NOW - AGGREGATES_KEPT_MIN).dead_letters.holds
 
 
 def test_a_row_whose_block_no_ledger_knows_is_a_finding() -> None:
