@@ -539,7 +539,7 @@ def test_a_removed_row_that_a_replay_stores_again_is_seen_and_removed_again(rese
     finding = report.check("removals").findings[0]
     assert finding.where == row.select("request_id", "occurred_at", "source", "source_partition").row(0, named=True)
     assert finding.numbers == {"source_offset": row["source_offset"][0]}
-    resent.repair(at=NOW + timedelta(minutes=1))
+    assert resent.repair(at=NOW + timedelta(minutes=1)).removed == 1
     assert broken(resent.audit()) == {}
 
 
