@@ -528,6 +528,20 @@ def test_a_repair_that_breaks_off_is_seen_and_completed(
     assert sums(resent)["duplicates"] == 22
 
 
+def test_of_two_corrections_of_a_cell_the_later_one_wins_though_a_millisecond_apart(resent: Stream) -> None:
+    resent.repair()
+    versions = (
+        "SELECT DISTINCT toInt64(version) AS version FROM usage_hourly_rows WHERE startsWith(source, 'correction:')"
+    )
+    assert resent.reader.frame(versions)["version"].to_list() == [round(NOW.timestamp() * 1000)]
+
+
+def test_what_was_removed_says_when(resent: Stream) -> None:
+    resent.repair()
+    removed = resent.reader.frame("SELECT DISTINCT removed_at FROM removed_events")["removed_at"].to_list()
+    assert removed == [NOW]
+
+
 def test_a_removed_row_that_a_replay_stores_again_is_seen_and_removed_again(resent: Stream) -> None:
     row = resent.reader.frame(
         "SELECT * FROM usage_events_rows FINAL WHERE request_id = 'request-11' ORDER BY received_at DESC LIMIT 1"

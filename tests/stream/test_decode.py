@@ -651,3 +651,12 @@ def test_times_of_every_width_are_read_to_the_millisecond_side_by_side() -> None
     check_agreement(values)
     frame = decode(log_of(values), source="s", limits=LIMITS).frame
     assert [moment.microsecond // 1_000 for moment in frame["occurred_at"]] == [0, 100, 120, 123, 123, 123]
+
+
+def test_an_amount_of_dollars_is_read_to_the_last_of_its_twelve_digits() -> None:
+    texts = ["12.5", "0.000000000001", "999999.999999999999", "7"]
+    values = [wire(f"r-{n}", revenue_usd=text, reported_cost_usd=text) for n, text in enumerate(texts)]
+    frame = decode(log_of(values), source="s", limits=LIMITS).frame
+    exact = [12_500_000_000_000, 1, 999_999_999_999_999_999, 7_000_000_000_000]
+    for name in ("revenue_pico", "reported_cost_pico"):
+        assert (frame[name].dtype, frame[name].to_list()) == (pl.Int64, exact)

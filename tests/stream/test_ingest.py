@@ -455,6 +455,18 @@ def test_units_worked_on_by_few_lose_none_where_the_first_of_a_batch_are_deliver
     assert amounts["images"] == sum(range(2, 10))
 
 
+def test_a_day_of_two_hours_takes_in_no_event_twice_where_one_hour_is_delivered_again(
+    warehouse: Warehouse, source: str
+) -> None:
+    """A day is added up from its hours: the earliest offset of all of them says that some is applied already."""
+    log = log_of(wire(f"{source}-{n}", occurred_at=f"2026-11-23T1{n % 2}:00:00Z", input_tokens=1) for n in range(6))
+    warehouse.store(flush_of(ingest_of(warehouse, source), log[:4]))
+    flush = flush_of(ingest_of(warehouse, source), log[2:])
+    assert (flush.daily["calls"].to_list(), flush.daily["input_tokens"].to_list()) == ([6], [6])
+    again = flush_of(ingest_of(warehouse, source), [log[2], *log[5:]])  # an hour with an old event, one with a new
+    assert again.daily["calls"].to_list() == [5]
+
+
 def metered_log(source: str) -> list[FakeRecord]:
     """Nine calls, and all but the first report units."""
     return log_of(

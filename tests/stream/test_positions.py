@@ -59,6 +59,13 @@ def test_what_an_assignment_before_has_stored_does_not_count_in_this_one() -> No
     assert lag(positions) == 10
 
 
+def test_what_is_stored_of_a_partition_that_is_no_longer_held_is_nobodys_lag() -> None:
+    positions = Positions()
+    read(positions, 10, 10, handed=(0, 9))
+    positions.stored(THERE, 9)
+    assert positions.lag([HERE, THERE]) == {HERE: 10, THERE: None}
+
+
 def test_an_end_asked_for_apart_counts_if_it_is_the_later_one() -> None:
     positions = Positions()
     read(positions, 5, 5)

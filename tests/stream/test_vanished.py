@@ -70,6 +70,8 @@ def test_what_was_neither_acknowledged_nor_stored_has_vanished_and_noticing_it_a
     assert told.items() <= site.lines[0].items()
     assert site.note(10, 25) == (15, [SAID])
     assert site.stretches() == [(10, 24, None)]
+    groups = site.reader.frame("SELECT consumer_group FROM vanished_records")["consumer_group"].to_list()
+    assert groups == ["costream"], "whose reading it was"
     assert site.note(10, 40) == (30, [SAID]), "more had gone when it was noticed again"
     assert site.stretches() == [(10, 39, None)]
 
