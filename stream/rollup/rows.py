@@ -129,8 +129,9 @@ class _Piece:
         return found
 
     def take(self, places: Places) -> pl.DataFrame:
+        """Rows with their hashes in the last columns. No query of polars: each costs more than a few rows do."""
         halves = [pl.Series(name, of[places]) for name, of in zip(HALVES, (self.high, self.low), strict=True)]
-        return self.rows.take(places).with_columns(halves)
+        return self.rows.take(places).hstack(halves)
 
     def kill(self, places: Places) -> None:
         self.live[places] = False
@@ -158,8 +159,8 @@ class RowStore:
     """Rows with the columns ``high``, ``low`` and whatever else; one for each key."""
 
     def __init__(self, schema: pl.Schema) -> None:
-        self._empty = pl.DataFrame(schema=schema)
-        self._others = [name for name in self._empty.columns if name not in HALVES]
+        self._others = [name for name in schema if name not in HALVES]
+        self._empty = pl.DataFrame(schema={name: schema[name] for name in (*self._others, *HALVES)})
         self._pieces: list[_Piece] = []
 
     def __len__(self) -> int:
@@ -168,14 +169,13 @@ class RowStore:
     def find(self, keys: pl.DataFrame) -> Found:
         """The rows of these keys (columns high and low); changes nothing."""
         high, low = (keys[half].to_numpy() for half in HALVES)
-        rows, places = [self._empty.with_columns(at=pl.lit(None, pl.Int64))], []
+        rows, places = [self._empty.hstack([pl.Series("at", [], dtype=pl.Int64)])], []
         for piece in self._pieces:
             where = piece.find(high, low)
             asked = np.flatnonzero(where >= 0)
             if asked.size:
                 places.append((piece, where[asked]))
-                some = piece.take(where[asked]).select(self._empty.columns)
-                rows.append(some.with_columns(at=pl.Series(asked)))
+                rows.append(piece.take(where[asked]).hstack([pl.Series("at", asked)]))
         return Found(pl.concat(rows), tuple(places))
 
     def put(self, rows: pl.DataFrame, batch: int, *, oldest: bool = False) -> None:

@@ -64,7 +64,7 @@ class Letters:
         consumer, found, ends = Consumer(config), list[Message](), 0
         consumer.assign([TopicPartition("usage.events", partition, 0) for partition in range(2)])
         while ends < 2:
-            messages = consumer.consume(num_messages=10, timeout=10)
+            messages = consumer.consume(num_messages=1, timeout=10)
             assert messages, "a record, or the end of a partition"
             for message in messages:
                 if message.error() is None:
