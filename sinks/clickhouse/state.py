@@ -36,7 +36,7 @@ LABELS: Final = ", ".join(DIMENSIONS)
 EVENT_COLUMNS: Final = f"""
   request_id, occurred_at, source,
   toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
-  {LABELS}, user_id, status, usage_status,
+  {LABELS}, user_id, service_tier, inference_geo, status, usage_status,
   toInt64(input_tokens) AS input_tokens, toInt64(output_tokens) AS output_tokens,
   toInt64(cache_read_tokens) AS cache_read_tokens, toInt64(cache_write_tokens) AS cache_write_tokens,
   toInt64(reasoning_tokens) AS reasoning_tokens, quantities, unit_prices,
@@ -56,10 +56,13 @@ STORED: Final = "toStartOfHour(occurred_at) IN {hours:Array(UInt32)} AND request
 
 # What was worked out of an event when it was stored first. It stays when the record is delivered again, whatever the
 # present build would make of it: sums have been made of it.
-DERIVED: Final = ("cost_pico", "cost_status", "cost_reason", "price_version", "price_rev")
+DERIVED: Final = (
+    *("cost_pico", "cost_status", "cost_reason", "cost_detail", "price_version", "price_source", "price_rev"),
+)
 STORED_DERIVED: Final = """
   SELECT toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
-    cost_usd AS cost_pico, cost_status, cost_reason, price_version, toInt64(price_rev) AS price_rev
+    cost_usd AS cost_pico, cost_status, cost_reason, cost_detail, price_version, price_source,
+    toInt64(price_rev) AS price_rev
   FROM usage_events_rows FINAL
   WHERE toStartOfHour(occurred_at) IN {hours:Array(UInt32)} AND source = {source:String}
     AND arrayExists(r -> source_partition = r.1 AND source_offset BETWEEN r.2 AND r.3,

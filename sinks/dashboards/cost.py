@@ -209,25 +209,25 @@ def _unpriced() -> tuple[panels.AnyPanel, ...]:
             "Calls without a known price on the days (UTC) of the span. They have no part in any cost.",
             Sql(
                 f"""
-                SELECT provider, model, cost_reason, sum(calls) AS calls, sum(tokens) AS tokens,
+                SELECT provider, model, cost_reason, cost_detail, sum(calls) AS calls, sum(tokens) AS tokens,
                   max(last_occurred_at) AS last_occurred_at
                 FROM unknown_cost_calls WHERE $__dateFilter(day)
-                GROUP BY provider, model, cost_reason
-                ORDER BY calls DESC, provider, model, cost_reason LIMIT {ROWS_MAX}"""
+                GROUP BY provider, model, cost_reason, cost_detail
+                ORDER BY calls DESC, provider, model, cost_reason, cost_detail LIMIT {ROWS_MAX}"""
             ),
-            columns=("provider", "model", "cost_reason", "calls", "tokens", "last_occurred_at"),
+            columns=("provider", "model", "cost_reason", "cost_detail", "calls", "tokens", "last_occurred_at"),
         ),
         panels.listing(
             "Partly priced, and why",
-            "Calls on the days (UTC) of the span whose cost is a lower bound: a part of their usage has no price.",
+            "Calls on the days (UTC) of the span whose cost is not sure: some of what they used has no price of its own.",
             Sql(
                 f"""
-                SELECT provider, model, cost_reason, sum(calls) AS calls, sum(cost_usd) AS cost_usd,
+                SELECT provider, model, cost_reason, cost_detail, sum(calls) AS calls, sum(cost_usd) AS cost_usd,
                   max(last_occurred_at) AS last_occurred_at
                 FROM partial_cost_calls WHERE $__dateFilter(day)
-                GROUP BY provider, model, cost_reason
-                ORDER BY calls DESC, provider, model, cost_reason LIMIT {ROWS_MAX}"""
+                GROUP BY provider, model, cost_reason, cost_detail
+                ORDER BY calls DESC, provider, model, cost_reason, cost_detail LIMIT {ROWS_MAX}"""
             ),
-            columns=("provider", "model", "cost_reason", "calls", "cost_usd", "last_occurred_at"),
+            columns=("provider", "model", "cost_reason", "cost_detail", "calls", "cost_usd", "last_occurred_at"),
         ),
     )

@@ -82,6 +82,7 @@ FIGURES: Final = {
     "team": Figure("team"),
     "environment": Figure("environment"),
     "cost_reason": Figure("reason"),
+    "cost_detail": Figure("in words"),
     "kind": Figure("kind"),
     "reason": Figure("reason"),
     "rule": Figure("rule"),

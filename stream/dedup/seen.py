@@ -28,6 +28,8 @@ CONTENT: Final = (
     "occurred_at",
     *DIMENSIONS,
     "user_id",
+    "service_tier",
+    "inference_geo",
     "status",
     "usage_status",
     "input_tokens",

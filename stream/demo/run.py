@@ -277,7 +277,7 @@ BY_SQL: Final = """
     sum(h.unpriced_calls) AS unpriced_calls
   FROM usage_hourly AS h GROUP BY {column} ORDER BY cost_usd DESC NULLS LAST, {column}"""
 UNPRICED_SQL: Final = """
-  SELECT provider, model, cost_reason AS reason, count() AS calls
+  SELECT provider, model, cost_detail AS reason, count() AS calls
   FROM usage_events WHERE cost_status = 'unpriced' GROUP BY provider, model, reason ORDER BY calls DESC"""
 ALERTS_SQL: Final = """
   SELECT alert_id, revision, status, level, rule, scope, title, message, window_start

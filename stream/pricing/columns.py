@@ -1,62 +1,62 @@
-"""Prices a batch in columns: one sum of products in Int64 for the plain calls, one exact quote for each of the rest.
+"""Prices a batch in columns: one sum of products in Int64 for calls of tokens, one exact quote for each of the rest.
 
-A call is plain when nothing needs thought: tokens only, both totals there, every rate whole in 1e-12 USD, every token
-kind priced. Whatever is not plain is quoted on its own by the same prices, so both ways give the same cost.
+What can be said of a call hangs on its price, and on which counts it reports and uses. A batch has few such *shapes*,
+so each is judged once, and by the same verdict as a single call. What has quantities, prices of its own, or a rate that
+is not whole in 1e-12 USD is quoted on its own, by the same prices. So both ways give the same cost.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, time
 from fractions import Fraction
 from functools import lru_cache, reduce
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never, get_args
 
 import msgspec
 import polars as pl
 
-from costream.events import TOKENS_MAX
+from costream.events import TOKENS_MAX, Operation
 from costream.pricing.book import PriceBook
-from costream.pricing.rates import (
+from costream.pricing.quote import (
     COST_PICO_MAX,
-    PICO,
-    TOKEN_UNITS,
-    Bracket,
     Call,
-    Exact,
-    Linear,
-    NoPrice,
     Partial,
     Priced,
-    Quote,
     Unpriced,
+    Verdict,
     quote,
+    verdict,
 )
+from costream.pricing.rates import CALLER, PICO, Bracket, Exact, Linear, NoPrice, completed
+from costream.pricing.reasons import Note, Reason
+from costream.pricing.sku import Sku
+from costream.pricing.units import TOKEN_UNITS, canonical
 
-# Short names for quantities that the table knows by longer ones.
-QUANTITY_ALIASES: Final[Mapping[str, str]] = {
-    "characters": "input_characters",
-    "pages": "input_document_pages",
-    "reasoning_tokens": "output_reasoning_tokens",
-}
-USED: Final = ("operation", "status", *TOKEN_UNITS, "quantities")
+USED: Final = ("operation", "status", *TOKEN_UNITS, "quantities", "unit_prices")
 RATES: Final = ("per_call", *(f"{field}_rate" for field in TOKEN_UNITS))
-
-COSTS: Final = {"cost_pico": pl.Int64, "cost_status": pl.String, "cost_reason": pl.String, "price_version": pl.String}
-ANSWERS: Final = {"status_if_not_plain": pl.String, "reason": pl.String, "version": pl.String}
+WHY: Final = ("cost_status", "cost_reason", "cost_detail", "price_version", "price_source")
+COSTS: Final = {"cost_pico": pl.Int64, **dict.fromkeys(WHY, pl.String)}
+LIST: Final = "list"  # where a price came from: the table that came with the package
 
 SPAN: Final = 1 << 30  # the brackets of price i start at i * SPAN
 assert SPAN > TOKENS_MAX, "a call could reach the brackets of the next price"
 
+OPERATIONS: Final = get_args(Operation)
+# The bits of a shape: the counts that are reported, those above zero, whether the call failed, its operation and price.
+REPORTED, COUNTED, FAILED = 0, len(TOKEN_UNITS), 2 * len(TOKEN_UNITS)
+OPERATION: Final = FAILED + 1
+PRICE: Final = OPERATION + len(OPERATIONS).bit_length()
+
 Price: TypeAlias = Linear | NoPrice
-Row: TypeAlias = dict[str, Any]
+Answer: TypeAlias = tuple[int | None, str, str, str, str, str]  # the columns of COSTS
 
 
 def price(frame: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
-    """Adds ``cost_pico``, ``cost_status``, ``cost_reason``, ``price_version`` and ``price_rev`` to accepted events."""
+    """Adds the columns of COSTS and ``price_rev`` to accepted events."""
     prices, asked = _in_force(frame, book)
-    costs = _plain(frame, prices, asked)
+    costs = _of_tokens(frame, prices, asked)
     odd = costs["cost_status"].is_null().arg_true()
     if len(odd):
         quoted = _one_by_one(frame[odd], [prices[i] for i in asked[odd]])
@@ -71,35 +71,77 @@ def _in_force(frame: pl.DataFrame, book: PriceBook) -> tuple[list[Price], pl.Ser
     """
     moment = pl.col("occurred_at")
     part = sum(((moment.dt.time() >= change).cast(pl.Int8) for change in book.changes), start=pl.lit(0, pl.Int8))
-    calls = frame.select("provider", "model", day=moment.dt.date(), part=part)
+    places = [_folded(name) for name in ("service_tier", "inference_geo")]
+    calls = frame.select("provider", "model", *places, day=moment.dt.date(), part=part)
     keys = calls.unique().with_row_index("asked")
     asked = calls.join(keys, on=calls.columns, how="left", maintain_order="left")["asked"].cast(pl.Int64)
     starts = (time.min, *book.changes)
-    moments = ((*name, datetime.combine(day, starts[part], UTC)) for _, *name, day, part in keys.iter_rows())
+    moments = ((Sku(*sku), datetime.combine(day, starts[part], UTC)) for _, *sku, day, part in keys.iter_rows())
     return [book.at(*key) for key in moments], asked
 
 
-def _plain(frame: pl.DataFrame, prices: Sequence[Price], asked: pl.Series) -> pl.DataFrame:
-    """The answers that need no thought. A row that needs a quote of its own has no status yet."""
-    answers = pl.DataFrame([_answer(price) for price in prices], schema=ANSWERS, orient="row")[asked]
+def _folded(name: str) -> pl.Expr:
+    """Of a column that is empty in nearly all rows: as ``Sku`` has it."""
+    return pl.col(name).str.strip_chars().str.to_lowercase().str.replace_all("-", "_", literal=True)
+
+
+# --- in columns ------------------------------------------------------------------------------------------------------
+
+
+def _of_tokens(frame: pl.DataFrame, prices: Sequence[Price], asked: pl.Series) -> pl.DataFrame:
+    """The answers to calls of tokens. A row that needs a quote of its own has no status yet."""
+    shapes = frame.select(_shape(asked)).to_series()
+    different = shapes.unique().sort()
+    judged = pl.DataFrame([_judged(shape, prices) for shape in different], schema=JUDGED, orient="row")
     rates = _rates(prices, asked, frame["input_tokens"])
-    cost = pl.when(_is_plain()).then(_cost())
-    return pl.concat([frame.select(USED), rates, answers], how="horizontal").select(
-        cost_pico=cost,
-        cost_status=pl.when(cost.is_not_null()).then(pl.lit("priced")).otherwise(pl.col("status_if_not_plain")),
-        cost_reason="reason",
-        price_version="version",
+    known = pl.concat([frame.select(USED), rates, judged[different.search_sorted(shapes)]], how="horizontal")
+    tokens_alone = (pl.col("quantities") == "") & (pl.col("unit_prices") == "")
+    has_cost = pl.col("cost_status") != "unpriced"
+    cost = pl.when(tokens_alone & has_cost).then(_cost())
+    answered = tokens_alone & (cost.is_not_null() | ~has_cost)
+    return known.select(cost_pico=cost, cost_status=pl.when(answered).then("cost_status"), **{n: n for n in WHY[1:]})
+
+
+JUDGED: Final = {**dict.fromkeys(WHY, pl.String), "owes_fee": pl.Boolean}
+
+
+def _shape(asked: pl.Series) -> pl.Expr:
+    """Everything that a verdict hangs on, in one number."""
+    fields = [pl.col(field) for field in TOKEN_UNITS]
+    parts = [
+        *((field.is_not_null(), REPORTED + at) for at, field in enumerate(fields)),
+        *((field.fill_null(0) > 0, COUNTED + at) for at, field in enumerate(fields)),
+        (pl.col("status") == "error", FAILED),
+        (pl.col("operation").cast(pl.Enum(OPERATIONS)).to_physical(), OPERATION),
+        (pl.lit(asked), PRICE),
+    ]
+    return reduce(operator.add, (part.cast(pl.Int64) * (1 << bit) for part, bit in parts))
+
+
+def _judged(shape: int, prices: Sequence[Price]) -> tuple[str, str, str, str, str, bool]:
+    price = prices[shape >> PRICE]
+    if isinstance(price, NoPrice):
+        return "unpriced", *_told(price.note), "", "", False
+    found = _verdict(price, shape & ((1 << PRICE) - 1))
+    if found.fault:
+        return "unpriced", *_told(found.fault), "", "", False
+    status = "partial" if found.caveat else "priced"
+    return status, *_told(found.caveat or found.doubt), price.version, LIST, found.fee
+
+
+def _told(note: Note | None) -> tuple[str, str]:
+    return (note.reason, note.detail) if note else ("", "")
+
+
+def _verdict(price: Linear, shape: int) -> Verdict:
+    units = list(enumerate(TOKEN_UNITS.values()))
+    return verdict(
+        price,
+        OPERATIONS[shape >> OPERATION],
+        failed=bool(shape >> FAILED & 1),
+        reported=frozenset(unit for at, unit in units if shape >> (REPORTED + at) & 1),
+        used=frozenset(unit for at, unit in units if shape >> (COUNTED + at) & 1),
     )
-
-
-def _answer(price: Price) -> tuple[str | None, str, str]:
-    match price:
-        case Linear():
-            return None, "", price.version
-        case NoPrice():
-            return "unpriced", price.reason, ""
-        case _:
-            assert_never(price)
 
 
 def _rates(prices: Sequence[Price], asked: pl.Series, input_tokens: pl.Series) -> pl.DataFrame:
@@ -112,67 +154,78 @@ def _rates(prices: Sequence[Price], asked: pl.Series, input_tokens: pl.Series) -
 
 @lru_cache(maxsize=4_096)  # more than all prices of the bundled table
 def _brackets(price: Price) -> Sequence[tuple[int, Sequence[int | None]]]:
-    """Where each bracket starts, and its RATES.
-
-    A rate is absent where the kind has no price, or one that is not whole, or none that is plain: a row that needs it
-    is left without a cost, so that it is quoted.
-    """
-    if not isinstance(price, Linear) or price.caveat:
+    """Where each bracket starts, and its RATES. A rate is absent where it is not whole, or could leave Int64: a row
+    that needs it is left without a cost, so that it is quoted."""
+    if not isinstance(price, Linear):
         return [(0, [None] * len(RATES))]
-    return [(bracket.above + 1, _token_rates(price, bracket)) for bracket in price.brackets]
+    return [(bracket.above + 1, _token_rates(bracket)) for bracket in price.brackets]
 
 
-def _token_rates(price: Linear, bracket: Bracket) -> Sequence[int | None]:
-    rates: list[Exact | None] = [bracket.per_call]
-    for unit in TOKEN_UNITS.values():
-        rates.append(bracket.rates.get(unit, 0 if price.covers(unit) else None))
+def _token_rates(bracket: Bracket) -> Sequence[int | None]:
+    rates: list[Exact] = [bracket.per_call, *(bracket.rates.get(unit, 0) for unit in TOKEN_UNITS.values())]
     # No call within the bounds of the contract may leave Int64, or Decimal(18, 12): polars would wrap in silence.
-    most = bracket.per_call + TOKENS_MAX * sum(abs(Fraction(rate or 0)) for rate in rates[1:])
+    most = bracket.per_call + TOKENS_MAX * sum(abs(Fraction(rate)) for rate in rates[1:])
     return [rate if isinstance(rate, int) and most <= COST_PICO_MAX else None for rate in rates]
-
-
-def _is_plain() -> pl.Expr:
-    """Sure signs only: a row that could be plain but does not look it is quoted on its own, at the same cost."""
-    has_output = (pl.col("output_tokens") <= TOKENS_MAX) | (pl.col("operation") == "embedding")
-    return (pl.col("input_tokens") <= TOKENS_MAX) & has_output & (pl.col("quantities") == "")
 
 
 def _cost() -> pl.Expr:
     terms = (pl.when(pl.col(f) > 0).then(pl.col(f) * pl.col(f"{f}_rate")).otherwise(0) for f in TOKEN_UNITS)
-    return reduce(operator.add, terms, pl.col("per_call"))
+    return reduce(operator.add, terms, pl.when("owes_fee").then("per_call").otherwise(0))
+
+
+# --- one by one ------------------------------------------------------------------------------------------------------
 
 
 def _one_by_one(frame: pl.DataFrame, prices: Sequence[Price]) -> pl.DataFrame:
-    rows = frame.select(USED).iter_rows(named=True)
-    quotes = [_quoted(row, price) for row, price in zip(rows, prices, strict=True)]
+    rows = frame.select(USED).iter_rows()
+    quotes = [_quoted(price, *row) for row, price in zip(rows, prices, strict=True)]
     return pl.DataFrame(quotes, schema=COSTS, orient="row")
 
 
-def _quoted(row: Row, price: Price) -> tuple[int | None, str, str, str]:
-    assert isinstance(price, Linear), "a row without a price has its answer already"
-    answer = _quote(row, price)
+def _quoted(price: Price, operation: str, status: str, *used: Any) -> Answer:
+    *counts, quantities, unit_prices = used
+    if unit_prices:
+        price = _completed(price, unit_prices)
+    if isinstance(price, NoPrice):
+        return None, "unpriced", *_told(price.note), "", ""
+    amounts = _amounts(counts, quantities)
+    if isinstance(amounts, Note):
+        return None, "unpriced", *_told(amounts), "", ""
+    answer = quote(price, Call(operation, failed=status == "error", amounts=amounts))
     match answer:
         case Priced():
-            return answer.cost_pico, "priced", "", price.version
+            return answer.cost_pico, "priced", *_told(answer.note), price.version, _source(answer)
         case Partial():
-            return answer.cost_pico, "partial", answer.reason, price.version
+            return answer.cost_pico, "partial", *_told(answer.note), price.version, _source(answer)
         case Unpriced():
-            return None, "unpriced", answer.reason, ""
+            return None, "unpriced", *_told(answer.note), "", ""
         case _:
             assert_never(answer)
 
 
-def _quote(row: Row, price: Linear) -> Quote:
-    amounts = {unit: row[field] * PICO for field, unit in TOKEN_UNITS.items() if row[field] is not None}
-    for name, text in _quantities(row["quantities"] or "{}").items():
-        unit = QUANTITY_ALIASES.get(name, name)
+def _source(answer: Priced | Partial) -> str:
+    return CALLER if answer.by_caller else LIST
+
+
+@lru_cache(maxsize=1_024)  # a caller names the same prices with every call
+def _completed(price: Price, unit_prices: str) -> Linear:
+    named = {canonical(unit): _pico(text) for unit, text in _by_unit(unit_prices).items()}
+    return completed(price, named)
+
+
+def _amounts(counts: Sequence[int | None], quantities: str) -> dict[str, int] | Note:
+    amounts = {
+        unit: count * PICO for unit, count in zip(TOKEN_UNITS.values(), counts, strict=True) if count is not None
+    }
+    for name, text in _by_unit(quantities).items() if quantities else ():
+        unit = canonical(name)
         if unit in amounts:
-            return Unpriced(f"{unit} reported twice")
+            return Note(Reason.USAGE_CONTRADICTORY, f"{unit} reported twice")
         amounts[unit] = _pico(text)
-    return quote(price, Call(row["operation"], failed=row["status"] == "error", amounts=amounts))
+    return amounts
 
 
-_quantities: Final = msgspec.json.Decoder(dict[str, str]).decode
+_by_unit: Final = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def _pico(amount: str) -> int:

@@ -28,6 +28,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "user_id": ("user_id", "user", "end_user", "customer_id"),
     "team": ("team", "team_id", "team_name", "team_alias"),
     "environment": ("environment", "env"),
+    "service_tier": ("service_tier",),
+    "inference_geo": ("inference_geo",),
     "session_id": ("session_id", "conversation_id", "thread_id"),
     "status": ("status", "level"),
     "error": ("error", "error_message", "status_message"),

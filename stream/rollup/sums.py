@@ -388,7 +388,7 @@ class Rollup:
     def _memory_schema(self) -> pl.Schema:
         halves = {"high": pl.UInt64(), "low": pl.UInt64()}
         sums = {name: CODE if name in self.spec.sets else self.spec.schema[name] for name in self._sums}
-        return pl.Schema(self._bucket_schema() | sums | halves)
+        return pl.Schema({**self._bucket_schema(), **sums, **halves})
 
 
 def _in_order(rows: pl.DataFrame, count: int) -> pl.DataFrame:

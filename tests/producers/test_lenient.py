@@ -527,8 +527,12 @@ def test_every_part_of_a_count_is_made_honest_like_its_total(name: str) -> None:
 DECIDES = {
     *("request_id", "provider", "model", "occurred_at", "operation", "status", "usage_status", "quantities"),
     *("unit_prices", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
-    "schema_version",
+    *("schema_version", "service_tier", "inference_geo"),
 }
+
+
+def test_the_version_of_the_contract_may_be_named() -> None:
+    assert one(schema_version=1).schema_version == 1
 
 
 @pytest.mark.parametrize("name", UsageEvent.model_fields)

@@ -28,7 +28,9 @@ def cents(number: int) -> Decimal:
 def call(name: str, at: str, feature: str, user: str, cost: int | None, **more: Any) -> dict[str, Any]:
     """The page says 2026; the engine drops what its own clock calls expired, so these are of 2099. Both years have the
     same weekdays, and clocks change on the same dates."""
-    unknown = {"cost_status": "unpriced", "cost_reason": "no price for model 'mystery'", "model": "mystery"}
+    told = "no price known for model 'mystery' of provider 'openai'"
+    why = {"cost_reason": "unknown_model", "cost_detail": told}
+    unknown = {"cost_status": "unpriced", "model": "mystery"} | why
     return (
         {
             "request_id": name,
@@ -71,7 +73,9 @@ ANSWERS: Final[dict[str, list[list[tuple[Any, ...]]]]] = {
     "What does a call cost, usually and at worst?": [
         [("chat", cents(3), cents(5), cents(5), 2, 1), ("search", cents(2), cents(13), cents(13), 4, 0)]
     ],
-    "What has no price, and why?": [[("openai", "mystery", "no price for model 'mystery'", 1, 110)]],
+    "What has no price, and why?": [
+        [("openai", "mystery", "unknown_model", "no price known for model 'mystery' of provider 'openai'", 1, 110)]
+    ],
     "What did one day cost, where the day is not a day of UTC?": [
         [(DAYS[1], 4, cents(15), 1)],
         [(DAYS[1], 4, cents(36), 0)],

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -68,6 +69,44 @@ def test_up_from_every_earlier_version_keeps_its_rows(empty: ClickHouseAddress, 
     store_an_event(empty)
     assert migrate.up(empty) == [later for later in VERSIONS if later > version]
     assert stored(empty) == 1
+
+
+# What the release before 12 said in words, and the code that it becomes.
+WORDS: Final = {
+    "no prices known for provider 'acme'": "unknown_provider",
+    "no price known for model 'gpt-17' of provider 'openai'": "unknown_model",
+    "genai-prices/0.2.3 lists no rate for model 'gpt-4o' of provider 'github-copilot'": "no_rate",
+    "no price for images": "quantity_unpriced",
+    "fine-tuned model charged at the rate of its base 'gpt-4o-mini'": "base_model_price",
+    "the cost is above 999,999 USD, more than one event can hold": "cost_too_large",
+    "usage not reported": "usage_missing",
+    "output_tokens not reported": "usage_missing",
+    "images reported twice": "usage_contradictory",
+    "cache_read_tokens reported without input_tokens": "usage_contradictory",
+    "the parts of input_tokens exceed it": "usage_contradictory",
+    "": "",
+}
+
+
+def test_the_reason_of_an_older_row_becomes_a_code_and_its_words_the_detail(empty: ClickHouseAddress) -> None:
+    migrate.up(empty, target=11)
+    old = [{"request_id": words, "cost_reason": words, "price_version": "" if words else "t@base"} for words in WORDS]
+    with closing(open_inserter(empty)) as inserter:
+        inserter.insert("usage_events_rows", events(old).to_arrow())
+    for _ in range(2):
+        migrate.up(empty)
+        with closing(Reader(empty)) as reader:
+            columns = "request_id, cost_reason, cost_detail, price_source, service_tier, inference_geo"
+            rows = reader.frame(f"SELECT {columns} FROM usage_events").rows()
+        assert {(words, code, detail) for words, code, detail, *_ in rows} == {
+            (*told, told[0]) for told in WORDS.items()
+        }
+        assert {(words != "", source) for words, _, _, source, *_ in rows} == {(True, ""), (False, "list")}
+        assert {tuple(row[4:]) for row in rows} == {("", "")}
+        migrate.down(empty)
+        with closing(Reader(empty)) as reader:
+            rows = reader.frame("SELECT request_id, cost_reason FROM usage_events").rows()
+        assert sorted(rows) == sorted((words, words) for words in WORDS)
 
 
 def test_down_undoes_the_last_and_keeps_the_rows(empty: ClickHouseAddress) -> None:

@@ -284,7 +284,7 @@ def test_an_alert_that_is_over_keeps_what_it_was_and_says_when_it_ended() -> Non
     cleared = revision(Fine(), alert, now=end)
     assert cleared is not None
     assert (cleared.alert_id, cleared.revision, cleared.status) == (alert.alert_id, 2, "cleared")
-    assert (cleared.title, cleared.window_start, cleared.window_end) == ("", START, end)
+    assert (cleared.title, cleared.message, cleared.window_start, cleared.window_end) == ("", "", START, end)
     assert AUDIT.word(cleared, report()).title == "The audit holds again"
     assert AUDIT.word(cleared, report()).message == "The audit of 12:09 UTC on 2026-11-23 found no difference."
     assert (cleared.current_value, cleared.threshold_value, cleared.timestamp) == (0, 3, end)

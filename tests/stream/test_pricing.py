@@ -22,6 +22,7 @@ from genai_prices.types import (
     ConditionalPrice,
     ModelInfo,
     ModelPrice,
+    PriceVariant,
     Provider,
     StartDateConstraint,
     Tier,
@@ -42,17 +43,20 @@ from costream.pricing import (
     Call,
     Linear,
     NoPrice,
+    Note,
     Partial,
     Period,
     PriceBook,
     Priced,
     PriceUnknown,
+    Reason,
     Resolution,
+    Sku,
     TimeOfDay,
     Unpriced,
     quote,
 )
-from costream.pricing.rates import DIMENSIONS, is_part
+from costream.pricing.units import DIMENSIONS, is_part
 from stream.pricing import columns, price
 from tests.support.properties import examples
 from tests.support.usage_frames import usage_frame
@@ -67,8 +71,8 @@ def book() -> PriceBook:
 
 def _priced(book: PriceBook, **event: Any) -> dict[str, Any]:
     """What pricing adds to one event; the model is gpt-4o-mini of openai unless said otherwise."""
-    if quantities := event.get("quantities"):
-        event["quantities"] = json.dumps(quantities)
+    maps = {name: event[name] for name in ("quantities", "unit_prices") if name in event}
+    event |= {name: json.dumps(by_unit) if by_unit else "" for name, by_unit in maps.items()}
     return price(usage_frame([event]), book).row(0, named=True)
 
 
@@ -84,11 +88,12 @@ class _Prices:
         self.changes: Collection[time] = ()
         self._prices = prices
 
-    def resolve(self, provider: str, model: str, on: date) -> Resolution:
-        return self.lookup("base", provider, model)
+    def resolve(self, sku: Sku, on: date) -> Resolution:
+        return self.lookup("base", sku)
 
-    def lookup(self, effective: str, provider: str, model: str) -> Linear | NoPrice:
-        return self._prices.get(model, NoPrice(f"{self.version} does not know '{model}' of '{provider}'"))
+    def lookup(self, effective: str, sku: Sku) -> Linear | NoPrice:
+        unknown = f"{self.version} does not know '{sku.model}' of '{sku.provider}'"
+        return self._prices.get(sku.model, NoPrice.of(Reason.UNKNOWN_MODEL, unknown))
 
 
 def _flat(version: str, **prices: int | Fraction) -> Linear:
@@ -101,7 +106,8 @@ def _flat(version: str, **prices: int | Fraction) -> Linear:
 def test_input_and_output_are_priced_separately_and_summed(book: PriceBook) -> None:
     row = _priced(book, model="gpt-4-turbo", input_tokens=1_000, output_tokens=500)
     assert _usd(row) == Decimal("0.025")
-    assert (row["cost_status"], row["cost_reason"]) == ("priced", "")
+    assert (row["cost_status"], row["cost_reason"], row["cost_detail"]) == ("priced", "", "")
+    assert row["price_source"] == "list"
 
 
 @pytest.mark.parametrize(
@@ -254,7 +260,7 @@ def test_the_times_of_a_period_are_those_of_their_zone_and_utc_where_they_have_n
             model = ModelInfo("m", ClauseEquals(equals="m"), prices=prices)
             table = BundledPrices([Provider("p", "P", "p", models=[model])])
             assert table.changes == {time(0, 30), time(17)}
-            within_day = table.resolve("p", "m", DAY)
+            within_day = table.resolve(Sku("p", "m"), DAY)
             assert isinstance(within_day, TimeOfDay)
             assert within_day.at(datetime(2026, 11, 1, 0, 30, tzinfo=UTC)).version.endswith("@00:30-17:00Z")
             assert within_day.at(datetime(2026, 11, 1, 17, tzinfo=UTC)).version.endswith("@base")
@@ -298,23 +304,28 @@ def test_the_names_of_the_conventions_mean_the_same_provider(
 
 
 def test_a_name_that_only_contains_a_provider_is_not_that_provider(book: PriceBook) -> None:
-    assert book.resolve("my-openai-proxy", "gpt-4o", DAY) == NoPrice("no prices known for provider 'my-openai-proxy'")
+    assert book.resolve(Sku("my-openai-proxy", "gpt-4o"), DAY) == NoPrice.of(
+        Reason.UNKNOWN_PROVIDER, "no prices known for provider 'my-openai-proxy'"
+    )
 
 
 @pytest.mark.parametrize(
     ("provider", "model"), [("openai", "openai/gpt-4o-mini"), ("openai", "GPT-4o-mini"), ("azure", "azure/gpt-4o-mini")]
 )
 def test_a_model_may_be_written_with_its_provider_before_it(book: PriceBook, provider: str, model: str) -> None:
-    assert book.resolve(provider, model, DAY) is book.resolve("openai", "gpt-4o-mini", DAY)
+    assert book.resolve(Sku(provider, model), DAY) is book.resolve(Sku("openai", "gpt-4o-mini"), DAY)
 
 
 def test_another_providers_prefix_is_not_taken_off(book: PriceBook) -> None:
-    assert isinstance(book.resolve("anthropic", "openai/gpt-4o-mini", DAY), NoPrice)
+    assert isinstance(book.resolve(Sku("anthropic", "openai/gpt-4o-mini"), DAY), NoPrice)
 
 
 @pytest.mark.parametrize("model", ["acme/gpt-4o-mini", "/gpt-4o-mini", "azure/gpt-4o-mini"])
 def test_a_prefix_that_is_not_the_provider_is_part_of_the_name(book: PriceBook, model: str) -> None:
-    assert book.resolve("openai", model, DAY) == NoPrice(f"no price known for model '{model}' of provider 'openai'")
+    known = "; the nearest known is 'gpt-4o-mini'"
+    assert book.resolve(Sku("openai", model), DAY) == NoPrice.of(
+        Reason.UNKNOWN_MODEL, f"no price known for model '{model}' of provider 'openai'{known}"
+    )
 
 
 def test_a_fine_tuned_model_with_a_price_of_its_own_takes_it(book: PriceBook) -> None:
@@ -326,7 +337,8 @@ def test_a_fine_tuned_model_with_a_price_of_its_own_takes_it(book: PriceBook) ->
 def test_another_fine_tuned_model_costs_at_least_its_base(book: PriceBook, model: str) -> None:
     row = _priced(book, model=model, input_tokens=1_000_000, output_tokens=0)
     assert (_usd(row), row["cost_status"]) == (Decimal("0.15"), "partial")
-    assert row["cost_reason"] == "fine-tuned model charged at the rate of its base 'gpt-4o-mini'"
+    assert row["cost_reason"] == "base_model_price"
+    assert row["cost_detail"] == "fine-tuned model charged at the rate of its base 'gpt-4o-mini'"
 
 
 def test_a_free_model_costs_nothing_and_that_is_known(book: PriceBook) -> None:
@@ -343,30 +355,36 @@ def test_what_the_table_does_not_know_has_no_cost_but_a_reason_and_its_neighbour
     priced = price(frame, book)
     assert priced["cost_pico"].to_list() == [750_000_000, None, None, 750_000_000]
     assert priced["cost_status"].to_list() == ["priced", "unpriced", "unpriced", "priced"]
-    assert priced["cost_reason"].to_list()[1:3] == [
-        "no price known for model 'gpt-17' of provider 'openai'",
+    assert priced["cost_reason"].to_list() == ["", "unknown_model", "unknown_provider", ""]
+    assert priced["cost_detail"].to_list()[1:3] == [
+        "no price known for model 'gpt-17' of provider 'openai'; the nearest known is 'gpt-4.1'",
         "no prices known for provider 'acme'",
     ]
+    assert priced["price_source"].to_list() == ["list", "", "", "list"]
     assert priced["price_version"].to_list() == ["genai-prices/0.2.3@base", "", "", "genai-prices/0.2.3@base"]
 
 
 def test_a_model_that_the_table_lists_without_a_rate_is_unknown_not_free(book: PriceBook) -> None:
     row = _priced(book, provider="github-copilot", model="gpt-4o", input_tokens=10, output_tokens=10)
     assert row["cost_pico"] is None
-    assert row["cost_reason"] == ("genai-prices/0.2.3 lists no rate for model 'gpt-4o' of provider 'github-copilot'")
+    assert row["cost_reason"] == "no_rate"
+    assert row["cost_detail"] == "genai-prices/0.2.3 lists no rate for model 'gpt-4o' of provider 'github-copilot'"
 
 
 @pytest.mark.parametrize("status", ["ok", "error"])
 def test_a_call_without_usage_has_no_cost(book: PriceBook, status: str) -> None:
     row = _priced(book, status=status, usage_status="missing")
-    assert (row["cost_pico"], row["cost_status"], row["cost_reason"]) == (None, "unpriced", "usage not reported")
+    assert (row["cost_pico"], row["cost_status"], row["cost_reason"]) == (None, "unpriced", "usage_missing")
+    assert row["cost_detail"] == "usage not reported"
 
 
 def test_a_price_per_call_alone_needs_no_usage_if_a_call_costs_anything() -> None:
     nothing_used = Call("api", failed=False, amounts={})
     assert quote(_flat("t@base", requests=1), nothing_used) == Priced(1)
-    assert quote(_flat("t@base", requests=0), nothing_used) == Unpriced("usage not reported")
-    assert quote(_flat("t@base", requests=7), Call("api", False, {"images": PICO})) == Partial(7, "no price for images")
+    assert quote(_flat("t@base", requests=0), nothing_used) == Unpriced.of(Reason.USAGE_MISSING, "usage not reported")
+    assert quote(_flat("t@base", requests=7), Call("api", False, {"images": PICO})) == Partial(
+        7, Note(Reason.QUANTITY_UNPRICED, "no price for images")
+    )
 
 
 def test_a_table_is_translated_rate_by_rate_and_tier_by_tier() -> None:
@@ -379,7 +397,7 @@ def test_a_table_is_translated_rate_by_rate_and_tier_by_tier() -> None:
     }
     infos = [ModelInfo(name, ClauseEquals(equals=name), prices=prices) for name, prices in models.items()]
     table = BundledPrices([Provider("groq", "G", "g", models=infos)])
-    found = {name: table.resolve("groq", name, DAY) for name in models}
+    found = {name: table.resolve(Sku("groq", name), DAY) for name in models}
     assert all(isinstance(price_of_model, Linear) for price_of_model in found.values())
     units = {
         name: [(bracket.above, bracket.per_call, bracket.rates) for bracket in linear.brackets]
@@ -398,13 +416,16 @@ def test_a_table_is_translated_rate_by_rate_and_tier_by_tier() -> None:
     }
     least = {name: linear.audio_seconds_min for name, linear in found.items() if isinstance(linear, Linear)}
     assert least == {"tiered": 0, "none:free": 0, "some:free": 0, "whisper-large-v3": 10}
-    elsewhere = BundledPrices([Provider("p", "P", "p", models=infos)]).resolve("p", "whisper-large-v3", DAY)
+    elsewhere = BundledPrices([Provider("p", "P", "p", models=infos)]).resolve(Sku("p", "whisper-large-v3"), DAY)
     assert isinstance(elsewhere, Linear) and elsewhere.audio_seconds_min == 0
 
 
 def test_the_parts_of_a_total_may_come_to_it_and_not_to_the_last_digit_more() -> None:
     price_of_both = _flat("t@base", input_tokens=3, cache_read_tokens=1)
-    for beyond, found in ((0, Priced(1)), (1, Unpriced("the parts of input_tokens exceed it"))):
+    for beyond, found in (
+        (0, Priced(1)),
+        (1, Unpriced.of(Reason.USAGE_CONTRADICTORY, "the parts of input_tokens exceed it")),
+    ):
         amounts = {"input_tokens": PICO, "cache_read_tokens": PICO + beyond}
         assert quote(price_of_both, Call("api", True, amounts)) == found
 
@@ -412,8 +433,12 @@ def test_the_parts_of_a_total_may_come_to_it_and_not_to_the_last_digit_more() ->
 def test_where_the_input_chooses_the_rate_a_part_of_it_needs_it_though_only_the_output_has_a_price() -> None:
     tiers = (Bracket.of(-1, {"output_tokens": 1}), Bracket.of(100, {"output_tokens": 2}))
     call = Call("api", failed=True, amounts={"output_tokens": PICO, "cache_read_tokens": PICO})
-    assert quote(Linear("t@base", tiers), call) == Unpriced("cache_read_tokens reported without input_tokens")
-    assert quote(Linear("t@base", tiers[:1]), call) == Partial(1, "no price for cache_read_tokens")
+    assert quote(Linear("t@base", tiers), call) == Unpriced.of(
+        Reason.USAGE_CONTRADICTORY, "cache_read_tokens reported without input_tokens"
+    )
+    assert quote(Linear("t@base", tiers[:1]), call) == Partial(
+        1, Note(Reason.QUANTITY_UNPRICED, "no price for cache_read_tokens")
+    )
 
 
 @pytest.mark.parametrize(
@@ -430,14 +455,15 @@ def test_a_needed_total_that_was_not_reported_leaves_the_cost_unknown(
     book: PriceBook, operation: str, usage: dict[str, int], missing: str
 ) -> None:
     row = _priced(book, operation=operation, **usage)
-    assert (row["cost_pico"], row["cost_reason"]) == (None, f"{missing} not reported")
+    assert (row["cost_pico"], row["cost_reason"]) == (None, "usage_missing")
+    assert row["cost_detail"] == f"{missing} not reported"
 
 
 @pytest.mark.parametrize(("operation", "missing"), [("chat", True), ("embedding", True), ("image", False)])
 def test_a_chat_and_an_embedding_need_their_tokens_whatever_else_they_report(operation: str, *, missing: bool) -> None:
     price_of_both = _flat("t@base", input_tokens=1, images=5)
     found = quote(price_of_both, Call(operation, failed=False, amounts={"images": PICO}))
-    assert found == (Unpriced("input_tokens not reported") if missing else Priced(5))
+    assert found == (Unpriced.of(Reason.USAGE_MISSING, "input_tokens not reported") if missing else Priced(5))
 
 
 def test_a_total_is_needed_if_any_bracket_charges_for_it() -> None:
@@ -446,7 +472,7 @@ def test_a_total_is_needed_if_any_bracket_charges_for_it() -> None:
         Bracket.of(9, {"input_tokens": 1, "output_tokens": 2}),
     )
     call = Call("chat", failed=False, amounts={"input_tokens": 5 * PICO})
-    assert quote(Linear("t@base", tiers), call) == Unpriced("output_tokens not reported")
+    assert quote(Linear("t@base", tiers), call) == Unpriced.of(Reason.USAGE_MISSING, "output_tokens not reported")
     assert quote(Linear("t@base", tiers[:1]), call) == Priced(5)
 
 
@@ -481,11 +507,6 @@ def test_a_failed_call_is_priced_from_what_was_reported(book: PriceBook) -> None
     assert (_usd(row), row["cost_status"]) == (Decimal("0.15"), "priced")
 
 
-def test_reported_zeros_are_a_known_cost_of_zero(book: PriceBook) -> None:
-    row = _priced(book, input_tokens=0, output_tokens=0)
-    assert (row["cost_pico"], row["cost_status"]) == (0, "priced")
-
-
 # Partial
 
 
@@ -493,7 +514,8 @@ def test_a_used_quantity_without_a_price_makes_the_cost_partial_and_is_named(boo
     quantities = {"images": "2", "gpu_hours": "0.5", "web_searches": "3"}
     row = _priced(book, input_tokens=1_000_000, output_tokens=0, quantities=quantities)
     assert _usd(row) == Decimal("0.15") + 3 * Decimal("0.01")
-    assert (row["cost_status"], row["cost_reason"]) == ("partial", "no price for gpu_hours, images")
+    assert (row["cost_status"], row["cost_reason"]) == ("partial", "quantity_unpriced")
+    assert row["cost_detail"] == "no price for gpu_hours, images"
     assert row["price_version"] == "genai-prices/0.2.3@base"
 
 
@@ -504,12 +526,206 @@ def test_an_unused_quantity_without_a_price_changes_nothing(book: PriceBook) -> 
 
 def test_output_of_a_model_that_prices_only_input_makes_the_cost_partial(book: PriceBook) -> None:
     row = _priced(book, model="text-embedding-3-small", input_tokens=1_000_000, output_tokens=5)
-    assert (_usd(row), row["cost_reason"]) == (Decimal("0.02"), "no price for output_tokens")
+    assert (_usd(row), row["cost_detail"]) == (Decimal("0.02"), "no price for output_tokens")
 
 
 def test_where_nothing_that_was_used_has_a_price_the_cost_is_unknown(book: PriceBook) -> None:
     row = _priced(book, model="whisper-1", operation="transcription", input_tokens=100, output_tokens=20)
-    assert (row["cost_pico"], row["cost_reason"]) == (None, "no price for input_tokens, output_tokens")
+    assert (row["cost_pico"], row["cost_detail"]) == (None, "no price for input_tokens, output_tokens")
+
+
+@pytest.mark.parametrize(
+    ("usage", "detail"),
+    [
+        (
+            {"provider": "anthropic", "model": "claude-2", "cache_read_tokens": 5},
+            "cache_read_tokens without a rate of its own, charged as the total",
+        ),
+        (
+            {"model": "gpt-4o", "quantities": {"input_audio_tokens": "5", "input_image_tokens": "5"}},
+            "input_audio_tokens, input_image_tokens without a rate of their own, charged as the total",
+        ),
+        (
+            {"model": "gpt-4o", "cache_read_tokens": 9, "quantities": {"cache_audio_read_tokens": "4"}},
+            "cache_audio_read_tokens without a rate of its own, charged as the total",
+        ),
+        (
+            {"provider": "aws", "model": "global.anthropic.claude-sonnet-4-20250514-v1:0", "cache_write_tokens": 5}
+            | {"quantities": {"cache_write_1h_tokens": "5"}},
+            "cache_write_1h_tokens without a rate of its own, charged as the total",
+        ),
+    ],
+)
+def test_a_part_without_a_rate_of_its_own_is_charged_as_its_total_and_the_cost_is_partial(
+    book: PriceBook, usage: dict[str, Any], detail: str
+) -> None:
+    row = _priced(book, input_tokens=100, output_tokens=10, **usage)
+    names = {name: usage[name] for name in ("provider", "model") if name in usage}
+    whole = {name: amount for name, amount in usage.items() if name in ("cache_read_tokens", "cache_write_tokens")}
+    plain = _priced(book, input_tokens=100, output_tokens=10, **names, **whole)
+    assert (row["cost_status"], row["cost_reason"]) == ("partial", "quantity_unpriced")
+    assert row["cost_detail"] == detail
+    assert row["cost_pico"] == plain["cost_pico"]
+
+
+@pytest.mark.parametrize(
+    "unit", ["input_text_tokens", "output_text_tokens", "input_tool_tokens", "cache_write_5m_tokens"]
+)
+def test_what_no_provider_charges_otherwise_needs_no_rate_of_its_own(book: PriceBook, unit: str) -> None:
+    usage = {"provider": "anthropic", "model": "claude-haiku-4-5", "input_tokens": 50, "output_tokens": 50}
+    row = _priced(book, **usage, cache_write_tokens=7, quantities={unit: "7"})
+    assert row["cost_status"] == "priced"
+    assert row["cost_pico"] == _priced(book, **usage, cache_write_tokens=7)["cost_pico"]
+
+
+@pytest.mark.parametrize(
+    ("model", "operation", "told", "unsplit"),
+    [
+        ("gpt-realtime", "chat", {}, "output_tokens without how many of them are output_audio_tokens"),
+        ("gpt-realtime", "chat", {"output_audio_tokens": "0"}, ""),
+        ("gpt-realtime", "chat", {"output_text_tokens": "9"}, ""),
+        ("gpt-image-1.5", "image", {}, "output_tokens without how many of them are output_image_tokens"),
+        ("gpt-image-1.5", "image", {"output_image_tokens": "9"}, ""),
+        ("gpt-4o", "image", {}, "output_tokens without how many of them are output_image_tokens"),
+        ("gpt-4o", "speech", {}, "output_tokens without how many of them are output_audio_tokens"),
+        ("gpt-4o", "chat", {}, ""),
+        ("gpt-4o-transcribe", "transcription", {}, "input_tokens without how many of them are input_audio_tokens"),
+        ("gpt-4o-transcribe", "transcription", {"input_audio_tokens": "9"}, ""),
+        ("gpt-4o-transcribe", "chat", {}, ""),
+    ],
+)
+def test_a_total_that_may_be_of_a_dearer_kind_needs_to_be_split(
+    book: PriceBook, model: str, operation: str, told: dict[str, str], unsplit: str
+) -> None:
+    row = _priced(book, model=model, operation=operation, input_tokens=9, output_tokens=9, quantities=told)
+    expected = ("partial", "split_missing", unsplit) if unsplit else ("priced", "", "")
+    assert (row["cost_status"], row["cost_reason"], row["cost_detail"]) == expected
+
+
+def test_several_doubts_are_all_told_and_the_first_gives_the_reason(book: PriceBook) -> None:
+    row = _priced(book, model="ft:gpt-4o-mini:acme::abc", input_tokens=9, output_tokens=9, quantities={"images": "1"})
+    assert row["cost_reason"] == "base_model_price"
+    assert row["cost_detail"] == ("fine-tuned model charged at the rate of its base 'gpt-4o-mini'; no price for images")
+
+
+def test_a_failed_call_that_used_nothing_costs_nothing_whatever_the_fee_of_a_call(book: PriceBook) -> None:
+    sonar = {"provider": "perplexity", "model": "sonar", "output_tokens": 0}
+    failed = _priced(book, **sonar, status="error", input_tokens=0)
+    assert (failed["cost_pico"], failed["cost_status"], failed["cost_reason"]) == (0, "priced", "")
+    used = _priced(book, **sonar, status="error", input_tokens=1)
+    assert used["cost_pico"] == _priced(book, **sonar, input_tokens=1)["cost_pico"] > 0
+
+
+def test_zeros_of_a_call_that_succeeded_are_priced_and_marked(book: PriceBook) -> None:
+    for operation in ("chat", "embedding"):
+        row = _priced(book, operation=operation, input_tokens=0, output_tokens=0)
+        assert (row["cost_pico"], row["cost_status"], row["cost_reason"]) == (0, "priced", "zero_usage")
+        assert row["cost_detail"] == "the call succeeded and reports no token in and none out"
+
+
+# Prices that the caller names
+
+
+def test_what_the_book_does_not_know_is_priced_by_the_caller_and_marked(book: PriceBook) -> None:
+    search = {"provider": "tavily", "model": "search", "operation": "api", "quantities": {"searches": "3"}}
+    row = _priced(book, **search, unit_prices={"searches": "0.008"})
+    assert (_usd(row), row["cost_status"], row["cost_reason"]) == (Decimal("0.024"), "priced", "")
+    assert (row["price_version"], row["price_source"]) == ("caller", "caller")
+    fee = _priced(book, **search, unit_prices={"requests": "0.002"})
+    assert (_usd(fee), fee["cost_status"]) == (Decimal("0.002"), "partial"), "the searches have no price"
+    other = _priced(book, **search, unit_prices={"pages": "0.002"})
+    assert (other["cost_pico"], other["cost_reason"]) == (None, "quantity_unpriced")
+
+
+def test_a_price_for_each_call_needs_no_quantity_and_counts_the_requests_that_are_told(book: PriceBook) -> None:
+    api = {"provider": "weather", "model": "forecast", "operation": "api", "unit_prices": {"calls": "0.002"}}
+    assert _usd(_priced(book, **api)) == Decimal("0.002")
+    assert _usd(_priced(book, **api, quantities={"requests": "5"})) == Decimal("0.010")
+    assert _priced(book, **api, status="error")["cost_reason"] == "usage_missing"
+
+
+def test_the_books_price_comes_before_the_callers(book: PriceBook) -> None:
+    usage = {"input_tokens": 1_000_000, "output_tokens": 0}
+    row = _priced(book, **usage, unit_prices={"input_tokens": "1"})
+    assert (_usd(row), row["price_source"]) == (Decimal("0.15"), "list")
+    both = _priced(book, **usage, quantities={"images": "2"}, unit_prices={"input_tokens": "1", "images": "0.5"})
+    assert (_usd(both), both["cost_status"], both["price_source"]) == (Decimal("1.15"), "priced", "caller")
+    assert both["price_version"] == row["price_version"], "the tokens are the table's"
+
+
+def test_a_part_that_the_caller_prices_is_no_longer_charged_as_its_total(book: PriceBook) -> None:
+    usage = {"model": "gpt-4o", "input_tokens": 1_000, "output_tokens": 0}
+    row = _priced(
+        book, **usage, quantities={"input_audio_tokens": "800"}, unit_prices={"input_audio_tokens": "0.00004"}
+    )
+    assert (_usd(row), row["cost_status"]) == (Decimal("0.0325"), "priced")
+
+
+# Service tiers and places
+
+
+@pytest.mark.parametrize(
+    ("names", "usd", "status"),
+    [
+        ({"model": "gpt-5-nano", "service_tier": "flex"}, "0.000225", "priced"),
+        ({"model": "gpt-5-nano", "service_tier": "batch"}, "0.000225", "priced"),
+        ({"model": "gpt-5-nano", "service_tier": " Flex "}, "0.000225", "priced"),
+        ({"model": "gpt-5-nano", "service_tier": "default"}, "0.00045", "priced"),
+        ({"model": "gpt-5-nano", "service_tier": "on-demand"}, "0.00045", "priced"),
+        ({"model": "gpt-5-nano", "service_tier": "scale"}, "0.00045", "partial"),
+        ({"provider": "azure", "model": "gpt-5-nano", "service_tier": "flex"}, "0.00045", "partial"),
+    ],
+)
+def test_the_tier_that_served_a_call_decides_its_price(
+    book: PriceBook, names: dict[str, str], usd: str, status: str
+) -> None:
+    row = _priced(book, input_tokens=1_000, output_tokens=1_000, **names)
+    assert (_usd(row), row["cost_status"]) == (Decimal(usd), status)
+    if status == "partial":
+        tier = names["service_tier"]
+        assert row["cost_reason"] == "service_tier_unpriced"
+        assert row["cost_detail"] == f"no price for service tier '{tier}', charged as the standard one"
+
+
+def test_a_tier_has_a_price_from_the_day_on_that_the_table_knows_it(book: PriceBook) -> None:
+    usage = {"model": "gpt-5-nano", "service_tier": "flex", "input_tokens": 1_000, "output_tokens": 1_000}
+    before = _priced(book, **usage, occurred_at=datetime(2026, 10, 11, 23, 59, tzinfo=UTC))
+    after = _priced(book, **usage, occurred_at=datetime(2026, 10, 12, tzinfo=UTC))
+    assert [row["cost_status"] for row in (before, after)] == ["partial", "priced"]
+    assert after["price_version"] == "genai-prices/0.2.3@base/flex:2026-10-12"
+    found = book.lookup(after["price_version"], Sku("openai", "gpt-5-nano", "flex"))
+    assert isinstance(found, Linear)
+    amounts = {"input_tokens": 1_000 * PICO, "output_tokens": 1_000 * PICO}
+    assert quote(found, Call("chat", failed=False, amounts=amounts)) == Priced(after["cost_pico"])
+
+
+def test_a_rate_that_only_the_standard_tier_has_makes_a_cost_partial_but_for_what_is_not_tokens() -> None:
+    standard = ModelPrice(input_mtok=Decimal(4), cache_read_mtok=Decimal(1), web_searches_kcount=Decimal(10))
+    variant = PriceVariant({"processing": "batch"}, ModelPrice(input_mtok=Decimal(2)))
+    model = ModelInfo("m", ClauseEquals(equals="m"), prices=standard, price_variants=[variant])
+    table = PriceBook([BundledPrices([Provider("p", "P", "p", models=[model])])])
+    batch = {"provider": "p", "model": "m", "operation": "embedding", "service_tier": "batch"}
+    searched = _priced(table, **batch, input_tokens=1_000, quantities={"web_searches": "1"})
+    assert (_usd(searched), searched["cost_status"]) == (Decimal("0.012"), "priced")
+    cached = _priced(table, **batch, input_tokens=1_000, cache_read_tokens=1_000)
+    assert (_usd(cached), cached["cost_status"]) == (Decimal("0.001"), "partial")
+
+
+@pytest.mark.parametrize(("place", "status"), [("", "priced"), ("global", "priced"), ("us", "partial")])
+def test_a_place_without_a_price_makes_the_cost_partial(book: PriceBook, place: str, status: str) -> None:
+    row = _priced(book, inference_geo=place, input_tokens=1_000, output_tokens=0)
+    assert (_usd(row), row["cost_status"]) == (Decimal("0.00015"), status)
+    if place == "us":
+        assert row["cost_detail"] == "no price for inference in 'us', charged as without a place"
+
+
+def test_a_price_of_another_providers_table_is_not_taken_in_silence(book: PriceBook) -> None:
+    usage = {"input_tokens": 1_000, "output_tokens": 1_000}
+    row = _priced(book, provider="azure", model="deepseek-v4-pro", **usage)
+    assert (row["cost_status"], row["cost_reason"]) == ("partial", "borrowed_price")
+    assert row["cost_detail"] == "the price is that of provider 'deepseek'"
+    assert _priced(book, provider="azure", model="gpt-4o", **usage)["cost_status"] == "priced"
+    assert _priced(book, provider="google", model="claude-haiku-4-5", **usage)["cost_status"] == "priced"
 
 
 # Other quantities
@@ -562,7 +778,8 @@ def test_usage_that_contradicts_itself_has_no_cost(
     row = _priced(
         book, model=model, operation="api", **usage, **({} if "output_tokens" in usage else {"status": "error"})
     )
-    assert (row["cost_pico"], row["cost_status"], row["cost_reason"]) == (None, "unpriced", reason)
+    assert (row["cost_pico"], row["cost_status"], row["cost_reason"]) == (None, "unpriced", "usage_contradictory")
+    assert row["cost_detail"] == reason
 
 
 def test_parts_that_overlap_have_no_cost_without_the_amount_of_both() -> None:
@@ -571,7 +788,7 @@ def test_parts_that_overlap_have_no_cost_without_the_amount_of_both() -> None:
     amounts = {"input_tokens": 10 * PICO, "cache_read_tokens": 5 * PICO, "input_audio_tokens": 5 * PICO}
     reason = "cache_read_tokens and input_audio_tokens reported without cache_audio_read_tokens"
     price_of_both = _flat("t@base", **rates)
-    assert quote(price_of_both, Call("api", True, amounts)) == Unpriced(reason)
+    assert quote(price_of_both, Call("api", True, amounts)) == Unpriced.of(Reason.USAGE_CONTRADICTORY, reason)
     told = Call("api", True, amounts | {"cache_audio_read_tokens": 3 * PICO})
     assert quote(price_of_both, told) == Priced(3 * 4 + 2 * 1 + 2 * 9 + 3 * 2)
     without = _flat("t@base", **{unit: rates[unit] for unit in amounts})
@@ -588,14 +805,15 @@ def test_a_unit_is_a_part_of_what_has_fewer_dimensions_and_not_of_itself() -> No
 def test_an_absurd_quantity_costs_nothing_that_would_not_fit(book: PriceBook) -> None:
     row = _priced(book, model="whisper-1", operation="transcription", quantities={"audio_seconds": "9" * 18})
     assert row["cost_pico"] is None
-    assert row["cost_reason"] == "the cost is above 999,999 USD, more than one event can hold"
+    assert row["cost_reason"] == "cost_too_large"
+    assert row["cost_detail"] == "the cost is above 999,999 USD, more than one event can hold"
 
 
 @pytest.mark.parametrize(("rate", "known"), [(999_999_999_999_999_999, True), (10**18, False)])
 def test_a_cost_may_fill_what_one_event_can_hold_and_have_not_a_digit_more(rate: int, *, known: bool) -> None:
     dear = _flat("t@base", input_tokens=rate)
     answer = quote(dear, Call("embedding", failed=False, amounts={"input_tokens": PICO}))
-    too_much = Unpriced("the cost is above 999,999 USD, more than one event can hold")
+    too_much = Unpriced.of(Reason.COST_TOO_LARGE, "the cost is above 999,999 USD, more than one event can hold")
     assert answer == (Priced(rate) if known else too_much)
     row = _priced(PriceBook([_Prices("t", {"dear": dear})]), model="dear", operation="embedding", input_tokens=1)
     assert row["cost_pico"] == (rate if known else None)
@@ -629,7 +847,7 @@ EVENTS = st.fixed_dictionaries(
     }
 ).map(lambda event: {**event, "cache_read_tokens": event["input_tokens"] and event["input_tokens"] // 3})
 
-ADDED = ["cost_pico", "cost_status", "cost_reason", "price_version", "price_rev"]
+ADDED = [*columns.COSTS, "price_rev"]
 
 
 @examples(150)
@@ -648,14 +866,15 @@ def test_neither_order_nor_chunks_change_a_cost(
 @given(st.lists(EVENTS, min_size=1, max_size=30))
 def test_a_call_costs_the_same_in_a_batch_as_on_its_own(book: PriceBook, events: list[dict[str, Any]]) -> None:
     for event, row in zip(events, price(usage_frame(events), book).iter_rows(named=True), strict=True):
-        used = book.at(event["provider"], event["model"], event["occurred_at"])
-        answer = Unpriced(used.reason) if isinstance(used, NoPrice) else quote(used, _call(event))
-        expected = {
-            Priced: lambda a: (a.cost_pico, "priced", ""),
-            Partial: lambda a: (a.cost_pico, "partial", a.reason),
-            Unpriced: lambda a: (None, "unpriced", a.reason),
+        used = book.at(Sku(event["provider"], event["model"]), event["occurred_at"])
+        answer = Unpriced(used.note) if isinstance(used, NoPrice) else quote(used, _call(event))
+        cost, status = {
+            Priced: lambda a: (a.cost_pico, "priced"),
+            Partial: lambda a: (a.cost_pico, "partial"),
+            Unpriced: lambda a: (None, "unpriced"),
         }[type(answer)](answer)
-        assert (row["cost_pico"], row["cost_status"], row["cost_reason"]) == expected
+        why = (answer.note.reason, answer.note.detail) if answer.note else ("", "")
+        assert (row["cost_pico"], row["cost_status"], row["cost_reason"], row["cost_detail"]) == (cost, status, *why)
 
 
 def _call(event: Mapping[str, Any]) -> Call:
@@ -674,10 +893,10 @@ def test_calls_of_tokens_alone_are_priced_in_columns_and_not_one_by_one(monkeypa
         {"input_tokens": 1_000, "output_tokens": 0},
         {"input_tokens": 1_001, "output_tokens": 0},
         {"input_tokens": 100, "output_tokens": 5, "reasoning_tokens": 4, "cache_read_tokens": 40},
-        {"operation": "embedding", "input_tokens": 0},
+        {"operation": "embedding", "input_tokens": 1},
     ]
     priced = price(usage_frame([{"model": "m"} | call for call in calls]), book)
-    assert priced["cost_pico"].to_list() == [10_007, 20_027, 7 + 600 + 40 + 150, 7]
+    assert priced["cost_pico"].to_list() == [10_007, 20_027, 7 + 600 + 40 + 150, 17]
 
 
 def test_pricing_adds_its_columns_and_leaves_the_others(book: PriceBook) -> None:
@@ -689,18 +908,20 @@ def test_pricing_adds_its_columns_and_leaves_the_others(book: PriceBook) -> None
             "cost_pico": pl.Int64,
             "cost_status": pl.String,
             "cost_reason": pl.String,
+            "cost_detail": pl.String,
             "price_version": pl.String,
+            "price_source": pl.String,
             "price_rev": pl.Int64,
         }
 
 
 def test_reasons_hold_no_number_of_one_event(book: PriceBook) -> None:
-    """They are LowCardinality columns: 1,000 different events give no more reasons than two do."""
+    """1,000 different events give no more of them than two do."""
     events = [
         {"input_tokens": n, "output_tokens": n if n % 2 else None, "quantities": f'{{"images":"{n}"}}'}
         for n in range(1, 1_001)
     ]
-    assert price(usage_frame(events), book)["cost_reason"].n_unique() == 2
+    assert price(usage_frame(events), book)["cost_detail"].n_unique() == 2
 
 
 # The book
@@ -715,7 +936,7 @@ def test_a_look_up_without_a_price_names_the_provider_and_the_model(book: PriceB
 
 def test_a_stored_row_leads_back_to_the_price_it_was_given(book: PriceBook) -> None:
     row = _priced(book, model="o3", occurred_at=datetime(2025, 1, 1, tzinfo=UTC), input_tokens=7, output_tokens=9)
-    used = book.lookup(row["price_version"], row["provider"], row["model"])
+    used = book.lookup(row["price_version"], Sku(row["provider"], row["model"]))
     assert isinstance(used, Linear)
     assert quote(
         used, Call("chat", failed=False, amounts={"input_tokens": 7 * PICO, "output_tokens": 9 * PICO})
@@ -736,16 +957,16 @@ def test_a_stored_row_leads_back_to_the_price_it_was_given(book: PriceBook) -> N
     ],
 )
 def test_a_version_that_the_book_does_not_hold_is_said_so(book: PriceBook, version: str, reason: str) -> None:
-    assert book.lookup(version, "openai", "o3") == NoPrice(reason)
+    assert book.lookup(version, Sku("openai", "o3")) == NoPrice.of(Reason.UNKNOWN_MODEL, reason)
 
 
 def test_the_first_source_that_knows_a_price_decides() -> None:
     ours, theirs = _flat("ours/1@base", input_tokens=1), _flat("theirs/1@base", input_tokens=2)
     both = PriceBook([_Prices("ours/1", {"a": ours}), _Prices("theirs/1", {"a": theirs, "b": theirs})], price_rev=3)
     assert both.version == "ours/1+theirs/1"
-    assert [both.resolve("p", model, DAY) for model in "ab"] == [ours, theirs]
-    assert both.resolve("p", "c", DAY) == NoPrice("theirs/1 does not know 'c' of 'p'")
-    assert [both.lookup(f"{version}/1@base", "p", "a") for version in ("ours", "theirs")] == [ours, theirs]
+    assert [both.resolve(Sku("p", model), DAY) for model in "ab"] == [ours, theirs]
+    assert both.resolve(Sku("p", "c"), DAY) == NoPrice.of(Reason.UNKNOWN_MODEL, "theirs/1 does not know 'c' of 'p'")
+    assert [both.lookup(f"{version}/1@base", Sku("p", "a")) for version in ("ours", "theirs")] == [ours, theirs]
     assert _priced(both, model="a", operation="embedding", input_tokens=1)["price_rev"] == 3
     unrevised = PriceBook([_Prices("ours/1", {"a": ours})])
     assert _priced(unrevised, model="a", operation="embedding", input_tokens=1)["price_rev"] == 0
@@ -755,9 +976,9 @@ def test_prices_are_resolved_once_for_all_batches_of_a_day() -> None:
     asked: list[str] = []
 
     class Counting(_Prices):
-        def resolve(self, provider: str, model: str, on: date) -> Resolution:
-            asked.append(model)
-            return super().resolve(provider, model, on)
+        def resolve(self, sku: Sku, on: date) -> Resolution:
+            asked.append(sku.model)
+            return super().resolve(sku, on)
 
     counting = PriceBook([Counting("t", {"a": _flat("t@base", input_tokens=1)})])
     for _ in range(3):
@@ -783,7 +1004,7 @@ def test_a_model_is_known_once_any_price_of_its_history_has_a_rate() -> None:
     ]
     model = ModelInfo("m", ClauseEquals(equals="m"), prices=prices)
     table = BundledPrices([Provider("p", "P", "p", models=[model])])
-    assert isinstance(table.resolve("p", "m", date(2026, 3, 1)), Linear)
+    assert isinstance(table.resolve(Sku("p", "m"), date(2026, 3, 1)), Linear)
 
 
 def test_before_the_first_dated_price_the_first_one_is_taken() -> None:
@@ -794,7 +1015,7 @@ def test_before_the_first_dated_price_the_first_one_is_taken() -> None:
     ]
     model = ModelInfo("m", ClauseEquals(equals="m"), prices=dated)
     table = BundledPrices([Provider("p", "P", "p", models=[model])])
-    starts = [table.resolve("p", "m", day) for day in (date(2026, 1, 1), date(2026, 3, 1), date(2026, 5, 31))]
+    starts = [table.resolve(Sku("p", "m"), day) for day in (date(2026, 1, 1), date(2026, 3, 1), date(2026, 5, 31))]
     assert [price.version.partition("@")[2] for price in starts if isinstance(price, Linear)] == ["2026-03-01"] * 3
-    later = table.resolve("p", "m", date(2026, 6, 1))
+    later = table.resolve(Sku("p", "m"), date(2026, 6, 1))
     assert isinstance(later, Linear) and later.version.endswith("@2026-06-01")

@@ -28,7 +28,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costream.events import TOKENS_MAX
-from costream.pricing import PICO, BundledPrices, Call, Linear, Partial, PriceBook, Priced, Unpriced, quote
+from costream.pricing import (
+    PICO,
+    BundledPrices,
+    Call,
+    Linear,
+    NoPrice,
+    Partial,
+    PriceBook,
+    Priced,
+    Sku,
+    Unpriced,
+    quote,
+)
+from costream.pricing.units import TOKEN_UNITS
 from stream.pricing import price
 from tests.support.properties import examples
 from tests.support.usage_frames import usage_frame
@@ -36,13 +49,6 @@ from tests.support.usage_frames import usage_frame
 # By names of our own: many a model's id is hidden behind another's pattern.
 MODELS = {
     (provider.id, f"#{at}"): (provider, model) for provider in providers for at, model in enumerate(provider.models)
-}
-TOKEN_UNITS = {
-    "input_tokens": "input_tokens",
-    "output_tokens": "output_tokens",
-    "cache_read_tokens": "cache_read_tokens",
-    "cache_write_tokens": "cache_write_tokens",
-    "reasoning_tokens": "output_reasoning_tokens",
 }
 UNITS = sorted(unit_data.keys() - {"requests"})
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -101,12 +107,21 @@ def _units(event: Mapping[str, Any]) -> dict[str, int]:
     return {unit: event[field] for field, unit in TOKEN_UNITS.items() if field in event}
 
 
-def _uncovered(model: ModelInfo, moment: datetime, amounts: Mapping[str, int]) -> set[str]:
-    """The used units whose dimensions no priced unit's dimensions are a subset of: genai-prices charges them 0."""
+# What of a unit leaves the rate of its total as it is.
+NO_DEARER = {("modality", "text"), ("token_type", "reasoning"), ("token_type", "tool"), ("cache_ttl", "5m")}
+
+
+def _unsure(model: ModelInfo, moment: datetime, amounts: Mapping[str, int]) -> bool:
+    """Whether a unit that was used has neither a rate of its own nor one that is known to be its own, or the output may
+    be of a kind that costs otherwise."""
     prices = _rates(model.get_prices(moment))
     priced = [unit["dimensions"].items() for unit in unit_data.values() if unit["price_key"] in prices]
-    used = (unit for unit, amount in amounts.items() if amount)
-    return {unit for unit in used if not any(own <= unit_data[unit]["dimensions"].items() for own in priced)}
+    used = [dict(unit_data[unit]["dimensions"]).items() for unit, amount in amounts.items() if amount]
+    without = [one for one in used if not any(own <= one and one - own <= NO_DEARER for own in priced)]
+    kinds = {dict(own).get("modality") for own in priced if ("direction", "output") in own}
+    split = any({"direction", "modality"} == unit_data[unit]["dimensions"].keys() - {"family"} for unit in amounts)
+    unsplit = bool(amounts.get("output_tokens")) and bool(kinds & {"image", "audio", "video"}) and not split
+    return bool(without) or unsplit
 
 
 def _events() -> Iterator[dict[str, Any]]:
@@ -125,15 +140,65 @@ def test_every_model_costs_what_genai_prices_says_in_every_tier_and_at_every_dat
         amounts, moment = _units(event), event["occurred_at"]
         if row["cost_status"] == "unpriced":
             assert row["cost_pico"] is None
-            assert row["cost_reason"].startswith((f"{book.version} lists no rate", "no price for"))
+            assert row["cost_reason"] in ("no_rate", "quantity_unpriced")
             assert _theirs(provider, model, moment, amounts) == 0
             continue
         assert row["cost_pico"] == _theirs(provider, model, moment, amounts), (provider.id, model.id, event)
-        assert (row["cost_status"] == "partial") == bool(_uncovered(model, moment, amounts)) or model.id.endswith(
-            ":free"
-        )
+        unsure = _unsure(model, moment, amounts)
+        assert (row["cost_status"] == "partial") == unsure or model.id.endswith(":free"), (provider.id, model.id, event)
         compared += 1
     assert compared > 20_000
+
+
+def test_every_tier_of_every_model_costs_what_genai_prices_says_from_its_first_day_on(book: PriceBook) -> None:
+    compared = 0
+    for (provider_id, name), (provider, model) in MODELS.items():
+        for variant in model.price_variants or ():
+            ((key, tier),) = variant.when.items()
+            if key not in ("service_tier", "processing", "speed") or tier == "default":
+                continue
+            starts = variant.constraint.start_date if isinstance(variant.constraint, StartDateConstraint) else NOON
+            moment = datetime(starts.year, starts.month, starts.day, tzinfo=UTC)
+            usages = list(_token_usages(model))
+            events = [
+                {"provider": provider_id, "model": name, "occurred_at": moment, "service_tier": tier, **usage}
+                for usage in usages
+            ]
+            priced = price(usage_frame(events), book)
+            for usage, row in zip(usages, priced.iter_rows(named=True), strict=True):
+                total = model.calc_price(
+                    Usage(**_units(usage)), provider, genai_request_timestamp=moment, price_context={key: tier}
+                ).total_price
+                if row["cost_status"] == "unpriced":
+                    assert (total, row["cost_reason"]) == (0, "quantity_unpriced")
+                    continue
+                assert row["cost_pico"] == int(total.quantize(Decimal("1e-12"), ROUND_HALF_EVEN) * 10**12)
+                label = f"/{tier}:" if _rates(variant.prices) else "@"  # one without rates costs what the standard does
+                assert label in row["price_version"]
+                compared += 1
+    assert compared > 1_000
+
+
+def test_no_model_is_priced_in_any_kind_without_a_rate_that_is_known_to_be_its_own(book: PriceBook) -> None:
+    """Each kind of the table at each model, beside its totals."""
+    kinds = sorted(unit for unit in UNITS if ("family", "tokens") in unit_data[unit]["dimensions"].items())
+    priced, partial = 0, 0
+    for key, (_, model) in MODELS.items():
+        price_of_model = book.at(Sku(*key), NOON)
+        if isinstance(price_of_model, NoPrice):
+            continue
+        for kind in kinds:
+            own = unit_data[kind]["dimensions"].items()
+            totals = {unit for unit in UNITS if unit_data[unit]["dimensions"].items() <= own}
+            amounts = dict.fromkeys(totals | {"input_tokens", "output_tokens"}, PICO)
+            answer = quote(price_of_model, Call("chat", failed=False, amounts=amounts))
+            if isinstance(answer, Priced):
+                assert model.id.endswith(":free") or not _unsure(model, NOON, amounts), (key, model.id, kind)
+                priced += 1
+            elif isinstance(answer, Partial):
+                assert answer.note.reason in ("quantity_unpriced", "split_missing")
+                partial += 1
+    assert min(priced, partial) > 5_000
 
 
 def test_no_price_of_the_table_is_left_to_the_slow_way_by_its_size(book: PriceBook) -> None:
@@ -167,7 +232,7 @@ def test_any_mix_of_quantities_costs_what_genai_prices_says_or_is_refused_where_
 ) -> None:
     key, amounts = call
     provider, model = MODELS[key]
-    ours = book.at(*key, NOON)
+    ours = book.at(Sku(*key), NOON)
     assert isinstance(ours, Linear)
     exact = {unit: int(Fraction(amount) * PICO) for unit, amount in amounts.items()}
     answer = quote(ours, Call("api", failed=True, amounts=exact))
@@ -175,14 +240,16 @@ def test_any_mix_of_quantities_costs_what_genai_prices_says_or_is_refused_where_
         theirs = _theirs(provider, model, NOON, amounts)
     except ValueError:
         assert isinstance(answer, Unpriced)
-        assert "exceed" in answer.reason or "without" in answer.reason
+        assert answer.note.reason == "usage_contradictory"
         return
     if isinstance(answer, Unpriced):
-        assert (not amounts and answer.reason == "usage not reported") or (
-            theirs == 0 and answer.reason.startswith("no price for")
-        )
-    else:
+        nothing_priced = theirs == 0 and answer.note.reason == "quantity_unpriced"
+        parts_beyond = answer.note.reason == "usage_contradictory" and "exceed" in answer.note.detail
+        assert nothing_priced or parts_beyond or (not amounts and answer.note.reason == "usage_missing")
+    elif any(amounts.values()):
         assert answer.cost_pico == theirs
+    else:
+        assert answer == Priced(0), "a failed call that used nothing owes no fee"
 
 
 def test_seconds_of_audio_cost_what_genai_prices_says_at_every_model_with_audio(book: PriceBook) -> None:
@@ -233,15 +300,15 @@ def test_names_find_the_model_that_genai_prices_finds() -> None:
             found = provider.find_model(model.id, all_providers=providers)
             if found is None:
                 continue
-            ours = source.resolve(provider.id, model.id, date(2020, 1, 1))
+            ours = source.resolve(Sku(provider.id, model.id), date(2020, 1, 1))
             theirs = BundledPrices([replace(provider, models=[replace(found, match=ClauseEquals(equals="x"))])])
-            expected = theirs.resolve(provider.id, "x", date(2020, 1, 1))
+            expected = theirs.resolve(Sku(provider.id, "x"), date(2020, 1, 1))
             assert getattr(ours, "brackets", None) == getattr(expected, "brackets", None), (provider.id, model.id)
 
 
 def test_the_price_version_of_every_row_leads_back_to_its_cost(book: PriceBook) -> None:
     for row in price(usage_frame(_events()), book).filter(pl.col("cost_pico").is_not_null()).iter_rows(named=True):
-        used = book.lookup(row["price_version"], row["provider"], row["model"])
+        used = book.lookup(row["price_version"], Sku(row["provider"], row["model"]))
         assert isinstance(used, Linear)
         amounts = {unit: row[field] * PICO for field, unit in TOKEN_UNITS.items() if row[field] is not None}
         answer = quote(used, Call(row["operation"], failed=False, amounts=amounts))

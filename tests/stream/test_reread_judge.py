@@ -55,6 +55,14 @@ def test_the_second_of_two_alike_is_a_duplicate_and_of_two_unlike_a_conflict() -
     assert found == Judged(lost=[1], duplicates=[2], conflicts=[3])
 
 
+def test_an_hour_ends_with_its_last_millisecond() -> None:
+    """However long ago: an hour that is a second too long would be off by days after half a century."""
+    start = datetime(2026, 11, 23, 11, tzinfo=UTC)
+    end = start + timedelta(hours=1)
+    hours = [seen(1, occurred_at=at).hour for at in (start, end - timedelta(milliseconds=1), end)]
+    assert hours == [hours[0], hours[0], hours[0] + 1]
+
+
 def test_an_id_that_is_stored_from_an_earlier_record_is_left_alone() -> None:
     assert judged(seen(5, "a"), known=[seen(1, "a")]).duplicates == [5]
     assert judged(seen(5, "a"), known=[seen(1, "a", digest=2)]).conflicts == [5]

@@ -41,10 +41,12 @@ class Site:
         counts = {"received": 1, "stored": 0, "duplicates": 1, "dead_lettered": 0, "forwarded": 0}
         self.writer.insert("ingest_ledger", pl.DataFrame([row | counts]))
 
-    def note(self, expected: int | None, begin: int, *, end: int = 100, topic: str = "usage.events") -> Any:
+    def note(
+        self, expected: int | None, begin: int, *, end: int = 100, topic: str = "usage.events", partition: int = 0
+    ) -> Any:
         """How many vanished, and what was said of it."""
         with capture_logs() as self.lines:
-            count = self.vanished.note(LostPlace(TP(topic, 0), expected, begin, end))
+            count = self.vanished.note(LostPlace(TP(topic, partition), expected, begin, end))
         return count, [line["event"] for line in self.lines]
 
     def stretches(self) -> list[tuple[int, int, str | None]]:
@@ -135,6 +137,14 @@ def test_a_loss_fails_the_audit_until_somebody_accepts_it_and_is_named_ever_afte
     site.note(60, 65)
     both = site.check()
     assert (both.differing, [finding.numbers["offset_first"] for finding in both.findings]) == (1, [60, 10])
+
+
+def test_a_loss_is_accepted_in_the_partition_that_it_happened_in(site: Site) -> None:
+    site.note(None, 25, partition=1)
+    site.note(10, 25, partition=3)
+    assert accept_vanished(site.reader, site.writer, reason="a disk was full", now=NOW) == 1
+    (found,) = vanished_records(site.reader)
+    assert (found.partition, found.accepted_reason) == (3, "a disk was full")
 
 
 def test_no_loss_that_is_not_accepted_is_cut_from_the_list_by_those_that_are() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import date
 
-from costream.pricing import Bracket, Linear, NoPrice, PriceBook, Resolution
+from costream.pricing import Bracket, Linear, NoPrice, PriceBook, Reason, Resolution, Sku
 
 
 class Table:
@@ -17,10 +17,12 @@ class Table:
         self.version, self._models = version, models
         self._price = Linear(f"{version}@base", (Bracket.of(-1, {"input_tokens": rate, "output_tokens": rate}),))
 
-    def resolve(self, provider: str, model: str, on: date) -> Resolution:
-        return self._price if model in self._models else NoPrice(f"{self.version} does not know {model}")
+    def resolve(self, sku: Sku, on: date) -> Resolution:
+        if sku.model in self._models:
+            return self._price
+        return NoPrice.of(Reason.UNKNOWN_MODEL, f"{self.version} does not know {sku.model}")
 
-    def lookup(self, effective: str, provider: str, model: str) -> Linear | NoPrice:
+    def lookup(self, effective: str, sku: Sku) -> Linear | NoPrice:
         return self._price
 
 

@@ -49,7 +49,7 @@ class Release:
     def store(self, flush: Flush, tables: Collection[str] = ORDER) -> None:
         """These tables of a flush, in the order in which it wrote them."""
         frames = (
-            *(flush.events, self._hourly(flush), flush.units, flush.daily, flush.user_daily, flush.dead_letters),
+            *(self._events(flush), self._hourly(flush), flush.units, flush.daily, flush.user_daily, flush.dead_letters),
             flush.ledger,
         )
         for table, frame in zip(ORDER, frames, strict=True):
@@ -57,6 +57,12 @@ class Release:
             known = self._columns.get(place)
             if known and table in tables:
                 insert(self.warehouse, place, frame.select(name for name in frame.columns if name in known))
+
+    def _events(self, flush: Flush) -> pl.DataFrame:
+        place = rows_of("usage_events") if rows_of("usage_events") in self._columns else "usage_events"
+        if "cost_detail" in self._columns[place]:
+            return flush.events
+        return flush.events.with_columns(cost_reason="cost_detail")
 
     def _hourly(self, flush: Flush) -> pl.DataFrame:
         if "quantities" not in self._columns.get("usage_hourly", ()):

@@ -20,6 +20,9 @@ SCHEMA = {
     "cache_write_tokens": pl.Int64,
     "reasoning_tokens": pl.Int64,
     "quantities": pl.String,
+    "unit_prices": pl.String,
+    "service_tier": pl.String,
+    "inference_geo": pl.String,
 }
 DEFAULTS = {
     "request_id": "r",
@@ -30,6 +33,9 @@ DEFAULTS = {
     "status": "ok",
     "usage_status": "reported",
     "quantities": "",
+    "unit_prices": "",
+    "service_tier": "",
+    "inference_geo": "",
 }
 
 

@@ -182,6 +182,8 @@ class EventFields(TypedDict, total=False):
     team: str | None
     environment: str | None
     session_id: str | None
+    service_tier: str | None
+    inference_geo: str | None
     metadata: dict[str, Any] | None
     status: Status | None
     error: str | None
@@ -230,6 +232,10 @@ class UsageEvent(BaseModel):
     team: Label = ""
     environment: Label = ""
     session_id: Label = ""
+    service_tier: Label = Field(
+        default="", description="The tier that served the call, as the provider says it: flex, batch, priority, ..."
+    )
+    inference_geo: Label = Field(default="", description="Where the model ran, as the provider says it.")
     metadata: Metadata = Field(
         default_factory=dict,
         description="Your own keys, at most 4 KB of JSON; parent_id, workflow_id and requested_model have a meaning.",

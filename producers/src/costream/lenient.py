@@ -54,6 +54,7 @@ _EXACT: Final = Context(prec=MAX_PREC, rounding=ROUND_HALF_EVEN, traps=[InvalidO
 
 NAMES: Final = ("request_id", "provider", "model")
 LABELS: Final = ("feature", "task_type", "user_id", "team", "environment", "session_id")
+PRICED_BY: Final = ("service_tier", "inference_geo")
 CHOICES: Final = ("operation", "status", "usage_status")
 DURATIONS: Final = ("duration_ms", "time_to_first_token_ms")
 COUNTS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
@@ -404,7 +405,7 @@ def _encodable(text: str) -> str:
 
 
 def _makers() -> Iterable[tuple[tuple[str, ...], Callable[[str, Any, list[str]], Any]]]:
-    yield NAMES + LABELS, _name
+    yield NAMES + LABELS + PRICED_BY, _name
     yield CHOICES, _choice
     yield DURATIONS, _duration
     yield COUNTS, _count

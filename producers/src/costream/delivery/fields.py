@@ -32,6 +32,8 @@ class Fields(TypedDict, total=False):
     team: Text
     environment: Text
     session_id: Text
+    service_tier: Text
+    inference_geo: Text
     metadata: Mapping[str, Any] | None
     status: Status | Enum | None
     error: str | BaseException | None

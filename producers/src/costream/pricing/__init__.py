@@ -2,34 +2,34 @@
 
     from costream.pricing import PICO, Call, PriceBook, quote
 
-    price = PriceBook.bundled().at("openai", "gpt-4o-mini", datetime(2026, 11, 1, tzinfo=UTC))
+    price = PriceBook.bundled().at(Sku("openai", "gpt-4o-mini"), datetime(2026, 11, 1, tzinfo=UTC))
     quote(price, Call("chat", failed=False, amounts={"input_tokens": 800 * PICO, "output_tokens": 100 * PICO}))
 
-Costs are integers of 1e-12 USD and amounts integers of 1e-12 of their unit. ``rates`` says what a price is and what one
-call costs by it, ``bundled`` reads prices out of the genai-prices package, and ``book`` answers which price was in
+Costs are integers of 1e-12 USD and amounts integers of 1e-12 of their unit. ``sku`` is what a price is for, ``units``
+what calls are measured in, ``rates`` what a price is, ``quote`` what one call costs by it, ``reasons`` why a cost is
+not known or not sure; ``bundled`` reads prices out of the genai-prices package, and ``book`` answers which price was in
 force. It needs the extra ``costream[pricing]``; the stream prices whole batches by the same rates (stream/pricing).
 """
 
 from costream.pricing.book import PriceBook, PriceSource, PriceUnknown
 from costream.pricing.bundled import BundledPrices
+from costream.pricing.quote import COST_PICO_MAX, Call, Partial, Priced, Quote, Unpriced, quote
 from costream.pricing.rates import (
-    COST_PICO_MAX,
+    CALLER,
     PICO,
     Bracket,
-    Call,
     Linear,
     NoPrice,
-    Partial,
     Period,
-    Priced,
-    Quote,
     Resolution,
     TimeOfDay,
-    Unpriced,
-    quote,
+    completed,
 )
+from costream.pricing.reasons import Note, Reason
+from costream.pricing.sku import Sku
 
 __all__ = [
+    "CALLER",
     "COST_PICO_MAX",
     "PICO",
     "Bracket",
@@ -37,6 +37,7 @@ __all__ = [
     "Call",
     "Linear",
     "NoPrice",
+    "Note",
     "Partial",
     "Period",
     "PriceBook",
@@ -44,8 +45,11 @@ __all__ = [
     "PriceUnknown",
     "Priced",
     "Quote",
+    "Reason",
     "Resolution",
+    "Sku",
     "TimeOfDay",
     "Unpriced",
+    "completed",
     "quote",
 ]

@@ -9,8 +9,10 @@ from typing import Final, Protocol
 
 from costream.pricing.bundled import BundledPrices
 from costream.pricing.rates import Linear, NoPrice, Resolution, TimeOfDay
+from costream.pricing.reasons import Reason
+from costream.pricing.sku import Sku
 
-RESOLVED_MAX: Final = 32_768  # provider, model and day in memory: 90 days of 360 models, some 10 MB
+RESOLVED_MAX: Final = 32_768  # what was bought and a day, in memory: 90 days of 360 models, some 10 MB
 
 
 class PriceUnknown(LookupError):
@@ -28,9 +30,9 @@ class PriceSource(Protocol):
         """The times of day, in UTC, at which some price of the table changes every day."""
         ...
 
-    def resolve(self, provider: str, model: str, on: date) -> Resolution: ...
+    def resolve(self, sku: Sku, on: date) -> Resolution: ...
 
-    def lookup(self, effective: str, provider: str, model: str) -> Linear | NoPrice: ...
+    def lookup(self, effective: str, sku: Sku) -> Linear | NoPrice: ...
 
 
 class PriceBook:
@@ -52,34 +54,35 @@ class PriceBook:
     def version(self) -> str:
         return "+".join(source.version for source in self._sources)
 
-    def resolve(self, provider: str, model: str, on: date) -> Resolution:
-        """The price of a model on a day in UTC, or the reason why there is none."""
-        return self._resolved(provider, model, on)
+    def resolve(self, sku: Sku, on: date) -> Resolution:
+        """The price in force on a day in UTC, or the reason why there is none."""
+        return self._resolved(sku, on)
 
-    def at(self, provider: str, model: str, moment: datetime) -> Linear | NoPrice:
+    def at(self, sku: Sku, moment: datetime) -> Linear | NoPrice:
         """The one price in force at a moment in UTC."""
-        price = self.resolve(provider, model, moment.date())
+        price = self.resolve(sku, moment.date())
         return price.at(moment) if isinstance(price, TimeOfDay) else price
 
     def get_model_pricing(self, provider: str, model: str, on: date) -> Linear | TimeOfDay:
         """Like ``resolve``, for callers who cannot go on without a price. Raises ``PriceUnknown``."""
-        price = self.resolve(provider, model, on)
+        price = self.resolve(Sku(provider, model), on)
         if isinstance(price, NoPrice):
-            raise PriceUnknown(f"{price.reason} (model '{model}', provider '{provider}', {on}, {self.version})")
+            raise PriceUnknown(f"{price.note.detail} (model '{model}', provider '{provider}', {on}, {self.version})")
         return price
 
-    def lookup(self, price_version: str, provider: str, model: str) -> Linear | NoPrice:
+    def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice:
         """The price that a stored row names: with it ``quote`` gives the row's cost again."""
         version, _, effective = price_version.partition("@")
         for source in self._sources:
             if source.version == version:
-                return source.lookup(effective, provider, model)
-        return NoPrice(f"price version '{price_version}' is not of this book, which holds {self.version}")
+                return source.lookup(effective, sku)
+        unknown = f"price version '{price_version}' is not of this book, which holds {self.version}"
+        return NoPrice.of(Reason.UNKNOWN_MODEL, unknown)
 
-    def _ask(self, provider: str, model: str, on: date) -> Resolution:
-        answer: Resolution = NoPrice("no price source was asked")
+    def _ask(self, sku: Sku, on: date) -> Resolution:
+        answer: Resolution = NoPrice.of(Reason.UNKNOWN_PROVIDER, "no price source was asked")
         for source in self._sources:
-            answer = source.resolve(provider, model, on)
+            answer = source.resolve(sku, on)
             if not isinstance(answer, NoPrice):
                 break
         return answer

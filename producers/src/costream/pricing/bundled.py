@@ -1,7 +1,7 @@
 """The price table inside the genai-prices package: dated, tiered, exact, and the same on every machine.
 
 The table that was installed is the table that counts: nothing is fetched, and no global of the package is set. Prices
-for batch, flex and priority processing are not used: an event does not say how it was processed.
+of service tiers (batch, flex, priority, fast) stand over those of the standard tier, rate by rate, as in the package.
 """
 
 from __future__ import annotations
@@ -11,13 +11,27 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 import genai_prices
 from genai_prices.data_units import unit_data
-from genai_prices.types import ModelInfo, ModelPrice, Provider, StartDateConstraint, TieredPrices, TimeOfDateConstraint
+from genai_prices.types import (
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    PriceVariant,
+    Provider,
+    StartDateConstraint,
+    TieredPrices,
+    TimeOfDateConstraint,
+)
+from rapidfuzz import fuzz, process
 
 from costream.pricing.rates import PICO, Bracket, Linear, NoPrice, Period, Resolution, TimeOfDay
+from costream.pricing.reasons import Note, Reason, joined
+from costream.pricing.sku import Sku
+from costream.pricing.units import TOKEN_FAMILY
 
 # Names of the OpenTelemetry GenAI conventions (gen_ai.provider.name, and gen_ai.system before it) and of common
 # clients, by the id of the table. The package's own matching is not used: to it, azure.ai.openai is openai, and so is
@@ -65,6 +79,16 @@ _UNITS: Final[Mapping[str, tuple[str, int]]] = {
 }
 
 
+NEAREST_MIN: Final = 70  # percent of their letters that two names must share for one to be suggested for the other
+
+# Keys by which the table tells its tiers apart. Their values are those of ``service_tier``.
+TIER_KEYS: Final = ("service_tier", "processing", "speed")
+
+# Of whom a provider takes models over at the same price: Microsoft sells OpenAI's, Google sells Anthropic's. Any other
+# price from another provider's table may be wrong, and says so.
+SAME_PRICE_AS: Final[Mapping[str, str]] = {"azure": "openai", "google": "anthropic"}
+
+
 @dataclass(frozen=True, slots=True)
 class _Dated:
     """One price of a model's history: in force from a day on, or in a part of every day, or always."""
@@ -73,6 +97,15 @@ class _Dated:
     starts: date | None
     period: Period | None
     price: Linear
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A model, the provider whose table has it, and why its price may be another."""
+
+    table: Provider
+    model: ModelInfo
+    note: Note | None
 
 
 class BundledPrices:
@@ -84,9 +117,13 @@ class BundledPrices:
         self._providers = list(providers)
         self._by_id = {provider.id: provider for provider in self._providers}
         # By identity: a model found through another provider's table must keep its own prices, and ids repeat there.
+        self._owners = {id(model): provider for provider in providers for model in provider.models}
         self._histories = {
             id(model): _history(self.version, provider, model) for provider in providers for model in provider.models
         }
+        self._names = list(self._by_id)
+        self._models = {provider.id: [model.id for model in provider.models] for provider in providers}
+        self._tiers = lru_cache(maxsize=4_096)(self._of_tier)
 
         periods = (dated.period for history in self._histories.values() for dated in history)
         self.changes = {moment for period in periods if period for moment in (period.start, period.end)}
@@ -97,33 +134,79 @@ class BundledPrices:
 
         return cls(providers)
 
-    def resolve(self, provider: str, model: str, on: date) -> Resolution:
+    def resolve(self, sku: Sku, on: date) -> Resolution:
         """The price in force on a day in UTC; names are the event's own."""
-        found = self._find(provider, model)
-        return found if isinstance(found, NoPrice) else _in_force(found, on)
-
-    def lookup(self, effective: str, provider: str, model: str) -> Linear | NoPrice:
-        """The price that ``price_version`` names after its ``@``."""
-        found = self._find(provider, model)
+        found = self._find(sku)
         if isinstance(found, NoPrice):
             return found
-        unknown = NoPrice(f"{self.version} has no price '{effective}' for model '{model}' of provider '{provider}'")
-        return next((dated.price for dated in found if dated.effective == effective), unknown)
-
-    def _find(self, provider: str, model: str) -> Sequence[_Dated] | NoPrice:
-        table = self._by_id.get(_provider_id(provider))
-        if table is None:
-            return NoPrice(f"no prices known for provider '{provider}'")
-        for name, caveat in _spellings(table.id, model):
-            if found := table.find_model(name, all_providers=self._providers):
-                return self._rated(found, provider, model, caveat)
-        return NoPrice(f"no price known for model '{model}' of provider '{provider}'")
-
-    def _rated(self, found: ModelInfo, provider: str, model: str, caveat: str) -> Sequence[_Dated] | NoPrice:
-        history = self._histories[id(found)]
+        notes = [found.note, _geo_note(sku)]
+        history = self._histories[id(found.model)]
         if not any(dated.price.units or dated.price.brackets[0].per_call for dated in history):
-            return NoPrice(f"{self.version} lists no rate for model '{model}' of provider '{provider}'")
-        return [replace(dated, price=replace(dated.price, caveat=caveat)) for dated in history] if caveat else history
+            return NoPrice.of(Reason.NO_RATE, f"{self.version} lists no rate for {_named(sku)}")
+        if not sku.standard_tier:
+            starts = _tier_starts(found.model, sku.service_tier, on) if self._is_own(found) else None
+            if starts is None:
+                tier = f"no price for service tier '{sku.service_tier}', charged as the standard one"
+                notes.append(Note(Reason.SERVICE_TIER_UNPRICED, tier))
+            else:
+                history = self._tiers(id(found.model), sku.service_tier, starts)
+        caveat = joined(note for note in notes if note)
+        return _in_force([_with_caveat(dated, caveat) for dated in history] if caveat else history, on)
+
+    def lookup(self, effective: str, sku: Sku) -> Linear | NoPrice:
+        """The price that ``price_version`` names after its ``@``."""
+        found = self._find(sku)
+        if isinstance(found, NoPrice):
+            return found
+        history = self._histories[id(found.model)]
+        if "/" in effective:
+            _, _, starts = effective.partition(":")
+            history = self._tiers(id(found.model), sku.service_tier, _tier_starts_of(starts))
+        unknown = NoPrice.of(Reason.UNKNOWN_MODEL, f"{self.version} has no price '{effective}' for {_named(sku)}")
+        return next((dated.price for dated in history if dated.effective == effective), unknown)
+
+    def _find(self, sku: Sku) -> _Found | NoPrice:
+        table = self._by_id.get(_provider_id(sku.provider))
+        if table is None:
+            known = _nearest(_provider_id(sku.provider), self._names)
+            return NoPrice.of(Reason.UNKNOWN_PROVIDER, f"no prices known for provider '{sku.provider}'{known}")
+        for name, note in _spellings(table.id, sku.model):
+            if model := table.find_model(name, all_providers=self._providers):
+                owner = self._owners[id(model)]
+                borrowed = owner.id not in (table.id, SAME_PRICE_AS.get(table.id))
+                lent = Note(Reason.BORROWED_PRICE, f"the price is that of provider '{owner.id}'") if borrowed else None
+                return _Found(table, model, joined(note for note in (note, lent) if note))
+        known = _nearest(sku.model.lower(), self._models[table.id])
+        return NoPrice.of(Reason.UNKNOWN_MODEL, f"no price known for {_named(sku)}{known}")
+
+    def _is_own(self, found: _Found) -> bool:
+        return self._owners[id(found.model)].id == found.table.id
+
+    def _of_tier(self, model_id: int, tier: str, starts: date) -> tuple[_Dated, ...]:
+        provider = self._owners[model_id]
+        model = next(model for model in provider.models if id(model) == model_id)
+        return _tier_history(self.version, provider, model, tier, starts)
+
+
+def _named(sku: Sku) -> str:
+    return f"model '{sku.model}' of provider '{sku.provider}'"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    found = process.extractOne(name, known, scorer=fuzz.ratio, score_cutoff=NEAREST_MIN)
+    return f"; the nearest known is '{found[0]}'" if found else ""
+
+
+def _geo_note(sku: Sku) -> Note | None:
+    if sku.standard_geo:
+        return None
+    return Note(
+        Reason.INFERENCE_GEO_UNPRICED, f"no price for inference in '{sku.inference_geo}', charged as without a place"
+    )
+
+
+def _with_caveat(dated: _Dated, caveat: Note) -> _Dated:
+    return replace(dated, price=replace(dated.price, caveat=caveat))
 
 
 def _provider_id(provider: str) -> str:
@@ -131,17 +214,17 @@ def _provider_id(provider: str) -> str:
     return PROVIDER_ALIASES.get(name, name)
 
 
-def _spellings(provider_id: str, model: str) -> Iterator[tuple[str, str]]:
+def _spellings(provider_id: str, model: str) -> Iterator[tuple[str, Note | None]]:
     """How the table may know a model, the surest first, each with the caveat that it brings."""
-    yield model, ""
+    yield model, None
     prefix, slash, name = model.partition("/")
     if slash and _provider_id(prefix) == provider_id:
-        yield name, ""
+        yield name, None
     else:
         name = model
     if name.lower().startswith("ft:"):
         base = name.split(":")[1]
-        yield base, f"fine-tuned model charged at the rate of its base '{base}'"
+        yield base, Note(Reason.BASE_MODEL_PRICE, f"fine-tuned model charged at the rate of its base '{base}'")
 
 
 def _history(version: str, provider: Provider, model: ModelInfo) -> tuple[_Dated, ...]:
@@ -150,16 +233,60 @@ def _history(version: str, provider: Provider, model: ModelInfo) -> tuple[_Dated
     return tuple(_dated(version, provider, model, entry.constraint, entry.prices) for entry in model.prices)
 
 
+def _tier_starts(model: ModelInfo, tier: str, on: date) -> date | None:
+    """The day from which the prices of a tier hold that hold on a day; None where the table has none then."""
+    days = [_starts(variant) for variant in _variants(model, tier, on)]
+    return max(days, default=None)
+
+
+def _variants(model: ModelInfo, tier: str, on: date) -> list[PriceVariant]:
+    """Those of a tier that hold on a day, in the order of the table, which is that of their rank."""
+    contexts = [{key: tier} for key in TIER_KEYS]
+    return [variant for variant in model.price_variants or () if variant.when in contexts and _starts(variant) <= on]
+
+
+def _starts(variant: PriceVariant) -> date:
+    constraint = variant.constraint
+    assert constraint is None or isinstance(constraint, StartDateConstraint), "a tier starts on a day"
+    return date.min if constraint is None else constraint.start_date
+
+
+def _tier_starts_of(text: str) -> date:
+    return date.min if text == "base" else date.fromisoformat(text)
+
+
+def _tier_history(version: str, provider: Provider, model: ModelInfo, tier: str, on: date) -> tuple[_Dated, ...]:
+    """Rate by rate what the tier costs, and as the standard one where the tier names no rate: sure of what is not
+    tokens, which costs the same in all tiers."""
+    overrides: dict[str, Decimal | TieredPrices] = {}
+    for variant in _variants(model, tier, on):
+        overrides = _rates(variant.prices) | overrides
+    if not overrides:
+        return _history(version, provider, model)
+    entries = model.prices if isinstance(model.prices, list) else [ConditionalPrice(prices=model.prices)]
+    label = f"/{tier}:{'base' if on == date.min else on}"
+    history = []
+    for entry in entries:
+        standard = _rates(entry.prices)
+        dated = _dated(version, provider, model, entry.constraint, ModelPrice(**(standard | overrides)), label=label)
+        left = {_UNITS[key][0] for key in standard.keys() - overrides.keys()}
+        history.append(replace(dated, price=replace(dated.price, unsure=frozenset(left & TOKEN_FAMILY))))
+    return tuple(history)
+
+
 def _dated(
     version: str,
     provider: Provider,
     model: ModelInfo,
     constraint: StartDateConstraint | TimeOfDateConstraint | None,
     prices: ModelPrice,
+    *,
+    label: str = "",
 ) -> _Dated:
     starts = constraint.start_date if isinstance(constraint, StartDateConstraint) else None
     period = _period(constraint) if isinstance(constraint, TimeOfDateConstraint) else None
     effective = f"{period.start:%H:%M}-{period.end:%H:%M}Z" if period else starts.isoformat() if starts else "base"
+    effective += label
     least = GROQ_AUDIO_SECONDS_MIN if provider.id == "groq" and model.id in GROQ_WHISPER else 0
     brackets = FREE if model.id.endswith(FREE_SUFFIX) and not _rates(prices) else _brackets(prices)
     return _Dated(effective, starts, period, Linear(f"{version}@{effective}", brackets, audio_seconds_min=least))

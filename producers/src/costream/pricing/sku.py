@@ -1,0 +1,27 @@
+"""What a price is for: a model of a provider, in a service tier, in a place."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+# What providers call the tier that a call is in unless another was asked for, and the place where nothing was chosen.
+STANDARD_TIERS: Final = frozenset({"", "default", "standard", "on_demand"})
+STANDARD_GEOS: Final = frozenset({"", "global", "not_available"})
+
+
+class Sku(NamedTuple):
+    """Names as an event has them. ``service_tier`` is the tier that served the call, ``inference_geo`` the place where
+    the model ran; both in small letters, empty where nothing was said."""
+
+    provider: str
+    model: str
+    service_tier: str = ""
+    inference_geo: str = ""
+
+    @property
+    def standard_tier(self) -> bool:
+        return self.service_tier in STANDARD_TIERS
+
+    @property
+    def standard_geo(self) -> bool:
+        return self.inference_geo in STANDARD_GEOS

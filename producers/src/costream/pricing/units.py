@@ -1,0 +1,80 @@
+"""What calls are measured in: the units of the price table, which is a part of which, and other names for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+from genai_prices.data_units import unit_data
+
+PER_CALL: Final = "requests"  # the unit of a price that every call costs once, whatever it used
+
+TOKEN_TOTALS: Final = frozenset({"input_tokens", "output_tokens"})
+# The event's token fields, by the units of the price table.
+TOKEN_UNITS: Final[Mapping[str, str]] = {
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "cache_read_tokens": "cache_read_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "reasoning_tokens": "output_reasoning_tokens",
+}
+
+# Other names for units of the table, as providers and people write them.
+UNIT_ALIASES: Final[Mapping[str, str]] = {
+    "calls": PER_CALL,
+    "characters": "input_characters",
+    "pages": "input_document_pages",
+    "reasoning_tokens": "output_reasoning_tokens",
+    "search_units": "rerank_searches",
+    "web_search_requests": "web_searches",
+    "num_search_queries": "web_searches",
+}
+
+Dimensions: TypeAlias = frozenset[tuple[str, str]]
+
+# A unit is a part of another when it has all of the other's dimensions, and more.
+DIMENSIONS: Final[Mapping[str, Dimensions]] = {
+    unit: frozenset(definition["dimensions"].items()) for unit, definition in unit_data.items() if unit != PER_CALL
+}
+TOKEN_FAMILY: Final = frozenset(unit for unit, of in DIMENSIONS.items() if ("family", "tokens") in of)
+
+# What leaves the rate of a total as it is, by direction: text is what a rate without a modality is for, reasoning is
+# output and results of tools are input to every provider of the table, a cache is written for five minutes unless said
+# otherwise, and a rate for both directions is that of each. A table may know more of one model (``Linear.same``).
+Same: TypeAlias = frozenset[tuple[str, str, str]]
+SAME: Final[Same] = frozenset(
+    {
+        ("input", "modality", "text"),
+        ("output", "modality", "text"),
+        ("output", "token_type", "reasoning"),
+        ("input", "token_type", "tool"),
+        ("input", "cache_ttl", "5m"),
+        ("input", "direction", "input"),
+        ("output", "direction", "output"),
+    }
+)
+
+
+def dimensions(unit: str) -> Dimensions:
+    """A unit outside the table, such as ``gpu_hours``, is a part of nothing."""
+    return DIMENSIONS.get(unit) or frozenset({("unit", unit)})
+
+
+@lru_cache(maxsize=16_384)  # every pair of the table's units; other names come and go
+def is_part(unit: str, total: str) -> bool:
+    """Whether every ``unit`` is counted in ``total`` too; nothing is a part of itself."""
+    return dimensions(total) < dimensions(unit)
+
+
+def modality(unit: str, direction: str) -> str:
+    """What tokens that went one way are of: text, image, audio, video. Empty where they went the other way, or where
+    the unit says it of some of them only, such as of those that were cached."""
+    named = dict(dimensions(unit))
+    is_so = (named.get("family"), named.get("direction")) == ("tokens", direction)
+    return named.get("modality", "") if is_so and "token_type" not in named else ""
+
+
+def canonical(unit: str) -> str:
+    """The table's name of a unit, which is its own where the table does not know it."""
+    return UNIT_ALIASES.get(unit, unit)
