@@ -219,7 +219,7 @@ def _unpriced() -> tuple[panels.AnyPanel, ...]:
         ),
         panels.listing(
             "Partly priced, and why",
-            "Calls on the days (UTC) of the span whose cost is not sure: some of what they used has no price of its own.",
+            "Calls on the days (UTC) of the span with an unsure cost: not all that they used has a price of its own.",
             Sql(
                 f"""
                 SELECT provider, model, cost_reason, cost_detail, sum(calls) AS calls, sum(cost_usd) AS cost_usd,

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -28,7 +29,19 @@ REASON_CHARS_MAX: Final = 2_048  # it travels in a header; what a hostile messag
 REASONS_MAX: Final = 5  # faults named of one message; a person mends them one by one
 REQUEST_ID_CHARS_MAX: Final = 128
 
+
+def options_of(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the schema lets a value be. Beside the rest stands null, which says the same as leaving the field out."""
+    return [each for option in spec["anyOf"] for each in options_of(option)] if "anyOf" in spec else [spec]
+
+
 _PROPERTIES: Final[Mapping[str, Mapping[str, Any]]] = UsageEvent.json_schema()["properties"]
+_CHARS_MAX: Final[Mapping[str, int]] = {
+    name: option["maxLength"]
+    for name, spec in _PROPERTIES.items()
+    for option in options_of(spec)
+    if "maxLength" in option
+}
 
 # What an event has at most, however it is spelt. A text takes two quotes, and three bytes of the 4 KB of metadata.
 TEXTS_BESIDE_METADATA_MAX: Final = 2 * len(_PROPERTIES) + 4 * UNITS_MAX  # names and values; units and amounts
@@ -144,11 +157,7 @@ _read_all: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _MAPS_OF_UNITS: Final = ("quantities", "unit_prices")
 _MAPS: Final = ("metadata", *_MAPS_OF_UNITS)
 _LONGEST_SIGN: Final = len(rb"\ud83d\ude00")  # in JSON a character takes up to two escapes
-_LONGEST_TEXT: Final = {
-    name: _LONGEST_SIGN * spec["maxLength"] + len(b'""')
-    for name, spec in _PROPERTIES.items()
-    if isinstance(spec.get("maxLength"), int)
-}
+_LONGEST_TEXT: Final = {name: _LONGEST_SIGN * chars + len(b'""') for name, chars in _CHARS_MAX.items()}
 _LONGEST_UNITS: Final = UNITS_MAX * 1_024  # a unit and its amount take 64 and 31 characters
 
 
@@ -292,9 +301,10 @@ def _abridged(name: str, raw: bytes) -> bytes:
         case b'"' if name in _LONGEST_TEXT and len(raw) <= _LONGEST_TEXT[name]:
             return raw
         case b'"':
-            return _ends_of_text(raw, at_least=_PROPERTIES.get(name, {}).get("maxLength", NAME_CHARS_MAX))
+            return _ends_of_text(raw, at_least=_CHARS_MAX.get(name, NAME_CHARS_MAX))
         case _:
-            return raw[:NAME_CHARS_MAX].rstrip(b".eE+-")
+            number = float(raw)  # as the model reads what is no integer
+            return repr(number).encode() if isfinite(number) else raw[:NAME_CHARS_MAX].rstrip(b".eE+-")
 
 
 def _is_digits(text: bytes) -> bool:

@@ -24,7 +24,7 @@ from polars.exceptions import PolarsError
 from costream.events import AMOUNT, METADATA_BYTES_MAX, PRINTABLE, QUANTITY, UNIT, UNITS_MAX, UsageEvent
 from costream.topics import EVENT_BYTES_MAX
 from stream.decode.cut import Cut, Header
-from stream.decode.examination import Accepted, Faulty, count_of, examine_value, told, unique_keys
+from stream.decode.examination import Accepted, Faulty, count_of, examine_value, options_of, told, unique_keys
 
 # Past half its size or this deep, metadata is measured by the model: polars spells some numbers shorter than JSON does.
 METADATA_BYTES_SURE: Final = METADATA_BYTES_MAX // 2
@@ -134,7 +134,7 @@ def _rows_with(sign: bytes, values: Sequence[bytes], lines: bytes) -> NDArray[np
 
 
 def _gate_type(schema: Mapping[str, Any]) -> type[msgspec.Struct]:
-    """A Struct that accepts what the JSON Schema of the contract accepts, but for the patterns of strings."""
+    """A Struct that accepts no more than the JSON Schema of the contract, but for the patterns of strings."""
     required = set(schema["required"])
     fields: list[Any] = []
     for name, spec in schema["properties"].items():
@@ -144,8 +144,8 @@ def _gate_type(schema: Mapping[str, Any]) -> type[msgspec.Struct]:
 
 
 def _gate_field(spec: Mapping[str, Any]) -> Any:
-    if "anyOf" in spec:
-        return _union(_gate_field(option) for option in spec["anyOf"])
+    if "anyOf" in spec:  # an amount that is a number, and not text, is read by the model
+        return _union(_gate_field(option) for option in options_of(spec) if option["type"] != "number")
     if "const" in spec:
         return Literal[spec["const"]]
     if "enum" in spec:
@@ -236,9 +236,7 @@ _LONG_NUMBER: Final = b"0" * (DIGITS_SURE + 1)
 
 _PROPERTIES: Final = _SCHEMA["properties"]
 _INTEGERS: Final = {
-    name
-    for name, spec in _PROPERTIES.items()
-    if any(option.get("type") == "integer" for option in spec.get("anyOf", [spec]))
+    name for name, spec in _PROPERTIES.items() if any(option["type"] == "integer" for option in options_of(spec))
 }
 _TEXT_SCHEMA: Final = {name: pl.Int64() if name in _INTEGERS else pl.String() for name in _PROPERTIES}
 _MAPS_OF_UNITS: Final = ("quantities", "unit_prices")
@@ -286,7 +284,7 @@ _RULES_OF_ESCAPES: Final = [
     *(
         _holds(~pl.col(name).str.contains(r"[\x00-\x1f\x7f]"))
         for name, spec in _PROPERTIES.items()
-        if spec.get("pattern") == PRINTABLE
+        if any(option.get("pattern") == PRINTABLE for option in options_of(spec))
     ),
     _holds(~pl.col("metadata").str.contains(r"[\x00-\x1f]")),  # polars writes them bare, which is not JSON
 ]

@@ -11,9 +11,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+from pydantic import ValidationError
 
 from costream import UsageEvent
 from costream.schema import FILES, FOLDER, main
+from tests.producers.test_events import INSIDE, OUTSIDE, cases
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / FOLDER / FILES["event"]).read_text(encoding="utf-8"))
@@ -63,8 +65,10 @@ def test_example_and_fixtures_are_valid_to_both_the_schema_and_the_model(text: s
         {"occurred_at": "2025-01-01T00:00:00"},
         {"input_tokens": -1},
         {"input_tokens": 1.5},
-        {"reported_cost_usd": 0.05},
+        {"reported_cost_usd": -0.05},
         {"reported_cost_usd": "1e3"},
+        {"quantities": {"audio_seconds": 90.5}},
+        {"provider": None},
         {"quantities": {"Audio": "1"}},
         {"operation": "speak"},
         {"request_id": ""},
@@ -76,6 +80,25 @@ def test_example_and_fixtures_are_valid_to_both_the_schema_and_the_model(text: s
 def test_the_schema_alone_already_refuses_the_usual_mistakes(wrong: dict[str, Any]) -> None:
     event = json.loads(EXAMPLE) | wrong
     assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(event)
+
+
+@pytest.mark.parametrize(("name", "value"), [*cases(INSIDE), *cases(OUTSIDE)])
+def test_the_schema_takes_a_value_exactly_if_the_model_does(name: str, value: Any) -> None:
+    text = json.dumps(json.loads(FIXTURE[0]) | {name: value})
+    try:
+        UsageEvent.model_validate_json(text)
+        taken = True
+    except ValidationError as error:
+        if "bytes of JSON" in str(error):
+            return  # no schema counts the bytes of an object
+        taken = False
+    assert jsonschema.Draft202012Validator(SCHEMA).is_valid(json.loads(text)) is taken
+
+
+@pytest.mark.parametrize("name", sorted(UsageEvent.model_fields))
+def test_null_is_valid_to_the_schema_where_a_field_is_optional(name: str) -> None:
+    event = json.loads(FIXTURE[0]) | {name: None}
+    assert jsonschema.Draft202012Validator(SCHEMA).is_valid(event) is not UsageEvent.model_fields[name].is_required()
 
 
 def test_every_field_is_in_the_document() -> None:

@@ -141,11 +141,15 @@ TEXTS = st.one_of(
     ),
 ).flatmap(lambda text: st.booleans().map(lambda escaped: json.dumps(text, ensure_ascii=escaped)))
 TEXTS |= st.sampled_from(['"\\ud800"', '"\\ud83d\\ude00"', '"\\u0061\\/b"', '"\\x"', '"\\u00"', '"a\tb"', "'a'"])
+NUMBERS = ["1.2e-05", "0.00033949999999999996", "1e-400", "-0.0", "5E2", "999999.9999999999999", "1e6", "-1", "9" * 20]
+NUMBERS += ["123456.123456789012", "0." + "3" * 600, "1" + "0" * 600 + "e-600", "1" * 600, "NaN", "1e400"]
+EXPONENTS = ['"1.2e-05"', '"12E-1"', '"0.00033949999999999996"', '"999999.9999999999999"', '"1e-100"', '"1e+0"']
 AMOUNTS = st.sampled_from(
     ['"0"', '"0.05"', '"0.000000000001"', '"0.0000000000001"', '"999999.999999999999"', '"1000000"', '"00.1"', '".5"']
 ) | st.sampled_from(
     ['"5."', '"-1"', '"1e3"', '"+1"', '" 1"', '"\u0661"', '""', "0", "0.1", "null", '"NaN"', '"Infinity"', '"1\\n"']
 )
+AMOUNTS |= st.sampled_from([*NUMBERS, *EXPONENTS])
 OPERATIONS = st.sampled_from(['"chat"', '"gpu"', '"Chat"', '""', '"c\\u0068at"', '"steal"', "1"])
 STATUSES = st.sampled_from(['"ok"', '"error"', '"missing"', '"reported"', '"estimated"', '"OK"'])
 VERSIONS = st.sampled_from(["1", "2", "1.0", "true", '"1"', "-1", "1e0"])
@@ -318,6 +322,45 @@ def test_units_are_judged_as_the_contract_says_and_equal_ones_are_equal_text(uni
         assert event is not None
         amounts = sorted((unit, f"{amount:f}") for unit, amount in getattr(event, name).items())
         assert text == (json.dumps(dict(amounts)) if amounts else "")
+
+
+@pytest.mark.parametrize("name", sorted(set(UsageEvent.model_fields) - set(fields())))
+def test_null_in_an_optional_field_is_read_as_an_absent_one(name: str, examined: list[bytes]) -> None:
+    null = wire("null")[:-1] + f',"{name}":null}}'.encode()
+    check_agreement([null, wire("a")])
+    rows = [read_row(decode(log_of([value]), source="s", limits=LIMITS).frame) for value in (wire("null"), null)]
+    assert rows[0] == rows[1]
+    assert examined == []
+
+
+def test_null_in_every_optional_field_at_once_is_read_without_a_second_look(examined: list[bytes]) -> None:
+    nulls = dict.fromkeys(UsageEvent.model_fields) | fields("nulls", feature=None, user_id=None)
+    check_agreement([json.dumps(nulls).encode(), wire("other")])
+    assert examined == []
+
+
+@pytest.mark.parametrize("name", ["request_id", "occurred_at", "provider", "model"])
+def test_null_in_a_required_field_is_refused(name: str) -> None:
+    assert kinds_of(json.dumps(fields() | {name: None}).encode()) == ["invalid"]
+
+
+@pytest.mark.parametrize("count", ["930.0", "9.3e2", "93E1", "930." + "0" * 600])
+def test_an_integer_with_a_point_or_an_exponent_is_counted(count: str) -> None:
+    value = wire(input_tokens=0).replace(b'"input_tokens":0', f'"input_tokens":{count}'.encode())
+    check_agreement([wire("a"), value, wire("b")])
+    assert decode(log_of([value]), source="s", limits=LIMITS).frame["input_tokens"].to_list() == [930]
+
+
+@pytest.mark.parametrize("name", ["reported_cost", "revenue"])
+@pytest.mark.parametrize("amount", [*NUMBERS, *EXPONENTS])
+def test_an_amount_that_is_only_noted_is_read_as_the_contract_reads_it(amount: str, name: str) -> None:
+    value = wire()[:-1] + f',"{name}_usd":{amount}}}'.encode()
+    check_agreement([wire("a"), value, wire("b")])
+
+
+def test_a_call_whose_reported_cost_is_a_number_is_counted() -> None:
+    value = wire()[:-1] + b',"reported_cost_usd":1.2e-05}'
+    assert decode(log_of([value]), source="s", limits=LIMITS).frame["reported_cost_pico"].to_list() == [12_000_000]
 
 
 def test_units_cost_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:

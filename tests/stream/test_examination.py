@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from benchmarks.hostile_kinds import Kind, kinds
 from costream.events import METADATA_BYTES_MAX, UNITS_MAX, UsageEvent
+from costream.lenient import LABELS, PRICED_BY
 from costream.topics import EVENT_BYTES_MAX
 from stream.decode import examination
 from stream.decode.examination import Accepted, Faulty, examine_value, told
@@ -56,8 +57,15 @@ def check(value: bytes) -> None:
 
 
 BOUNDED = {
-    name: spec["maxLength"] for name, spec in UsageEvent.json_schema()["properties"].items() if "maxLength" in spec
+    name: option["maxLength"]
+    for name, spec in UsageEvent.json_schema()["properties"].items()
+    for option in examination.options_of(spec)
+    if "maxLength" in option
 }
+
+
+def test_every_text_of_the_contract_but_the_time_has_a_bound() -> None:
+    assert sorted(BOUNDED) == sorted(("request_id", "provider", "model", "error", *LABELS, *PRICED_BY))
 
 
 @pytest.mark.parametrize("name", sorted(BOUNDED))

@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import cache
 from typing import Annotated, Any, Final, Literal, Required, Self, TypedDict, Unpack
 from uuid import uuid4
@@ -26,6 +27,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     JsonValue,
     PlainSerializer,
     StringConstraints,
@@ -33,6 +36,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic_core import core_schema
 
 SCHEMA_VERSION: Final = 1
 
@@ -59,6 +63,11 @@ UsageStatus = Literal["reported", "estimated", "missing"]
 # Control characters forge log lines, mail subjects and rows; no name needs them.
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
 AMOUNT: Final = r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,12})?$"  # USD per event: below 1,000,000, Decimal(18, 12)
+# The same as programs write it that kept it as a float. An exponent is negative: it never lifts an amount over its end.
+AMOUNT_SENT: Final = r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,64})?([eE]-[0-9]{1,2})?$"
+AMOUNT_END: Final = 1_000_000
+AMOUNT_STEP: Final = Decimal("0.000000000001")
+AMOUNT_LAST: Final = Decimal("999999.999999999999")
 QUANTITY: Final = r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?$"
 UNIT: Final = r"^[a-z][a-z0-9_]{0,63}$"
 # RFC 3339; a number of seconds, a time without seconds or one without a zone is somebody's guess about the hour.
@@ -66,7 +75,7 @@ TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-
 
 
 def _exact(value: Any, info: ValidationInfo) -> Any:
-    """Refuse what has already lost digits: floats anywhere, and JSON numbers on the wire (write ``"0.05"``)."""
+    """What decides the cost has its digits: no float is taken, and on the wire no JSON number (write ``"0.05"``)."""
     if isinstance(value, Decimal) and info.mode == "python":
         return value
     if isinstance(value, str):
@@ -74,6 +83,60 @@ def _exact(value: Any, info: ValidationInfo) -> Any:
     if info.mode == "python" and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise ValueError(f'an amount is decimal text such as "0.05", not {type(value).__name__} {value!r}')
+
+
+def _noted(value: Any, info: ValidationInfo) -> Any:
+    """What is kept beside the cost may also be a JSON number, or have an exponent: providers write their prices so, and
+    the call has to be counted. A number is read as the shortest decimal text that stands for it."""
+    if info.mode == "json" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+        if not (number.is_finite() and 0 <= number < AMOUNT_END):
+            raise ValueError(f"{value!r} is not between 0 and 1e6")
+        return _to_step(number)
+    if isinstance(value, str) and matches(AMOUNT_SENT, value) and not matches(AMOUNT, value):
+        return _to_step(Decimal(value))
+    return _exact(value, info)
+
+
+def _to_step(amount: Decimal) -> Decimal:
+    """As it is, if it has at most 12 digits after the point; else rounded half to even, and still below the end."""
+    amount = amount.copy_abs()
+    if matches(AMOUNT, _plain(amount)):
+        return amount
+    return min(amount.quantize(AMOUNT_STEP, context=_ROUNDING), AMOUNT_LAST)
+
+
+_ROUNDING: Final = Context(prec=24, rounding=ROUND_HALF_EVEN, traps=[])  # a host's own may be anything
+
+
+def _whole(value: Any, info: ValidationInfo) -> Any:
+    """930.0 is an integer to JSON Schema, and so it is one on the wire. In Python a float is no count."""
+    return int(value) if info.mode == "json" and isinstance(value, float) and value.is_integer() else value
+
+
+@dataclass(frozen=True, slots=True)
+class _NullIs:
+    """Null says the same as leaving the field out: a Go pointer or a nullable column is written so."""
+
+    default: Callable[[], Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            lambda value: self.default() if value is None else value, core_schema.nullable_schema(handler(source))
+        )
+
+
+class _NoOtherKeys:
+    """Says in the JSON Schema what the type of a map's keys means: a key of another form is refused."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        spec = handler(schema)
+        for option in spec["anyOf"]:
+            if option["type"] == "object":
+                option["additionalProperties"] = False
+        return spec
 
 
 def _plain(value: Decimal) -> str:
@@ -139,15 +202,22 @@ def _small(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARS_MAX, pattern=PRINTABLE)]
-Label = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX, pattern=PRINTABLE)]
-Tokens = Annotated[int, Field(ge=0, le=TOKENS_MAX)]
-Milliseconds = Annotated[int, Field(ge=0, le=DURATION_MS_MAX)]
+Label = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX, pattern=PRINTABLE), _NullIs(str)]
+Tokens = Annotated[int, Field(ge=0, le=TOKENS_MAX), BeforeValidator(_whole)]
+Milliseconds = Annotated[int, Field(ge=0, le=DURATION_MS_MAX), BeforeValidator(_whole)]
 Amount = Annotated[
     Decimal,
     BeforeValidator(_decimal_of(AMOUNT, digits=6)),
-    BeforeValidator(_exact),  # comes first: the last one written is the first to look
+    BeforeValidator(_noted),  # comes first: the last one written is the first to look
     PlainSerializer(_plain, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": AMOUNT}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": AMOUNT_SENT},
+                {"type": "number", "minimum": 0, "exclusiveMaximum": AMOUNT_END},
+            ]
+        }
+    ),
 ]
 Quantity = Annotated[
     Decimal,
@@ -164,7 +234,8 @@ Moment = Annotated[
     PlainSerializer(_rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": TIME}),
 ]
-Metadata = Annotated[dict[str, JsonValue], AfterValidator(_small)]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_small), _NullIs(dict)]
+Units = Annotated[dict[Unit, Quantity], Field(max_length=UNITS_MAX), _NoOtherKeys(), _NullIs(dict)]
 
 
 class EventFields(TypedDict, total=False):
@@ -172,7 +243,7 @@ class EventFields(TypedDict, total=False):
 
     provider: Required[str]
     model: Required[str]
-    schema_version: Literal[1]
+    schema_version: Literal[1] | None
     request_id: str | None
     occurred_at: datetime | None
     operation: Operation | None
@@ -220,12 +291,12 @@ class UsageEvent(BaseModel):
         },
     )
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Annotated[Literal[1], BeforeValidator(_whole), _NullIs(lambda: SCHEMA_VERSION)] = SCHEMA_VERSION
     request_id: Name = Field(description="One per call, made by the caller; the guard against counting twice.")
     occurred_at: Moment = Field(description="When the call happened, RFC 3339 with a zone; kept to the millisecond.")
     provider: Name = Field(description="gen_ai.provider.name: openai, anthropic, aws, ...")
     model: Name = Field(description="gen_ai.response.model: the model that answered; for servers the instance type.")
-    operation: Operation = "chat"
+    operation: Annotated[Operation, _NullIs(lambda: "chat")] = "chat"
     feature: Label = Field(default="", description="The product feature, route or context that spent.")
     task_type: Label = ""
     user_id: Label = ""
@@ -240,8 +311,8 @@ class UsageEvent(BaseModel):
         default_factory=dict,
         description="Your own keys, at most 4 KB of JSON; parent_id, workflow_id and requested_model have a meaning.",
     )
-    status: Status = "ok"
-    error: Annotated[str, StringConstraints(max_length=ERROR_CHARS_MAX)] = ""
+    status: Annotated[Status, _NullIs(lambda: "ok")] = "ok"
+    error: Annotated[str, StringConstraints(max_length=ERROR_CHARS_MAX), _NullIs(str)] = ""
     duration_ms: Milliseconds | None = None
     time_to_first_token_ms: Milliseconds | None = None
     input_tokens: Tokens | None = Field(default=None, description="All that went in, cache reads and writes included.")
@@ -249,22 +320,12 @@ class UsageEvent(BaseModel):
     cache_read_tokens: Tokens | None = None
     cache_write_tokens: Tokens | None = None
     reasoning_tokens: Tokens | None = None
-    quantities: dict[Unit, Quantity] = Field(
-        default_factory=dict,
-        max_length=UNITS_MAX,
-        description="Unit to decimal text, such as audio_seconds: 90.5.",
-        json_schema_extra={"additionalProperties": False},
-    )
-    usage_status: UsageStatus = "reported"
+    quantities: Units = Field(default_factory=dict, description="Unit to decimal text, such as audio_seconds: 90.5.")
+    usage_status: Annotated[UsageStatus, _NullIs(lambda: "reported")] = "reported"
     reported_cost_usd: Amount | None = Field(
         default=None, description="What the provider or caller says it cost; kept apart, never used as the cost."
     )
-    unit_prices: dict[Unit, Quantity] = Field(
-        default_factory=dict,
-        max_length=UNITS_MAX,
-        description="USD per unit, for an API outside every price table.",
-        json_schema_extra={"additionalProperties": False},
-    )
+    unit_prices: Units = Field(default_factory=dict, description="USD per unit, for an API outside every price table.")
     revenue_usd: Amount | None = None
 
     @model_validator(mode="after")
