@@ -38,7 +38,6 @@ USED: Final = ("operation", "status", *TOKEN_UNITS, "quantities", "unit_prices")
 RATES: Final = ("per_call", *(f"{field}_rate" for field in TOKEN_UNITS))
 WHY: Final = ("cost_status", "cost_reason", "cost_detail", "price_version", "price_source")
 COSTS: Final = {"cost_pico": pl.Int64, **dict.fromkeys(WHY, pl.String)}
-LIST: Final = "list"  # where a price came from: the table that came with the package
 
 SPAN: Final = 1 << 30  # the brackets of price i start at i * SPAN
 assert SPAN > TOKENS_MAX, "a call could reach the brackets of the next price"
@@ -69,10 +68,10 @@ def _in_force(frame: pl.DataFrame, book: PriceBook) -> tuple[list[Price], pl.Ser
 
     A price may change within the day, but only at the times that the book names; between two of them none does.
     """
-    moment = pl.col("occurred_at")
-    part = sum(((moment.dt.time() >= change).cast(pl.Int8) for change in book.changes), start=pl.lit(0, pl.Int8))
+    changes = pl.Series(book.changes, dtype=pl.Time).cast(pl.Int64)
+    part = changes.search_sorted(frame["occurred_at"].dt.time().cast(pl.Int64), side="right")
     places = [_folded(name) for name in ("service_tier", "inference_geo")]
-    calls = frame.select("provider", "model", *places, day=moment.dt.date(), part=part)
+    calls = frame.select("provider", "model", *places, day=pl.col("occurred_at").dt.date(), part=part)
     keys = calls.unique().with_row_index("asked")
     asked = calls.join(keys, on=calls.columns, how="left", maintain_order="left")["asked"].cast(pl.Int64)
     starts = (time.min, *book.changes)
@@ -126,7 +125,7 @@ def _judged(shape: int, prices: Sequence[Price]) -> tuple[str, str, str, str, st
     if found.fault:
         return "unpriced", *_told(found.fault), "", "", False
     status = "partial" if found.caveat else "priced"
-    return status, *_told(found.caveat or found.doubt), price.version, LIST, found.fee
+    return status, *_told(found.caveat or found.doubt), price.version, price.source, found.fee
 
 
 def _told(note: Note | None) -> tuple[str, str]:
@@ -194,17 +193,15 @@ def _quoted(price: Price, operation: str, status: str, *used: Any) -> Answer:
     answer = quote(price, Call(operation, failed=status == "error", amounts=amounts))
     match answer:
         case Priced():
-            return answer.cost_pico, "priced", *_told(answer.note), price.version, _source(answer)
+            source = CALLER if answer.by_caller else price.source
+            return answer.cost_pico, "priced", *_told(answer.note), price.version, source
         case Partial():
-            return answer.cost_pico, "partial", *_told(answer.note), price.version, _source(answer)
+            source = CALLER if answer.by_caller else price.source
+            return answer.cost_pico, "partial", *_told(answer.note), price.version, source
         case Unpriced():
             return None, "unpriced", *_told(answer.note), "", ""
         case _:
             assert_never(answer)
-
-
-def _source(answer: Priced | Partial) -> str:
-    return CALLER if answer.by_caller else LIST
 
 
 @lru_cache(maxsize=1_024)  # a caller names the same prices with every call

@@ -89,11 +89,11 @@ class _Prices:
         self._prices = prices
 
     def resolve(self, sku: Sku, on: date) -> Resolution:
-        return self.lookup("base", sku)
-
-    def lookup(self, effective: str, sku: Sku) -> Linear | NoPrice:
         unknown = f"{self.version} does not know '{sku.model}' of '{sku.provider}'"
         return self._prices.get(sku.model, NoPrice.of(Reason.UNKNOWN_MODEL, unknown))
+
+    def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
+        return self._prices[sku.model] if price_version.startswith(self.version) else None
 
 
 def _flat(version: str, **prices: int | Fraction) -> Linear:
@@ -721,9 +721,9 @@ def test_a_place_without_a_price_makes_the_cost_partial(book: PriceBook, place: 
 
 def test_a_price_of_another_providers_table_is_not_taken_in_silence(book: PriceBook) -> None:
     usage = {"input_tokens": 1_000, "output_tokens": 1_000}
-    row = _priced(book, provider="azure", model="deepseek-v4-pro", **usage)
+    row = _priced(book, provider="azure", model="kimi-k2-0905-preview", **usage)
     assert (row["cost_status"], row["cost_reason"]) == ("partial", "borrowed_price")
-    assert row["cost_detail"] == "the price is that of provider 'deepseek'"
+    assert row["cost_detail"] == "the price is that of provider 'moonshotai'"
     assert _priced(book, provider="azure", model="gpt-4o", **usage)["cost_status"] == "priced"
     assert _priced(book, provider="google", model="claude-haiku-4-5", **usage)["cost_status"] == "priced"
 
@@ -948,7 +948,7 @@ def test_a_stored_row_leads_back_to_the_price_it_was_given(book: PriceBook) -> N
     [
         (
             "genai-prices/0.1.0@base",
-            "price version 'genai-prices/0.1.0@base' is not of this book, which holds genai-prices/0.2.3",
+            "price version 'genai-prices/0.1.0@base' is not of this book, which holds {holds}",
         ),
         (
             "genai-prices/0.2.3@1999-01-01",
@@ -957,7 +957,9 @@ def test_a_stored_row_leads_back_to_the_price_it_was_given(book: PriceBook) -> N
     ],
 )
 def test_a_version_that_the_book_does_not_hold_is_said_so(book: PriceBook, version: str, reason: str) -> None:
-    assert book.lookup(version, Sku("openai", "o3")) == NoPrice.of(Reason.UNKNOWN_MODEL, reason)
+    assert book.lookup(version, Sku("openai", "o3")) == NoPrice.of(
+        Reason.UNKNOWN_MODEL, reason.format(holds=book.version)
+    )
 
 
 def test_the_first_source_that_knows_a_price_decides() -> None:
@@ -993,7 +995,7 @@ def test_the_bundled_book_needs_no_network_and_leaves_the_package_as_it_was(monk
     monkeypatch.setattr(socket, "socket", refuse)
     fresh = PriceBook.bundled()
     assert _priced(fresh, input_tokens=1, output_tokens=1)["cost_status"] == "priced"
-    assert fresh.version == "genai-prices/0.2.3"
+    assert fresh.version.startswith("genai-prices/0.2.3+shipped/")
     assert data_snapshot._custom_snapshot is None
 
 

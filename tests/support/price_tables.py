@@ -22,8 +22,8 @@ class Table:
             return self._price
         return NoPrice.of(Reason.UNKNOWN_MODEL, f"{self.version} does not know {sku.model}")
 
-    def lookup(self, effective: str, sku: Sku) -> Linear | NoPrice:
-        return self._price
+    def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
+        return self._price if price_version.startswith(self.version) else None
 
 
 BUILDS = (

@@ -11,7 +11,7 @@ not known or not sure; ``bundled`` reads prices out of the genai-prices package,
 force. It needs the extra ``costream[pricing]``; the stream prices whole batches by the same rates (stream/pricing).
 """
 
-from costream.pricing.book import PriceBook, PriceSource, PriceUnknown
+from costream.pricing.book import PriceBook, PriceUnknown
 from costream.pricing.bundled import BundledPrices
 from costream.pricing.quote import COST_PICO_MAX, Call, Partial, Priced, Quote, Unpriced, quote
 from costream.pricing.rates import (
@@ -27,6 +27,7 @@ from costream.pricing.rates import (
 )
 from costream.pricing.reasons import Note, Reason
 from costream.pricing.sku import Sku
+from costream.pricing.source import PriceSource
 
 __all__ = [
     "CALLER",

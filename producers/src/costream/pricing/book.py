@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import date, datetime, time
+from collections.abc import Sequence
+from datetime import date, datetime
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final
 
 from costream.pricing.bundled import BundledPrices
+from costream.pricing.layers import SHIPPED, Layer, shipped
 from costream.pricing.rates import Linear, NoPrice, Resolution, TimeOfDay
 from costream.pricing.reasons import Reason
 from costream.pricing.sku import Sku
+from costream.pricing.source import PriceSource
 
 RESOLVED_MAX: Final = 32_768  # what was bought and a day, in memory: 90 days of 360 models, some 10 MB
 
@@ -19,40 +21,24 @@ class PriceUnknown(LookupError):
     """A direct look-up found no price; the stream itself never raises it, it stores the reason with the event."""
 
 
-class PriceSource(Protocol):
-    """A table of prices. ``version`` names its content: the same version never gives another price."""
-
-    @property
-    def version(self) -> str: ...
-
-    @property
-    def changes(self) -> Collection[time]:
-        """The times of day, in UTC, at which some price of the table changes every day."""
-        ...
-
-    def resolve(self, sku: Sku, on: date) -> Resolution: ...
-
-    def lookup(self, effective: str, sku: Sku) -> Linear | NoPrice: ...
-
-
 class PriceBook:
     """Price sources in the order in which they are asked; the first that knows a price decides."""
 
     def __init__(self, sources: Sequence[PriceSource], *, price_rev: int = 0) -> None:
         assert sources, "a price book needs a price source"
-        self._sources = tuple(sources)
+        self.sources = tuple(sources)
         self.price_rev = price_rev
         self.changes = sorted({moment for source in sources for moment in source.changes})
         self._resolved = lru_cache(maxsize=RESOLVED_MAX)(self._ask)
 
     @classmethod
     def bundled(cls) -> PriceBook:
-        """The prices that came with the installed genai-prices package."""
-        return cls([BundledPrices.load()])
+        """The prices of the installed genai-prices package, and over them the corrections that are shipped here."""
+        return cls([Layer(SHIPPED, shipped(), under=BundledPrices.load())])
 
     @property
     def version(self) -> str:
-        return "+".join(source.version for source in self._sources)
+        return "+".join(source.version for source in self.sources)
 
     def resolve(self, sku: Sku, on: date) -> Resolution:
         """The price in force on a day in UTC, or the reason why there is none."""
@@ -72,16 +58,16 @@ class PriceBook:
 
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice:
         """The price that a stored row names: with it ``quote`` gives the row's cost again."""
-        version, _, effective = price_version.partition("@")
-        for source in self._sources:
-            if source.version == version:
-                return source.lookup(effective, sku)
+        for source in self.sources:
+            found = source.lookup(price_version, sku)
+            if found is not None:
+                return found
         unknown = f"price version '{price_version}' is not of this book, which holds {self.version}"
         return NoPrice.of(Reason.UNKNOWN_MODEL, unknown)
 
     def _ask(self, sku: Sku, on: date) -> Resolution:
         answer: Resolution = NoPrice.of(Reason.UNKNOWN_PROVIDER, "no price source was asked")
-        for source in self._sources:
+        for source in self.sources:
             answer = source.resolve(sku, on)
             if not isinstance(answer, NoPrice):
                 break

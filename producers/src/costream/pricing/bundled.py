@@ -6,7 +6,7 @@ of service tiers (batch, flex, priority, fast) stand over those of the standard 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -28,44 +28,11 @@ from genai_prices.types import (
 )
 from rapidfuzz import fuzz, process
 
+from costream.pricing.names import provider_id, spellings
 from costream.pricing.rates import PICO, Bracket, Linear, NoPrice, Period, Resolution, TimeOfDay
-from costream.pricing.reasons import Note, Reason, joined
+from costream.pricing.reasons import Note, Reason
 from costream.pricing.sku import Sku
 from costream.pricing.units import TOKEN_FAMILY
-
-# Names of the OpenTelemetry GenAI conventions (gen_ai.provider.name, and gen_ai.system before it) and of common
-# clients, by the id of the table. The package's own matching is not used: to it, azure.ai.openai is openai, and so is
-# any name that has "openai" in it.
-PROVIDER_ALIASES: Final[Mapping[str, str]] = {
-    "amazon": "aws",
-    "amazon-bedrock": "aws",
-    "aws.bedrock": "aws",
-    "aws_bedrock": "aws",
-    "bedrock": "aws",
-    "az.ai.inference": "azure",
-    "az.ai.openai": "azure",
-    "azure.ai.inference": "azure",
-    "azure.ai.openai": "azure",
-    "azure-openai": "azure",
-    "azure_openai": "azure",
-    "fireworks-ai": "fireworks",
-    "fireworks_ai": "fireworks",
-    "gcp.gemini": "google",
-    "gcp.gen_ai": "google",
-    "gcp.vertex_ai": "google",
-    "gemini": "google",
-    "google_genai": "google",
-    "google_vertexai": "google",
-    "vertex_ai": "google",
-    "mistral_ai": "mistral",
-    "mistralai": "mistral",
-    "moonshot_ai": "moonshotai",
-    "together-ai": "together",
-    "together_ai": "together",
-    "voyage": "voyageai",
-    "x_ai": "x-ai",
-    "xai": "x-ai",
-}
 
 # The table writes a free model down without rates; its name alone tells it from one whose price is not known.
 FREE_SUFFIX: Final = ":free"
@@ -105,7 +72,7 @@ class _Found:
 
     table: Provider
     model: ModelInfo
-    note: Note | None
+    notes: tuple[Note, ...]
 
 
 class BundledPrices:
@@ -114,8 +81,8 @@ class BundledPrices:
     version = f"genai-prices/{genai_prices.__version__}"
 
     def __init__(self, providers: Sequence[Provider]) -> None:
-        self._providers = list(providers)
-        self._by_id = {provider.id: provider for provider in self._providers}
+        self.providers = list(providers)
+        self._by_id = {provider.id: provider for provider in self.providers}
         # By identity: a model found through another provider's table must keep its own prices, and ids repeat there.
         self._owners = {id(model): provider for provider in providers for model in provider.models}
         self._histories = {
@@ -123,6 +90,7 @@ class BundledPrices:
         }
         self._names = list(self._by_id)
         self._models = {provider.id: [model.id for model in provider.models] for provider in providers}
+        self._homes = {model.id.lower(): provider.id for provider in reversed(providers) for model in provider.models}
         self._tiers = lru_cache(maxsize=4_096)(self._of_tier)
 
         periods = (dated.period for history in self._histories.values() for dated in history)
@@ -139,7 +107,7 @@ class BundledPrices:
         found = self._find(sku)
         if isinstance(found, NoPrice):
             return found
-        notes = [found.note, _geo_note(sku)]
+        notes = [*found.notes, _geo_note(sku)]
         history = self._histories[id(found.model)]
         if not any(dated.price.units or dated.price.brackets[0].per_call for dated in history):
             return NoPrice.of(Reason.NO_RATE, f"{self.version} lists no rate for {_named(sku)}")
@@ -150,11 +118,14 @@ class BundledPrices:
                 notes.append(Note(Reason.SERVICE_TIER_UNPRICED, tier))
             else:
                 history = self._tiers(id(found.model), sku.service_tier, starts)
-        caveat = joined(note for note in notes if note)
-        return _in_force([_with_caveat(dated, caveat) for dated in history] if caveat else history, on)
+        caveats = tuple(note for note in notes if note)
+        return _in_force([_doubted(dated, caveats) for dated in history] if caveats else history, on)
 
-    def lookup(self, effective: str, sku: Sku) -> Linear | NoPrice:
-        """The price that ``price_version`` names after its ``@``."""
+    def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
+        """The price that is named after the ``@``."""
+        version, _, effective = price_version.partition("@")
+        if version != self.version:
+            return None
         found = self._find(sku)
         if isinstance(found, NoPrice):
             return found
@@ -166,18 +137,22 @@ class BundledPrices:
         return next((dated.price for dated in history if dated.effective == effective), unknown)
 
     def _find(self, sku: Sku) -> _Found | NoPrice:
-        table = self._by_id.get(_provider_id(sku.provider))
+        table = self._by_id.get(provider_id(sku.provider))
         if table is None:
-            known = _nearest(_provider_id(sku.provider), self._names)
+            known = _nearest(provider_id(sku.provider), self._names)
             return NoPrice.of(Reason.UNKNOWN_PROVIDER, f"no prices known for provider '{sku.provider}'{known}")
-        for name, note in _spellings(table.id, sku.model):
-            if model := table.find_model(name, all_providers=self._providers):
+        for name, note in spellings(table.id, sku.model):
+            if model := table.find_model(name, all_providers=self.providers):
                 owner = self._owners[id(model)]
                 borrowed = owner.id not in (table.id, SAME_PRICE_AS.get(table.id))
                 lent = Note(Reason.BORROWED_PRICE, f"the price is that of provider '{owner.id}'") if borrowed else None
-                return _Found(table, model, joined(note for note in (note, lent) if note))
-        known = _nearest(sku.model.lower(), self._models[table.id])
+                return _Found(table, model, tuple(doubt for doubt in (note, lent) if doubt))
+        known = self._known_elsewhere(sku) or _nearest(sku.model, self._models[table.id])
         return NoPrice.of(Reason.UNKNOWN_MODEL, f"no price known for {_named(sku)}{known}")
+
+    def _known_elsewhere(self, sku: Sku) -> str:
+        elsewhere = self._homes.get(sku.model.lower())
+        return f"; provider '{elsewhere}' has one of that name" if elsewhere else ""
 
     def _is_own(self, found: _Found) -> bool:
         return self._owners[id(found.model)].id == found.table.id
@@ -193,7 +168,7 @@ def _named(sku: Sku) -> str:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    found = process.extractOne(name, known, scorer=fuzz.ratio, score_cutoff=NEAREST_MIN)
+    found = process.extractOne(name, known, scorer=fuzz.ratio, processor=str.lower, score_cutoff=NEAREST_MIN)
     return f"; the nearest known is '{found[0]}'" if found else ""
 
 
@@ -205,26 +180,8 @@ def _geo_note(sku: Sku) -> Note | None:
     )
 
 
-def _with_caveat(dated: _Dated, caveat: Note) -> _Dated:
-    return replace(dated, price=replace(dated.price, caveat=caveat))
-
-
-def _provider_id(provider: str) -> str:
-    name = provider.strip().lower()
-    return PROVIDER_ALIASES.get(name, name)
-
-
-def _spellings(provider_id: str, model: str) -> Iterator[tuple[str, Note | None]]:
-    """How the table may know a model, the surest first, each with the caveat that it brings."""
-    yield model, None
-    prefix, slash, name = model.partition("/")
-    if slash and _provider_id(prefix) == provider_id:
-        yield name, None
-    else:
-        name = model
-    if name.lower().startswith("ft:"):
-        base = name.split(":")[1]
-        yield base, Note(Reason.BASE_MODEL_PRICE, f"fine-tuned model charged at the rate of its base '{base}'")
+def _doubted(dated: _Dated, caveats: tuple[Note, ...]) -> _Dated:
+    return replace(dated, price=replace(dated.price, caveats=caveats))
 
 
 def _history(version: str, provider: Provider, model: ModelInfo) -> tuple[_Dated, ...]:

@@ -145,8 +145,7 @@ def verdict(price: Linear, operation: str, *, failed: bool, reported: frozenset[
 def _caveats(
     price: Linear, operation: str, reported: Set[str], used: Set[str], unpriced: Sequence[str]
 ) -> Iterator[Note]:
-    if price.caveat:
-        yield price.caveat
+    yield from price.caveats
     without = [unit for unit in unpriced if not _charged(price, unit)]
     if without:
         yield Note(Reason.QUANTITY_UNPRICED, f"no price for {', '.join(without)}")

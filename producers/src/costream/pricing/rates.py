@@ -21,7 +21,8 @@ Exact: TypeAlias = int | Fraction  # what is whole stays an int: ten times faste
 
 PICO: Final = 10**12  # costs are counted in 1e-12 USD, the last digit of Decimal(18, 12)
 
-CALLER: Final = "caller"  # the version of a price that came with the event
+# Where a price is from: the table, an entry of a file over it, an entry of what no table has, or the event itself.
+LIST, OVERRIDE, RATE_CARD, CALLER = "list", "override", "rate_card", "caller"
 
 
 def exact(number: Exact) -> Exact:
@@ -60,18 +61,19 @@ class Bracket:
 class Linear:
     """A price that is linear in the amounts within each bracket of input tokens; the first bracket starts at zero.
 
-    ``audio_seconds_min`` is the least a call with audio is charged for. ``caveat`` says why the cost may be another;
-    it makes every call priced by it partial. ``same`` says what of a unit leaves its rate as it is, ``unsure`` which
-    rates may not be those of this price, and ``callers`` which the caller has named.
+    ``audio_seconds_min`` is the least a call with audio is charged for. ``caveats`` say why the cost may be another;
+    they make every call priced by it partial. ``same`` says what of a unit leaves its rate as it is, ``unsure`` which
+    rates may not be those of this price, and ``callers`` which the caller has named. ``source`` says where it is from.
     """
 
     version: str
     brackets: tuple[Bracket, ...]
     audio_seconds_min: int = 0
-    caveat: Note | None = None
+    caveats: tuple[Note, ...] = ()
     same: Same = SAME
     unsure: frozenset[str] = frozenset()
     callers: frozenset[str] = frozenset()
+    source: str = LIST
 
     def bracket(self, input_tokens: int) -> Bracket:
         """By input tokens in 1e-12 of one, like all amounts."""
@@ -129,10 +131,10 @@ class Period:
 class TimeOfDay:
     """Prices that change within the day: the first period that holds the moment decides."""
 
-    periods: tuple[tuple[Period, Linear], ...]
-    otherwise: Linear
+    periods: tuple[tuple[Period, Linear | NoPrice], ...]
+    otherwise: Linear | NoPrice
 
-    def at(self, moment: datetime) -> Linear:
+    def at(self, moment: datetime) -> Linear | NoPrice:
         """The price at a moment in UTC."""
         return next((price for period, price in self.periods if moment.time() in period), self.otherwise)
 
@@ -152,7 +154,7 @@ Resolution: TypeAlias = Linear | TimeOfDay | NoPrice
 def completed(price: Linear | NoPrice, unit_prices: Mapping[str, Exact]) -> Linear:
     """The price with those that the caller names for what the table has none of; in 1e-12 USD a unit."""
     if isinstance(price, NoPrice):
-        return Linear(CALLER, (Bracket.of(-1, unit_prices),), callers=frozenset(unit_prices))
+        return Linear(CALLER, (Bracket.of(-1, unit_prices),), callers=frozenset(unit_prices), source=CALLER)
     lacking = {unit: rate for unit, rate in unit_prices.items() if unit != PER_CALL and not price.covers(unit)}
     return replace(
         price,

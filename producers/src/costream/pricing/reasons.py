@@ -14,6 +14,7 @@ class Reason(StrEnum):
     # No cost at all: unpriced.
     UNKNOWN_PROVIDER = "unknown_provider"
     UNKNOWN_MODEL = "unknown_model"
+    NO_PRICE_AT_THAT_TIME = "no_price_at_that_time"
     NO_RATE = "no_rate"  # the table lists the model, and no rate for it
     USAGE_MISSING = "usage_missing"
     USAGE_CONTRADICTORY = "usage_contradictory"

@@ -1,0 +1,240 @@
+"""Prices in files: negotiated rates, rate cards of what no table has, and corrections of the table.
+
+    [[price]]
+    provider = "perplexity"
+    models = ["sonar"]
+    valid_from = 2025-01-01
+    source = "https://docs.perplexity.ai/getting-started/pricing, read on 2026-11-01"
+    rates.requests = { price = "5", per = "1K" }
+
+An entry names the rates that it changes; for the others, what lies under it stays in force. Of several that hold at a
+moment, the later one wins, in a file and among files. ``load`` tells every fault of a file at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from costream.events import NAME_CHARS_MAX, UNIT, matches
+from costream.pricing.names import provider_id
+from costream.pricing.rates import PICO, Exact, exact
+
+CURRENCIES: Final = ("USD",)
+PER: Final[Mapping[str, int]] = {"1": 1, "1K": 10**3, "1M": 10**6, "1B": 10**9}
+PER_SECONDS: Final[Mapping[str, int]] = {"second": 1, "minute": 60, "hour": 3_600}
+PRICE: Final = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$"
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class PricesRefused(ValueError):
+    """A file of prices with faults in it; nothing of it is used. ``faults`` has a line for each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(faults))
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _decimal(value: Any) -> Decimal:
+    if not isinstance(value, str) or not matches(PRICE, value):
+        raise ValueError(f'{value!r} is not decimal text such as "0.15", with at most 12 digits after the point')
+    return Decimal(value)
+
+
+Price = Annotated[Decimal, BeforeValidator(_decimal)]
+
+
+class Rate(_Strict):
+    """A price for so many of a unit."""
+
+    price: Price
+    per: Literal["1", "1K", "1M", "1B", "second", "minute", "hour"] = "1"
+
+    def of(self, unit: str) -> Exact:
+        """In 1e-12 USD for one of the unit."""
+        if self.per in PER:
+            return exact(Fraction(self.price) * PICO / PER[self.per])
+        seconds = PER_SECONDS[self.per]
+        return exact(Fraction(self.price) * PICO / (seconds if unit.endswith("_seconds") else Fraction(seconds, 3_600)))
+
+    def fits(self, unit: str) -> bool:
+        """Time is a price of units of time alone."""
+        return self.per in PER or unit.endswith(("_seconds", "_hours"))
+
+
+def _rates(rates: dict[str, Rate]) -> dict[str, Rate]:
+    for unit, rate in rates.items():
+        if not matches(UNIT, unit):
+            raise ValueError(f"'{unit}' is no unit: small letters, digits and _")
+        if not rate.fits(unit):
+            raise ValueError(f"{unit}: a price per {rate.per} is for units that end in _seconds or _hours")
+    return rates
+
+
+Rates = Annotated[dict[str, Rate], AfterValidator(_rates)]
+
+
+class Tier(_Strict):
+    """What a whole call costs that has more input tokens than ``above``."""
+
+    above: int = Field(ge=0)
+    rates: Rates = Field(min_length=1)
+
+
+def _clock(value: str) -> time:
+    try:
+        return time.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"'{value}' is no time of day such as 09:30") from None
+
+
+def _zone(value: str) -> str:
+    try:
+        zone = ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"'{value}' is no time zone such as Asia/Shanghai") from None
+    if len({zone.utcoffset(datetime(2026, month, 1)) for month in range(1, 13)}) > 1:  # noqa: DTZ001 - its own clock
+        raise ValueError(f"the clocks of '{value}' change within the year: write the times in UTC")
+    return value
+
+
+class When(_Strict):
+    """The times of the week at which a price holds, in a zone without changes of the clock."""
+
+    zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    windows: tuple[tuple[str, str], ...] = ()
+    weekdays: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = WEEKDAYS
+    not_on_holidays: Literal["", "cn"] = ""
+
+    @property
+    def offset(self) -> timedelta:
+        """What the clocks of the zone are ahead of UTC."""
+        return ZoneInfo(self.zone).utcoffset(datetime(2026, 1, 1)) or timedelta()  # noqa: DTZ001 - its own clock
+
+    @property
+    def spans(self) -> tuple[tuple[time, time], ...]:
+        """The windows as times of day; one may run past midnight."""
+        return tuple((_clock(start), _clock(end)) for start, end in self.windows)
+
+    @model_validator(mode="after")
+    def _is_a_time(self) -> Self:
+        for (start, end), (opens, closes) in zip(self.windows, self.spans, strict=True):
+            if opens == closes:
+                raise ValueError(f"the window from {start} to {end} holds no moment")
+        return self
+
+
+def _moment(value: Any) -> Any:
+    """A date is its first moment in UTC; a time without a zone is refused."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, time.min, UTC)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError(f"{value.isoformat()} has no zone: write {value.isoformat()}Z, or a date")
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX)]
+
+
+class PriceEntry(_Strict):
+    """One price, or one factor on prices, as it stands in a file."""
+
+    provider: Annotated[Name, AfterValidator(provider_id)]
+    models: tuple[Name, ...] = Field(
+        min_length=1, description="as the provider writes them; a last * stands for any rest"
+    )
+    service_tier: str = ""
+    inference_geo: str = ""
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+    when: When | None = None
+    currency: str = "USD"
+    rates: Rates = Field(default_factory=dict)
+    tiers: tuple[Tier, ...] = ()
+    factor: Price | None = Field(default=None, description="times what lies under it, in place of rates")
+    source: str = Field(min_length=1, description="where the price stands, and when it was read")
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if self.currency not in CURRENCIES:
+            raise ValueError(f"currency '{self.currency}' is not known: {', '.join(CURRENCIES)}")
+        if bool(self.rates or self.tiers) == (self.factor is not None):
+            raise ValueError("an entry has either rates or a factor")
+        if self.valid_from and self.valid_to and self.valid_from >= self.valid_to:
+            raise ValueError("valid_to must be after valid_from")
+        if [tier.above for tier in self.tiers] != sorted({tier.above for tier in self.tiers}):
+            raise ValueError("tiers must be in the order of `above`, each once")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Of everything that the entry says: another price is another digest."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class _PriceFile(_Strict):
+    price: tuple[PriceEntry, ...]
+
+
+def load(text: str, *, file: str) -> tuple[PriceEntry, ...]:
+    """The entries of a TOML file. Raises ``PricesRefused`` with every fault: file, entry, field and rule."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PricesRefused([f"{file}: no TOML: {error}"]) from None
+    try:
+        return _PriceFile.model_validate(_as_tuples(content)).price
+    except ValidationError as error:
+        raise PricesRefused(sorted({_told(fault, content, file) for fault in error.errors()})) from None
+
+
+def _as_tuples(value: Any) -> Any:
+    """TOML has lists only, and a strict model takes none for a tuple."""
+    if isinstance(value, list):
+        return tuple(_as_tuples(one) for one in value)
+    return {name: _as_tuples(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+_RULES: Final = {
+    "missing": "it is required",
+    "extra_forbidden": "there is no such field",
+    "too_short": "it must not be empty",
+    "string_too_short": "it must not be empty",
+    "string_type": "it must be text",
+    "int_type": "it must be a whole number",
+    "greater_than_equal": "it must not be below 0",
+    "datetime_type": "it must be a date, or a time with a zone, without quotes",
+    "tuple_type": "it must be a list",
+    "dict_type": "it must be a table of units",
+    "model_type": "it must be a table",
+}
+
+
+def _told(fault: Any, content: Mapping[str, Any], file: str) -> str:
+    rule = _RULES.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "literal_error":
+        rule = f"it must be {fault['ctx']['expected']}"
+    match list(fault["loc"]):
+        case ["price", int(at), *field]:
+            entry = content["price"][at]
+            names = [str(entry.get("provider", "?")), *map(str, entry.get("models", ())[:1])] if entry else ["?"]
+            place = ".".join(str(part) for part in field if part not in ("Price", "Rate"))
+            return f"{file}: entry {at + 1} ({'/'.join(names)}): {place + ': ' if place else ''}{rule}"
+        case field:
+            return f"{file}: {'.'.join(map(str, field))}: {rule}"

@@ -1,0 +1,179 @@
+"""Prices of files over those of a table: rate by rate, entry by entry, at every moment of a day."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, time
+from fractions import Fraction
+from functools import lru_cache
+from typing import Final
+
+from costream.pricing.entries import PriceEntry, load
+from costream.pricing.names import DATA, provider_id, spellings
+from costream.pricing.rates import (
+    OVERRIDE,
+    RATE_CARD,
+    Bracket,
+    Exact,
+    Linear,
+    NoPrice,
+    Period,
+    Resolution,
+    TimeOfDay,
+    exact,
+)
+from costream.pricing.reasons import Note, Reason
+from costream.pricing.sku import Sku
+from costream.pricing.source import PriceSource
+from costream.pricing.units import TOKEN_FAMILY
+from costream.pricing.validity import hold, is_for, turns
+
+SHIPPED: Final = "shipped"  # the layer of corrections that come with this package
+OVERLAID_MAX: Final = 4_096
+
+
+def shipped() -> tuple[PriceEntry, ...]:
+    """What the table says wrong or does not say, each with a source and a date."""
+    return load((DATA / "overrides.toml").read_text("utf-8"), file="overrides.toml")
+
+
+class Layer:
+    """A price source: ``entries`` over what ``under`` says. ``name`` begins the id of each of their prices."""
+
+    def __init__(self, name: str, entries: Sequence[PriceEntry], *, under: PriceSource) -> None:
+        self.name, self.under, self.entries = name, under, tuple(entries)
+        whole = hashlib.sha256("".join(entry.digest for entry in self.entries).encode()).hexdigest()[:12]
+        self.version = f"{under.version}+{name}/{whole}"
+        self.changes: Collection[time] = {*under.changes, *(at for entry in self.entries for at in turns(entry))}
+        self._by_provider: dict[str, list[PriceEntry]] = {}
+        for entry in self.entries:
+            self._by_provider.setdefault(entry.provider, []).append(entry)
+        self._by_id = {self._id(entry): entry for entry in self.entries}
+        self._overlaid = lru_cache(maxsize=OVERLAID_MAX)(self._over)
+
+    def resolve(self, sku: Sku, on: date) -> Resolution:
+        entries = self._for(sku)
+        found = self.under.resolve(sku, on)
+        if not entries:
+            return found
+        prices = [self._at(sku, moment, found, entries) for moment in _moments(on, entries, found)]
+        starts = [moment.time() for moment in _moments(on, entries, found)]
+        if len(set(map(id, prices))) == 1 or all(isinstance(price, NoPrice) for price in prices):
+            return prices[0]
+        return _of_day(starts, prices)
+
+    def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
+        """The price that ``price_version`` names: that of the table, and over it the entries by their ids."""
+        parts = price_version.split("+")
+        ids = [part for part in parts if part.startswith(f"{self.name}/")]
+        below = "+".join(part for part in parts if part not in ids)
+        price = self.under.lookup(below, sku) if below else NO_PRICE
+        if price is None or not ids:
+            return price
+        missing = [one for one in ids if one not in self._by_id]
+        if missing:
+            return NoPrice.of(Reason.UNKNOWN_MODEL, f"{self.version} has no price '{missing[0]}'")
+        return self._overlaid(price, tuple(ids))
+
+    def _for(self, sku: Sku) -> list[PriceEntry]:
+        provider = provider_id(sku.provider)
+        candidates = self._by_provider.get(provider)
+        if not candidates:
+            return []
+        names = [name.lower() for name, note in spellings(provider, sku.model) if note is None]
+        return [entry for entry in candidates if is_for(entry, sku, names)]
+
+    def _at(self, sku: Sku, moment: datetime, found: Resolution, entries: Sequence[PriceEntry]) -> Linear | NoPrice:
+        price = found.at(moment) if isinstance(found, TimeOfDay) else found
+        holding, doubts = [], []
+        for entry in entries:
+            said = hold(entry, moment)
+            if said.holds and self._applies(entry, sku, price):
+                holding.append(entry)
+                doubts += [Note(Reason.NO_PRICE_AT_THAT_TIME, said.unsure)] if said.unsure else []
+        if not holding:
+            return self._before(sku, moment, entries) if isinstance(price, NoPrice) else price
+        laid = self._overlaid(price, tuple(map(self._id, holding)))
+        return replace(laid, caveats=(*laid.caveats, *doubts)) if doubts and isinstance(laid, Linear) else laid
+
+    def _applies(self, entry: PriceEntry, sku: Sku, price: Linear | NoPrice) -> bool:
+        """A price of the standard tier is none of another tier, but where that is charged as the standard one."""
+        if sku.standard_tier or entry.service_tier:
+            return True
+        return isinstance(price, NoPrice) or any(note.reason == Reason.SERVICE_TIER_UNPRICED for note in price.caveats)
+
+    def _before(self, sku: Sku, moment: datetime, entries: Sequence[PriceEntry]) -> NoPrice:
+        told = f"no price known for model '{sku.model}' of provider '{sku.provider}' at {moment:%Y-%m-%d %H:%M} UTC"
+        starts = min((entry.valid_from for entry in entries if entry.valid_from), default=None)
+        first = f"; the first known is of {starts:%Y-%m-%d %H:%M} UTC" if starts and moment < starts else ""
+        return NoPrice.of(Reason.NO_PRICE_AT_THAT_TIME, told + first)
+
+    def _over(self, price: Linear | NoPrice, ids: tuple[str, ...]) -> Linear | NoPrice:
+        for one in ids:
+            price = _laid(price, self._by_id[one], one)
+        return price
+
+    def _id(self, entry: PriceEntry) -> str:
+        return f"{self.name}/{entry.digest}"
+
+
+NO_PRICE: Final = NoPrice.of(Reason.UNKNOWN_MODEL, "the table has no price")
+
+
+def _laid(price: Linear | NoPrice, entry: PriceEntry, id_of_entry: str) -> Linear | NoPrice:
+    """An entry over a price: the rates that it names, or its factor on all of them."""
+    if entry.factor is not None:
+        if isinstance(price, NoPrice):
+            return price
+        scaled = tuple(_scaled(bracket, Fraction(entry.factor)) for bracket in price.brackets)
+        return _marked(replace(price, brackets=scaled), entry, id_of_entry, named=price.units)
+    base = Linear("", (Bracket.of(-1, {}),), source=RATE_CARD) if isinstance(price, NoPrice) else price
+    thresholds = sorted({bracket.above for bracket in base.brackets} | {tier.above for tier in entry.tiers})
+    brackets = list[Bracket]()
+    rates = {unit: rate.of(unit) for unit, rate in entry.rates.items()}
+    for above in thresholds:
+        under = next(bracket for bracket in reversed(base.brackets) if bracket.above <= above)
+        for tier in entry.tiers:
+            if tier.above == above:
+                rates = rates | {unit: rate.of(unit) for unit, rate in tier.rates.items()}
+        brackets.append(Bracket.of(above, {**under.prices(), **rates}))
+    return _marked(replace(base, brackets=tuple(brackets)), entry, id_of_entry, named=rates.keys())
+
+
+def _marked(price: Linear, entry: PriceEntry, id_of_entry: str, *, named: Collection[str]) -> Linear:
+    """Under a version that names the entry too; what it settles is no doubt any more."""
+    settled = {Reason.BORROWED_PRICE}
+    settled |= {Reason.SERVICE_TIER_UNPRICED} if entry.service_tier else set()
+    settled |= {Reason.INFERENCE_GEO_UNPRICED} if entry.inference_geo else set()
+    # The rates that the entry does not name are still those of another provider, tier or place.
+    others = price.units & TOKEN_FAMILY if any(note.reason in settled for note in price.caveats) else set()
+    return replace(
+        price,
+        version="+".join(part for part in (price.version, id_of_entry) if part),
+        caveats=tuple(note for note in price.caveats if note.reason not in settled),
+        unsure=frozenset((price.unsure | others) - set(named)),
+        source=RATE_CARD if price.source == RATE_CARD else OVERRIDE,
+    )
+
+
+def _scaled(bracket: Bracket, factor: Fraction) -> Bracket:
+    def times(rate: Exact) -> Exact:
+        return exact(factor * rate)
+
+    return Bracket.of(bracket.above, {unit: times(rate) for unit, rate in bracket.prices().items()})
+
+
+def _moments(on: date, entries: Sequence[PriceEntry], found: Resolution) -> list[datetime]:
+    """Of a day, its first moment and every one at which a price may change."""
+    clocks = {time.min, *(at for entry in entries for at in turns(entry))}
+    if isinstance(found, TimeOfDay):
+        clocks |= {at for period, _ in found.periods for at in (period.start, period.end)}
+    return [datetime.combine(on, clock, UTC) for clock in sorted(clocks)]
+
+
+def _of_day(starts: Sequence[time], prices: Sequence[Linear | NoPrice]) -> Resolution:
+    ends = [*starts[1:], time.min]
+    periods = tuple((Period(start, end), price) for start, end, price in zip(starts, ends, prices, strict=True))
+    return TimeOfDay(periods[:-1], otherwise=prices[-1])
