@@ -27,6 +27,7 @@ GROUPS: Final = {
     "migrate": "migrate",
     "alerts": "alerts",
     "deadletter": "deadletter",
+    "prices": "prices",
 }
 
 

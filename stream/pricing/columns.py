@@ -35,6 +35,7 @@ from costream.pricing.sku import Sku
 from costream.pricing.units import TOKEN_UNITS, canonical
 
 USED: Final = ("operation", "status", *TOKEN_UNITS, "quantities", "unit_prices")
+ASKED: Final = ("provider", "model", "service_tier", "inference_geo")  # in the order of Sku
 RATES: Final = ("per_call", *(f"{field}_rate" for field in TOKEN_UNITS))
 WHY: Final = ("cost_status", "cost_reason", "cost_detail", "price_version", "price_source")
 COSTS: Final = {"cost_pico": pl.Int64, **dict.fromkeys(WHY, pl.String)}
@@ -70,18 +71,12 @@ def _in_force(frame: pl.DataFrame, book: PriceBook) -> tuple[list[Price], pl.Ser
     """
     changes = pl.Series(book.changes, dtype=pl.Time).cast(pl.Int64)
     part = changes.search_sorted(frame["occurred_at"].dt.time().cast(pl.Int64), side="right")
-    places = [_folded(name) for name in ("service_tier", "inference_geo")]
-    calls = frame.select("provider", "model", *places, day=pl.col("occurred_at").dt.date(), part=part)
+    calls = frame.select(ASKED, day=pl.col("occurred_at").dt.date(), part=part)
     keys = calls.unique().with_row_index("asked")
     asked = calls.join(keys, on=calls.columns, how="left", maintain_order="left")["asked"].cast(pl.Int64)
     starts = (time.min, *book.changes)
-    moments = ((Sku(*sku), datetime.combine(day, starts[part], UTC)) for _, *sku, day, part in keys.iter_rows())
+    moments = ((Sku.of(*sku), datetime.combine(day, starts[part], UTC)) for _, *sku, day, part in keys.iter_rows())
     return [book.at(*key) for key in moments], asked
-
-
-def _folded(name: str) -> pl.Expr:
-    """Of a column that is empty in nearly all rows: as ``Sku`` has it."""
-    return pl.col(name).str.strip_chars().str.to_lowercase().str.replace_all("-", "_", literal=True)
 
 
 # --- in columns ------------------------------------------------------------------------------------------------------

@@ -159,6 +159,17 @@ def test_a_star_stands_for_any_rest_of_a_name_in_any_case() -> None:
     assert isinstance(at(starred, model="gpt-8"), NoPrice)
 
 
+def test_an_entry_for_a_short_name_is_not_for_what_the_table_knows_by_the_long_one() -> None:
+    """perplexity/sonar is a product of its own beside sonar, with other rates and without its fee."""
+    book = PriceBook.bundled()
+    fees = {}
+    for model in ("sonar", "perplexity/sonar"):
+        price = book.at(Sku("perplexity", model), AT)
+        assert isinstance(price, Linear)
+        fees[model] = price.brackets[0].per_call
+    assert fees == {"sonar": 5 * PICO // 1_000, "perplexity/sonar": 0}
+
+
 def test_a_factor_scales_all_rates_and_says_nothing_of_what_has_none() -> None:
     cheaper = layer(entry('factor = "0.85"', model="*"))
     assert cost(at(cheaper), input_tokens=2, output_tokens=2) == Priced(34)

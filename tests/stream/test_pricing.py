@@ -92,6 +92,9 @@ class _Prices:
         unknown = f"{self.version} does not know '{sku.model}' of '{sku.provider}'"
         return self._prices.get(sku.model, NoPrice.of(Reason.UNKNOWN_MODEL, unknown))
 
+    def spelling(self, sku: Sku) -> str | None:
+        return sku.model if sku.model in self._prices else None
+
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
         return self._prices[sku.model] if price_version.startswith(self.version) else None
 

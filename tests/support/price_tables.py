@@ -22,6 +22,9 @@ class Table:
             return self._price
         return NoPrice.of(Reason.UNKNOWN_MODEL, f"{self.version} does not know {sku.model}")
 
+    def spelling(self, sku: Sku) -> str | None:
+        return sku.model if sku.model in self._models else None
+
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
         return self._price if price_version.startswith(self.version) else None
 

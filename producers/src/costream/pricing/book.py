@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from functools import lru_cache
 from typing import Final
 
 from costream.pricing.bundled import BundledPrices
-from costream.pricing.layers import SHIPPED, Layer, shipped
+from costream.pricing.entries import PriceEntry
+from costream.pricing.layers import OWN, SHIPPED, Layer, shipped
 from costream.pricing.rates import Linear, NoPrice, Resolution, TimeOfDay
 from costream.pricing.reasons import Reason
 from costream.pricing.sku import Sku
@@ -28,13 +29,15 @@ class PriceBook:
         assert sources, "a price book needs a price source"
         self.sources = tuple(sources)
         self.price_rev = price_rev
-        self.changes = sorted({moment for source in sources for moment in source.changes})
+        self.changes = sorted({moment for source in sources for moment in source.changes} - {time.min})
         self._resolved = lru_cache(maxsize=RESOLVED_MAX)(self._ask)
 
     @classmethod
-    def bundled(cls) -> PriceBook:
-        """The prices of the installed genai-prices package, and over them the corrections that are shipped here."""
-        return cls([Layer(SHIPPED, shipped(), under=BundledPrices.load())])
+    def bundled(cls, own: Sequence[PriceEntry] = ()) -> PriceBook:
+        """The prices of the installed genai-prices package, over them the corrections that are shipped here, and over
+        those your own."""
+        table = Layer(SHIPPED, shipped(), under=BundledPrices.load())
+        return cls([Layer(OWN, own, under=table) if own else table])
 
     @property
     def version(self) -> str:

@@ -72,6 +72,7 @@ class _Found:
 
     table: Provider
     model: ModelInfo
+    name: str  # by which it was found
     notes: tuple[Note, ...]
 
 
@@ -121,6 +122,11 @@ class BundledPrices:
         caveats = tuple(note for note in notes if note)
         return _in_force([_doubted(dated, caveats) for dated in history] if caveats else history, on)
 
+    def spelling(self, sku: Sku) -> str | None:
+        """As what the table knows the model; None if it does not."""
+        found = self._find(sku)
+        return None if isinstance(found, NoPrice) else found.name
+
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
         """The price that is named after the ``@``."""
         version, _, effective = price_version.partition("@")
@@ -146,7 +152,7 @@ class BundledPrices:
                 owner = self._owners[id(model)]
                 borrowed = owner.id not in (table.id, SAME_PRICE_AS.get(table.id))
                 lent = Note(Reason.BORROWED_PRICE, f"the price is that of provider '{owner.id}'") if borrowed else None
-                return _Found(table, model, tuple(doubt for doubt in (note, lent) if doubt))
+                return _Found(table, model, name, tuple(doubt for doubt in (note, lent) if doubt))
         known = self._known_elsewhere(sku) or _nearest(sku.model, self._models[table.id])
         return NoPrice.of(Reason.UNKNOWN_MODEL, f"no price known for {_named(sku)}{known}")
 

@@ -31,6 +31,7 @@ from costream.pricing.units import TOKEN_FAMILY
 from costream.pricing.validity import hold, is_for, turns
 
 SHIPPED: Final = "shipped"  # the layer of corrections that come with this package
+OWN: Final = "own"  # the layer of those who run it
 OVERLAID_MAX: Final = 4_096
 
 
@@ -64,6 +65,10 @@ class Layer:
             return prices[0]
         return _of_day(starts, prices)
 
+    def spelling(self, sku: Sku) -> str | None:
+        """As what the table or an entry knows the model; None if neither does."""
+        return self.under.spelling(sku) or (sku.model if self._for(sku) else None)
+
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
         """The price that ``price_version`` names: that of the table, and over it the entries by their ids."""
         parts = price_version.split("+")
@@ -83,6 +88,9 @@ class Layer:
         if not candidates:
             return []
         names = [name.lower() for name, note in spellings(provider, sku.model) if note is None]
+        known = self.under.spelling(sku)
+        if known and known.lower() in names:  # what the table knows by a longer name is not what has the shorter one
+            names = names[: names.index(known.lower()) + 1]
         return [entry for entry in candidates if is_for(entry, sku, names)]
 
     def _at(self, sku: Sku, moment: datetime, found: Resolution, entries: Sequence[PriceEntry]) -> Linear | NoPrice:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
+
+from costream.pricing.names import folded
 
 # What providers call the tier that a call is in unless another was asked for, and the place where nothing was chosen.
 STANDARD_TIERS: Final = frozenset({"", "default", "standard", "on_demand"})
 STANDARD_GEOS: Final = frozenset({"", "global", "not_available"})
 
 
+# Other names of tiers, as providers write them.
+TIERS: Final[Mapping[str, str]] = {"on_demand_flex": "flex", "on_demand_priority": "priority"}
+
+
 class Sku(NamedTuple):
     """Names as an event has them. ``service_tier`` is the tier that served the call, ``inference_geo`` the place where
-    the model ran; both in small letters, empty where nothing was said."""
+    the model ran; both folded, and empty where nothing was said."""
 
     provider: str
     model: str
     service_tier: str = ""
     inference_geo: str = ""
+
+    @classmethod
+    def of(cls, provider: str, model: str, service_tier: str = "", inference_geo: str = "") -> Sku:
+        """From the fields of an event."""
+        tier = folded(service_tier)
+        return cls(provider, model, TIERS.get(tier, tier), folded(inference_geo))
 
     @property
     def standard_tier(self) -> bool:

@@ -25,6 +25,10 @@ class PriceSource(Protocol):
         """The price in force on a day in UTC, or the reason why there is none."""
         ...
 
+    def spelling(self, sku: Sku) -> str | None:
+        """As what the table knows the model; None if it does not."""
+        ...
+
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
         """The price that a stored row names; None if the version is not of this table."""
         ...

@@ -1,0 +1,304 @@
+"""costream prices: what a model costs and since when, what calls would cost, and whether files of prices are right."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.text import Text
+
+from stream.cli import common
+
+if TYPE_CHECKING:
+    from costream.pricing import PriceBook
+    from costream.pricing.differences import Difference
+    from costream.pricing.entries import PriceEntry
+
+app: Final = typer.Typer(
+    no_args_is_help=True, help="What models cost, what calls would cost, and files of prices of your own."
+)
+
+QUOTED_AT_ONCE: Final = 1_000
+LIST, SHIPPED = "list", "shipped"  # in place of a file: the table alone, and with the corrections that are shipped
+
+Files = Annotated[
+    list[Path] | None, typer.Option("--prices", help="A file of your own prices; may be given several times.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of lines for people.")]
+
+
+@app.command()
+def show(
+    model: Annotated[str, typer.Argument(help="The model, or PROVIDER/MODEL.")],
+    provider: Annotated[str, typer.Option(help="Whose model it is; without it, all that have one of that name.")] = "",
+    at: Annotated[datetime | None, typer.Option(help="At this moment (UTC); now, if it is not given.")] = None,
+    tier: Annotated[str, typer.Option(help="The service tier, such as batch or flex.")] = "",
+    geo: Annotated[str, typer.Option(help="Where the model runs, as the provider calls it.")] = "",
+    prices: Files = None,
+    as_json: Json = False,
+) -> None:
+    """What a model costs at a moment, for each unit, by which price, and where that stands. Exit status 1 if no price
+    is known.
+
+    Examples: costream prices show gpt-5-nano --tier flex · costream prices show perplexity/sonar --at 2026-11-01
+    """
+    book, entries = _book(prices)
+    moment = (at or datetime.now(UTC)).replace(tzinfo=UTC)
+    names = [provider] if provider else _providers(model)
+    if not names:
+        common.fail(f"no provider is known to have a model '{model}': --provider says whose it is")
+    found = [_shown(book, entries, name, model, moment, tier, geo) for name in names]
+    known = [one for one in found if "prices" in one]
+    if as_json:
+        typer.echo(json.dumps(known or found))
+    else:
+        for one in known or found:
+            _tell(one)
+    if not known:
+        raise typer.Exit(common.EXIT_FAILED)
+
+
+@app.command()
+def quote(
+    file: Annotated[str, typer.Argument(help="Usage events, a JSON object a line; - is standard input.")],
+    prices: Files = None,
+) -> None:
+    """What calls would cost: usage events as JSON lines in, and for each, in its order, a JSON line with cost_usd
+    (text, or null), cost_status, cost_reason, cost_detail, price_version, price_source and the rates in USD. It is the
+    code of the stream; nothing is stored and nothing is asked. A line that is no event is told in its place, and the
+    exit status is 1. request_id and occurred_at may be left out: then it is priced as of now.
+
+    Example: echo '{"provider": "openai", "model": "gpt-4o-mini", "input_tokens": 800, "output_tokens": 100}' | costream
+    prices quote -
+    """
+    book, _ = _book(prices)
+    from uuid import uuid4
+
+    from stream.pricing.quotes import quotes
+
+    refused = 0
+    with common.explained(), _lines(file) as lines:
+        for some in _by(QUOTED_AT_ONCE, lines):
+            for answer in quotes(some, book, now=datetime.now(UTC), new_id=lambda: str(uuid4())):
+                refused += "error" in answer
+                typer.echo(json.dumps(answer, ensure_ascii=False))
+    if refused:
+        common.fail(f"{common.counted(refused, 'line')} of {file} could not be priced: see `error` in its place")
+
+
+@app.command()
+def check(files: Annotated[list[Path], typer.Argument(help="Files of prices (TOML).")]) -> None:
+    """Whether files of prices are right: every fault at once, with its file, entry, field and rule. Nothing is stored.
+
+    Example: costream prices check our-rates.toml
+    """
+    entries = _entries(files)
+    models = {(entry.provider, model) for entry in entries for model in entry.models}
+    common.say(f"right: {common.counted(len(models), 'model')} in {len(entries):,} entries")
+
+
+@app.command()
+def diff(
+    old: Annotated[str, typer.Argument(help="A file of prices; or `list` (the table alone), or `shipped`.")],
+    new: Annotated[str, typer.Argument(help="The same.")],
+    since: Annotated[datetime | None, typer.Option(help="From this moment on (UTC); now, if it is not given.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What changes between two files of prices: for each model, from when, and which price. A file stands over the
+    table and the corrections that are shipped. Entries of the new one that change nothing are named: they are no longer
+    needed.
+
+    Examples: costream prices diff list shipped · costream prices diff shipped our-rates.toml --since 2026-01-01
+    """
+    from costream.pricing.differences import differences
+
+    (before, old_entries), (after, new_entries) = _side(old), _side(new)
+    moment = (since or datetime.now(UTC)).replace(tzinfo=UTC)
+    named = [*old_entries, *new_entries]
+    found = list(differences(before, after, named=named, known=_known(), since=moment))
+    idle = [entry for entry in new_entries if entry not in old_entries and _is_idle(entry, found, moment)]
+    if as_json:
+        typer.echo(
+            json.dumps({"differences": [_as_json(one) for one in found], "without_effect": [_name(e) for e in idle]})
+        )
+        return
+    for one in found:
+        common.console.print(Text(_told(one)), soft_wrap=True)
+    for entry in idle:
+        common.say(f"without effect from {moment:%Y-%m-%d %H:%M} UTC on: {_name(entry)}, {entry.source}")
+    if not found:
+        common.say("no price changes")
+
+
+# --- books and files -------------------------------------------------------------------------------------------------
+
+
+def _book(files: Sequence[Path] | None) -> tuple[PriceBook, Sequence[PriceEntry]]:
+    from costream.pricing import PriceBook
+    from costream.pricing.layers import shipped
+
+    own = _entries(files or ())
+    return PriceBook.bundled(own), [*shipped(), *own]
+
+
+def _entries(files: Iterable[Path]) -> list[PriceEntry]:
+    """Of all files, in their order; exit status 2 with every fault of all of them."""
+    from costream.pricing.entries import PriceEntry, PricesRefused, load
+
+    entries, faults = list[PriceEntry](), list[str]()
+    for file in files:
+        try:
+            entries += load(file.read_text(encoding="utf-8"), file=str(file))
+        except OSError as error:
+            faults.append(f"{file} cannot be read: {error.strerror}")
+        except UnicodeDecodeError:
+            faults.append(f"{file} is no text in UTF-8")
+        except PricesRefused as error:
+            faults += error.faults
+    if faults:
+        common.fail(
+            "prices that cannot be used; nothing was done\n" + "\n".join(f"  {one}" for one in faults),
+            status=common.EXIT_USAGE,
+        )
+    return entries
+
+
+def _side(name: str) -> tuple[PriceBook, Sequence[PriceEntry]]:
+    from costream.pricing import BundledPrices, PriceBook
+    from costream.pricing.layers import shipped
+
+    if name == LIST:
+        return PriceBook([BundledPrices.load()]), ()
+    own = () if name == SHIPPED else _entries([Path(name)])
+    return PriceBook.bundled(own), own or shipped()
+
+
+def _known() -> list[tuple[str, str]]:
+    from costream.pricing import BundledPrices
+
+    return [(provider.id, model.id) for provider in BundledPrices.load().providers for model in provider.models]
+
+
+def _providers(model: str) -> list[str]:
+    """Whose the model may be, by its name."""
+    from costream.pricing.names import provider_id
+
+    prefix, slash, _ = model.partition("/")
+    if slash and provider_id(prefix) in {provider for provider, _ in _known()}:
+        return [prefix]
+    return list(dict.fromkeys(provider for provider, known in _known() if known.lower() == model.lower()))
+
+
+# --- what a price says -----------------------------------------------------------------------------------------------
+
+
+def _shown(
+    book: PriceBook, entries: Sequence[PriceEntry], provider: str, model: str, at: datetime, tier: str, geo: str
+) -> dict[str, Any]:
+    from costream.pricing import NoPrice, Sku
+    from stream.pricing.quotes import in_usd
+
+    sku = Sku.of(provider, model, tier, geo)
+    price = book.at(sku, at)
+    names = {"provider": provider, "model": model, "service_tier": sku.service_tier, "inference_geo": sku.inference_geo}
+    if isinstance(price, NoPrice):
+        return names | {"reason": price.note.reason, "detail": price.note.detail}
+    return names | {
+        "at": at.isoformat(),
+        "price_version": price.version,
+        "price_source": price.source,
+        "prices": [{"above_input_tokens": max(one.above, 0), "usd": in_usd(one.prices())} for one in price.brackets],
+        "doubts": [note.detail for note in price.caveats],
+        "sources": [one.source for one in entries if one.digest in price.version],
+    }
+
+
+def _tell(one: dict[str, Any]) -> None:
+    from stream.pricing.quotes import usd_text
+
+    place = " ".join(text for text in (one["service_tier"], one["inference_geo"]) if text)
+    common.say(f"{one['provider']} {one['model']}{' (' + place + ')' if place else ''}", style="bold")
+    if "prices" not in one:
+        common.say(one["detail"], indent=2)
+        return
+    for bracket in one["prices"]:
+        if bracket["above_input_tokens"]:
+            common.say(f"above {bracket['above_input_tokens']:,} input tokens", indent=2)
+        for unit, usd in bracket["usd"].items():
+            million = usd_text(Fraction(usd) * 10**18)
+            common.say(f"{unit:<28} {million:>14} USD per million", indent=2)
+    for doubt in one["doubts"]:
+        common.say(f"partial: {doubt}", indent=2)
+    common.say(f"by {one['price_version']} ({one['price_source']})", indent=2)
+    for source in one["sources"]:
+        common.say(source, indent=2)
+
+
+# --- quotes ----------------------------------------------------------------------------------------------------------
+
+
+def _lines(file: str) -> Any:
+    if file == "-":
+        from contextlib import nullcontext
+
+        return nullcontext(sys.stdin)
+    try:
+        return Path(file).open(encoding="utf-8")
+    except OSError as error:
+        common.fail(f"{file} cannot be read: {error.strerror}", status=common.EXIT_USAGE)
+
+
+def _by(count: int, lines: Iterable[str]) -> Iterator[list[str]]:
+    some: list[str] = []
+    for line in lines:
+        if line.strip():
+            some.append(line)
+        if len(some) == count:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+# --- differences -----------------------------------------------------------------------------------------------------
+
+
+def _told(one: Difference) -> str:
+    from stream.pricing.quotes import usd_text
+
+    where = f" above {one.above:,} input tokens" if one.above > 0 else ""
+    place = " ".join(text for text in (one.sku.service_tier, one.sku.inference_geo) if text)
+    was, becomes = (("no price" if rate is None else usd_text(rate)) for rate in (one.old, one.new))
+    name = f"{one.sku.provider} {one.sku.model}{' (' + place + ')' if place else ''}"
+    return f"{name} from {one.since:%Y-%m-%d %H:%M} UTC: {one.unit}{where} {was} -> {becomes}"
+
+
+def _as_json(one: Difference) -> dict[str, Any]:
+    from stream.pricing.quotes import usd_text
+
+    return {
+        **one.sku._asdict(),
+        "since": one.since.isoformat(),
+        "unit": one.unit,
+        "above_input_tokens": max(one.above, 0),
+        "old_usd": None if one.old is None else usd_text(one.old),
+        "new_usd": None if one.new is None else usd_text(one.new),
+    }
+
+
+def _name(entry: PriceEntry) -> str:
+    return f"{entry.provider}/{entry.models[0]}" + (f" and {len(entry.models) - 1} more" if entry.models[1:] else "")
+
+
+def _is_idle(entry: PriceEntry, found: Sequence[Difference], since: datetime) -> bool:
+    if entry.valid_to and entry.valid_to <= since:
+        return False
+    from costream.pricing.validity import is_for
+
+    return not any(is_for(entry, one.sku, [one.sku.model.lower()]) for one in found)

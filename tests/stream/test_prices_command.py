@@ -1,0 +1,178 @@
+"""costream prices as a person runs it: what a model costs, what calls would cost, and whether files are right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from stream.cli.prices import app
+
+RATES = 'rates.input_tokens = { price = "0.10", per = "1M" }'
+
+
+def run(*arguments: str, status: int = 0, text: str | None = None) -> Result:
+    result = CliRunner().invoke(app, list(arguments), input=text, env={"COLUMNS": "120"})
+    assert result.exit_code == status, result.output
+    return result
+
+
+def file_of(folder: Path, *entries: str) -> str:
+    path = folder / "own.toml"
+    path.write_text("\n".join(f'[[price]]\nsource = "our contract"\n{entry}' for entry in entries))
+    return str(path)
+
+
+def events(*some: dict[str, Any]) -> str:
+    return "\n".join(json.dumps(one) for one in some)
+
+
+MINI = {"provider": "openai", "model": "gpt-4o-mini", "input_tokens": 1_000, "output_tokens": 0}
+
+
+# --- show ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_price_is_shown_with_its_units_its_tiers_and_where_it_stands() -> None:
+    told = run("show", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "--provider", "bedrock").stdout
+    assert "input_tokens                            3.3 USD per million" in told
+    assert "above 200,000 input tokens" in told
+    assert "(override)" in told
+    assert "litellm" in told, "the source of the override"
+
+
+def test_a_price_is_that_of_the_moment_the_tier_and_the_place_that_are_asked_for() -> None:
+    found = [
+        json.loads(run("show", "openai/o3", "--json", *options).stdout)[0]
+        for options in (["--at", "2025-06-09"], ["--at", "2026-11-01"], ["--tier", "flex", "--at", "2026-11-01"])
+    ]
+    assert [one["prices"][0]["usd"]["input_tokens"] for one in found] == ["0.00001", "0.000002", "0.000001"]
+    geo = json.loads(run("show", "openai/o3", "--geo", "eu", "--json").stdout)[0]
+    assert geo["doubts"] == ["no price for inference in 'eu', charged as without a place"]
+
+
+def test_a_name_that_several_providers_have_is_shown_of_each() -> None:
+    assert len(json.loads(run("show", "glm-4.7", "--json").stdout)) > 1
+
+
+def test_what_has_no_price_is_told_and_ends_with_status_1() -> None:
+    told = run("show", "gpt-4o-minii", "--provider", "openai", status=1).stdout
+    assert "the nearest known is 'gpt-4o-mini'" in " ".join(told.split())
+    assert "no provider is known to have a model 'zzz'" in run("show", "zzz", status=1).stderr
+
+
+def test_own_prices_stand_over_those_that_are_shipped(tmp_path: Path) -> None:
+    file = file_of(tmp_path, f'provider = "openai"\nmodels = ["gpt-4o-mini"]\n{RATES}')
+    found = json.loads(run("show", "openai/gpt-4o-mini", "--prices", file, "--json").stdout)[0]
+    assert found["prices"][0]["usd"]["input_tokens"] == "0.0000001"
+    assert (found["price_source"], found["sources"]) == ("override", ["our contract"])
+
+
+# --- quote -----------------------------------------------------------------------------------------------------------
+
+
+def test_each_event_is_answered_in_its_order_and_a_bad_line_in_its_place(tmp_path: Path) -> None:
+    searches = {"provider": "tavily", "model": "search", "operation": "api", "quantities": {"searches": "3"}}
+    lines = [
+        events(MINI | {"request_id": "a"}),
+        "{",
+        events(searches | {"unit_prices": {"searches": "0.008"}}),
+        events({"provider": "openai"}),
+        events(MINI | {"model": "gpt-17"}),
+    ]
+    path = tmp_path / "events.jsonl"
+    path.write_text("\n".join(lines) + "\n\n")
+    result = run("quote", str(path), status=1)
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert answers[0] == {
+        "request_id": "a",
+        "cost_usd": "0.00015",
+        "cost_status": "priced",
+        "cost_reason": "",
+        "cost_detail": "",
+        "price_version": "genai-prices/0.2.3@base",
+        "price_source": "list",
+        "rates": answers[0]["rates"],
+    }
+    assert answers[0]["rates"]["input_tokens"] == "0.00000015"
+    assert answers[1]["error"].startswith("event: it is not JSON")
+    assert (answers[2]["cost_usd"], answers[2]["rates"]) == ("0.024", {"searches": "0.008"})
+    assert answers[3] == {"error": "model: it is required"}
+    assert (answers[4]["cost_usd"], answers[4]["cost_reason"]) == (None, "unknown_model")
+    assert "2 lines of " in result.stderr
+
+
+def test_more_events_than_are_priced_at_once_keep_their_order() -> None:
+    text = events(*(MINI | {"request_id": str(n), "input_tokens": n} for n in range(2_500)))
+    answers = [json.loads(line) for line in run("quote", "-", text=text).stdout.splitlines()]
+    assert [one["request_id"] for one in answers] == [str(n) for n in range(2_500)]
+    assert answers[-1]["cost_usd"] == "0.00037485"
+
+
+def test_a_call_that_is_partial_is_mended_by_an_entry(tmp_path: Path) -> None:
+    call = events(MINI | {"quantities": {"images": "2"}})
+    partial = json.loads(run("quote", "-", text=call).stdout)
+    assert (partial["cost_status"], partial["cost_detail"]) == ("partial", "no price for images")
+    file = file_of(tmp_path, 'provider = "openai"\nmodels = ["gpt-4o-mini"]\nrates.images = { price = "0.01" }')
+    mended = json.loads(run("quote", "-", "--prices", file, text=call).stdout)
+    assert (mended["cost_usd"], mended["cost_status"], mended["price_source"]) == ("0.02015", "priced", "override")
+
+
+# --- check and diff --------------------------------------------------------------------------------------------------
+
+
+def test_a_right_file_is_called_right_and_of_wrong_ones_every_fault_is_told(tmp_path: Path) -> None:
+    right = file_of(tmp_path, f'provider = "acme"\nmodels = ["a", "b"]\n{RATES}')
+    assert run("check", right).stdout == "right: 2 models in 1 entries\n"
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text('[[price]]\nprovider = "acme"\nmodels = ["a"]\nfactor = "x"\n')
+    told = run("check", right, str(wrong), str(tmp_path / "none.toml"), status=2).stderr
+    assert "prices that cannot be used; nothing was done" in told
+    assert "wrong.toml: entry 1 (acme/a): source: it is required" in told
+    assert "wrong.toml: entry 1 (acme/a): factor: 'x' is not decimal text" in told
+    assert "none.toml cannot be read: No such file or directory" in told
+
+
+def test_what_changes_is_told_by_model_moment_and_unit_and_what_changes_nothing_is_named(tmp_path: Path) -> None:
+    file = file_of(
+        tmp_path,
+        f'provider = "openai"\nmodels = ["gpt-4o-mini"]\nvalid_from = 2030-01-01\n{RATES}',
+        'provider = "openai"\nmodels = ["gpt-4o"]\nrates.input_tokens = { price = "2.5", per = "1M" }',
+    )
+    told = run("diff", "shipped", file, "--since", "2026-01-01").stdout.splitlines()
+    assert told == [
+        "openai gpt-4o-mini from 2030-01-01 00:00 UTC: input_tokens 0.00000015 -> 0.0000001",
+        "without effect from 2026-01-01 00:00 UTC on: openai/gpt-4o, our contract",
+    ]
+    as_json = json.loads(run("diff", "shipped", file, "--since", "2026-01-01", "--json").stdout)
+    assert as_json["without_effect"] == ["openai/gpt-4o"]
+    (change,) = as_json["differences"]
+    assert (change["unit"], change["old_usd"], change["new_usd"]) == ("input_tokens", "0.00000015", "0.0000001")
+    assert run("diff", "shipped", "shipped").stdout == "no price changes\n"
+
+
+def test_prices_by_the_hour_are_told_once_and_a_factor_for_every_model_that_it_is_for(tmp_path: Path) -> None:
+    hourly = file_of(
+        tmp_path,
+        f'provider = "openai"\nmodels = ["gpt-4o-mini"]\nwhen.windows = [["01:00", "02:00"]]\n{RATES}',
+    )
+    told = run("diff", "shipped", hourly, "--since", "2026-01-01").stdout.splitlines()
+    assert told == ["openai gpt-4o-mini from 2026-01-01 01:00 UTC: input_tokens 0.00000015 -> 0.0000001"]
+    cheaper = file_of(tmp_path, 'provider = "openai"\nmodels = ["gpt-5*"]\nfactor = "0.9"')
+    models = {line.split()[1] for line in run("diff", "shipped", cheaper).stdout.splitlines()}
+    assert {"gpt-5", "gpt-5-nano"} <= models
+    assert not [model for model in models if not model.startswith("gpt-5")]
+
+
+def test_every_correction_that_is_shipped_still_changes_what_the_table_says() -> None:
+    """Once a new version of the table says the same, the entry goes."""
+    answer = json.loads(run("diff", "list", "shipped", "--since", "2024-01-01", "--json").stdout)
+    assert answer["without_effect"] == []
+
+
+@pytest.mark.parametrize("command", [["quote", "none.jsonl"], ["diff", "list", "none.toml"], ["check", "none.toml"]])
+def test_a_file_that_is_not_there_is_said_without_a_traceback(command: list[str]) -> None:
+    assert "cannot be read: No such file or directory" in run(*command, status=2).stderr
