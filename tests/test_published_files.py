@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from costream.pricing.reasons import REASONS, Reason
 from stream.cli import application, reference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,8 +20,13 @@ def test_the_schemas_of_the_event_and_of_the_alert_are_current() -> None:
     subprocess.run([sys.executable, "-m", "costream.schema", "--check"], cwd=ROOT, check=True)
 
 
-def test_the_reference_of_commands_settings_and_metrics_is_current() -> None:
-    assert reference.PAGE.read_text() == reference.reference(), "`make schemas` writes it"
+def test_what_stands_in_the_documentation_from_the_code_is_current() -> None:
+    for page, text in reference.pages().items():
+        assert page.read_text() == text, f"{page}: `make schemas` writes it"
+
+
+def test_every_reason_of_a_cost_is_explained() -> None:
+    assert [*REASONS] == [*Reason]
 
 
 def test_every_command_shows_an_example_in_its_help() -> None:

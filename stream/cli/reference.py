@@ -1,4 +1,6 @@
-"""docs/reference.md, written from the code: commands, settings and metrics. ``--check`` says whether it is current."""
+"""docs/reference.md, written from the code: commands, settings and metrics; and in docs/event.md the units that can be
+priced, in docs/prices.md the reasons of a cost. ``--check`` says whether they are current.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,54 @@ import typer
 from prometheus_client import Metric
 from typer.main import get_command
 
+from costream.pricing.reasons import REASONS
+from costream.pricing.units import DIMENSIONS, PER_CALL, UNIT_ALIASES, is_part
 from stream.cli import application
 from stream.runtime.settings import Settings
 from stream.runtime.telemetry import Telemetry
 
-PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
+DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+PAGE: Final = DOCS / "reference.md"
+START, END = "<!-- from the code: `make schemas` -->", "<!-- end -->"
 
 
 def reference() -> str:
     """The page."""
     return "\n".join(["# Reference", "", *_commands(), "", *_settings(), "", *_metrics(), ""])
+
+
+def pages() -> dict[Path, str]:
+    """Every page with a part from the code, as it should be."""
+    written = {DOCS / "event.md": _units(), DOCS / "prices.md": _reasons()}
+    return {PAGE: reference()} | {page: _with(page.read_text(), lines) for page, lines in written.items()}
+
+
+def _with(text: str, lines: Iterator[str]) -> str:
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    assert start and end, "a page has one part from the code, between its two marks"
+    return "\n".join([before + start, "", *lines, "", end + after])
+
+
+def _units() -> Iterator[str]:
+    names = {unit: [alias for alias, name in UNIT_ALIASES.items() if name == unit] for unit in (PER_CALL, *DIMENSIONS)}
+    yield "| unit | counted in | other names |"
+    yield "|---|---|---|"
+    for unit in sorted(names):
+        totals = [total for total in DIMENSIONS if unit in DIMENSIONS and is_part(unit, total)]
+        nearest = [total for total in totals if not any(is_part(other, total) for other in totals)]
+        yield f"| `{unit}` | {_listed(nearest)} | {_listed(names[unit])} |"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _reasons() -> Iterator[str]:
+    yield "| `cost_reason` | the cost is | when |"
+    yield "|---|---|---|"
+    for reason, (status, when) in REASONS.items():
+        yield f"| `{reason}` | {status} | {when} |"
 
 
 def _commands() -> Iterator[str]:
@@ -78,15 +118,16 @@ def _full_name(metric: Metric) -> str:
 
 def main(arguments: list[str]) -> int:
     if arguments == ["--write"]:
-        PAGE.write_text(reference())
+        for page, text in pages().items():
+            page.write_text(text)
         return 0
     if arguments != ["--check"]:
         typer.echo("usage: python -m stream.cli.reference --check | --write", err=True)
         return 2
-    if PAGE.read_text() == reference():
-        return 0
-    typer.echo(f"{PAGE.name} is not current: `make schemas` writes it", err=True)
-    return 1
+    old = [page.name for page, text in pages().items() if page.read_text() != text]
+    if old:
+        typer.echo(f"{', '.join(old)} not current: `make schemas` writes them", err=True)
+    return 1 if old else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The published JSON Schemas: of the event on ``usage.events`` and of the alert on ``usage.alerts``.
+"""The published JSON Schemas: of the event on ``usage.events``, of the alert on ``usage.alerts``, of files of prices.
 
 ``python -m costream.schema`` prints one; ``--write`` writes their files and ``--check`` says whether those are current.
 Run it from the root of the repository, or name the folder.
@@ -15,19 +15,28 @@ from typing import Any, Final
 
 from costream import alerts, events
 
+
+def _prices() -> dict[str, Any]:
+    from costream.pricing.entries import json_schema  # needs the extra costream[pricing]
+
+    return json_schema()
+
+
 FOLDER: Final = Path("producers", "schema")
 FILES: Final[Mapping[str, str]] = {
     "event": f"usage-event.v{events.SCHEMA_VERSION}.schema.json",
     "alert": f"usage-alert.v{alerts.SCHEMA_VERSION}.schema.json",
+    "prices": "prices.v1.schema.json",
 }
 _SCHEMAS: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "event": events.UsageEvent.json_schema,
     "alert": alerts.json_schema,
+    "prices": _prices,
 }
 
 
 def schema_text(contract: str) -> str:
-    """What the file of a contract (``event`` or ``alert``) holds, to the byte."""
+    """What the file of a contract (``event``, ``alert`` or ``prices``) holds, to the byte."""
     return json.dumps(_SCHEMAS[contract](), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -23,7 +23,16 @@ from fractions import Fraction
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from costream.events import NAME_CHARS_MAX, UNIT, matches
 from costream.pricing.names import provider_id
@@ -54,7 +63,9 @@ def _decimal(value: Any) -> Decimal:
     return Decimal(value)
 
 
-Price = Annotated[Decimal, BeforeValidator(_decimal)]
+Price = Annotated[
+    Decimal, BeforeValidator(_decimal), WithJsonSchema({"type": "string", "pattern": PRICE, "description": "in USD"})
+]
 
 
 class Rate(_Strict):
@@ -146,7 +157,11 @@ def _moment(value: Any) -> Any:
     return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "description": "a date, or a time with a zone"}),
+]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX)]
 
 
@@ -202,6 +217,11 @@ def load(text: str, *, file: str) -> tuple[PriceEntry, ...]:
         return _PriceFile.model_validate(_as_tuples(content)).price
     except ValidationError as error:
         raise PricesRefused(sorted({_told(fault, content, file) for fault in error.errors()})) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12) of a file of prices, as TOML reads it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _PriceFile.model_json_schema(mode="validation")
 
 
 def _as_tuples(value: Any) -> Any:

@@ -5,9 +5,10 @@ Each comes with a ``Note`` for a person, stored as ``cost_detail``: which name, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Reason(StrEnum):
@@ -29,6 +30,34 @@ class Reason(StrEnum):
     BORROWED_PRICE = "borrowed_price"  # from the table of another provider
     # A sure cost with a doubt about the usage: priced.
     ZERO_USAGE = "zero_usage"
+
+
+# What each says of a cost, and when it is given.
+REASONS: Final[Mapping[Reason, tuple[str, str]]] = {
+    Reason.UNKNOWN_PROVIDER: ("unpriced", "no table has the provider"),
+    Reason.UNKNOWN_MODEL: ("unpriced", "the table of the provider does not have the model"),
+    Reason.NO_PRICE_AT_THAT_TIME: (
+        "unpriced",
+        "no price held then; or partial, where it goes by a calendar that has ended",
+    ),
+    Reason.NO_RATE: ("unpriced", "the table lists the model, and no rate for it"),
+    Reason.USAGE_MISSING: ("unpriced", "no usage was reported, or not a total that the price needs"),
+    Reason.USAGE_CONTRADICTORY: ("unpriced", "the parts of a total exceed it, come without it, or come twice"),
+    Reason.COST_TOO_LARGE: ("unpriced", "the cost is above 999,999 USD"),
+    Reason.QUANTITY_UNPRICED: (
+        "partial; unpriced if nothing has a price",
+        "a unit that was used has no price of its own; a part of a total is charged as the total then",
+    ),
+    Reason.SPLIT_MISSING: (
+        "partial",
+        "tokens of one kind cost more than those of another, and a total alone was reported",
+    ),
+    Reason.SERVICE_TIER_UNPRICED: ("partial", "the service tier has no price; charged as the standard one"),
+    Reason.INFERENCE_GEO_UNPRICED: ("partial", "the place has no price; charged as without a place"),
+    Reason.BASE_MODEL_PRICE: ("partial", "charged at the rate of the model that it was made of"),
+    Reason.BORROWED_PRICE: ("partial", "the price is that of another provider's table"),
+    Reason.ZERO_USAGE: ("priced", "a call that succeeded reports no token in and none out: look at who publishes it"),
+}
 
 
 @dataclass(frozen=True, slots=True)
