@@ -782,6 +782,7 @@ def test_a_killed_endpoint_comes_back_on_its_folder_and_port_with_every_acknowle
         reader.close()
 
 
+@pytest.mark.slow  # a query gets its seconds to end, and its thread gets some after that
 def test_sigterm_ends_it_cleanly_with_a_query_under_way(tmp_path: Path) -> None:
     endpoint = Endpoint(tmp_path).start()
     slow = threading.Thread(target=ended, args=(endpoint, b"SELECT count() FROM numbers(100000000000)"))

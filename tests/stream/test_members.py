@@ -63,6 +63,7 @@ def test_a_worker_that_is_alive_is_named_and_one_that_left_is_not(site: Site) ->
     require_no_worker(settings)  # a group without members
 
 
+@pytest.mark.slow  # it takes its time to be sure
 def test_where_kafka_does_not_tell_nothing_is_taken_for_granted() -> None:
     nobody = Settings(kafka_bootstrap_servers=f"127.0.0.1:{free_port()}")
     with pytest.raises(WorkersUnknown, match="say so with --workers-stopped"):

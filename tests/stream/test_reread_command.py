@@ -109,6 +109,7 @@ def test_where_nothing_is_missing_there_is_nothing_to_read(installation: Install
     assert (result.exit_code, "nothing to read again" in result.stdout) == (0, True), result.output
 
 
+@pytest.mark.slow  # two audits find differences, and ask for each three times
 def test_a_rehearsal_then_the_rows_and_what_is_told_fits_80_columns(installation: Installation) -> None:
     installation.sql("DELETE FROM usage_events_rows WHERE source_offset >= 10")
     installation.sql("DELETE FROM dead_letters_rows WHERE 1")
