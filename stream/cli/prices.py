@@ -283,7 +283,10 @@ def _as_json(one: Difference) -> dict[str, Any]:
     from stream.pricing.quotes import usd_text
 
     return {
-        **one.sku._asdict(),
+        "provider": one.sku.provider,
+        "model": one.sku.model,
+        "service_tier": one.sku.service_tier,
+        "inference_geo": one.sku.inference_geo,
         "since": one.since.isoformat(),
         "unit": one.unit,
         "above_input_tokens": max(one.above, 0),

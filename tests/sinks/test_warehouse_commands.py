@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -38,25 +39,33 @@ def run(*arguments: str, given: str | None = None) -> Result:
     return CliRunner().invoke(app, arguments, input=given)
 
 
-@pytest.fixture
-def configured(clickhouse_endpoint: Server, monkeypatch: pytest.MonkeyPatch) -> ClickHouseAddress:
-    """The commands' settings name a database that does not exist yet."""
-    address = clickhouse_endpoint.unmade()
+def configure(address: ClickHouseAddress, monkeypatch: pytest.MonkeyPatch) -> ClickHouseAddress:
     for name, value in settings_of(address).items():
         monkeypatch.setenv(f"COSTREAM_{name.upper()}", value)
     return address
 
 
 @pytest.fixture
-def filled(configured: ClickHouseAddress) -> ClickHouseAddress:
-    assert run("migrate", "up").exit_code == 0
-    writer = Writer(configured)
-    writer.insert(
-        "usage_events", events([{"request_id": "r-1", "cost_pico": 1}, {"request_id": "x", "cost_pico": None}])
-    )
-    writer.insert("usage_hourly", hourly([{"cost_pico": 1}]))
-    writer.close()
-    return configured
+def configured(clickhouse_endpoint: Server, monkeypatch: pytest.MonkeyPatch) -> ClickHouseAddress:
+    """The commands' settings name a database that does not exist yet."""
+    return configure(clickhouse_endpoint.unmade(), monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def filled_once(clickhouse_endpoint: Server) -> Iterator[ClickHouseAddress]:
+    address = clickhouse_endpoint.fresh()
+    with closing(Writer(address)) as writer:
+        calls = [{"request_id": "r-1", "cost_pico": 1}, {"request_id": "x", "cost_pico": None}]
+        writer.insert("usage_events", events(calls))
+        writer.insert("usage_hourly", hourly([{"cost_pico": 1}]))
+    yield address
+    drop_database(address)
+
+
+@pytest.fixture
+def filled(filled_once: ClickHouseAddress, monkeypatch: pytest.MonkeyPatch) -> ClickHouseAddress:
+    """The settings name a warehouse with two calls, which no test changes."""
+    return configure(filled_once, monkeypatch)
 
 
 def test_migrate_up_status_down_and_up_again(configured: ClickHouseAddress) -> None:

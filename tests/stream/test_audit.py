@@ -41,6 +41,12 @@ LIMITS = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90)
 
 
 ROLLUP_TABLES = ("usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily")
+# The first and the last table of a flush; those between them are slow, since they are alike.
+FIRST_AND_LAST = ("usage_hourly", "ingest_ledger")
+TABLES_OF_A_FLUSH = [
+    *FIRST_AND_LAST,
+    *(pytest.param(table, marks=pytest.mark.slow) for table in ROLLUP_TABLES if table not in FIRST_AND_LAST),
+]
 
 
 @pytest.fixture(scope="module", params=one_way_and_the_other)
@@ -243,7 +249,7 @@ def test_it_holds_on_an_empty_warehouse(address: ClickHouseAddress) -> None:
     reader.close()
 
 
-@pytest.mark.parametrize("until", [*ROLLUP_TABLES, "ingest_ledger"])
+@pytest.mark.parametrize("until", TABLES_OF_A_FLUSH)
 def test_a_flush_under_way_is_in_flight_and_no_difference(stream: Stream, until: str) -> None:
     stream.store(stream.records(event(number) for number in range(300, 340)), until=until)
     report = stream.audit()
@@ -257,7 +263,7 @@ def test_a_dead_letter_of_a_flush_under_way_is_no_difference(stream: Stream, unt
     assert broken(stream.audit()) == {}
 
 
-@pytest.mark.parametrize("until", [*ROLLUP_TABLES, "ingest_ledger"])
+@pytest.mark.parametrize("until", TABLES_OF_A_FLUSH)
 def test_a_torn_flush_that_is_replayed_leaves_no_trace(stream: Stream, until: str) -> None:
     records = stream.records(event(number) for number in range(300, 340))
     stream.store(records, until=until)
