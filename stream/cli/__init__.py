@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "worker": "worker:worker",
     "replay": "replay:replay",
     "query": "query:query",
+    "explain": "explain:explain",
     "clickhouse": "clickhouse:clickhouse",
     "audit": "audit:audit",
     "reread": "reread:reread",

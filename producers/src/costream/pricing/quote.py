@@ -67,7 +67,7 @@ USED_NOTHING: Final = Note(Reason.ZERO_USAGE, "the call succeeded and reports no
 
 def quote(price: Linear, call: Call) -> Quote:
     """What the call costs. Never a guess: usage that contradicts itself or lacks a needed part has no cost."""
-    amounts = _billed(price, call.amounts) if price.audio_seconds_min else call.amounts
+    amounts = billed(price, call.amounts)
     used = frozenset(filter(amounts.get, amounts))
     found = verdict(price, call.operation, failed=call.failed, reported=frozenset(amounts), used=used)
     if found.fault:
@@ -94,8 +94,10 @@ def _cost(price: Linear, found: Verdict, amounts: Mapping[str, int]) -> int:
     return round(Fraction(cost, PICO))
 
 
-def _billed(price: Linear, amounts: Mapping[str, int]) -> Mapping[str, int]:
+def billed(price: Linear, amounts: Mapping[str, int]) -> Mapping[str, int]:
     """With the least that is charged for."""
+    if not price.audio_seconds_min:
+        return amounts
     seconds = amounts.get("audio_seconds") or amounts.get("input_audio_seconds")
     if not seconds:
         return amounts
