@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -25,6 +26,7 @@ app: Final = typer.Typer(
 )
 
 QUOTED_AT_ONCE: Final = 1_000
+UNKNOWN: Final = ("unknown_provider", "unknown_model", "no_rate", "no_price_at_that_time")
 LIST, SHIPPED = "list", "shipped"  # in place of a file: the table alone, and with the corrections that are shipped
 
 Files = Annotated[
@@ -136,6 +138,38 @@ def diff(
         common.say("no price changes")
 
 
+@app.command()
+def coverage(
+    days: Annotated[int, typer.Option(min=1, max=366, help="Today and the days before it, in UTC.")] = 7,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many, those that come to most first.")] = 50,
+    prices: Files = None,
+    as_json: Json = False,
+) -> None:
+    """What of the last days is unpriced or partial, and why: what comes to most first, in tokens where there is no
+    price and in USD where a part has one. It says which of it has a price by now, by this build and by --prices: what
+    is stored keeps the price that it got. Asks the warehouse.
+
+    Examples: costream prices coverage · costream prices coverage --days 30 --prices our-rates.toml --json
+    """
+    book, _ = _book(prices)
+    settings = common.settings()
+    address = common.address(settings)
+    from sinks.clickhouse.reader import Reader
+    from sinks.clickhouse.unsure import calls_since, unsure_calls
+
+    now = datetime.now(UTC)
+    since = now.date() - timedelta(days=days - 1)
+    with common.explained(), closing(Reader(address)) as reader:
+        counts = calls_since(reader, since=since)
+        rows = unsure_calls(reader, since=since, limit=limit).to_dicts()
+    found = [row | {"has_a_price_now": _has_a_price(book, row, now)} for row in rows]
+    if as_json:
+        plain = [row | {"cost_usd": None if row["cost_usd"] is None else f"{row['cost_usd']:f}"} for row in found]
+        typer.echo(json.dumps({"since": since.isoformat(), **counts, "unsure": plain}))
+        return
+    _tell_coverage(counts, found, since)
+
+
 # --- books and files -------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +272,27 @@ def _tell(one: dict[str, Any]) -> None:
     common.say(f"by {one['price_version']} ({one['price_source']})", indent=2)
     for source in one["sources"]:
         common.say(source, indent=2)
+
+
+def _has_a_price(book: PriceBook, row: dict[str, Any], now: datetime) -> bool:
+    """Whether what had none has one by now. Of a partial call only its own quantities would tell."""
+    from costream.pricing import NoPrice, Sku
+
+    price = book.at(Sku.of(row["provider"], row["model"]), now)
+    return row["cost_status"] == "unpriced" and row["cost_reason"] in UNKNOWN and not isinstance(price, NoPrice)
+
+
+def _tell_coverage(counts: dict[str, int], found: Sequence[dict[str, Any]], since: date) -> None:
+    calls, unpriced, partial = (counts[name] for name in ("calls", "unpriced_calls", "partial_calls"))
+    told = f"{calls - unpriced - partial:,} priced, {partial:,} partial, {unpriced:,} unpriced"
+    common.say(f"{common.counted(calls, 'call')} since {since} UTC: {told}")
+    for row in found:
+        size = f"{row['tokens']:,} tokens" if row["cost_status"] == "unpriced" else f"{row['cost_usd']:f} USD"
+        head = f"{row['cost_status']}: {row['provider']} {row['model']}, {common.counted(row['calls'], 'call')}, {size}"
+        common.say(head, style="bold")
+        common.say(row["cost_detail"], indent=2)
+        if row["has_a_price_now"]:
+            common.say("it has a price by now: calls from now on are priced", indent=2)
 
 
 # --- quotes ----------------------------------------------------------------------------------------------------------

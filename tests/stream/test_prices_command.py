@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
 from stream.cli.prices import app
+from tests.support.ingest import Warehouse, ingest_of
+from tests.support.ingest import run as run_batches
+from tests.support.records import FakeRecord, wire
+from tests.support.warehouse import Server, drop_database, settings_of
 
 RATES = 'rates.input_tokens = { price = "0.10", per = "1M" }'
 
@@ -176,3 +185,69 @@ def test_every_correction_that_is_shipped_still_changes_what_the_table_says() ->
 @pytest.mark.parametrize("command", [["quote", "none.jsonl"], ["diff", "list", "none.toml"], ["check", "none.toml"]])
 def test_a_file_that_is_not_there_is_said_without_a_traceback(command: list[str]) -> None:
     assert "cannot be read: No such file or directory" in run(*command, status=2).stderr
+
+
+# --- coverage --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def variables(clickhouse_endpoint: Server) -> Iterator[dict[str, str]]:
+    """Six calls of today, and one of forty days ago."""
+    address = clickhouse_endpoint.fresh()
+    now = datetime.now(UTC)
+    calls = [
+        MINI,
+        MINI | {"model": "gpt-17", "input_tokens": 900, "output_tokens": 100},
+        MINI | {"model": "gpt-17", "input_tokens": 500, "output_tokens": 500},
+        MINI | {"provider": "acme", "model": "a", "input_tokens": 4_000, "output_tokens": 1_000},
+        MINI | {"quantities": {"images": "1"}},
+        MINI | {"usage_status": "missing", "input_tokens": None, "output_tokens": None},
+        MINI | {"model": "long-ago", "occurred_at": (now - timedelta(days=40)).isoformat()},
+    ]
+    with closing(Reader(address)) as reader, closing(Writer(address)) as writer:
+        warehouse = Warehouse(reader, writer)
+        values = (wire(f"r-{n}", **{"occurred_at": now.isoformat()} | call) for n, call in enumerate(calls))
+        arrived = round(now.timestamp() * 1_000)
+        log = [FakeRecord(value, 0, offset, arrived) for offset, value in enumerate(values)]
+        run_batches(warehouse, ingest_of(warehouse, "topic-1", clock=lambda: now), log)
+    yield {f"COSTREAM_{name.upper()}": value for name, value in settings_of(address).items()} | {"COLUMNS": "120"}
+    drop_database(address)
+
+
+def covered(variables: dict[str, str], *arguments: str) -> Result:
+    result = CliRunner().invoke(app, ["coverage", *arguments], env=variables)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_what_has_no_price_comes_by_its_tokens_and_what_is_partial_by_its_cost(variables: dict[str, str]) -> None:
+    answer = json.loads(covered(variables, "--json").stdout)
+    assert (answer["calls"], answer["unpriced_calls"], answer["partial_calls"]) == (6, 4, 1)
+    told = [
+        (one["cost_status"], one["model"], one["calls"], one["tokens"], one["cost_usd"]) for one in answer["unsure"]
+    ]
+    assert told == [
+        ("unpriced", "a", 1, 5_000, None),
+        ("unpriced", "gpt-17", 2, 2_000, None),
+        ("unpriced", "gpt-4o-mini", 1, 0, None),
+        ("partial", "gpt-4o-mini", 1, 0, "0.000150000000"),
+    ]
+    assert json.loads(covered(variables, "--json", "--days", "60").stdout)["unpriced_calls"] == 5
+    assert len(json.loads(covered(variables, "--json", "--limit", "2").stdout)["unsure"]) == 2
+
+
+def test_a_person_is_told_the_counts_and_the_nearest_known_name(variables: dict[str, str]) -> None:
+    told = covered(variables).stdout
+    assert "6 calls since " in told
+    assert "1 priced, 1 partial, 4 unpriced" in " ".join(told.split())
+    assert "unpriced: openai gpt-17, 2 calls, 2,000 tokens" in told
+    assert "the nearest known is 'gpt-4.1'" in " ".join(told.split())
+
+
+def test_what_has_a_price_by_now_is_said(variables: dict[str, str], tmp_path: Path) -> None:
+    file = file_of(tmp_path, f'provider = "acme"\nmodels = ["a"]\n{RATES}')
+    assert "it has a price by now" not in covered(variables).stdout
+    told = covered(variables, "--prices", file).stdout
+    assert told.count("it has a price by now") == 1
+    answer = json.loads(covered(variables, "--prices", file, "--json").stdout)
+    assert [one["model"] for one in answer["unsure"] if one["has_a_price_now"]] == ["a"]
