@@ -93,7 +93,7 @@ def test_where_no_call_has_a_price_no_view_says_that_it_cost_nothing(writer: Wri
 
 
 # they ask usage_events or the days of users, which have none of these calls
-OF_OTHERS = {"usage_events", "usage_user_daily", "partial_cost_calls", "user_cost_summary"}
+OF_OTHERS = {"usage_events", "usage_user_daily", "partial_cost_calls", "user_cost_summary", "reported_costs"}
 
 
 def test_shares_are_of_the_whole_and_the_dearest_comes_first(writer: Writer, reader: Reader) -> None:
@@ -213,6 +213,25 @@ def test_calls_without_a_price_and_with_a_part_of_one_are_listed_with_the_reason
     assert (row["model"], row["cost_reason"], row["calls"], row["tokens"]) == ("x", "no price for model 'x'", 3, 330)
     (row,) = rows(reader, "SELECT * FROM partial_cost_calls")
     assert (row["cost_reason"], row["calls"], row["cost_usd"]) == ("no price for images", 1, Decimal("0.000000000005"))
+
+
+def test_reported_costs_stand_beside_those_that_count_and_unknown_ones_are_left_out(
+    writer: Writer, reader: Reader
+) -> None:
+    calls: list[dict[str, Any]] = [
+        {"cost_pico": 4, "reported_cost_pico": 5},
+        {"cost_pico": 7, "reported_cost_pico": 7},
+        {"cost_pico": None, "cost_status": "unpriced", "reported_cost_pico": 100},
+        {"cost_pico": 1_000},
+        {"cost_pico": None, "cost_status": "unpriced", "reported_cost_pico": 9, "model": "other"},
+    ]
+    writer.insert("usage_events", events([call | {"request_id": f"r-{n}"} for n, call in enumerate(calls)]))
+    one, other = rows(reader, "SELECT * FROM reported_costs")
+    assert (one["calls"], one["differing_calls"], one["unpriced_calls"]) == (3, 1, 1)
+    pico = Decimal("1e-12")
+    assert (one["reported_cost_usd"], one["cost_usd"], one["difference_usd"]) == (12 * pico, 11 * pico, pico)
+    assert (other["model"], other["calls"], other["unpriced_calls"]) == ("other", 1, 1)
+    assert (other["reported_cost_usd"], other["cost_usd"], other["difference_usd"]) == (None, None, None)
 
 
 def test_events_that_clients_dropped_are_summed_from_their_own_reports(writer: Writer, reader: Reader) -> None:

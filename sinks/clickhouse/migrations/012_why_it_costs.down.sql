@@ -1,4 +1,5 @@
 -- The words come back as the reason; the tier, the place and the source of the price are forgotten.
+DROP VIEW IF EXISTS reported_costs;
 CREATE OR REPLACE VIEW partial_cost_calls (
   day Date COMMENT 'the day, UTC',
   provider LowCardinality(String) COMMENT 'who sells the call, such as openai',

@@ -123,3 +123,30 @@ WHERE e.cost_status = 'partial'
 GROUP BY day, provider, model, cost_reason, cost_detail
 ORDER BY day DESC, calls DESC, provider, model, cost_reason, cost_detail
 COMMENT 'Calls that were priced only in part, by day (UTC), model and reason: cost_usd is what could be priced.';
+
+-- What services or providers said that calls cost, beside what they cost by the price that was in force.
+CREATE OR REPLACE VIEW reported_costs (
+  day Date COMMENT 'the day, UTC',
+  provider LowCardinality(String) COMMENT 'who sells the call, such as openai',
+  model LowCardinality(String) COMMENT 'the model or the product that was called',
+  calls Int64 COMMENT 'calls with a reported cost, each request_id once',
+  differing_calls Int64 COMMENT 'of these, calls whose cost is known and is another',
+  unpriced_calls Int64 COMMENT 'of these, calls without a known price: not in the figures to the right',
+  reported_cost_usd Nullable(Decimal(38, 12)) COMMENT 'USD as reported, of the calls with a known cost',
+  cost_usd Nullable(Decimal(38, 12)) COMMENT 'USD of the same calls, exact',
+  difference_usd Nullable(Decimal(38, 12)) COMMENT 'what was reported less what it cost'
+)
+SQL SECURITY DEFINER AS
+SELECT
+  toDate(occurred_at) AS day, provider, model,
+  toInt64(count()) AS calls,
+  toInt64(countIf(e.cost_usd != e.reported_cost_usd)) AS differing_calls,
+  toInt64(countIf(e.cost_usd IS NULL)) AS unpriced_calls,
+  sumOrNullIf(e.reported_cost_usd, e.cost_usd IS NOT NULL) AS reported_cost_usd,
+  sum(e.cost_usd) AS cost_usd,
+  reported_cost_usd - cost_usd AS difference_usd
+FROM usage_events AS e
+WHERE e.reported_cost_usd IS NOT NULL
+GROUP BY day, provider, model
+ORDER BY day DESC, abs(difference_usd) DESC, provider, model
+COMMENT 'What calls were reported to cost beside what they cost, by day (UTC) and model. The cost is what counts.';
