@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costream.pricing import PICO, Call, Linear, NoPrice, Partial, PriceBook, Priced, Reason, Sku, TimeOfDay, quote
+from costream.pricing.bundled import BundledPrices
 from costream.pricing.entries import PricesRefused, load
 from costream.pricing.layers import Layer, shipped
 from tests.support.price_tables import Table
@@ -83,6 +84,7 @@ def test_two_and_a_half_hours_of_a_server_cost_what_its_card_says() -> None:
         (RATES + '\ncurrency = "EUR"', "currency 'EUR' is not known: USD"),
         (RATES + "\nvalid_from = 2026-01-02\nvalid_to = 2026-01-02", "valid_to must be after valid_from"),
         (RATES + "\nvalid_from = 2026-01-02T00:00:00", "valid_from: 2026-01-02T00:00:00 has no zone: write"),
+        (RATES + '\nvalid_from = "2026-01-02"', "valid_from: it must be a date, or a time with a zone, without quotes"),
         (RATES + '\nfactor = "0.9"', "an entry has either rates or a factor"),
         ("", "an entry has either rates or a factor"),
         (RATES + "\ncolour = 1", "colour: there is no such field"),
@@ -214,6 +216,34 @@ def test_before_the_first_price_of_a_card_there_is_none_and_that_is_said() -> No
     assert isinstance(at(card, AT, model="new"), Linear)
 
 
+def test_after_the_last_price_of_a_card_there_is_none_and_no_first_one_is_told() -> None:
+    ended = at(layer(entry(RATES + "\nvalid_to = 2026-11-25", model="new")), model="new")
+    assert isinstance(ended, NoPrice)
+    assert ended.note.detail == "no price known for model 'new' of provider 'acme' at 2026-11-25 00:00 UTC"
+
+
+def test_a_layer_changes_whenever_what_is_under_it_does() -> None:
+    table = BundledPrices.load()
+    assert table.changes
+    assert {*table.changes} <= {*Layer("own", load(entry(RATES), file="f"), under=table).changes}
+
+
+def test_over_a_price_that_changes_within_the_day_an_entry_leaves_the_changes() -> None:
+    text = entry('rates.images = { price = "1" }', provider="deepseek", model="deepseek-chat")
+    prices = Layer("own", load(text, file="f"), under=BundledPrices.load())
+    found = {
+        clock: cost(
+            at(prices, datetime.combine(date(2026, 11, 1), clock, UTC), provider="deepseek", model="deepseek-chat"),
+            images=1,
+            input_tokens=1_000_000,
+            output_tokens=0,
+        )
+        for clock in (time(0, 29), time(0, 30), time(16, 29), time(16, 30))
+    }
+    off_peak, peak = Priced(PICO + 135 * PICO // 1_000), Priced(PICO + 27 * PICO // 100)
+    assert [*found.values()] == [off_peak, peak, peak, off_peak]
+
+
 @pytest.mark.parametrize(
     ("moment", "peak"),
     [
@@ -253,6 +283,25 @@ def test_a_price_of_a_tier_or_a_place_is_for_that_alone_and_settles_the_doubt() 
     assert (cost(standard, **amounts), cost(batch, **amounts)) == (Priced(2 * PICO), Priced(1_000_000))
     assert cost(european, **amounts) == Priced(22 * PICO // 10)
     assert isinstance(cost(book.at(Sku("openai", "o3", "", "us"), AT), **amounts), Partial)
+
+
+def test_a_card_of_no_tier_and_no_place_is_a_doubt_in_any() -> None:
+    card = layer(entry(RATES, model="new"))
+    price = at(card, model="new", service_tier="batch", inference_geo="eu")
+    assert isinstance(price, Linear)
+    assert [note.reason for note in price.caveats] == [Reason.SERVICE_TIER_UNPRICED, Reason.INFERENCE_GEO_UNPRICED]
+    named = layer(entry(RATES, model="new"), entry('service_tier = "batch"\n' + RATES, model="new"))
+    for tier in ("", "batch"):
+        price = at(named, model="new", service_tier=tier)
+        assert isinstance(price, Linear) and price.caveats == ()
+
+
+def test_a_doubt_about_a_calendar_stands_beside_the_others() -> None:
+    text = entry(f'when.not_on_holidays = "cn"\n{RATES}', provider="openai", model="ft:gpt-4o-mini*")
+    book = PriceBook([Layer("own", load(text, file="f"), under=PriceBook.bundled().sources[0])])
+    price = book.at(Sku("openai", "ft:gpt-4o-mini:acme::abc"), datetime(2027, 1, 5, 2, tzinfo=UTC))
+    assert isinstance(price, Linear)
+    assert [note.reason for note in price.caveats] == [Reason.BASE_MODEL_PRICE, Reason.NO_PRICE_AT_THAT_TIME]
 
 
 def test_beside_what_is_named_the_rates_of_another_provider_stay_in_doubt() -> None:

@@ -86,7 +86,10 @@ def test_a_model_has_the_price_of_what_its_name_stands_for(
     ("provider", "model", "reason", "told"),
     [
         ("azure_ai", "azure/eu/gpt-4o", Reason.INFERENCE_GEO_UNPRICED, "in 'eu'"),
-        ("openrouter", "openai/gpt-4o:nitro", Reason.BASE_MODEL_PRICE, "by ':nitro' is not told"),
+        *(
+            ("openrouter", f"openai/gpt-4o{route}", Reason.BASE_MODEL_PRICE, f"by '{route}' is not told")
+            for route in (":nitro", ":floor", ":exacto", ":online")
+        ),
         ("openai", "ft:gpt-4o-mini:acme::abc", Reason.BASE_MODEL_PRICE, "its base 'gpt-4o-mini'"),
     ],
 )

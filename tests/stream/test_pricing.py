@@ -581,6 +581,13 @@ def test_what_no_provider_charges_otherwise_needs_no_rate_of_its_own(book: Price
     assert row["cost_pico"] == _priced(book, **usage, cache_write_tokens=7)["cost_pico"]
 
 
+@pytest.mark.parametrize("way", ["input", "output"])
+def test_a_rate_for_both_ways_is_that_of_each(way: str) -> None:
+    seconds = _flat("t@base", audio_seconds=2)
+    call = Call("speech", failed=False, amounts={"audio_seconds": 3 * PICO, f"{way}_audio_seconds": 3 * PICO})
+    assert quote(seconds, call) == Priced(6)
+
+
 @pytest.mark.parametrize(
     ("model", "operation", "told", "unsplit"),
     [
@@ -712,9 +719,14 @@ def test_a_rate_that_only_the_standard_tier_has_makes_a_cost_partial_but_for_wha
     assert (_usd(searched), searched["cost_status"]) == (Decimal("0.012"), "priced")
     cached = _priced(table, **batch, input_tokens=1_000, cache_read_tokens=1_000)
     assert (_usd(cached), cached["cost_status"]) == (Decimal("0.001"), "partial")
+    assert cached["price_version"] == "genai-prices/0.2.3@base/batch:base"
+    again = table.lookup(cached["price_version"], Sku("p", "m", "batch"))
+    assert isinstance(again, Linear) and again.brackets[0].prices()["input_tokens"] == 2 * PICO // 10**6
 
 
-@pytest.mark.parametrize(("place", "status"), [("", "priced"), ("global", "priced"), ("us", "partial")])
+@pytest.mark.parametrize(
+    ("place", "status"), [("", "priced"), ("global", "priced"), ("not_available", "priced"), ("us", "partial")]
+)
 def test_a_place_without_a_price_makes_the_cost_partial(book: PriceBook, place: str, status: str) -> None:
     row = _priced(book, inference_geo=place, input_tokens=1_000, output_tokens=0)
     assert (_usd(row), row["cost_status"]) == (Decimal("0.00015"), status)

@@ -108,19 +108,17 @@ class BundledPrices:
         found = self._find(sku)
         if isinstance(found, NoPrice):
             return found
-        notes = [*found.notes, _geo_note(sku)]
+        notes = [*found.notes, *([] if sku.standard_geo else [sku.geo_unpriced])]
         history = self._histories[id(found.model)]
         if not any(dated.price.units or dated.price.brackets[0].per_call for dated in history):
             return NoPrice.of(Reason.NO_RATE, f"{self.version} lists no rate for {_named(sku)}")
         if not sku.standard_tier:
             starts = _tier_starts(found.model, sku.service_tier, on) if self._is_own(found) else None
             if starts is None:
-                tier = f"no price for service tier '{sku.service_tier}', charged as the standard one"
-                notes.append(Note(Reason.SERVICE_TIER_UNPRICED, tier))
+                notes.append(sku.tier_unpriced)
             else:
                 history = self._tiers(id(found.model), sku.service_tier, starts)
-        caveats = tuple(note for note in notes if note)
-        return _in_force([_doubted(dated, caveats) for dated in history] if caveats else history, on)
+        return _in_force([_doubted(dated, tuple(notes)) for dated in history] if notes else history, on)
 
     def spelling(self, sku: Sku) -> str | None:
         """As what the table knows the model; None if it does not."""
@@ -176,14 +174,6 @@ def _named(sku: Sku) -> str:
 def _nearest(name: str, known: Sequence[str]) -> str:
     found = process.extractOne(name, known, scorer=fuzz.ratio, processor=str.lower, score_cutoff=NEAREST_MIN)
     return f"; the nearest known is '{found[0]}'" if found else ""
-
-
-def _geo_note(sku: Sku) -> Note | None:
-    if sku.standard_geo:
-        return None
-    return Note(
-        Reason.INFERENCE_GEO_UNPRICED, f"no price for inference in '{sku.inference_geo}', charged as without a place"
-    )
 
 
 def _doubted(dated: _Dated, caveats: tuple[Note, ...]) -> _Dated:

@@ -95,15 +95,15 @@ class Layer:
 
     def _at(self, sku: Sku, moment: datetime, found: Resolution, entries: Sequence[PriceEntry]) -> Linear | NoPrice:
         price = found.at(moment) if isinstance(found, TimeOfDay) else found
-        holding, doubts = [], []
-        for entry in entries:
-            said = hold(entry, moment)
-            if said.holds and self._applies(entry, sku, price):
-                holding.append(entry)
-                doubts += [Note(Reason.NO_PRICE_AT_THAT_TIME, said.unsure)] if said.unsure else []
+        said = [(entry, hold(entry, moment)) for entry in entries if self._applies(entry, sku, price)]
+        holding = [entry for entry, held in said if held.holds]
         if not holding:
             return self._before(sku, moment, entries) if isinstance(price, NoPrice) else price
         laid = self._overlaid(price, tuple(map(self._id, holding)))
+        doubts = [Note(Reason.NO_PRICE_AT_THAT_TIME, held.unsure) for _, held in said if held.holds and held.unsure]
+        if isinstance(price, NoPrice):  # a card alone, and none of its entries names the tier or the place
+            doubts += [] if sku.standard_tier or any(one.service_tier for one in holding) else [sku.tier_unpriced]
+            doubts += [] if sku.standard_geo or any(one.inference_geo for one in holding) else [sku.geo_unpriced]
         return replace(laid, caveats=(*laid.caveats, *doubts)) if doubts and isinstance(laid, Linear) else laid
 
     def _applies(self, entry: PriceEntry, sku: Sku, price: Linear | NoPrice) -> bool:

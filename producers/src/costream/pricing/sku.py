@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from costream.pricing.names import folded
+from costream.pricing.reasons import Note, Reason
 
 # What providers call the tier that a call is in unless another was asked for, and the place where nothing was chosen.
 STANDARD_TIERS: Final = frozenset({"", "default", "standard", "on_demand"})
@@ -38,3 +39,13 @@ class Sku(NamedTuple):
     @property
     def standard_geo(self) -> bool:
         return self.inference_geo in STANDARD_GEOS
+
+    @property
+    def tier_unpriced(self) -> Note:
+        told = f"no price for service tier '{self.service_tier}', charged as the standard one"
+        return Note(Reason.SERVICE_TIER_UNPRICED, told)
+
+    @property
+    def geo_unpriced(self) -> Note:
+        told = f"no price for inference in '{self.inference_geo}', charged as without a place"
+        return Note(Reason.INFERENCE_GEO_UNPRICED, told)
