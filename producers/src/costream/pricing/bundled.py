@@ -90,9 +90,10 @@ class BundledPrices:
             id(model): _history(self.version, provider, model) for provider in providers for model in provider.models
         }
         self._names = list(self._by_id)
-        self._models = {provider.id: [model.id for model in provider.models] for provider in providers}
+        self._models = {provider.id: [model.id.lower() for model in provider.models] for provider in providers}
         self._homes = {model.id.lower(): provider.id for provider in reversed(providers) for model in provider.models}
-        self._tiers = lru_cache(maxsize=4_096)(self._of_tier)
+        self._tiers = lru_cache(maxsize=FOUND_MAX)(self._of_tier)
+        self._found = lru_cache(maxsize=FOUND_MAX)(self._find)
 
         periods = (dated.period for history in self._histories.values() for dated in history)
         self.changes = {moment for period in periods if period for moment in (period.start, period.end)}
@@ -105,7 +106,7 @@ class BundledPrices:
 
     def resolve(self, sku: Sku, on: date) -> Resolution:
         """The price in force on a day in UTC; names are the event's own."""
-        found = self._find(sku)
+        found = self._found(sku)
         if isinstance(found, NoPrice):
             return found
         notes = [*found.notes, *([] if sku.standard_geo else [sku.geo_unpriced])]
@@ -122,7 +123,7 @@ class BundledPrices:
 
     def spelling(self, sku: Sku) -> str | None:
         """As what the table knows the model; None if it does not."""
-        found = self._find(sku)
+        found = self._found(sku)
         return None if isinstance(found, NoPrice) else found.name
 
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
@@ -130,7 +131,7 @@ class BundledPrices:
         version, _, effective = price_version.partition("@")
         if version != self.version:
             return None
-        found = self._find(sku)
+        found = self._found(sku)
         if isinstance(found, NoPrice):
             return found
         history = self._histories[id(found.model)]
@@ -167,12 +168,16 @@ class BundledPrices:
         return _tier_history(self.version, provider, model, tier, starts)
 
 
+FOUND_MAX: Final = 4_096  # models by their names, and prices of tiers: a layer asks as what a model is known, too
+
+
 def _named(sku: Sku) -> str:
     return f"model '{sku.model}' of provider '{sku.provider}'"
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    found = process.extractOne(name, known, scorer=fuzz.ratio, processor=str.lower, score_cutoff=NEAREST_MIN)
+    """``known`` are in small letters."""
+    found = process.extractOne(name.lower(), known, scorer=fuzz.ratio, score_cutoff=NEAREST_MIN)
     return f"; the nearest known is '{found[0]}'" if found else ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Final
 
@@ -24,6 +24,7 @@ _ROUTES: Final = (":nitro", ":floor", ":exacto", ":online")  # of OpenRouter: wh
 _FINE_TUNED: Final = "ft:"
 
 
+@lru_cache(maxsize=4_096)
 def folded(name: str) -> str:
     """Names that differ in case, or in hyphens and underscores, are one."""
     return re.sub(r"[-\s]", "_", name.strip().lower())
@@ -36,6 +37,7 @@ def aliases() -> Mapping[str, str]:
     return {alias: provider for provider, names in providers.items() for alias in names}
 
 
+@lru_cache(maxsize=4_096)  # a producer may invent as many names as it likes
 def provider_id(name: str) -> str:
     """The id in the price table; for a provider that it does not know, the name in small letters."""
     return aliases().get(folded(name)) or name.strip().lower()
