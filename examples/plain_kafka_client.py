@@ -23,7 +23,7 @@ event = {
     "feature": "chatbot",
     "input_tokens": 1200,
     "output_tokens": 300,
-    "reported_cost_usd": "0.0123",  # amounts are decimal text, never numbers
+    "reported_cost_usd": "0.0123",  # decimal text keeps every digit; quantities and unit prices take nothing else
 }
 producer = Producer(
     {"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "partitioner": "murmur2_random"}

@@ -49,7 +49,7 @@ MALFORMED: Final = (
     b'{"request_id": "demo-negative", "occurred_at": "2026-01-01T00:00:00Z", "provider": "openai", "model": "gpt-4o",'
     b' "input_tokens": -5}',
     b'{"request_id": "demo-float-money", "occurred_at": "2026-01-01T00:00:00Z", "provider": "openai",'
-    b' "model": "gpt-4o", "reported_cost_usd": 0.1}',
+    b' "model": "gpt-4o", "quantities": {"images": 0.1}}',
 )
 
 
