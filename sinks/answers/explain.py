@@ -9,10 +9,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
-from costream.pricing import CALLER, PICO, Call, Linear, NoPrice, PriceBook, Reason, Sku, completed
+from costream.pricing import CALLER, PICO, Call, Linear, NoPrice, Note, PriceBook, Reason, Sku, completed
 from costream.pricing.items import items
-from costream.pricing.rates import exact
-from costream.pricing.units import TOKEN_UNITS, canonical
+from costream.pricing.units import TOKEN_UNITS
+from costream.pricing.usage import amounts_of, prices_of
 
 NO_PRICE: Final = NoPrice.of(Reason.UNKNOWN_MODEL, "no table had a price: the event named its own")
 DIGITS: Final = 24  # after the point, of a price for one of a unit
@@ -48,7 +48,9 @@ def explained(row: Mapping[str, Any], book: PriceBook) -> Explanation:
     price = _price_of(row, book)
     if isinstance(price, NoPrice):
         return Explanation((), None, price.note.detail, difference)
-    call = Call(row["operation"], failed=row["status"] == "error", amounts=_amounts(row))
+    amounts = amounts_of([row[field] for field in TOKEN_UNITS], json.loads(row["quantities"] or "{}"))
+    assert not isinstance(amounts, Note), "a call that contradicts itself has no cost"
+    call = Call(row["operation"], failed=row["status"] == "error", amounts=amounts)
     lines = tuple(
         Line(item.unit, _decimal(item.amount), _decimal(item.price), _decimal(Fraction(item.cost) / PICO))
         for item in items(price, call)
@@ -63,14 +65,7 @@ def _price_of(row: Mapping[str, Any], book: PriceBook) -> Linear | NoPrice:
     price = book.lookup(version, sku) if version != CALLER else NO_PRICE
     if row["price_source"] != CALLER or (isinstance(price, NoPrice) and version != CALLER):
         return price
-    named = {canonical(unit): exact(Fraction(usd) * PICO) for unit, usd in json.loads(row["unit_prices"]).items()}
-    return completed(price, named)
-
-
-def _amounts(row: Mapping[str, Any]) -> dict[str, int]:
-    counts = {unit: row[field] * PICO for field, unit in TOKEN_UNITS.items() if row[field] is not None}
-    by_unit = json.loads(row["quantities"] or "{}").items()
-    return counts | {canonical(unit): int(Fraction(amount) * PICO) for unit, amount in by_unit}
+    return completed(price, prices_of(json.loads(row["unit_prices"])))
 
 
 def _decimal(pico: int | Fraction) -> Decimal:

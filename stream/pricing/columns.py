@@ -29,10 +29,11 @@ from costream.pricing.quote import (
     quote,
     verdict,
 )
-from costream.pricing.rates import CALLER, PICO, Bracket, Exact, Linear, NoPrice, completed
-from costream.pricing.reasons import Note, Reason
+from costream.pricing.rates import CALLER, Bracket, Exact, Linear, NoPrice, completed
+from costream.pricing.reasons import Note
 from costream.pricing.sku import Sku
-from costream.pricing.units import TOKEN_UNITS, canonical
+from costream.pricing.units import TOKEN_UNITS
+from costream.pricing.usage import amounts_of, prices_of
 
 USED: Final = ("operation", "status", *TOKEN_UNITS, "quantities", "unit_prices")
 ASKED: Final = ("provider", "model", "service_tier", "inference_geo")  # in the order of Sku
@@ -182,7 +183,7 @@ def _quoted(price: Price, operation: str, status: str, *used: Any) -> Answer:
         price = _completed(price, unit_prices)
     if isinstance(price, NoPrice):
         return None, "unpriced", *_told(price.note), "", ""
-    amounts = _amounts(counts, quantities)
+    amounts = amounts_of(counts, _by_unit(quantities or "{}"))
     if isinstance(amounts, Note):
         return None, "unpriced", *_told(amounts), "", ""
     answer = quote(price, Call(operation, failed=status == "error", amounts=amounts))
@@ -201,26 +202,7 @@ def _quoted(price: Price, operation: str, status: str, *used: Any) -> Answer:
 
 @lru_cache(maxsize=1_024)  # a caller names the same prices with every call
 def _completed(price: Price, unit_prices: str) -> Linear:
-    named = {canonical(unit): _pico(text) for unit, text in _by_unit(unit_prices).items()}
-    return completed(price, named)
-
-
-def _amounts(counts: Sequence[int | None], quantities: str) -> dict[str, int] | Note:
-    amounts = {
-        unit: count * PICO for unit, count in zip(TOKEN_UNITS.values(), counts, strict=True) if count is not None
-    }
-    for name, text in _by_unit(quantities).items() if quantities else ():
-        unit = canonical(name)
-        if unit in amounts:
-            return Note(Reason.USAGE_CONTRADICTORY, f"{unit} reported twice")
-        amounts[unit] = _pico(text)
-    return amounts
+    return completed(price, prices_of(_by_unit(unit_prices)))
 
 
 _by_unit: Final = msgspec.json.Decoder(dict[str, str]).decode
-
-
-def _pico(amount: str) -> int:
-    """Plain decimal text, with at most 12 digits after the point, in 1e-12."""
-    whole, _, fraction = amount.partition(".")
-    return int(whole + fraction.ljust(12, "0"))

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from costream.events import UsageEvent
 from costream.pricing import CALLER, PICO, Linear, PriceBook, Sku, completed
-from costream.pricing.rates import Exact, exact
-from costream.pricing.units import canonical
+from costream.pricing.rates import Exact
+from costream.pricing.usage import prices_of
 from stream.decode.examination import Faulty, examine_value
 from stream.pricing.columns import WHY, price
 from stream.pricing.events import frame_of
@@ -46,9 +46,7 @@ def _answer(row: Mapping[str, Any], event: UsageEvent, book: PriceBook) -> dict[
     sku = Sku.of(event.provider, event.model, event.service_tier, event.inference_geo)
     used = book.at(sku, event.occurred_at)
     if row["price_source"] == CALLER:
-        used = completed(
-            used, {canonical(unit): exact(Fraction(usd) * PICO) for unit, usd in event.unit_prices.items()}
-        )
+        used = completed(used, prices_of({unit: f"{usd:f}" for unit, usd in event.unit_prices.items()}))
     cost = row["cost_pico"]
     return {
         "request_id": event.request_id,

@@ -363,18 +363,3 @@ def test_every_entry_that_is_shipped_says_where_it_was_read_and_on_which_day() -
     assert len(entries) > 100
     assert not [one for one in entries if "20" not in one.source]
     assert len({one.digest for one in entries}) == len(entries)
-
-
-def test_every_entry_that_is_shipped_changes_the_price_of_what_it_names() -> None:
-    book = PriceBook.bundled()
-    (source,) = book.sources
-    assert isinstance(source, Layer)
-    for one in source.entries:
-        for model in one.models:
-            moment = max(one.valid_from or AT, AT) if one.valid_to is None else one.valid_to - timedelta(hours=1)
-            on = moment.date()
-            sku = Sku(one.provider, model)
-            resolved, under = source.resolve(sku, on), source.under.resolve(sku, on)
-            prices = [price for _, price in resolved.periods] if isinstance(resolved, TimeOfDay) else [resolved]
-            assert any(one.digest in getattr(price, "version", "") for price in prices) or one.when, (model, one)
-            assert resolved != under

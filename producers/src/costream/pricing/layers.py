@@ -59,11 +59,11 @@ class Layer:
         found = self.under.resolve(sku, on)
         if not entries:
             return found
-        prices = [self._at(sku, moment, found, entries) for moment in _moments(on, entries, found)]
-        starts = [moment.time() for moment in _moments(on, entries, found)]
+        moments = _moments(on, entries, found)
+        prices = [self._at(sku, moment, found, entries) for moment in moments]
         if len(set(map(id, prices))) == 1 or all(isinstance(price, NoPrice) for price in prices):
             return prices[0]
-        return _of_day(starts, prices)
+        return _of_day([moment.time() for moment in moments], prices)
 
     def spelling(self, sku: Sku) -> str | None:
         """As what the table or an entry knows the model; None if neither does."""

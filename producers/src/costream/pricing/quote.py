@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from costream.pricing.rates import PICO, Linear
 from costream.pricing.reasons import Note, Reason, joined
-from costream.pricing.units import PER_CALL, TOKEN_TOTALS, dimensions, is_part, modality
+from costream.pricing.units import DIMENSIONS, PER_CALL, TOKEN_TOTALS, dimensions, is_part, modality
 
 COST_PICO_MAX: Final = 10**18 - 1  # 999,999.999999999999 USD, the most Decimal(18, 12) holds; far inside Int64
 MADE_OF: Final = {"image": "image", "speech": "audio"}  # operation -> what most of its output is
@@ -139,7 +139,12 @@ def verdict(price: Linear, operation: str, *, failed: bool, reported: frozenset[
         fee=bool(used) or not failed,  # a call that failed before it used anything owes none
         charged=tuple(unit for unit in price.units if unit in used),
         nested=_nested(price, used),
-        beside=tuple((part, total) for part in used - price.units for total in price.units if is_part(part, total)),
+        beside=tuple(
+            (part, total)
+            for part in (used & DIMENSIONS.keys()) - price.units
+            for total in price.units
+            if is_part(part, total)
+        ),
         by_caller=bool(price.callers & (used | {PER_CALL})),
     )
 
@@ -194,7 +199,7 @@ def _missing(price: Linear, operation: str, failed: bool, reported: frozenset[st
 def _without_total(price: Linear, reported: frozenset[str], used: frozenset[str]) -> str:
     """Free quantities may name a part without its total, or parts that overlap."""
     totals = price.units | ({"input_tokens"} if len(price.brackets) > 1 else set())
-    return next(_parts_without(totals - reported, sorted(used)), "")
+    return next(_parts_without(totals - reported, sorted(used & DIMENSIONS.keys())), "")
 
 
 def _parts_without(totals: Set[str], used: Sequence[str]) -> Iterator[str]:
@@ -210,14 +215,11 @@ def _meet(one: str, other: str, both: str) -> bool:
 
 def _nested(price: Linear, used: Set[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Totals with parts that were used, parts before what they are parts of."""
-    units = [unit for unit in reversed(price.brackets[0].rates) if unit in used]
-    totals = {total for part in units for total in price.units if is_part(part, total)}
-    order = [unit for unit in reversed(price.brackets[0].rates) if unit in used or unit in totals]
-    return (
-        tuple((total, tuple(part for part in order[:at] if is_part(part, total))) for at, total in enumerate(order))
-        if totals
-        else ()
-    )
+    units = [unit for unit in reversed(price.brackets[0].rates) if unit in DIMENSIONS]
+    parts = [unit for unit in units if unit in used]
+    totals = {total for total in units if any(is_part(part, total) for part in parts)}
+    order = [unit for unit in units if totals and (unit in used or unit in totals)]
+    return tuple((total, tuple(part for part in order[:at] if is_part(part, total))) for at, total in enumerate(order))
 
 
 def _above_total(found: Verdict, amounts: Mapping[str, int]) -> str:

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Final, TypeAlias
 
 from costream.pricing.reasons import Note, Reason
-from costream.pricing.units import PER_CALL, SAME, Same, dimensions, is_part, modality
+from costream.pricing.units import DIMENSIONS, PER_CALL, SAME, Same, dimensions, is_part, modality
 
 Exact: TypeAlias = int | Fraction  # what is whole stays an int: ten times faster than a fraction
 
@@ -94,7 +94,9 @@ class Linear:
             return self.brackets[0].per_call > 0
         if unit in self.units:
             return unit not in self.unsure
-        own = dimensions(unit)
+        if unit not in DIMENSIONS:
+            return False
+        own = DIMENSIONS[unit]
         direction = dict(own).get("direction", "")
         return any(
             dimensions(total) < own

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Final, TypeAlias
 
 from genai_prices.data_units import unit_data
@@ -61,18 +61,24 @@ def dimensions(unit: str) -> Dimensions:
     return DIMENSIONS.get(unit) or frozenset({("unit", unit)})
 
 
-@lru_cache(maxsize=16_384)  # every pair of the table's units; other names come and go
 def is_part(unit: str, total: str) -> bool:
-    """Whether every ``unit`` is counted in ``total`` too; nothing is a part of itself."""
-    return dimensions(total) < dimensions(unit)
+    """Whether every ``unit`` is counted in ``total`` too; nothing is a part of itself. A producer may invent as many
+    units as it likes, so those that the table does not know are passed over first."""
+    return unit in DIMENSIONS and total in DIMENSIONS and _is_part(unit, total)
+
+
+@cache  # of every pair of the table's units
+def _is_part(unit: str, total: str) -> bool:
+    return DIMENSIONS[total] < DIMENSIONS[unit]
 
 
 def modality(unit: str, direction: str) -> str:
     """What tokens that went one way are of: text, image, audio, video. Empty where they went the other way, or where
     the unit says it of some of them only, such as of those that were cached."""
-    named = dict(dimensions(unit))
-    is_so = (named.get("family"), named.get("direction")) == ("tokens", direction)
-    return named.get("modality", "") if is_so and "token_type" not in named else ""
+    if unit not in TOKEN_FAMILY:
+        return ""
+    named = dict(DIMENSIONS[unit])
+    return named.get("modality", "") if named["direction"] == direction and "token_type" not in named else ""
 
 
 def canonical(unit: str) -> str:
