@@ -55,6 +55,7 @@ from costream.pricing import (
     TimeOfDay,
     Unpriced,
     quote,
+    units,
 )
 from costream.pricing.units import DIMENSIONS, is_part
 from stream.pricing import columns, price
@@ -579,6 +580,16 @@ def test_what_no_provider_charges_otherwise_needs_no_rate_of_its_own(book: Price
     row = _priced(book, **usage, cache_write_tokens=7, quantities={unit: "7"})
     assert row["cost_status"] == "priced"
     assert row["cost_pico"] == _priced(book, **usage, cache_write_tokens=7)["cost_pico"]
+
+
+def test_units_that_nobody_knows_are_compared_with_none() -> None:
+    """A producer may invent sixteen of them with every call."""
+    compared = units._is_part.cache_info()
+    invented = {f"unit_{n}": 5 for n in range(16)}
+    price_of_some = _flat("t@base", input_tokens=3, cache_read_tokens=1, **dict(list(invented.items())[:8]))
+    amounts = dict.fromkeys(("input_tokens", *invented), PICO)
+    assert isinstance(quote(price_of_some, Call("api", True, amounts)), Partial)
+    assert units._is_part.cache_info().currsize - compared.currsize <= 4, "the two that it knows, each with each"
 
 
 @pytest.mark.parametrize("way", ["input", "output"])
