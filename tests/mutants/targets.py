@@ -1,0 +1,144 @@
+"""The modules of the pure core, and for each the tests that are to notice a change of it.
+
+A room has its modules, each with the tests that import it, which take seconds. What these do not notice, the wide list
+of the room may: all tests that stand on the room, with the embedded engine too; the quick ones first. Tests of the
+client's delivery, of the worker's shell and on Kafka are in neither: they go over the same core, and take minutes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.trials import Tests
+
+_DECODE: Final = ("stream/test_decode.py", "stream/test_examination.py", "stream/test_bad_input.py")
+_EXAMINATION: Final = ("stream/test_examination.py", "stream/test_decode.py", "stream/test_bad_input.py")
+_PRICES: Final = ("producers/test_price_files.py", "producers/test_price_names.py")
+_PRICING: Final = ("stream/test_priced_calls.py", "stream/test_pricing.py")
+_JUDGE: Final = ("stream/test_watch_judge.py", "stream/test_watch_baseline.py")
+_TROUBLE: Final = ("stream/test_pipeline_rules.py", "stream/test_rules.py")
+_AUDIT: Final = ("stream/test_audit_checks.py", "stream/test_audit_ledger.py", "stream/test_audit_steps.py")
+_PUBLISHED: Final = "test_published_files.py"
+
+# The wide list of each room, and its modules.
+_ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
+    (
+        (
+            *("producers/test_events.py", "producers/test_schema.py", "producers/test_alert.py", "stream/test_cut.py"),
+            *("producers/test_lenient.py", "producers/test_usage_objects.py", "stream/test_values.py", *_DECODE),
+            *("stream/test_wire.py", "stream/test_deadletter.py", "stream/test_topics.py", "stream/test_arrival.py"),
+            *("stream/test_alert_topic.py", "stream/test_bounds.py", "stream/test_ingest.py", _PUBLISHED),
+        ),
+        {
+            "producers/src/costream/events.py": ("producers/test_events.py", "producers/test_schema.py", *_EXAMINATION),
+            "producers/src/costream/alerts.py": ("producers/test_alert.py", "producers/test_schema.py", *_JUDGE),
+            "producers/src/costream/lenient.py": ("producers/test_lenient.py", "producers/test_usage_objects.py"),
+            "producers/src/costream/topics.py": ("stream/test_cut.py", "stream/test_decode.py"),
+            "stream/decode/__init__.py": _DECODE,
+            "stream/decode/arrival.py": ("stream/test_arrival.py", *_DECODE),
+            "stream/decode/cut.py": ("stream/test_cut.py", *_DECODE, "stream/test_wire.py"),
+            "stream/decode/examination.py": _EXAMINATION,
+            "stream/decode/frame.py": _DECODE,
+        },
+    ),
+    (
+        (
+            *(*_PRICES, *_PRICING, "stream/test_units_upgrade.py", "stream/test_ingest.py", _PUBLISHED),
+            *("stream/test_explain_command.py", "stream/test_prices_command.py"),
+            "stream/test_pricing_equals_genai_prices.py",
+        ),
+        {
+            **{
+                f"producers/src/costream/pricing/{name}.py": (*_PRICES, *_PRICING)
+                for name in (
+                    *("__init__", "book", "bundled", "differences", "entries", "items", "layers", "names", "quote"),
+                    *("rates", "reasons", "sku", "source", "units", "usage", "validity"),
+                )
+            },
+            **{f"stream/pricing/{name}.py": _PRICING for name in ("__init__", "columns", "events", "quotes")},
+            "sinks/answers/__init__.py": ("stream/test_explain_command.py",),
+            "sinks/answers/explain.py": ("stream/test_explain_command.py",),
+        },
+    ),
+    (
+        (
+            *("stream/test_home.py", "stream/test_ids.py", "stream/test_packed.py", "stream/test_rollup_columns.py"),
+            *("stream/test_rollup_rows.py", "stream/test_rollup.py", "stream/test_dedup.py", "stream/test_seams.py"),
+            *("stream/test_store.py", "stream/test_flood.py", "stream/test_deadletter.py", "stream/test_arrival.py"),
+            *("stream/test_bounds.py", "sinks/test_warehouse_contract.py", "stream/test_ingest.py"),
+        ),
+        {
+            "stream/dedup/__init__.py": ("stream/test_dedup.py",),
+            "stream/dedup/home.py": ("stream/test_home.py", "stream/test_dedup.py"),
+            "stream/dedup/ids.py": ("stream/test_ids.py", "stream/test_dedup.py"),
+            "stream/dedup/seen.py": ("stream/test_dedup.py", "stream/test_ids.py"),
+            "stream/rollup/__init__.py": ("stream/test_rollup.py",),
+            "stream/rollup/packed.py": ("stream/test_packed.py", "stream/test_rollup_rows.py", "stream/test_rollup.py"),
+            "stream/rollup/rows.py": ("stream/test_rollup_rows.py", "stream/test_packed.py", "stream/test_rollup.py"),
+            "stream/rollup/sums.py": ("stream/test_rollup_columns.py", "stream/test_rollup.py"),
+            "stream/store/letters.py": ("stream/test_deadletter.py", "stream/test_arrival.py"),
+            "stream/store/flood.py": ("stream/test_flood.py", "stream/test_arrival.py"),
+            "stream/store/order.py": ("stream/test_store.py",),
+            "stream/store/flush.py": ("stream/test_store.py",),
+            "sinks/clickhouse/rows.py": ("stream/test_store.py", "sinks/test_warehouse_contract.py"),
+        },
+    ),
+    (
+        (
+            *("stream/test_rules.py", "stream/test_turn.py", "stream/test_pipeline_rules.py", *_JUDGE),
+            *("stream/test_watch_series.py", "stream/test_watch_drivers.py", "stream/test_watch_noticed.py"),
+            *("stream/test_pipeline_alerts.py", "stream/test_alert_topic.py", "stream/test_watch_warehouse.py"),
+            "stream/test_watch.py",
+        ),
+        {
+            "stream/watch/baseline.py": ("stream/test_watch_baseline.py", "stream/test_watch_judge.py"),
+            "stream/watch/case.py": _JUDGE,
+            "stream/watch/series.py": ("stream/test_watch_series.py", *_JUDGE),
+            "stream/watch/judge.py": _JUDGE,
+            "stream/watch/drivers.py": ("stream/test_watch_drivers.py", "stream/test_watch_judge.py"),
+            "stream/watch/wording.py": ("stream/test_watch_judge.py", "stream/test_watch_drivers.py"),
+            "stream/watch/history.py": _JUDGE,
+            "stream/watch/turn.py": ("stream/test_turn.py", "stream/test_pipeline_alerts.py"),
+            "stream/watch/rules/__init__.py": _TROUBLE,
+            **{f"stream/watch/rules/{name}.py": (*_JUDGE, "stream/test_rules.py") for name in ("anomaly", "spike")},
+            **{f"stream/watch/rules/{name}.py": (*_JUDGE, "stream/test_turn.py") for name in ("hourly", "rule")},
+            **{
+                f"stream/watch/rules/{name}.py": _TROUBLE for name in ("audit", "flood", "stall", "trouble", "vanished")
+            },
+        },
+    ),
+    (
+        (
+            *(*_AUDIT, "stream/test_audit_report.py", "stream/test_reread_judge.py", "stream/test_reread_restore.py"),
+            *("stream/test_auditor.py", "stream/test_audit_command.py", "stream/test_audit.py"),
+        ),
+        {
+            "stream/audit/checks.py": (*_AUDIT, "stream/test_audit_report.py"),
+            "stream/audit/ledger.py": _AUDIT,
+            "stream/audit/steps.py": (*_AUDIT, "stream/test_audit_report.py"),
+            "stream/reread/judge.py": ("stream/test_reread_judge.py",),
+        },
+    ),
+    (
+        (
+            *("sinks/test_blocks.py", "sinks/test_codes.py", "sinks/test_guard.py", "sinks/test_span_sentences.py"),
+            *("sinks/test_spans.py", "sinks/test_warehouse_contract.py", "sinks/test_endpoint.py"),
+        ),
+        {
+            "sinks/clickhouse/codes.py": ("sinks/test_codes.py",),
+            "sinks/clickhouse/guard.py": ("sinks/test_guard.py",),
+            "sinks/clickhouse/spans.py": ("sinks/test_span_sentences.py",),
+            "sinks/clickhouse/blocks.py": ("sinks/test_blocks.py",),
+        },
+    ),
+]
+
+
+def _below_tests(names: tuple[str, ...]) -> Tests:
+    return tuple(f"tests/{name}" for name in names)
+
+
+# The lists of each module: one is run where those before it have noticed nothing.
+TARGETS: Final = {
+    path: (_below_tests(first), _below_tests(wide)) for wide, modules in _ROOMS for path, first in modules.items()
+}
