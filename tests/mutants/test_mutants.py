@@ -17,6 +17,7 @@ MODULE = """
     def fee(calls: int) -> int:
         return 5 * calls if calls > 3 else 0
 """
+LISTS = [("test_some.py",), ("test_none.py",)]
 
 
 def changed(source: str, operator: str | None = None) -> set[str]:
@@ -141,7 +142,7 @@ def mutants_in(tree: Path, *operators: str) -> list[Mutant]:
 
 def test_a_mutant_is_lost_where_no_list_of_tests_notices_it(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mutants = mutants_in(tree, "Gt to GtE", "always", "return of None")
-    results = sampled(tree, mutants, {"charges.py": [("test_some.py",), ("test_none.py",)]}, jobs=2)
+    results = sampled(tree, mutants, {"charges.py": LISTS}, jobs=2)
     assert {tried.mutant.operator: (tried.outcome, tried.noticed_by) for tried in results} == {
         "Gt to GtE": ("lost", ""),
         "always": ("caught", "test_none.py::test_none"),
@@ -158,8 +159,7 @@ def test_a_mutant_is_lost_where_no_list_of_tests_notices_it(tree: Path, capsys: 
 def test_a_mutant_that_never_ends_is_caught_and_what_it_started_is_ended(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.mutants.trials.START_S_MAX", 1.0)
-    monkeypatch.setattr("tests.mutants.trials.SLOWER_MAX", 2)
+    monkeypatch.setattr("tests.mutants.trials.SECONDS_MAX", (30.0, 30.0))
     test = f"""
         import subprocess, sys
         from charges import fee
@@ -171,7 +171,7 @@ def test_a_mutant_that_never_ends_is_caught_and_what_it_started_is_ended(
             child.wait()
     """
     (tree / "test_some.py").write_text(dedent(test))
-    (tried,) = trials(tree, mutants_in(tree, "never"), lambda _: [("test_some.py",)], jobs=1)
+    (tried,) = trials(tree, mutants_in(tree, "never"), lambda _: LISTS, jobs=1)
     assert tried.outcome == "caught: no end"
     child = int((tmp_path / "child").read_text())
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
@@ -180,7 +180,7 @@ def test_a_mutant_that_never_ends_is_caught_and_what_it_started_is_ended(
 def test_tests_that_fail_without_a_mutant_catch_none(tree: Path) -> None:
     (tree / "test_some.py").write_text("def test_some(): assert False\n")
     with pytest.raises(NoBaseline, match="assert False"):
-        [*trials(tree, mutants_in(tree, "always"), lambda _: [("test_some.py",)], jobs=1)]
+        [*trials(tree, mutants_in(tree, "always"), lambda _: LISTS, jobs=1)]
 
 
 @pytest.mark.slow
@@ -192,7 +192,7 @@ def test_a_run_that_is_ended_ends_its_tests_and_leaves_no_copy(
     (tree / "test_some.py").write_text(
         "import time\nfrom charges import fee\ndef test_some(): fee(1) and time.sleep(600)\n"
     )
-    ended = trials(tree, mutants_in(tree, "Gt to GtE", "always"), lambda _: [("test_some.py",)], jobs=1)
+    ended = trials(tree, mutants_in(tree, "Gt to GtE", "always"), lambda _: LISTS, jobs=1)
     assert next(ended).outcome == "lost"
     assert [*(tmp_path / "temporary").iterdir()]
     ended.close()  # as Ctrl-C does, while the second one sleeps

@@ -27,9 +27,7 @@ from tests.mutants.places import Mutant
 Tests = tuple[str, ...]  # files of tests
 Outcome = Literal["caught", "caught: no end", "lost"]
 
-START_S_MAX: Final = 60.0  # a run may take so long, and as many times what it takes without a mutant:
-SLOWER_MAX: Final = 10  # cores are shared, and a change may make code slow without harm
-BASELINE_S_MAX: Final = 1_800.0
+SECONDS_MAX: Final = (300.0, 1_200.0)  # of the first list and of the wide one; they take a fifth, and cores are shared
 LOOK_S: Final = 0.2
 LEFT_BEHIND: Final = (".git", ".venv", ".cache", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info")
 NOTHING_FAILED: Final = 0
@@ -40,7 +38,7 @@ PYTEST: Final = (
 
 
 class NoBaseline(Exception):
-    """Tests fail without any mutant."""
+    """A test that fails without any mutant catches none."""
 
 
 class Stopped(Exception):
@@ -59,7 +57,6 @@ class Ended:
     """One run of pytest: its exit status, None where it took too long, and what it printed."""
 
     status: int | None
-    seconds: float
     output: str
 
     @property
@@ -69,33 +66,34 @@ class Ended:
 
 
 class Copy:
-    """A copy of the tree in ``folder``, in which one mutant at a time is tried. All copies share ``baselines``: the
-    seconds that lists of tests take without a mutant."""
+    """A copy of the tree in ``folder``, in which one mutant at a time is tried. All copies share ``sound``: the files
+    of tests that hold without a mutant."""
 
-    def __init__(self, root: Path, folder: Path, *, baselines: dict[Tests, float], stop: threading.Event) -> None:
+    def __init__(self, root: Path, folder: Path, *, sound: set[str], stop: threading.Event) -> None:
         self._tree, self._temporary = folder / "tree", folder / "tmp"
-        self._baselines, self._stop = baselines, stop
+        self._sound, self._stop = sound, stop
         shutil.copytree(root, self._tree, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
 
     def tried(self, mutant: Mutant, lists: Sequence[Tests]) -> Tried:
         """A list of tests is run where those before it have noticed nothing."""
-        for tests in lists:
-            seconds_max = START_S_MAX + SLOWER_MAX * self._baseline(tests)
+        for tests, seconds_max in zip(lists, SECONDS_MAX, strict=True):
             with self._mutated(mutant):
                 ended = self._run(tests, seconds_max=seconds_max)
             if ended.status is None:
                 return Tried(mutant, "caught: no end")
             if ended.status != NOTHING_FAILED:
+                self._hold_without_it(ended.noticed_by.partition("::")[0] or tests[0])
                 return Tried(mutant, "caught", ended.noticed_by)
         return Tried(mutant, "lost")
 
-    def _baseline(self, tests: Tests) -> float:
-        if tests not in self._baselines:
-            ended = self._run(tests, seconds_max=BASELINE_S_MAX)
+    def _hold_without_it(self, file: str) -> None:
+        if file not in self._sound:
+            ended = self._run((file,), seconds_max=SECONDS_MAX[-1])
             if ended.status != NOTHING_FAILED:
-                raise NoBaseline(f"tests fail without any mutant, and would seem to catch all of them:\n{ended.output}")
-            self._baselines[tests] = ended.seconds
-        return self._baselines[tests]
+                raise NoBaseline(
+                    f"{file} fails without any mutant, and would seem to catch all of them:\n{ended.output}"
+                )
+            self._sound.add(file)
 
     @contextlib.contextmanager
     def _mutated(self, mutant: Mutant) -> Iterator[None]:
@@ -118,7 +116,7 @@ class Copy:
         shutil.rmtree(self._temporary, ignore_errors=True)
         shutil.rmtree(self._tree / ".hypothesis", ignore_errors=True)  # an example that failed for another mutant
         self._temporary.mkdir()
-        printed, began = self._temporary / "printed", time.monotonic()
+        printed = self._temporary / "printed"
         with printed.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "pytest", *PYTEST, *tests],
@@ -130,12 +128,12 @@ class Copy:
                 start_new_session=True,
             )
             try:
-                status = self._status_of(process, until=began + seconds_max)
+                status = self._status_of(process, until=time.monotonic() + seconds_max)
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)  # it, and whatever its tests have left running
                 process.wait()
-        return Ended(status, time.monotonic() - began, printed.read_text(errors="replace"))
+        return Ended(status, printed.read_text(errors="replace"))
 
     def _status_of(self, process: subprocess.Popen[bytes], *, until: float) -> int | None:
         while time.monotonic() < until:
@@ -155,7 +153,7 @@ def trials(
     root: Path, mutants: Sequence[Mutant], lists_for: Callable[[Mutant], Sequence[Tests]], *, jobs: int
 ) -> Generator[Tried]:
     """What becomes of each, in the order in which they are given. Raises ``NoBaseline``."""
-    stop, baselines = threading.Event(), dict[Tests, float]()
+    stop, sound = threading.Event(), set[str]()
     with tempfile.TemporaryDirectory(prefix="costream-mutants-") as folder, ThreadPoolExecutor(jobs) as pool:
         copies = SimpleQueue[Copy]()
 
@@ -168,7 +166,7 @@ def trials(
 
         try:
             for number in range(jobs):
-                copies.put(Copy(root, Path(folder, str(number)), baselines=baselines, stop=stop))
+                copies.put(Copy(root, Path(folder, str(number)), sound=sound, stop=stop))
             for future in [pool.submit(tried, mutant) for mutant in mutants]:
                 yield future.result()
         finally:

@@ -199,6 +199,12 @@ def test_an_episode_has_one_id_that_differs_by_rule_scope_and_first_window() -> 
     assert len({first} | others) == 4
 
 
+def test_an_id_is_the_same_in_every_release_so_that_an_upgrade_finds_the_alerts_that_stand() -> None:
+    made = episode_id(rule="hourly_spike", scope="feature=chat", first_window=HOUR)
+    # sha256 of "hourly_spike|feature=chat|2026-03-02T14:00:00Z", as sha256sum gives it
+    assert made == "b7a2623c5a5a54b69183ca3b"
+
+
 def test_text_from_an_event_cannot_break_a_line_or_turn_it_around() -> None:
     assert plain("eve\r\nSubject: paid\x1b[2J\u202etxt\u2028.\x00") == (
         "eve\\u{d}\\u{a}Subject: paid\\u{1b}[2J\\u{202e}txt\\u{2028}.\\u{0}"
