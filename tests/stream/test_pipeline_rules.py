@@ -12,6 +12,7 @@ import pytest
 from costream.alerts import Alert, Level, episode_id
 from stream.audit import AuditReport, Check
 from stream.audit.report import NextStep
+from stream.audit.schedule import REACH
 from stream.runtime.stalls import Stall
 from stream.watch.rules.audit import AuditRule
 from stream.watch.rules.flood import FloodRule, Tally, within
@@ -74,6 +75,12 @@ def test_an_audit_without_a_command_leads_to_its_own() -> None:
     found = trouble(AUDIT.find(report(records=1), START))
     assert found.command == "costream audit"
     assert "What to do: see the places;" in told(AUDIT, report(records=1)).message
+
+
+def test_what_an_audit_found_is_suspect_from_its_reach_before_that_audit_for_as_long_as_its_own_alert_stands() -> None:
+    alert = told(AUDIT, report(raw_rows=1), START + MINUTE)
+    assert AuditRule.suspect_since({AuditRule.name: alert}.get) == START - REACH
+    assert AuditRule.suspect_since({FloodRule.name: alert}.get) is None
 
 
 # --- a stall ---------------------------------------------------------------------------------------------------------
