@@ -313,6 +313,25 @@ def test_beside_what_is_named_the_rates_of_another_provider_stay_in_doubt() -> N
     assert isinstance(cost(price, "chat", input_tokens=5, output_tokens=5), Partial)
 
 
+@pytest.mark.parametrize(("operation", "direction"), [("chat", "output"), ("transcription", "input")])
+def test_a_total_alone_is_text_so_a_rate_of_text_leaves_no_doubt_and_one_of_sound_does(
+    operation: str, direction: str
+) -> None:
+    used = {"input_tokens": 5, "output_tokens": 5}
+    rate = '{ price = "0.60", per = "1M" }'
+    text = at(layer(entry(f"rates.{direction}_text_tokens = {rate}")))
+    sound = at(layer(entry(f"rates.{direction}_audio_tokens = {rate}")))
+    assert isinstance(cost(text, operation, **used), Priced)
+    assert isinstance(cost(sound, operation, **used), Partial)
+
+
+def test_a_book_names_a_layer_of_its_own_entries_only_where_there_are_some() -> None:
+    (one,) = load(entry(RATES), file="own.toml")
+    without, having = PriceBook.bundled(), PriceBook.bundled([one])
+    assert [part.split("/")[0] for part in without.version.split("+")] == ["genai-prices", "shipped"]
+    assert having.version.startswith(f"{without.version}+own/")
+
+
 def test_the_version_of_a_price_leads_back_to_it_and_to_no_other() -> None:
     prices = layer(entry(RATES), entry('factor = "0.5"', model="*"))
     used = at(prices)
