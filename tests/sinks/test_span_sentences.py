@@ -50,3 +50,10 @@ def test_it_is_said_what_to_write(reader: Reader, sql: str, code: int, says: str
 )
 def test_any_other_word_of_the_engine_stays_as_it_is(sql: str, message: str) -> None:
     assert explained(sql, message) == message
+
+
+@pytest.mark.parametrize("name", ["", " (UNKNOWN_QUERY_PARAMETER)"])
+def test_the_code_stands_before_the_sentence_and_behind_it_its_name_if_the_engine_gave_one(name: str) -> None:
+    message = f"Code: 456. DB::Exception: Substitution `to` is not set.{name}"
+    said = explained("SELECT * FROM usage_between(from = '2026-11-01')", message)
+    assert said == f"Code: 456. DB::Exception: {NEEDS}.{name}"
