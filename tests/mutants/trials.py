@@ -27,7 +27,9 @@ from tests.mutants.places import Mutant
 Tests = tuple[str, ...]  # files of tests
 Outcome = Literal["caught", "caught: no end", "lost"]
 
-SECONDS_MAX: Final = (300.0, 1_200.0)  # of the first list and of the wide one; they take a fifth, and cores are shared
+# Of the first list, and of the wide one. They take a tenth of it on a quiet machine, and cores are shared.
+SECONDS_MAX: Final = (300.0, 1_200.0)
+NOTHING_COLLECTED: Final = "what all tests import"
 LOOK_S: Final = 0.2
 LEFT_BEHIND: Final = (".git", ".venv", ".cache", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info")
 NOTHING_FAILED: Final = 0
@@ -83,7 +85,7 @@ class Copy:
                 return Tried(mutant, "caught: no end")
             if ended.status != NOTHING_FAILED:
                 self._hold_without_it(ended.noticed_by.partition("::")[0] or tests[0])
-                return Tried(mutant, "caught", ended.noticed_by)
+                return Tried(mutant, "caught", ended.noticed_by or NOTHING_COLLECTED)
         return Tried(mutant, "lost")
 
     def _hold_without_it(self, file: str) -> None:

@@ -244,6 +244,11 @@ def test_quantities_are_summed_unit_by_unit() -> None:
     ]
 
 
+def test_an_amount_without_a_point_has_nothing_behind_it_which_is_not_unknown() -> None:
+    rows = metered(spent({"quantities": '{"images":"7","gpu_hours":"0.25"}'}))
+    assert cells(rows, "unit", "amount_whole", "amount_pico") == [("gpu_hours", 0, 250_000_000_000), ("images", 7, 0)]
+
+
 def test_amounts_beyond_sixty_four_bits_are_exact_also_where_they_are_read_back() -> None:
     most = {"quantities": '{"images":"999999999999999999.5"}'}
     stored = Stored(UNITS)
