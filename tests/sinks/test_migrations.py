@@ -103,10 +103,31 @@ def test_the_reason_of_an_older_row_becomes_a_code_and_its_words_the_detail(empt
         }
         assert {(words != "", source) for words, _, _, source, *_ in rows} == {(True, ""), (False, "list")}
         assert {tuple(row[4:]) for row in rows} == {("", "")}
-        migrate.down(empty)
+        migrate.down(empty, steps=sum(version >= 12 for version in VERSIONS))
         with closing(Reader(empty)) as reader:
             rows = reader.frame("SELECT request_id, cost_reason FROM usage_events").rows()
         assert sorted(rows) == sorted((words, words) for words in WORDS)
+
+
+def test_new_comments_of_columns_change_nothing_else_of_a_view_and_go_again(empty: ClickHouseAddress) -> None:
+    old = "of the calls: those priced in part, so that cost_usd is a lower bound"
+    new = "of the calls: those in cost_usd whose cost is not sure, it may be too high or too low"
+    (version,) = (int(file.name.split("_")[0]) for file in migrate.FOLDER.glob("*_comments.sql"))
+    earlier = max(each for each in VERSIONS if each < version)
+    before = views_after(empty, up_to=earlier)
+    after = views_after(empty, up_to=version)
+    assert sum(old in made for made in before.values()) == sum(new in made for made in after.values()) == 28
+    assert {name: made.replace(old, new) for name, made in before.items()} == after
+    migrate.down(empty)
+    assert views_after(empty, up_to=earlier) == before
+
+
+def views_after(address: ClickHouseAddress, *, up_to: int) -> dict[str, str]:
+    """How the engine would make each view."""
+    migrate.up(address, target=up_to)
+    with closing(Reader(address)) as reader:
+        columns, of_views = "name, create_table_query", "database = currentDatabase() AND engine = 'View'"
+        return dict(reader.frame(f"SELECT {columns} FROM system.tables WHERE {of_views}").iter_rows())
 
 
 def test_down_undoes_the_last_and_keeps_the_rows(empty: ClickHouseAddress) -> None:
