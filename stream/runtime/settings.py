@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     alert_cost_usd_min: Decimal = Field(
         default=Decimal("1"), ge=0, description="USD above the expected cost below which no anomaly is worth an alert."
     )
+    unknown_price_enabled: bool = Field(default=True, description="An alert for each model that no price is known for.")
 
     # Alerts about the pipeline
     pipeline_alerts_enabled: bool = Field(
