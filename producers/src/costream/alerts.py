@@ -127,12 +127,12 @@ class Alert(BaseModel):
     message: str
     metric_name: str = Field(
         description="What the figures are: hourly_cost_spike, hourly_cost_anomaly in USD; calls_without_price, "
-        "models_without_price, audit_differences, stalled_seconds, vanished_records, dead_letter_records as named, with "
-        "the unit in metadata.unit."
+        "models_without_price, audit_differences, stalled_seconds, vanished_records, dead_letter_records as named, "
+        "with the unit in metadata.unit."
     )
     scope: str = Field(
-        description="What was judged: system, feature=NAME, model=PROVIDER/MODEL (of a provider %25 is a % and %2F a /), "
-        "models (all that are not named), or pipeline. Only the first two are about USD."
+        description="What was judged: system, feature=NAME, model=PROVIDER/MODEL (of a provider %25 is a % and %2F a "
+        "/), models (all that are not named), or pipeline. Only the first two are about USD."
     )
     user_id: str | None = None
     window_start: Moment = Field(
