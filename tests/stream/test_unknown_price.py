@@ -265,11 +265,24 @@ def test_a_unit_without_a_price_is_no_matter_while_other_calls_of_the_model_have
     assert stage.at(HALF_PAST) == [("model=openai/unit alone", "open")]
 
 
+def test_a_call_that_was_priced_anew_does_not_lack_a_price(staged: Start) -> None:
+    stage = staged()
+    stage.call(NOON, **WITHOUT_USAGE)
+    usual = {"provider": "openai", "model": "aurora", "occurred_at": NOON, "request_id": "again", "source": "s"}
+    for number, cost in enumerate((UNKNOWN, PRICED)):
+        stage.store.insert("usage_events", events([usual | cost | {"price_rev": number}]))
+    stage.store.insert("usage_hourly", hourly([usual | {"hour": NOON, "unpriced_calls": 0}]))
+    assert stage.at(HALF_PAST) == []
+
+
 def test_what_clients_report_to_have_dropped_is_no_model(staged: Start) -> None:
     stage = staged()
     stage.call(NOON, provider="costream", model="dropped-events", cost_reason="unknown_provider")
     assert stage.at(HALF_PAST) == []
     assert stage.store.read_hours() == [], "for their sake no single call is read"
+    stage.call(NOON, **WITHOUT_USAGE)
+    assert stage.looks(1) == []
+    assert stage.store.read_hours() == [NOON]
 
 
 def test_where_some_calls_have_a_price_of_their_own_the_tokens_of_the_others_are_told_as_the_least(

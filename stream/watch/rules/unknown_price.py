@@ -123,7 +123,7 @@ class UnknownPriceRule:
         """Which hours have calls without a cost. What a look could not read is read by the next one."""
         since, running = reach_of(now), hour_of(now)
         if self._ask is not None:
-            self._ask |= {hour for hour in past.changed if hour >= since} | {running, running - HOUR}
+            self._ask |= past.changed | {running, running - HOUR}
         read = unpriced_hours(self._reader, since=since, only=self._ask, told=told)
         asked = self._unpriced.keys() if self._ask is None else self._ask
         kept = {hour: calls for hour, calls in self._unpriced.items() if hour >= since and hour not in asked}
