@@ -447,6 +447,14 @@ def test_what_has_ended_lately_takes_a_place_and_the_others_are_named_when_place
     assert worded.title == "Every model without a price is named again"
 
 
+def test_the_alert_about_the_others_takes_no_place() -> None:
+    rule = UnknownPriceRule(reader=Store.__new__(Store), is_on=True)
+    opened = rule.judge(looked([f"m{number}" for number in range(NAMED_MAX)], count=NAMED_MAX + 5), {}, HALF_PAST)
+    known = {alert.alert_id: alert for alert in opened[1:]}
+    news = rule.judge(looked(["new"]), known, HALF_PAST)
+    assert [(alert.scope, alert.status) for alert in news] == [("model=p/new", "open")]
+
+
 def test_judging_the_same_twice_says_nothing_the_second_time() -> None:
     rule = UnknownPriceRule(reader=Store.__new__(Store), is_on=True)
     reading = looked([f"m{number}" for number in range(NAMED_MAX + 20)])
@@ -472,6 +480,27 @@ def test_a_look_reads_two_hours_call_by_call_and_comes_to_all_of_them(staged: St
     stage.store.asked.clear()
     assert stage.looks(2) == []
     assert stage.store.read_hours() == [], "nothing has changed"
+
+
+def test_an_hour_that_was_never_looked_at_does_not_wait_for_those_that_go_on_changing(staged: Start) -> None:
+    stage = staged()
+    running = (NOON, NOON - HOUR)
+    for hour in running:
+        stage.call(hour, model="quiet", **WITHOUT_USAGE)
+    assert stage.at(HALF_PAST) == []
+    for hour in running:
+        stage.call(hour, model="quiet", **WITHOUT_USAGE)
+    stage.call(NOON - 5 * HOUR)
+    assert stage.looks(1) == [OPEN]
+
+
+def test_those_that_stand_are_looked_at_once_in_a_clock_hour(staged: Start) -> None:
+    stage = told_at_noon(staged)
+    stage.start()
+    stage.store.asked.clear()
+    for now in (HALF_PAST, HALF_PAST + MINUTE, NOON + HOUR - MINUTE, NOON + HOUR):
+        stage.at(now)
+    assert sum("called_at" in sql for sql, _ in stage.store.asked) == 2
 
 
 def test_an_hour_in_which_only_models_that_were_told_of_lack_a_price_is_not_read_call_by_call(staged: Start) -> None:
