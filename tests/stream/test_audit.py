@@ -109,7 +109,7 @@ class Stream:
         self.ingest = self.started(since=NOW - timedelta(days=7))
 
     def started(self, *, since: datetime) -> Ingest:
-        ingest = Ingest(reader=self.reader, book=BOOK, limits=LIMITS, ids_max=100_000)
+        ingest = Ingest(reader=self.reader, book=lambda: BOOK, limits=LIMITS, ids_max=100_000)
         ingest.assign(range(PARTITIONS), partition_count=PARTITIONS, source=SOURCE, since=since)
         return ingest
 

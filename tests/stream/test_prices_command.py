@@ -104,6 +104,7 @@ def test_each_event_is_answered_in_its_order_and_a_bad_line_in_its_place(tmp_pat
         "cost_detail": "",
         "price_version": "genai-prices/0.2.3@base",
         "price_source": "list",
+        "price_id": answers[0]["price_id"],
         "rates": answers[0]["rates"],
     }
     assert answers[0]["rates"]["input_tokens"] == "0.00000015"

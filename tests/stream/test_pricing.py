@@ -937,6 +937,7 @@ def test_pricing_adds_its_columns_and_leaves_the_others(book: PriceBook) -> None
             "cost_detail": pl.String,
             "price_version": pl.String,
             "price_source": pl.String,
+            "price_id": pl.String,
             "price_rev": pl.Int64,
         }
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from fractions import Fraction
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from costream.pricing.entries import PriceEntry, load
 from costream.pricing.names import DATA, provider_id, spellings
@@ -30,6 +30,7 @@ from costream.pricing.source import PriceSource
 from costream.pricing.units import TOKEN_FAMILY
 from costream.pricing.validity import hold, is_for, turns
 
+SHIPPED_FILE: Final = "overrides.toml"
 SHIPPED: Final = "shipped"  # the layer of corrections that come with this package
 OWN: Final = "own"  # the layer of those who run it
 OVERLAID_MAX: Final = 4_096
@@ -37,13 +38,16 @@ OVERLAID_MAX: Final = 4_096
 
 def shipped() -> tuple[PriceEntry, ...]:
     """What the table says wrong or does not say, each with a source and a date."""
-    return load((DATA / "overrides.toml").read_text("utf-8"), file="overrides.toml")
+    return load((DATA / SHIPPED_FILE).read_text("utf-8"), file=SHIPPED_FILE)
 
 
 class Layer:
-    """A price source: ``entries`` over what ``under`` says. ``name`` begins the id of each of their prices."""
+    """A price source: ``entries`` over what ``under`` says. ``name`` begins the id of each of their prices; ``homes``
+    has the file of each, by its digest."""
 
-    def __init__(self, name: str, entries: Sequence[PriceEntry], *, under: PriceSource) -> None:
+    def __init__(
+        self, name: str, entries: Sequence[PriceEntry], *, under: PriceSource, homes: Mapping[str, str] | None = None
+    ) -> None:
         self.name, self.under, self.entries = name, under, tuple(entries)
         whole = hashlib.sha256("".join(entry.digest for entry in self.entries).encode()).hexdigest()[:12]
         self.version = f"{under.version}+{name}/{whole}"
@@ -52,7 +56,14 @@ class Layer:
         for entry in self.entries:
             self._by_provider.setdefault(entry.provider, []).append(entry)
         self._by_id = {self._id(entry): entry for entry in self.entries}
+        self._homes = homes or {}
         self._overlaid = lru_cache(maxsize=OVERLAID_MAX)(self._over)
+
+    def told(self) -> Iterator[dict[str, Any]]:
+        """Each entry as it stands in its file, with its id and the file."""
+        for one, entry in self._by_id.items():
+            fields = entry.model_dump(mode="json", exclude_defaults=True)
+            yield {"id": one, "file": self._homes.get(entry.digest, ""), **fields}
 
     def resolve(self, sku: Sku, on: date) -> Resolution:
         entries = self._for(sku)
