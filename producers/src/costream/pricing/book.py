@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from costream.pricing.bundled import BundledPrices
@@ -36,9 +36,7 @@ class PriceBook:
     def bundled(cls, own: Sequence[PriceEntry] = ()) -> PriceBook:
         """The prices of the installed genai-prices package, over them the corrections that are shipped here, and over
         those your own."""
-        entries = shipped()
-        homes = {entry.digest: SHIPPED_FILE for entry in entries}
-        table = Layer(SHIPPED, entries, under=BundledPrices.load(), homes=homes)
+        table = _corrected_table()
         return cls([Layer(OWN, own, under=table) if own else table])
 
     def with_files(self, files: Mapping[str, str]) -> PriceBook:
@@ -61,7 +59,7 @@ class PriceBook:
 
     def entries(self, price_version: str) -> list[dict[str, Any]]:
         """What of files stands in a price, as it stands there, and where: ``id``, ``file`` and the fields."""
-        return [entry for source in self.sources for entry in _entries(source) if entry["id"] in price_version]
+        return [entry for source in self.sources for entry in _entries(source, price_version.split("+"))]
 
     @property
     def version(self) -> str:
@@ -101,5 +99,12 @@ class PriceBook:
         return answer
 
 
-def _entries(source: PriceSource) -> list[dict[str, Any]]:
-    return [*_entries(source.under), *source.told()] if isinstance(source, Layer) else []
+@cache
+def _corrected_table() -> Layer:
+    entries = shipped()
+    homes = {entry.digest: SHIPPED_FILE for entry in entries}
+    return Layer(SHIPPED, entries, under=BundledPrices.load(), homes=homes)
+
+
+def _entries(source: PriceSource, ids: Sequence[str]) -> list[dict[str, Any]]:
+    return [*_entries(source.under, ids), *source.told(ids)] if isinstance(source, Layer) else []

@@ -59,11 +59,12 @@ class Layer:
         self._homes = homes or {}
         self._overlaid = lru_cache(maxsize=OVERLAID_MAX)(self._over)
 
-    def told(self) -> Iterator[dict[str, Any]]:
-        """Each entry as it stands in its file, with its id and the file."""
-        for one, entry in self._by_id.items():
-            fields = entry.model_dump(mode="json", exclude_defaults=True)
-            yield {"id": one, "file": self._homes.get(entry.digest, ""), **fields}
+    def told(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Of these entries those that are in the layer: as they stand in their files, each with its id and the file."""
+        for one in ids:
+            if entry := self._by_id.get(one):
+                fields = entry.model_dump(mode="json", exclude_defaults=True)
+                yield {"id": one, "file": self._homes.get(entry.digest, ""), **fields}
 
     def resolve(self, sku: Sku, on: date) -> Resolution:
         entries = self._for(sku)
