@@ -63,7 +63,7 @@ def test_up_from_nothing_makes_everything_and_again_changes_nothing(empty: Click
     assert all(row.applied_at is not None for row in migrate.status(empty))
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [VERSIONS[0], *(pytest.param(v, marks=pytest.mark.slow) for v in VERSIONS[1:])])
 def test_up_from_every_earlier_version_keeps_its_rows(empty: ClickHouseAddress, version: int) -> None:
     migrate.up(empty, target=version)
     store_an_event(empty)

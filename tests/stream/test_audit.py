@@ -511,14 +511,15 @@ def killed_before_the_days(stream: Stream) -> None:
 @pytest.mark.parametrize(
     ("breaks_off", "left"),
     [
-        (killed_before_the_copy, {"ids": 2}),
+        pytest.param(killed_before_the_copy, {"ids": 2}, marks=pytest.mark.slow),
         (
             killed_before_the_deletion,
             dict.fromkeys(ROLLUP_TABLES, 2) | {"removals": 2},
         ),
-        (
+        pytest.param(
             killed_before_the_hours,
             {"usage_hourly": 2, "usage_hourly_units": 2, "usage_daily": 2, "usage_user_daily": 2},
+            marks=pytest.mark.slow,
         ),
         (killed_before_the_days, {"usage_user_daily": 2}),
     ],
