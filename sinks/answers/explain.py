@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from costream.pricing import CALLER, PICO, Call, Linear, NoPrice, Note, PriceBook, Reason, Sku, completed
-from costream.pricing.items import items
+from costream.pricing.items import items, within
 from costream.pricing.texts import price_of
 from costream.pricing.units import TOKEN_UNITS
 from costream.pricing.usage import amounts_of, prices_of
@@ -30,15 +30,27 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """``amount`` of a unit costs what ``total`` does, which it is counted in, by the rule of the entry ``by``."""
+
+    unit: str
+    amount: Decimal
+    total: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """``lines`` sum to ``sum_usd``, which rounded to 1e-12 is the cost of the row. Where there are none, ``why`` says
-    it. ``difference_usd`` is what the call was reported to cost, less what it costs. ``entries`` are those of files
-    that its price is made of, as they stood there."""
+    it. ``difference_usd`` is what the call was reported to cost, less what it costs. ``charged_as`` are the units that
+    are charged as a total by a rule. ``entries`` are those of files that its price is made of, and those of its rules,
+    as they stood there."""
 
     lines: tuple[Line, ...]
     sum_usd: Decimal | None
     why: str
     difference_usd: Decimal | None
+    charged_as: tuple[Part, ...] = ()
     entries: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -60,7 +72,8 @@ def explained(row: Mapping[str, Any], prices: Mapping[str, str], book: PriceBook
         for item in items(price, call)
     )
     total = sum((line.cost_usd for line in lines), Decimal(0))
-    return Explanation(lines, total, row["cost_detail"], difference, entries)
+    rules = tuple(Part(one.unit, _decimal(one.amount), one.total, one.by) for one in within(price, call))
+    return Explanation(lines, total, row["cost_detail"], difference, rules, entries)
 
 
 def _price_of(

@@ -64,6 +64,9 @@ def _tell(row: dict[str, Any], answer: Explanation) -> None:
             table.add_row(line.unit, f"{line.amount:,f}", f"{line.price_usd:f}", f"{line.cost_usd:f}")
         table.add_row("sum", "", "", f"{answer.sum_usd:f}")
         common.console.print(table)
+    for rule in answer.charged_as:
+        where = "".join(f", {entry['source']}" for entry in answer.entries if entry["id"] == rule.by)
+        common.say(f"{rule.amount:,f} {rule.unit} charged as {rule.total}{where}", indent=2)
     for text in _origins(row, answer):
         common.say(text, indent=2)
 
@@ -72,7 +75,9 @@ def _origins(row: dict[str, Any], answer: Explanation) -> list[str]:
     said = []
     if row["price_version"]:
         said.append(f"by the price {row['price_version']} ({row['price_source']})")
-        said += [_entry_told(entry) for entry in answer.entries]
+        rules = {rule.by for rule in answer.charged_as}
+        named = set(row["price_version"].split("+")) - rules
+        said += [_entry_told(entry) for entry in answer.entries if entry["id"] in named]
     if row["reported_cost_usd"] is not None:
         beside = "" if answer.difference_usd is None else f", {answer.difference_usd:+f} beside its cost"
         said.append(f"reported to cost {row['reported_cost_usd']:f} USD{beside}")

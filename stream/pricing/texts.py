@@ -36,6 +36,6 @@ def price_rows(priced: pl.DataFrame, book: PriceBook, *, known: Collection[str],
     for *sku, moment, named in calls.select(asked).iter_rows():
         price = book.at(Sku.of(*sku), moment)
         if not isinstance(price, NoPrice) and price_id(price) == named:
-            text = price_text(price, book.entries(price.version))
+            text = price_text(price, book.entries(price.made_of))
             rows.append((named, price.version, text, now))
     return pl.DataFrame(rows, schema=TEXTS, orient="row")

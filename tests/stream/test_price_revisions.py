@@ -145,7 +145,12 @@ def test_each_price_that_a_row_names_is_stored_once_and_gives_its_cost(place: Wa
     assert {row["price_id"] for row in rows.values()} == {*texts, ""}
     assert rows["r-2"]["price_id"] == "", "it has no price"
     own = json.loads(texts[rows["r-0"]["price_id"]])
-    assert [(entry["file"], entry["source"]) for entry in own["entries"]] == [("rates.toml", "ours")]
+    entries = {entry["id"]: (entry["file"], entry["source"]) for entry in own["entries"]}
+    named = [one for one in own["price_version"].split("+") if one in entries]
+    assert [entries[one] for one in named] == [("rates.toml", "ours")]
+    rules = {rule["by"] for rule in own["charged_as"].values()}
+    assert {*named, *rules} == entries.keys(), "and those of the rules that the price has"
+    assert rules
     assert price_of(texts[rows["r-1"]["price_id"]]).version == rows["r-1"]["price_version"]
 
 

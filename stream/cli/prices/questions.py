@@ -186,6 +186,12 @@ def _shown(book: PriceBook, provider: str, model: str, at: datetime, tier: str, 
         "price_version": price.version,
         "price_source": price.source,
         "prices": [{"above_input_tokens": max(one.above, 0), "usd": in_usd(one.prices())} for one in price.brackets],
+        "charged_as": [
+            {"unit": unit, "total": rule.total, "source": entry["source"]}
+            for unit, rule in sorted(price.same.items())
+            for entry in book.entries(rule.by)
+            if price.covers(unit)
+        ],
         "doubts": [note.detail for note in price.caveats],
         "sources": [entry["source"] for entry in book.entries(price.version)],
     }
@@ -205,6 +211,8 @@ def _tell(one: dict[str, Any]) -> None:
         for unit, usd in bracket["usd"].items():
             million = usd_text(Fraction(usd) * 10**18)
             common.say(f"{unit:<28} {million:>14} USD per million", indent=2)
+    for rule in one["charged_as"]:
+        common.say(f"{rule['unit']:<28} charged as {rule['total']}, {rule['source']}", indent=2)
     for doubt in one["doubts"]:
         common.say(f"partial: {doubt}", indent=2)
     common.say(f"by {one['price_version']} ({one['price_source']})", indent=2)

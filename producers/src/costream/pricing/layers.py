@@ -16,13 +16,16 @@ from costream.pricing.rates import (
     OVERRIDE,
     RATE_CARD,
     Bracket,
+    ChargedAs,
     Exact,
     Linear,
     NoPrice,
     Period,
     Resolution,
     TimeOfDay,
+    by_rules,
     exact,
+    with_ids,
 )
 from costream.pricing.reasons import Note, Reason
 from costream.pricing.sku import Sku
@@ -92,7 +95,7 @@ class Layer:
         missing = [one for one in ids if one not in self._by_id]
         if missing:
             return NoPrice.of(Reason.UNKNOWN_MODEL, f"{self.version} has no price '{missing[0]}'")
-        return self._overlaid(price, tuple(ids))
+        return self._overlaid(price, tuple(one for one in self._by_id if one in ids))
 
     def _for(self, sku: Sku) -> list[PriceEntry]:
         provider = provider_id(sku.provider)
@@ -143,23 +146,45 @@ NO_PRICE: Final = NoPrice.of(Reason.UNKNOWN_MODEL, "the table has no price")
 
 
 def _laid(price: Linear | NoPrice, entry: PriceEntry, id_of_entry: str) -> Linear | NoPrice:
-    """An entry over a price: the rates that it names, or its factor on all of them."""
-    if entry.factor is not None:
-        if isinstance(price, NoPrice):
-            return price
-        scaled = tuple(_scaled(bracket, Fraction(entry.factor)) for bracket in price.brackets)
-        return _marked(replace(price, brackets=scaled), entry, id_of_entry, named=price.units)
+    """An entry over a price: the rates that it names, or its factor on all of them; and its rules."""
+    if isinstance(price, NoPrice) and not entry.named:
+        return price
     base = Linear("", (Bracket.of(-1, {}),), source=RATE_CARD) if isinstance(price, NoPrice) else price
-    thresholds = sorted({bracket.above for bracket in base.brackets} | {tier.above for tier in entry.tiers})
+    laid = base
+    if entry.factor is not None:
+        scaled = tuple(_scaled(bracket, Fraction(entry.factor)) for bracket in base.brackets)
+        laid = _marked(replace(base, brackets=scaled), entry, id_of_entry, named=base.units)
+    elif entry.named:
+        laid = _marked(replace(base, brackets=_with_rates(base, entry)), entry, id_of_entry, named=entry.named)
+    return _ruled(laid, entry, id_of_entry)
+
+
+def _with_rates(price: Linear, entry: PriceEntry) -> tuple[Bracket, ...]:
+    thresholds = sorted({bracket.above for bracket in price.brackets} | {tier.above for tier in entry.tiers})
     brackets = list[Bracket]()
     rates = {unit: rate.of(unit) for unit, rate in entry.rates.items()}
     for above in thresholds:
-        under = next(bracket for bracket in reversed(base.brackets) if bracket.above <= above)
+        under = next(bracket for bracket in reversed(price.brackets) if bracket.above <= above)
         for tier in entry.tiers:
             if tier.above == above:
                 rates = rates | {unit: rate.of(unit) for unit, rate in tier.rates.items()}
         brackets.append(Bracket.of(above, {**under.prices(), **rates}))
-    return _marked(replace(base, brackets=tuple(brackets)), entry, id_of_entry, named=rates.keys())
+    return tuple(brackets)
+
+
+def _ruled(price: Linear, entry: PriceEntry, id_of_entry: str) -> Linear:
+    """With the rules of the entry, and those from under it but for the units that it gives a rate to. Its version names
+    rules only where they change a rate."""
+    said = {unit: ChargedAs(total, id_of_entry) for unit, total in entry.same.items()}
+    rules = {unit: rule for unit, rule in {**price.same, **said}.items() if unit in said or unit not in entry.named}
+    # A total without a rate has nothing that a part of it could be charged as.
+    rules = {unit: rule for unit, rule in rules.items() if price.counts(rule.total)}
+    ruled = replace(price, same=rules)
+    brackets = by_rules(price.brackets, rules)
+    if brackets == price.brackets:
+        return ruled
+    source = RATE_CARD if price.source == RATE_CARD else OVERRIDE
+    return replace(ruled, brackets=brackets, version=ruled.made_of, source=source)
 
 
 def _marked(price: Linear, entry: PriceEntry, id_of_entry: str, *, named: Collection[str]) -> Linear:
@@ -171,7 +196,7 @@ def _marked(price: Linear, entry: PriceEntry, id_of_entry: str, *, named: Collec
     others = price.units & TOKEN_FAMILY if any(note.reason in settled for note in price.caveats) else set()
     return replace(
         price,
-        version="+".join(part for part in (price.version, id_of_entry) if part),
+        version=with_ids(price.version, [id_of_entry]),
         caveats=tuple(note for note in price.caveats if note.reason not in settled),
         unsure=frozenset((price.unsure | others) - set(named)),
         source=RATE_CARD if price.source == RATE_CARD else OVERRIDE,

@@ -16,7 +16,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final
 
-from costream.pricing.rates import CALLER, PICO, Bracket, Exact, Linear, exact
+from costream.pricing.rates import CALLER, PICO, Bracket, ChargedAs, Exact, Linear, exact
 from costream.pricing.reasons import Note, Reason
 
 ID_DIGITS: Final = 16  # hexadecimal, of a SHA-256: two of a million prices share one once in 37 million times
@@ -44,7 +44,8 @@ def price_of(text: str) -> Linear:
         brackets=tuple(_bracket(one) for one in said["brackets"]),
         audio_seconds_min=said["audio_seconds_min"],
         caveats=tuple(Note(Reason(one["reason"]), one["detail"]) for one in said["doubts"]),
-        same=frozenset((direction, key, value) for direction, key, value in said["same"]),
+        # A text from a build that knew no rules has none.
+        same={unit: ChargedAs(**rule) for unit, rule in said.get("charged_as", {}).items()},
         unsure=frozenset(said["unsure"]),
     )
 
@@ -81,7 +82,7 @@ def _plain(price: Linear) -> dict[str, Any]:
         ],
         "audio_seconds_min": price.audio_seconds_min,
         "doubts": [{"reason": note.reason, "detail": note.detail} for note in price.caveats],
-        "same": sorted(map(list, price.same)),
+        "charged_as": {unit: {"total": rule.total, "by": rule.by} for unit, rule in price.same.items()},
         "unsure": sorted(price.unsure),
     }
 
