@@ -44,8 +44,7 @@ def price_of(text: str) -> Linear:
         brackets=tuple(_bracket(one) for one in said["brackets"]),
         audio_seconds_min=said["audio_seconds_min"],
         caveats=tuple(Note(Reason(one["reason"]), one["detail"]) for one in said["doubts"]),
-        # A text from a build that knew no rules has none.
-        same={unit: ChargedAs(**rule) for unit, rule in said.get("charged_as", {}).items()},
+        same={unit: ChargedAs(**rule) for unit, rule in said["charged_as"].items()},
         unsure=frozenset(said["unsure"]),
     )
 
