@@ -24,24 +24,26 @@ from stream.decode import arrival
 from stream.decode.frame import AgeLimits, Decoded, Record, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import SeenIds, Sorted
-from stream.pricing import price
+from stream.pricing import price, price_rows
 from stream.rollup.rows import hashed
 from stream.rollup.sums import DAILY, HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
 from stream.store.flood import Flood
 from stream.store.flush import Flush, Outgoing
 from stream.store.letters import arrivals, conflict, dead_letter_rows, sendable
 
+PRICES_KNOWN_MAX: Final = 65_536  # ids of 16 letters: about 6 MB
 UNITS_BYTES_MAX: Final = 4 * 1024**2  # of the text of units that are added up at once: 40,000 to 200,000 rows
 
 
 class Ingest:
-    """The state of the partitions held, and what to do with their records. One batch at a time."""
+    """The state of the partitions held, and what to do with their records. One batch at a time, each by the ``book``
+    that is in force when the work on it begins."""
 
     def __init__(
         self,
         *,
         reader: Reader,
-        book: PriceBook,
+        book: Callable[[], PriceBook],
         limits: AgeLimits,
         ids_max: int,
         rows_max: int = ROWS_MAX,
@@ -64,6 +66,7 @@ class Ingest:
         self._letters_to: dict[int, int] | None = None  # as far as there are dead letters; None: not asked yet
         self._flushes = 0
         self._flood = Flood()
+        self._prices_known: set[str] = set()  # whose texts are stored, or on their way in a flush before
 
     def assign(self, partitions: Sequence[int], *, partition_count: int, source: str, since: datetime) -> None:
         """Take over partitions of ``source``: read back what is stored of them since the hour of ``since``."""
@@ -84,6 +87,7 @@ class Ingest:
         """Forget all: another worker may go on from here."""
         self.seen.revoke()
         self._flood = Flood()
+        self._prices_known = set()
         for rollup in self.rollups:
             rollup.revoke()
 
@@ -105,18 +109,20 @@ class Ingest:
         When ClickHouse cannot answer a question in the middle, call again with the same batch: an id already taken
         in is then a replay, and a row that has applied an offset does not apply it twice.
         """
+        book = self._book()
         letters = self._letters_before(decoded)
         decoded = self._as_judged_before(decoded, letters)
         self._flushes += 1
         records, flush = decoded.records, self._flushes
         found = self.seen.sort_out(decoded.frame)
-        counted = self._priced_once(found.new, found.replayed)
+        counted = self._priced_once(found.new, found.replayed, book)
         refusals, letters_cut = self._flood.held_back(
             decoded.refusals + _conflicts(found.conflicts, records), read_at=decoded.read_at
         )
         spent = _effects(counted, found.duplicates)
         return Flush(
             number=flush,
+            prices=self._new_prices(counted, book),
             events=rows.of_events(counted),
             hourly=self._rows(self._hourly.add(spent, flush=flush)),
             units=self._rows(self._units_of(counted, flush)),
@@ -148,13 +154,13 @@ class Ingest:
         last = hashed(rows.select(self._units.spec.by)).select(pl.struct(pl.all()).is_last_distinct()).to_series()
         return rows.filter(last)
 
-    def _priced_once(self, new: pl.DataFrame, replayed: pl.DataFrame) -> pl.DataFrame:
+    def _priced_once(self, new: pl.DataFrame, replayed: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
         """New records with their price, and records delivered again with what was worked out when they were stored.
 
         The build that stored them may have known other prices, and its rollups may be stored already. So what it said
         stays. Only an event whose row is not stored, since the flush was torn, is priced now.
         """
-        priced = price(new, self._book)
+        priced = price(new, book)
         if replayed.is_empty():
             return priced
         spans = replayed.group_by("source_partition").agg(
@@ -166,7 +172,15 @@ class Ingest:
             offsets={partition: (first, last) for partition, first, last in spans.iter_rows()},
             hours=replayed["occurred_at"].dt.truncate("1h").unique().to_list(),
         )
-        return pl.concat([priced, as_stored(price(replayed, self._book), stored)])
+        return pl.concat([priced, as_stored(price(replayed, book), stored)])
+
+    def _new_prices(self, counted: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
+        """The texts of prices that no flush before has brought."""
+        found = price_rows(counted, book, known=self._prices_known, now=self._clock())
+        if len(self._prices_known) > PRICES_KNOWN_MAX:
+            self._prices_known = set()  # a text that is stored again is the same row
+        self._prices_known |= set(counted["price_id"].unique())
+        return found
 
     def _letters_before(self, decoded: Decoded) -> pl.DataFrame:
         """The dead letters that an earlier delivery of these records has left. Asked for only where a verdict hangs on

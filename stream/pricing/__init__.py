@@ -3,5 +3,6 @@ of ``costream.pricing``. What a price is, is decided there; this room imports no
 """
 
 from stream.pricing.columns import price
+from stream.pricing.texts import price_rows
 
-__all__ = ["price"]
+__all__ = ["price", "price_rows"]

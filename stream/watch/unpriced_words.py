@@ -21,8 +21,9 @@ def of_model(one: Unpriced) -> tuple[str, str]:
     message = (
         f"Since {_minute(volume.since)} {_counted(volume.calls, 'call')} of {name}, with {least}{volume.tokens:,}"
         f" tokens, came without a price: {detail}. What they cost is not known and in no figure. What to do: where the"
-        " name is wrong, mend it where it is sent; else send `unit_prices` with the events, or take a build whose price"
-        f" table has the model. `{COVERAGE}` shows all that has no price."
+        " name is wrong, mend it where it is sent; else add its price to yours (`costream prices check FILE`, then"
+        f" `costream prices publish FILE`), or send `unit_prices` with the events. `{COVERAGE}` shows all that has no"
+        " price."
     )
     return f"No price is known for {name}", message
 

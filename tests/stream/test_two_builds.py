@@ -73,9 +73,15 @@ def said(reader: Reader) -> dict[str, object]:
     return {request_id: tuple(derived) for request_id, *derived in rows}
 
 
+def named_without_text(reader: Reader) -> list[str]:
+    """Prices that a stored row names and nobody can look up."""
+    named = "SELECT DISTINCT price_id FROM usage_events_rows WHERE price_version != ''"
+    return reader.frame(f"{named} AND price_id NOT IN (SELECT price_id FROM prices)")["price_id"].to_list()
+
+
 @pytest.mark.parametrize(("old", "new"), [(0, 1), (1, 0)])
 @pytest.mark.parametrize(
-    "killed_at", ["usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"]
+    "killed_at", ["prices", "usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"]
 )
 def test_no_cell_differs_after_a_build_with_other_prices_took_over_in_the_middle_of_a_flush(
     broker: EmbeddedBroker, address: ClickHouseAddress, killed_at: str, old: int, new: int
@@ -98,5 +104,6 @@ def test_no_cell_differs_after_a_build_with_other_prices_took_over_in_the_middle
             "first@base",
             "second@base",
         }
+        assert named_without_text(reader) == []
         report = audit(reader)
         assert report.holds, report
