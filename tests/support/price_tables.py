@@ -25,6 +25,9 @@ class Table:
     def spelling(self, sku: Sku) -> str | None:
         return sku.model if sku.model in self._models else None
 
+    def name_of(self, provider: str, model: str) -> str | None:
+        return model if model in self._models else None
+
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
         return self._price if price_version.startswith(self.version) else None
 
