@@ -1,6 +1,6 @@
 """From a batch of records to everything that must be written of it.
 
-    records -> decode -> sort out -> price -> roll up -> Flush
+    records -> decode -> sort out -> name -> price -> roll up -> Flush
 
 A Flush holds rows only; nothing is written here. What makes a batch safe to process again is in the steps: a record is
 judged by its own bytes and its broker's clock, an id by the position it was first seen at, a rollup row by the offset
@@ -24,7 +24,7 @@ from stream.decode import arrival
 from stream.decode.frame import AgeLimits, Decoded, Record, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import SeenIds, Sorted
-from stream.pricing import price
+from stream.pricing import StoredNames, named, price
 from stream.rollup.rows import hashed
 from stream.rollup.sums import DAILY, HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
 from stream.store.flood import Flood
@@ -53,6 +53,7 @@ class Ingest:
         self._limits = limits
         self._source = ""
         self._partition_count = 0
+        self._names = StoredNames(book, find_stored=self._stored_events)
         self.seen = SeenIds(find_stored=self._stored_events, ids_max=ids_max)
         self._hourly, self._units, self._user_daily, self._ledger = (
             Rollup(spec, _StoredRows(self, spec.table), rows_max=rows_max)
@@ -78,11 +79,13 @@ class Ingest:
         stored = state.recent_ids(
             self._reader, partitions=partitions, partition_count=partition_count, source=source, since=since
         )
+        stored = map(self._names.note, stored)
         self.seen.assign(partitions, partition_count=partition_count, source=source, since=since, stored=stored)
 
     def revoke(self) -> None:
         """Forget all: another worker may go on from here."""
         self.seen.revoke()
+        self._names.forget()
         self._flood = Flood()
         for rollup in self.rollups:
             rollup.revoke()
@@ -100,7 +103,7 @@ class Ingest:
         return arrival.set_apart(decoded, now=self._clock(), limits=self._limits)
 
     def process(self, decoded: Decoded) -> Flush:
-        """Sort out, price and roll up one batch, in the order of its partitions.
+        """Sort out, name, price and roll up one batch, in the order of its partitions.
 
         When ClickHouse cannot answer a question in the middle, call again with the same batch: an id already taken
         in is then a replay, and a row that has applied an offset does not apply it twice.
@@ -110,11 +113,11 @@ class Ingest:
         self._flushes += 1
         records, flush = decoded.records, self._flushes
         found = self.seen.sort_out(decoded.frame)
-        counted = self._priced_once(found.new, found.replayed)
+        counted = self._derived_once(found.new, found.replayed)
         refusals, letters_cut = self._flood.held_back(
             decoded.refusals + _conflicts(found.conflicts, records), read_at=decoded.read_at
         )
-        spent = _effects(counted, found.duplicates)
+        spent = _effects(counted, self._names.of_repeats(found.duplicates))
         return Flush(
             number=flush,
             events=rows.of_events(counted),
@@ -148,13 +151,14 @@ class Ingest:
         last = hashed(rows.select(self._units.spec.by)).select(pl.struct(pl.all()).is_last_distinct()).to_series()
         return rows.filter(last)
 
-    def _priced_once(self, new: pl.DataFrame, replayed: pl.DataFrame) -> pl.DataFrame:
-        """New records with their price, and records delivered again with what was worked out when they were stored.
+    def _derived_once(self, new: pl.DataFrame, replayed: pl.DataFrame) -> pl.DataFrame:
+        """New records with their names and price, and records delivered again with what was worked out when they were
+        stored.
 
-        The build that stored them may have known other prices, and its rollups may be stored already. So what it said
-        stays. Only an event whose row is not stored, since the flush was torn, is priced now.
+        The build that stored them may have known other names and prices, and its rollups may be stored already. So what
+        it said stays. Only an event whose row is not stored, since the flush was torn, is named and priced now.
         """
-        priced = price(new, self._book)
+        priced = price(named(new, self._book), self._book)
         if replayed.is_empty():
             return priced
         spans = replayed.group_by("source_partition").agg(
@@ -166,7 +170,7 @@ class Ingest:
             offsets={partition: (first, last) for partition, first, last in spans.iter_rows()},
             hours=replayed["occurred_at"].dt.truncate("1h").unique().to_list(),
         )
-        return pl.concat([priced, as_stored(price(replayed, self._book), stored)])
+        return pl.concat([priced, as_stored(price(named(replayed, self._book), self._book), stored)])
 
     def _letters_before(self, decoded: Decoded) -> pl.DataFrame:
         """The dead letters that an earlier delivery of these records has left. Asked for only where a verdict hangs on
@@ -226,7 +230,7 @@ class Ingest:
     # --- rows read back ---
 
     def _stored_events(self, request_ids: Sequence[str], hours: Sequence[datetime]) -> pl.DataFrame:
-        return state.stored_ids(self._reader, request_ids=request_ids, hours=hours)
+        return self._names.note(state.stored_ids(self._reader, request_ids=request_ids, hours=hours))
 
 
 class _StoredRows:
