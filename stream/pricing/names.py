@@ -18,7 +18,7 @@ from costream.pricing import PriceBook
 NAMES: Final = ("provider", "model")
 SENT: Final = ("provider_sent", "model_sent")  # empty where it is the name that is stored
 STORED: Final = ("provider_stored", "model_stored")  # beside NAMES as they were sent
-PAIRS_MAX: Final = 10_000  # remembered of those that are stored under other names than this book's: some 3 MB at most
+PAIRS_MAX: Final = 10_000  # remembered of those that are stored under other names than this book's: 6 MB at most
 
 # Reads stored events of some ids in some hours back: request_id, NAMES as they were sent, and STORED.
 FindStored = Callable[[Sequence[str], Sequence[datetime]], pl.DataFrame]
