@@ -26,17 +26,18 @@ FindStored = Callable[[Sequence[str], Sequence[datetime]], pl.DataFrame]
 
 def named(frame: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
     """Events with NAMES as ``book`` has them, and SENT. A batch has few different pairs: each is looked up once."""
+    pairs = frame.select(NAMES)
     others = [
         (*sent, *name, *("" if text == new else text for text, new in zip(sent, name, strict=True)))
-        for sent in frame.select(NAMES).unique().iter_rows()
+        for sent in pairs.unique().iter_rows()
         if (name := book.canonical(*sent)) != sent
     ]
     if not others:
         return frame.with_columns(pl.lit("").alias(name) for name in SENT)
     table = pl.DataFrame(others, schema=dict.fromkeys((*NAMES, *STORED, *SENT), pl.String), orient="row")
-    found = frame.join(table, on=NAMES, how="left", maintain_order="left")
+    found = pairs.join(table, on=NAMES, how="left", maintain_order="left")
     kept = [pl.coalesce(stored, name).alias(name) for stored, name in zip(STORED, NAMES, strict=True)]
-    return found.with_columns(*kept, pl.col(*SENT).fill_null("")).drop(STORED)
+    return frame.with_columns(*found.select(*kept, pl.col(*SENT).fill_null("")))
 
 
 class StoredNames:
