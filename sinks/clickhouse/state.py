@@ -64,12 +64,13 @@ STORED: Final = "toStartOfHour(occurred_at) IN {hours:Array(UInt32)} AND request
 # present build would make of it: sums have been made of it.
 DERIVED: Final = (
     *("provider", "model", "provider_sent", "model_sent"),
-    *("cost_pico", "cost_status", "cost_reason", "cost_detail", "price_version", "price_source", "price_rev"),
+    *("cost_pico", "cost_status", "cost_reason", "cost_detail"),
+    *("price_version", "price_source", "price_id", "price_rev"),
 )
 STORED_DERIVED: Final = """
   SELECT toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
     provider, model, provider_sent, model_sent,
-    cost_usd AS cost_pico, cost_status, cost_reason, cost_detail, price_version, price_source,
+    cost_usd AS cost_pico, cost_status, cost_reason, cost_detail, price_version, price_source, price_id,
     toInt64(price_rev) AS price_rev
   FROM usage_events_rows FINAL
   WHERE toStartOfHour(occurred_at) IN {hours:Array(UInt32)} AND source = {source:String}

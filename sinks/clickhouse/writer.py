@@ -18,7 +18,7 @@ from sinks.errors import RowCountMismatch, RowRefused, WarehouseRefused, Warehou
 LOW_CARDINALITY: Final = (
     *(*DIMENSIONS, "provider_sent", "model_sent", "source"),
     *("status", "usage_status", "service_tier", "inference_geo"),
-    *("cost_status", "cost_reason", "price_version", "price_source"),
+    *("cost_status", "cost_reason", "price_version", "price_source", "price_id"),
 )
 
 

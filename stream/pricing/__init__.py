@@ -5,5 +5,6 @@ that waits or reaches outside.
 
 from stream.pricing.columns import price
 from stream.pricing.names import StoredNames, named
+from stream.pricing.texts import price_rows
 
-__all__ = ["StoredNames", "named", "price"]
+__all__ = ["StoredNames", "named", "price", "price_rows"]

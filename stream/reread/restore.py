@@ -37,7 +37,7 @@ from stream.decode import arrival
 from stream.decode.frame import AgeLimits, Decoded, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import DIGEST
-from stream.pricing import named, price
+from stream.pricing import named, price, price_rows
 from stream.reread.judge import Block, Judged, Sighting, judge
 from stream.reread.log import LogEnds, LogRecord
 from stream.store.letters import conflict, dead_letter_rows
@@ -355,24 +355,27 @@ class _Run:
         self._restored += rows.height + again.height
         _note_oldest(part.outcome, rows)
         if self._writer is not None:
-            self._writer.insert("usage_events", self._derived(rows))
-            self._writer.insert("removed_events", self._removed_rows(again))
+            priced, priced_again = (self._derived(some) for some in (rows, again))
+            for some in (priced, priced_again):
+                self._writer.insert("prices", price_rows(some, self._derive.book, known=(), now=self._now))
+            self._writer.insert("usage_events", of_events(priced))
+            self._writer.insert("removed_events", self._removed_rows(priced_again))
         elif len(self._remembered) < REMEMBERED_MAX:
             for sighting in self._sighted(rows):
                 self._remembered.setdefault(sighting.request_id, []).append(sighting)
 
     def _derived(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Rows of usage_events."""
-        return of_events(price(named(frame, self._derive.book), self._derive.book))
+        """Named and priced."""
+        return price(named(frame, self._derive.book), self._derive.book)
 
     def _sighted(self, frame: pl.DataFrame) -> list[Sighting]:
         """With the model by which the row stands, or would stand, in its table."""
         models = named(frame, self._derive.book)["model"]
         return _sightings(frame.with_columns(model_stored=models))
 
-    def _removed_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def _removed_rows(self, priced: pl.DataFrame) -> pl.DataFrame:
         """Rows of removed_events: the later row of an id stays; `audit --repair` takes the earlier off the sums."""
-        rows = self._derived(frame).to_dicts()
+        rows = of_events(priced).to_dicts()
         columns = ("occurred_at", "request_id", "source", "source_partition", "source_offset")
         return pl.DataFrame(
             [

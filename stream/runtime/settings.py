@@ -66,6 +66,13 @@ class Settings(BaseSettings):
         default=SecretStr(""), description="`costream clickhouse` lets who gives this one read and nothing else."
     )
 
+    # Prices
+    price_files: str = Field(
+        default="",
+        description="Files of your own prices (TOML), by comma: what `costream prices publish` publishes where it is "
+        "given none. A worker reads no file: it prices by the revision that is published.",
+    )
+
     # Ingest
     batch_rows_max: int = Field(
         default=100_000, gt=0, le=1_000_000, description="Events in one flush: ClickHouse wants few large inserts."

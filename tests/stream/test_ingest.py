@@ -385,6 +385,44 @@ def test_a_batch_whose_look_up_failed_is_worked_out_again_to_the_same_rows(
     assert (ledger["received"], ledger["stored"], ledger["duplicates"]) == (9, 7, 2)
 
 
+@pytest.mark.parametrize("at", range(1, 5))
+def test_a_batch_is_worked_out_again_by_the_book_that_it_was_begun_with(
+    warehouse: Warehouse, source: str, at: int
+) -> None:
+    """Some of its sums are made by then, and new prices may have been published meanwhile."""
+    old, ids = rfc3339(NOW - timedelta(days=20)), [0, 1, 2, 1, 2, 3, 4, 5, 5]
+    values = [wire(f"{source}-{n}", provider=PROVIDERS[n % 3], model=MODELS[n % 2], occurred_at=old) for n in ids]
+    first, second, _ = BUILDS
+    run(warehouse, ingest_of(warehouse, source, book=first), log_of(values[:3]))
+    ingest, books = ingest_of(warehouse, source, book=first), [first, second]
+    ingest._book = lambda: books[0]
+    ingest._reader = Fails(warehouse.reader, at=at)  # type: ignore[assignment]  # the edge is faked, as it would fail
+    decoded = ingest.decode(log_of(values[3:], first=3))
+    with pytest.raises(WarehouseUnavailable):
+        ingest.process(decoded)
+    books.pop(0)
+    warehouse.store(ingest.process(decoded))
+    assert_counted_as_called(warehouse, source, ids)
+    assert summed(warehouse, "usage_hourly", source) == summed(warehouse, "usage_events", source)
+    assert {said[3] for said in prices_of(warehouse, source).values()} <= {"first@base", ""}
+
+
+def test_a_repeat_is_counted_with_its_call_where_other_names_came_into_force_between_them(
+    warehouse: Warehouse, source: str
+) -> None:
+    ids = [0, 1, 2, 3, 0, 1, 2, 3, 5]
+    log = spelled_log(source, ids)
+    ingest, books = ingest_of(warehouse, source, book=BUILDS[0]), [BUILDS[0]]
+    ingest._book = lambda: books[0]
+    before = flush_of(ingest, log[:4])
+    books[0] = BUILDS[1]
+    after = flush_of(ingest, log[4:])  # worked on while the one before is on its way
+    warehouse.store(before)
+    warehouse.store(after, ("usage_events", "usage_hourly"))
+    run(warehouse, ingest_of(warehouse, source, book=BUILDS[2]), log[4:])
+    assert_counted_as_called(warehouse, source, ids)
+
+
 # --- what a flush holds -----------------------------------------------------------------------------------------------
 
 

@@ -66,48 +66,87 @@ def stored_by(book: PriceBook, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.hstack(kept)
 
 
+def names_by(book: PriceBook, rows: Rows) -> StoredNames:
+    known = StoredNames(find_stored=rows.find)
+    known.go_by(book)
+    return known
+
+
 def test_repeats_of_what_another_build_stored_are_counted_under_its_names_and_only_these_are_asked_for() -> None:
     frame = sent([("openai", "gpt-4o-mini"), ("google-gla", "gpt-4o-mini"), ("OpenAI", "x"), ("google-gla", "x")])
     rows = Rows(stored_by(BUILDS[1], frame[:3]))
-    known = StoredNames(BUILDS[0], find_stored=rows.find)
+    known = names_by(BUILDS[0], rows)
     known.note(rows.stored)
     told = known.of_repeats(frame)
     assert told.select("provider", "model").rows() == [
         ("openai", "gpt-4o-mini"),
         ("gcp", "gpt-4o-mini"),
         ("openai", "x"),
-        ("google", "x"),  # not stored yet, and no such pair is known: this build named it
+        ("google", "x"),  # a pair of which nothing is stored: its call is in this very batch
     ]
     assert rows.asked == ["r-1", "r-2"]
     known.forget()
+    known.go_by(BUILDS[0])
     assert known.of_repeats(frame)["provider"].to_list() == ["openai", "google", "OpenAI", "google"]
 
 
-def test_a_repeat_of_a_call_that_is_not_stored_yet_has_the_names_of_this_build() -> None:
+def test_a_repeat_of_a_call_in_the_same_batch_has_the_names_of_this_build() -> None:
     frame = sent([("google-gla", "x")])
-    known = StoredNames(BUILDS[0], find_stored=Rows(stored_by(BUILDS[1], frame).clear()).find)
+    known = names_by(BUILDS[0], Rows(stored_by(BUILDS[1], frame).clear()))
     known.note(stored_by(BUILDS[1], frame))
     assert known.of_repeats(frame)["provider"].to_list() == ["google"]
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_repeat_of_a_call_that_was_named_by_an_earlier_book_of_this_worker_has_its_names(is_stored: bool) -> None:
+    """Own prices may be published while a worker runs, and an entry for one spelling alone changes a name."""
+    calls = sent([("google-gla", "x"), ("openai", "GPT-4o-mini"), ("openai", "x")])
+    rows = Rows(stored_by(BUILDS[0], calls[:0]))
+    known = names_by(BUILDS[0], rows)
+    known.keep(known.of_calls(calls), flush=1)
+    if is_stored:
+        rows.stored = stored_by(BUILDS[0], calls)
+        known.settle(1)
+    known.go_by(BUILDS[1])
+    told = known.of_repeats(calls)
+    assert told.select("provider", "model").rows() == [("google", "x"), ("openai", "gpt-4o-mini"), ("openai", "x")]
+    assert rows.asked == ["r-0", "r-1"]
 
 
 def test_beyond_the_pairs_that_are_remembered_every_repeat_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "PAIRS_MAX", 2)
     frame = sent([("google-gla", f"m-{n}") for n in range(3)])
     rows = Rows(stored_by(BUILDS[1], frame))
-    known = StoredNames(BUILDS[0], find_stored=rows.find)
+    known = names_by(BUILDS[0], rows)
     known.note(rows.stored[:2])
     known.of_repeats(frame[2:])
     assert rows.asked == []
     known.note(rows.stored)
     assert known.of_repeats(frame)["provider"].to_list() == ["gcp"] * 3
     assert known.of_repeats(sent([("openai", "x")]))["provider"].to_list() == ["openai"]
+    assert len(rows.asked) == 4
+
+
+def test_beyond_the_pairs_that_are_remembered_another_book_makes_every_repeat_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(names, "PAIRS_MAX", 2)
+    frame = sent([("google-gla", f"m-{n}") for n in range(3)])
+    rows = Rows(stored_by(BUILDS[0], frame))
+    known = names_by(BUILDS[0], rows)
+    known.of_calls(frame)
+    known.of_repeats(frame)
+    assert rows.asked == []
+    known.go_by(BUILDS[1])
+    assert known.of_repeats(frame)["provider"].to_list() == ["google"] * 3
 
 
 @pytest.mark.parametrize("book", [AS_SENT, *BUILDS])
 def test_no_repeat_is_asked_for_where_this_build_has_named_all_that_is_stored(book: PriceBook) -> None:
     frame = sent([("openai", "gpt-4o-mini"), ("google-gla", "GPT-4o-mini"), ("OpenAI", "x")])
     rows = Rows(stored_by(book, frame))
-    known = StoredNames(book, find_stored=rows.find)
+    known = names_by(book, rows)
     known.note(rows.stored)
+    known.go_by(book)
     known.of_repeats(frame)
     assert rows.asked == []

@@ -75,7 +75,7 @@ class Site:
     # --- the stream ---
 
     def started(self, *, since: datetime = NOW - DEDUP_WINDOW) -> Ingest:
-        ingest = Ingest(reader=self.reader, book=BOOK, limits=LIMITS, ids_max=100_000)
+        ingest = Ingest(reader=self.reader, book=lambda: BOOK, limits=LIMITS, ids_max=100_000)
         ingest.assign(range(self.partition_count), partition_count=self.partition_count, source=SOURCE, since=since)
         return ingest
 

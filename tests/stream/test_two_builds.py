@@ -95,9 +95,15 @@ def repeats_in(reader: Reader) -> set[tuple[str, int]]:
     return set(calls.group_by("provider_sent").agg(pl.col("repeats").sum()).iter_rows())
 
 
+def named_without_text(reader: Reader) -> list[str]:
+    """Prices that a stored row names and nobody can look up."""
+    named = "SELECT DISTINCT price_id FROM usage_events_rows WHERE price_version != ''"
+    return reader.frame(f"{named} AND price_id NOT IN (SELECT price_id FROM prices)")["price_id"].to_list()
+
+
 @pytest.mark.parametrize(("old", "new"), [(0, 1), (1, 0)])
 @pytest.mark.parametrize(
-    "killed_at", ["usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"]
+    "killed_at", ["prices", "usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"]
 )
 def test_no_cell_differs_after_a_build_with_other_prices_and_names_took_over_in_the_middle_of_a_flush(
     broker: EmbeddedBroker, address: ClickHouseAddress, killed_at: str, old: int, new: int
@@ -121,5 +127,6 @@ def test_no_cell_differs_after_a_build_with_other_prices_and_names_took_over_in_
             "second@base",
         }
         assert repeats_in(reader) == {(sent, REPEATS // len(PROVIDERS)) for sent in PROVIDERS}
+        assert named_without_text(reader) == []
         report = audit(reader)
         assert report.holds, report

@@ -41,7 +41,8 @@ CREATE OR REPLACE VIEW usage_events (
   cost_reason LowCardinality(String) COMMENT 'a code: why the cost is not known or not sure (empty where nothing is in doubt)',
   cost_detail String COMMENT 'the same in words: which name, which unit, which rule',
   price_version LowCardinality(String) COMMENT 'the version of the price table that made cost_usd',
-  price_source LowCardinality(String) COMMENT 'list (the price table) or caller (unit_prices of the event), empty without a price',
+  price_source LowCardinality(String) COMMENT 'list (the price table), override or rate_card (an entry of a file), caller (unit_prices of the event), empty without a price',
+  price_id LowCardinality(String) COMMENT 'the price in the view prices, empty without one and for calls stored before migration 013',
   price_rev UInt16 COMMENT 'how often it was priced anew',
   source LowCardinality(String) COMMENT 'the topic it was read from, in one of its lives',
   source_partition UInt16 COMMENT 'the partition it was read from',
@@ -57,8 +58,8 @@ SELECT
   operation, feature, task_type, team, environment, user_id, session_id,
   service_tier, inference_geo, metadata, status, error, duration_ms, time_to_first_token_ms, input_tokens, output_tokens, cache_read_tokens,
   cache_write_tokens, reasoning_tokens, total_tokens, quantities, usage_status, reported_cost_usd, unit_prices,
-  revenue_usd, cost_usd, cost_status, cost_reason, cost_detail, price_version, price_source, price_rev, source,
-  source_partition, source_offset, received_at, stored_at
+  revenue_usd, cost_usd, cost_status, cost_reason, cost_detail, price_version, price_source, price_id, price_rev,
+  source, source_partition, source_offset, received_at, stored_at
 FROM usage_events_rows AS e FINAL
 SETTINGS do_not_merge_across_partitions_select_final = 1
 COMMENT 'Single calls, each request_id once, kept for the retention of raw rows.';

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
-from functools import lru_cache
-from typing import Final
+from functools import cache, lru_cache
+from typing import Any, Final
 
 from costream.events import NAME_CHARS_MAX
 from costream.pricing.bundled import BundledPrices
-from costream.pricing.entries import PriceEntry
-from costream.pricing.layers import OWN, SHIPPED, Layer, shipped
+from costream.pricing.entries import PriceEntry, PricesRefused, load
+from costream.pricing.layers import OWN, SHIPPED, SHIPPED_FILE, Layer, shipped
 from costream.pricing.names import provider_id
 from costream.pricing.rates import Linear, NoPrice, Resolution, TimeOfDay
 from costream.pricing.reasons import Reason
@@ -40,8 +40,30 @@ class PriceBook:
     def bundled(cls, own: Sequence[PriceEntry] = ()) -> PriceBook:
         """The prices of the installed genai-prices package, over them the corrections that are shipped here, and over
         those your own."""
-        table = Layer(SHIPPED, shipped(), under=BundledPrices.load())
+        table = _corrected_table()
         return cls([Layer(OWN, own, under=table) if own else table])
+
+    def with_files(self, files: Mapping[str, str]) -> PriceBook:
+        """This book, and prices of your own over it: the texts of TOML files by their names, of which the later ones
+        win. Raises ``PricesRefused`` with every fault of all of them."""
+        entries, faults, homes = list[PriceEntry](), list[str](), dict[str, str]()
+        for name, text in files.items():
+            try:
+                found = load(text, file=name)
+            except PricesRefused as error:
+                faults += error.faults
+            else:
+                entries += found
+                homes |= {entry.digest: name for entry in found}
+        if faults:
+            raise PricesRefused(faults)
+        under, *others = self.sources
+        over = Layer(OWN, entries, under=under, homes=homes) if entries else under
+        return PriceBook([over, *others], price_rev=self.price_rev)
+
+    def entries(self, price_version: str) -> list[dict[str, Any]]:
+        """What of files stands in a price, as it stands there, and where: ``id``, ``file`` and the fields."""
+        return [entry for source in self.sources for entry in _entries(source, price_version.split("+"))]
 
     @property
     def version(self) -> str:
@@ -101,3 +123,14 @@ class PriceBook:
             if not isinstance(answer, NoPrice):
                 break
         return answer
+
+
+@cache
+def _corrected_table() -> Layer:
+    entries = shipped()
+    homes = {entry.digest: SHIPPED_FILE for entry in entries}
+    return Layer(SHIPPED, entries, under=BundledPrices.load(), homes=homes)
+
+
+def _entries(source: PriceSource, ids: Sequence[str]) -> list[dict[str, Any]]:
+    return [*_entries(source.under, ids), *source.told(ids)] if isinstance(source, Layer) else []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 import genai_prices
@@ -104,6 +104,7 @@ class BundledPrices:
         self.changes = {moment for period in periods if period for moment in (period.start, period.end)}
 
     @classmethod
+    @cache  # half a second, and the same all along
     def load(cls) -> BundledPrices:
         from genai_prices.data import providers
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from fractions import Fraction
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from costream.pricing.entries import PriceEntry, load
 from costream.pricing.names import DATA, provider_id, spellings
@@ -16,13 +16,16 @@ from costream.pricing.rates import (
     OVERRIDE,
     RATE_CARD,
     Bracket,
+    ChargedAs,
     Exact,
     Linear,
     NoPrice,
     Period,
     Resolution,
     TimeOfDay,
+    by_rules,
     exact,
+    with_ids,
 )
 from costream.pricing.reasons import Note, Reason
 from costream.pricing.sku import Sku
@@ -30,6 +33,7 @@ from costream.pricing.source import PriceSource
 from costream.pricing.units import TOKEN_FAMILY
 from costream.pricing.validity import hold, is_for, names_one, turns
 
+SHIPPED_FILE: Final = "overrides.toml"
 SHIPPED: Final = "shipped"  # the layer of corrections that come with this package
 OWN: Final = "own"  # the layer of those who run it
 OVERLAID_MAX: Final = 4_096
@@ -37,13 +41,16 @@ OVERLAID_MAX: Final = 4_096
 
 def shipped() -> tuple[PriceEntry, ...]:
     """What the table says wrong or does not say, each with a source and a date."""
-    return load((DATA / "overrides.toml").read_text("utf-8"), file="overrides.toml")
+    return load((DATA / SHIPPED_FILE).read_text("utf-8"), file=SHIPPED_FILE)
 
 
 class Layer:
-    """A price source: ``entries`` over what ``under`` says. ``name`` begins the id of each of their prices."""
+    """A price source: ``entries`` over what ``under`` says. ``name`` begins the id of each of their prices; ``homes``
+    has the file of each, by its digest."""
 
-    def __init__(self, name: str, entries: Sequence[PriceEntry], *, under: PriceSource) -> None:
+    def __init__(
+        self, name: str, entries: Sequence[PriceEntry], *, under: PriceSource, homes: Mapping[str, str] | None = None
+    ) -> None:
         self.name, self.under, self.entries = name, under, tuple(entries)
         whole = hashlib.sha256("".join(entry.digest for entry in self.entries).encode()).hexdigest()[:12]
         self.version = f"{under.version}+{name}/{whole}"
@@ -52,7 +59,15 @@ class Layer:
         for entry in self.entries:
             self._by_provider.setdefault(entry.provider, []).append(entry)
         self._by_id = {self._id(entry): entry for entry in self.entries}
+        self._homes = homes or {}
         self._overlaid = lru_cache(maxsize=OVERLAID_MAX)(self._over)
+
+    def told(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Of these entries those that are in the layer: as they stand in their files, each with its id and the file."""
+        for one in ids:
+            if entry := self._by_id.get(one):
+                fields = entry.model_dump(mode="json", exclude_defaults=True)
+                yield {"id": one, "file": self._homes.get(entry.digest, ""), **fields}
 
     def resolve(self, sku: Sku, on: date) -> Resolution:
         entries = self._for(sku)
@@ -98,7 +113,7 @@ class Layer:
         missing = [one for one in ids if one not in self._by_id]
         if missing:
             return NoPrice.of(Reason.UNKNOWN_MODEL, f"{self.version} has no price '{missing[0]}'")
-        return self._overlaid(price, tuple(ids))
+        return self._overlaid(price, tuple(one for one in self._by_id if one in ids))
 
     def _for(self, sku: Sku) -> list[PriceEntry]:
         candidates = self._by_provider.get(provider_id(sku.provider))
@@ -159,23 +174,45 @@ NO_PRICE: Final = NoPrice.of(Reason.UNKNOWN_MODEL, "the table has no price")
 
 
 def _laid(price: Linear | NoPrice, entry: PriceEntry, id_of_entry: str) -> Linear | NoPrice:
-    """An entry over a price: the rates that it names, or its factor on all of them."""
-    if entry.factor is not None:
-        if isinstance(price, NoPrice):
-            return price
-        scaled = tuple(_scaled(bracket, Fraction(entry.factor)) for bracket in price.brackets)
-        return _marked(replace(price, brackets=scaled), entry, id_of_entry, named=price.units)
+    """An entry over a price: the rates that it names, or its factor on all of them; and its rules."""
+    if isinstance(price, NoPrice) and not entry.named:
+        return price
     base = Linear("", (Bracket.of(-1, {}),), source=RATE_CARD) if isinstance(price, NoPrice) else price
-    thresholds = sorted({bracket.above for bracket in base.brackets} | {tier.above for tier in entry.tiers})
+    laid = base
+    if entry.factor is not None:
+        scaled = tuple(_scaled(bracket, Fraction(entry.factor)) for bracket in base.brackets)
+        laid = _marked(replace(base, brackets=scaled), entry, id_of_entry, named=base.units)
+    elif entry.named:
+        laid = _marked(replace(base, brackets=_with_rates(base, entry)), entry, id_of_entry, named=entry.named)
+    return _ruled(laid, entry, id_of_entry)
+
+
+def _with_rates(price: Linear, entry: PriceEntry) -> tuple[Bracket, ...]:
+    thresholds = sorted({bracket.above for bracket in price.brackets} | {tier.above for tier in entry.tiers})
     brackets = list[Bracket]()
     rates = {unit: rate.of(unit) for unit, rate in entry.rates.items()}
     for above in thresholds:
-        under = next(bracket for bracket in reversed(base.brackets) if bracket.above <= above)
+        under = next(bracket for bracket in reversed(price.brackets) if bracket.above <= above)
         for tier in entry.tiers:
             if tier.above == above:
                 rates = rates | {unit: rate.of(unit) for unit, rate in tier.rates.items()}
         brackets.append(Bracket.of(above, {**under.prices(), **rates}))
-    return _marked(replace(base, brackets=tuple(brackets)), entry, id_of_entry, named=rates.keys())
+    return tuple(brackets)
+
+
+def _ruled(price: Linear, entry: PriceEntry, id_of_entry: str) -> Linear:
+    """With the rules of the entry, and those from under it but for the units that it gives a rate to. Its version names
+    rules only where they change a rate."""
+    said = {unit: ChargedAs(total, id_of_entry) for unit, total in entry.same.items()}
+    rules = {unit: rule for unit, rule in {**price.same, **said}.items() if unit in said or unit not in entry.named}
+    # A total without a rate has nothing that a part of it could be charged as.
+    rules = {unit: rule for unit, rule in rules.items() if price.counts(rule.total)}
+    ruled = replace(price, same=rules)
+    brackets = by_rules(price.brackets, rules)
+    if brackets == price.brackets:
+        return ruled
+    source = RATE_CARD if price.source == RATE_CARD else OVERRIDE
+    return replace(ruled, brackets=brackets, version=ruled.made_of, source=source)
 
 
 def _marked(price: Linear, entry: PriceEntry, id_of_entry: str, *, named: Collection[str]) -> Linear:
@@ -187,7 +224,7 @@ def _marked(price: Linear, entry: PriceEntry, id_of_entry: str, *, named: Collec
     others = price.units & TOKEN_FAMILY if any(note.reason in settled for note in price.caveats) else set()
     return replace(
         price,
-        version="+".join(part for part in (price.version, id_of_entry) if part),
+        version=with_ids(price.version, [id_of_entry]),
         caveats=tuple(note for note in price.caveats if note.reason not in settled),
         unsure=frozenset((price.unsure | others) - set(named)),
         source=RATE_CARD if price.source == RATE_CARD else OVERRIDE,
