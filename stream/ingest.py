@@ -1,6 +1,6 @@
 """From a batch of records to everything that must be written of it.
 
-    records -> decode -> sort out -> price -> roll up -> Flush
+    records -> decode -> sort out -> name -> price -> roll up -> Flush
 
 A Flush holds rows only; nothing is written here. What makes a batch safe to process again is in the steps: a record is
 judged by its own bytes and its broker's clock, an id by the position it was first seen at, a rollup row by the offset
@@ -24,7 +24,7 @@ from stream.decode import arrival
 from stream.decode.frame import AgeLimits, Decoded, Record, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import SeenIds, Sorted
-from stream.pricing import price, price_rows
+from stream.pricing import StoredNames, price, price_rows
 from stream.rollup.rows import hashed
 from stream.rollup.sums import DAILY, HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
 from stream.store.flood import Flood
@@ -55,6 +55,8 @@ class Ingest:
         self._limits = limits
         self._source = ""
         self._partition_count = 0
+        self._names = StoredNames(find_stored=self._stored_events)
+        self._attempt: tuple[Decoded, PriceBook] | None = None  # the batch that is worked on, and by which book
         self.seen = SeenIds(find_stored=self._stored_events, ids_max=ids_max)
         self._hourly, self._units, self._user_daily, self._ledger = (
             Rollup(spec, _StoredRows(self, spec.table), rows_max=rows_max)
@@ -81,11 +83,15 @@ class Ingest:
         stored = state.recent_ids(
             self._reader, partitions=partitions, partition_count=partition_count, source=source, since=since
         )
+        self._names.go_by(self._book())
+        stored = map(self._names.note, stored)
         self.seen.assign(partitions, partition_count=partition_count, source=source, since=since, stored=stored)
 
     def revoke(self) -> None:
         """Forget all: another worker may go on from here."""
         self.seen.revoke()
+        self._names.forget()
+        self._attempt = None
         self._flood = Flood()
         self._prices_known = set()
         for rollup in self.rollups:
@@ -104,22 +110,32 @@ class Ingest:
         return arrival.set_apart(decoded, now=self._clock(), limits=self._limits)
 
     def process(self, decoded: Decoded) -> Flush:
-        """Sort out, price and roll up one batch, in the order of its partitions.
+        """Sort out, name, price and roll up one batch, in the order of its partitions.
 
         When ClickHouse cannot answer a question in the middle, call again with the same batch: an id already taken
-        in is then a replay, and a row that has applied an offset does not apply it twice.
+        in is then a replay, and a row that has applied an offset does not apply it twice. It is worked on by the same
+        book again, since some of its sums may be made.
         """
-        book = self._book()
+        if self._attempt is None or self._attempt[0] is not decoded:
+            self._attempt = decoded, self._book()
+        flush = self._flush_of(*self._attempt)
+        self._attempt = None
+        return flush
+
+    def _flush_of(self, decoded: Decoded, book: PriceBook) -> Flush:
+        self._names.go_by(book)
         letters = self._letters_before(decoded)
         decoded = self._as_judged_before(decoded, letters)
         self._flushes += 1
         records, flush = decoded.records, self._flushes
         found = self.seen.sort_out(decoded.frame)
-        counted = self._priced_once(found.new, found.replayed, book)
+        counted = self._derived_once(found.new, found.replayed, book)
+        repeats = self._names.of_repeats(found.duplicates)
+        self._names.keep(counted, flush=flush)
         refusals, letters_cut = self._flood.held_back(
             decoded.refusals + _conflicts(found.conflicts, records), read_at=decoded.read_at
         )
-        spent = _effects(counted, found.duplicates)
+        spent = _effects(counted, repeats)
         return Flush(
             number=flush,
             prices=self._new_prices(counted, book),
@@ -141,6 +157,7 @@ class Ingest:
 
     def settle(self, flush: Flush) -> None:
         """This flush is stored, and so are those before it: what is in their rows need not stay in memory."""
+        self._names.settle(flush.number)
         for rollup in self.rollups:
             rollup.settle(flush.number)
 
@@ -154,13 +171,14 @@ class Ingest:
         last = hashed(rows.select(self._units.spec.by)).select(pl.struct(pl.all()).is_last_distinct()).to_series()
         return rows.filter(last)
 
-    def _priced_once(self, new: pl.DataFrame, replayed: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
-        """New records with their price, and records delivered again with what was worked out when they were stored.
+    def _derived_once(self, new: pl.DataFrame, replayed: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
+        """New records with their names and price, and records delivered again with what was worked out when they were
+        stored.
 
-        The build that stored them may have known other prices, and its rollups may be stored already. So what it said
-        stays. Only an event whose row is not stored, since the flush was torn, is priced now.
+        The build that stored them may have known other names and prices, and its rollups may be stored already. So what
+        it said stays. Only an event whose row is not stored, since the flush was torn, is named and priced now.
         """
-        priced = price(new, book)
+        priced = price(self._names.of_calls(new), book)
         if replayed.is_empty():
             return priced
         spans = replayed.group_by("source_partition").agg(
@@ -172,7 +190,7 @@ class Ingest:
             offsets={partition: (first, last) for partition, first, last in spans.iter_rows()},
             hours=replayed["occurred_at"].dt.truncate("1h").unique().to_list(),
         )
-        return pl.concat([priced, as_stored(price(replayed, book), stored)])
+        return pl.concat([priced, as_stored(price(self._names.of_calls(replayed), book), stored)])
 
     def _new_prices(self, counted: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
         """The texts of prices that no flush before has brought."""
@@ -240,7 +258,7 @@ class Ingest:
     # --- rows read back ---
 
     def _stored_events(self, request_ids: Sequence[str], hours: Sequence[datetime]) -> pl.DataFrame:
-        return state.stored_ids(self._reader, request_ids=request_ids, hours=hours)
+        return self._names.note(state.stored_ids(self._reader, request_ids=request_ids, hours=hours))
 
 
 class _StoredRows:

@@ -56,6 +56,8 @@ def explain(
 def _tell(row: dict[str, Any], answer: Explanation) -> None:
     common.say(f"{row['request_id']} at {_moment(row['occurred_at'])}", style="bold")
     common.say(", ".join(f"{name} {row[name]}" for name in SHOWN if row[name]), indent=2)
+    if (sent := (row["provider_sent"], row["model_sent"])) != (row["provider"], row["model"]):
+        common.say(f"sent as {' '.join(sent)}", indent=2)
     common.say(f"{_cost(row['cost_usd'])}, {row['cost_status']}{': ' if answer.why else ''}{answer.why}", indent=2)
     if answer.lines:
         right = [Column(name, justify="right") for name in ("amount", "USD each", "USD")]

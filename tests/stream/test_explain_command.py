@@ -65,6 +65,7 @@ CALLS: dict[str, dict[str, Any]] = {
     },
     "failed": {"provider": "perplexity", "model": "sonar", "status": "error", "input_tokens": 0, "output_tokens": 0},
     "partial": {"quantities": {"images": "2"}, "input_tokens": 1_000, "output_tokens": 0},
+    "spelled": {"provider": "google-gla", "model": "models/gemini-2.5-flash", "input_tokens": 1, "output_tokens": 1},
     "unknown": {"model": "gpt-17", "input_tokens": 1, "output_tokens": 1},
 }
 

@@ -249,7 +249,7 @@ def variables(clickhouse_endpoint: Server) -> Iterator[dict[str, str]]:
     calls = [
         MINI,
         MINI | {"model": "gpt-17", "input_tokens": 900, "output_tokens": 100},
-        MINI | {"model": "gpt-17", "input_tokens": 500, "output_tokens": 500},
+        MINI | {"provider": "OpenAI", "model": " gpt-17", "input_tokens": 500, "output_tokens": 500},
         MINI | {"provider": "acme", "model": "a", "input_tokens": 4_000, "output_tokens": 1_000},
         MINI | {"quantities": {"images": "1"}},
         MINI | {"usage_status": "missing", "input_tokens": None, "output_tokens": None},
@@ -293,6 +293,7 @@ def test_a_person_is_told_the_counts_and_the_nearest_known_name(variables: dict[
     assert "1 priced, 1 partial, 4 unpriced" in " ".join(told.split())
     assert "unpriced: openai gpt-17, 2 calls, 2,000 tokens" in told
     assert "the nearest known is 'gpt-4.1'" in " ".join(told.split())
+    assert told.count("sent as") == told.count("sent as OpenAI  gpt-17") == 1
 
 
 def test_what_has_a_price_by_now_is_said(variables: dict[str, str], tmp_path: Path) -> None:

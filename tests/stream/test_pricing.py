@@ -96,6 +96,9 @@ class _Prices:
     def spelling(self, sku: Sku) -> str | None:
         return sku.model if sku.model in self._prices else None
 
+    def name_of(self, provider: str, model: str) -> str | None:
+        return model if model in self._prices else None
+
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
         return self._prices[sku.model] if price_version.startswith(self.version) else None
 

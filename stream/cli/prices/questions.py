@@ -237,6 +237,8 @@ def _tell_coverage(counts: dict[str, int], found: Sequence[dict[str, Any]], sinc
         head = f"{row['cost_status']}: {row['provider']} {row['model']}, {common.counted(row['calls'], 'call')}, {size}"
         common.say(head, style="bold")
         common.say(row["cost_detail"], indent=2)
+        if row["sent_as"]:
+            common.say(f"sent as {', '.join(row['sent_as'])}", indent=2)
         if row["has_a_price_now"]:
             common.say("it has a price by now: calls from now on are priced", indent=2)
 

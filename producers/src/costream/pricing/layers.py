@@ -31,7 +31,7 @@ from costream.pricing.reasons import Note, Reason
 from costream.pricing.sku import Sku
 from costream.pricing.source import PriceSource
 from costream.pricing.units import TOKEN_FAMILY
-from costream.pricing.validity import hold, is_for, turns
+from costream.pricing.validity import hold, is_for, names_one, turns
 
 SHIPPED_FILE: Final = "overrides.toml"
 SHIPPED: Final = "shipped"  # the layer of corrections that come with this package
@@ -84,6 +84,24 @@ class Layer:
         """As what the table or an entry knows the model; None if neither does."""
         return self.under.spelling(sku) or (sku.model if self._for(sku) else None)
 
+    def name_of(self, provider: str, model: str) -> str | None:
+        """As what lies under it writes the model, or else as an entry does, but for one with a star, which names none.
+        A spelling that an entry is for and the others are not has a price, and so a name, of its own."""
+        below, entries = self.under.name_of(provider, model), self._naming(provider, model)
+        if below and self._naming(provider, below) == entries:
+            return below
+        spelled = self._names(provider, model)
+        written = (name for entry in entries for name in entry.models if name.lower() in spelled)
+        return next((name for name in written if self._is_same(provider, model, name)), None)
+
+    def _is_same(self, provider: str, model: str, name: str) -> bool:
+        """Whether the model surely costs the same by this name of it."""
+        if self._naming(provider, model) != self._naming(provider, name):
+            return False
+        if below := self.under.name_of(provider, model):
+            return below == self.under.name_of(provider, name)
+        return not any(self.under.spelling(Sku(provider, one)) for one in (model, name))
+
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
         """The price that ``price_version`` names: that of the table, and over it the entries by their ids."""
         parts = price_version.split("+")
@@ -98,15 +116,25 @@ class Layer:
         return self._overlaid(price, tuple(one for one in self._by_id if one in ids))
 
     def _for(self, sku: Sku) -> list[PriceEntry]:
-        provider = provider_id(sku.provider)
-        candidates = self._by_provider.get(provider)
+        candidates = self._by_provider.get(provider_id(sku.provider))
         if not candidates:
             return []
-        names = [name.lower() for name, note in spellings(provider, sku.model) if note is None]
-        known = self.under.spelling(sku)
-        if known and known.lower() in names:  # what the table knows by a longer name is not what has the shorter one
-            names = names[: names.index(known.lower()) + 1]
+        names = self._names(sku.provider, sku.model)
         return [entry for entry in candidates if is_for(entry, sku, names)]
+
+    def _naming(self, provider: str, model: str) -> list[PriceEntry]:
+        """The entries that name the model, of any tier and place."""
+        candidates = self._by_provider.get(provider_id(provider))
+        names = self._names(provider, model) if candidates else []
+        return [entry for entry in candidates or () if names_one(entry, names)]
+
+    def _names(self, provider: str, model: str) -> list[str]:
+        """The spellings of a model by which an entry may be for it, in small letters."""
+        names = [name.lower() for name, note in spellings(provider_id(provider), model) if note is None]
+        known = self.under.spelling(Sku(provider, model))
+        if known and known.lower() in names:  # what the table knows by a longer name is not what has the shorter one
+            return names[: names.index(known.lower()) + 1]
+        return names
 
     def _at(self, sku: Sku, moment: datetime, found: Resolution, entries: Sequence[PriceEntry]) -> Linear | NoPrice:
         price = found.at(moment) if isinstance(found, TimeOfDay) else found
