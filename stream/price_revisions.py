@@ -12,7 +12,7 @@ import structlog
 
 from costream.pricing import PriceBook
 from costream.pricing.entries import PricesRefused
-from sinks.clickhouse.price_revisions import newest
+from sinks.clickhouse.price_revisions import Revision, newest
 from sinks.clickhouse.reader import Reader
 from sinks.errors import PricesNotUnderstood
 from stream.runtime.stage import Stage
@@ -21,6 +21,20 @@ from stream.runtime.stalls import Stalls
 LOOK_SECONDS: Final = 5.0  # how long a worker may price by a revision that is not the newest any more
 
 log = structlog.get_logger(__name__)
+
+
+def book_of(found: Revision | None, bundled: PriceBook, *, where: str) -> PriceBook:
+    """The prices of this build, and over them those of a revision. Raises ``PricesNotUnderstood``."""
+    try:
+        return bundled.with_files(found.files) if found else bundled
+    except PricesRefused as error:
+        assert found is not None, "no files, no faults"
+        raise PricesNotUnderstood(where=where, revision=found.number, faults=error.faults) from None
+
+
+def book_in_force(reader: Reader) -> PriceBook:
+    """By what a worker of this build would price now. Raises ``PricesNotUnderstood``, and what any question raises."""
+    return book_of(newest(reader), PriceBook.bundled(), where=reader.address.url)
 
 
 class PriceRevisions:
@@ -43,10 +57,9 @@ class PriceRevisions:
         if found is None:
             return
         try:
-            self._book = self._bundled.with_files(found.files)
-        except PricesRefused as error:
-            where = self._reader.address.url
-            self._refused = PricesNotUnderstood(where=where, revision=found.number, faults=error.faults)
+            self._book = book_of(found, self._bundled, where=self._reader.address.url)
+        except PricesNotUnderstood as error:
+            self._refused = error
         else:
             self._number, self._refused = found.number, None
             log.info("prices taken over", revision=found.number, files=list(found.files), digest=found.digest)
