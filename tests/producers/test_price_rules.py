@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -243,12 +242,6 @@ def test_a_rule_that_changes_no_rate_leaves_the_version_of_the_price_and_is_in_i
     (told,) = BOOK.entries(price.made_of)
     assert (told["id"], told["file"]) == (rule.by, "overrides.toml")
     assert told["source"].startswith("https://ai.google.dev/")
-
-
-def test_the_text_of_a_price_from_before_there_were_rules_has_none() -> None:
-    said = json.loads(price_text(at(PriceBook([TABLE]), "google", "gemini-2.5-flash")))
-    del said["charged_as"]
-    assert not price_of(json.dumps(said | {"same": [["input", "modality", "text"]]})).same
 
 
 @pytest.mark.parametrize(
