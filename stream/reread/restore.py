@@ -7,9 +7,9 @@ have applied. What stands above the ledger is a worker's to store. A worker that
 writes them whole; this command writes none, so it overwrites none. Two of these commands at once write the same rows. A
 run that breaks off is finished by the next one.
 
-A raw row is derived anew here: by the same gate, with the names that this build gives, and by the prices that are in force
-now for when the call occurred. The rollups keep the names and the cost that were counted; where the two differ, the
-audit says so.
+A raw row is derived anew here: by the same gate, with the names that this build gives, and by the prices in force now,
+for when the call occurred. The rollups keep the names and the cost that were counted; where the two differ, the audit
+says so.
 """
 
 from __future__ import annotations
