@@ -116,8 +116,9 @@ class _Job:
         address = ClickHouseAddress(f"chdb://{folder}", database="hostile")
         migrate.up(address)
         self._writer = Writer(address)
+        book = PriceBook.bundled()
         self._ingest = Ingest(
-            reader=Reader(address), book=PriceBook.bundled(), limits=LIMITS, ids_max=20_000_000, clock=lambda: NOW
+            reader=Reader(address), book=lambda: book, limits=LIMITS, ids_max=20_000_000, clock=lambda: NOW
         )
         self._ingest.assign([0], partition_count=1, source=SOURCE, since=NOW - timedelta(days=1))
         self._offset, self._ids = 0, count()

@@ -77,7 +77,8 @@ def measure(series: int, events: int, folder: Path) -> Series:
     migrate.up(address)
     reader, writer, now = Reader(address), Writer(address), datetime.now(UTC)
     limits = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90))
-    ingest = Ingest(reader=reader, book=PriceBook.bundled(), limits=limits, ids_max=20_000_000)
+    book = PriceBook.bundled()
+    ingest = Ingest(reader=reader, book=lambda: book, limits=limits, ids_max=20_000_000)
     ingest.assign([0], partition_count=1, source=SOURCE, since=now - timedelta(days=1))
     _store(ingest, writer, _records(0, range(BATCH), FEW, now))  # what polars and the engine take once
     idle, peak = _resident(), _Peak()

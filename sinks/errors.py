@@ -5,7 +5,8 @@ WarehouseError
 │   ├── WarehouseTooSmall  the insert is too large for it as it is now: its halves may pass
 │   ├── RowCountMismatch   the rows it says it took are not the rows it was given: nothing is acknowledged on that
 │   ├── SchemaBehind       migrations are missing: `costream migrate up`, then it goes on
-│   └── RowsSetAside       its start found a part that cannot be read: rows are missing, and a person is needed
+│   ├── RowsSetAside       its start found a part that cannot be read: rows are missing, and a person is needed
+│   └── PricesNotUnderstood   this build cannot read the newest revision of prices: a person is needed
 ├── WarehouseRefused       the engine said no: a bug, a wrong password: do not retry
 │   └── RowRefused         one row does not fit its table, and here is which
 ├── SchemaAhead            the schema is of a newer build, or not ours: nothing may be written
@@ -91,6 +92,20 @@ class RowsSetAside(WarehouseUnavailable):
             f"aside, and workers go on: `{drop}`",
         )
         self.where, self.parts = where, tuple(parts)
+
+
+class PricesNotUnderstood(WarehouseUnavailable):
+    """The newest revision of prices is of a form that this build does not know. Another build can read it."""
+
+    def __init__(self, *, where: str, revision: int, faults: Sequence[str]) -> None:
+        WarehouseError.__init__(
+            self,
+            f"revision {revision} of prices in the warehouse at {where} cannot be used by this build: "
+            f"{'; '.join(faults)}. No call is priced by an older one, and nothing was acknowledged: run the build that "
+            "published it or a later one, or publish prices that this build knows (`costream prices publish`), and "
+            "workers go on",
+        )
+        self.where, self.revision = where, revision
 
 
 class SchemaAhead(WarehouseError):

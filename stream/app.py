@@ -28,6 +28,7 @@ from stream.holding import Holding
 from stream.ingest import Ingest
 from stream.judges import Judges
 from stream.pipeline import Pipeline
+from stream.price_revisions import PriceRevisions
 from stream.runtime.health import Health
 from stream.runtime.kafka import kafka_config
 from stream.runtime.patience import Patience
@@ -70,8 +71,9 @@ class Worker:
         # Two, since a flush waits for all that a producer has: the stages must not wait for one another.
         outbox, alert_outbox = Outbox(kafka_config(settings)), outbox_for_alerts(kafka_config(settings))
         limits = AgeLimits(future_max=settings.event_future_max, past_max=settings.retention)
+        prices = PriceRevisions(self._reader, PriceBook.bundled(), looking=self._stages.looking, stalls=stalls)
         ingest = Ingest(
-            reader=self._reader, book=PriceBook.bundled(), limits=limits, ids_max=settings.dedup_ids_max, clock=clock
+            reader=self._reader, book=prices.book, limits=limits, ids_max=settings.dedup_ids_max, clock=clock
         )
         tally = Tally(telemetry, settings=settings, ingest=ingest, progress=self.progress, clock=clock)
         self._judges = Judges(
@@ -87,6 +89,7 @@ class Worker:
         )
         self._holding = Holding(
             ingest,
+            prices,
             assignment=self._assignment,
             settings=settings,
             stages=self._stages,
@@ -112,13 +115,14 @@ class Worker:
             tally=tally,
             judges=self._judges,
         )
-        self._hand_to_faust(verbs, lost_places, partial(guarded, end_process=end_process))
+        besides = (lost_places.keep_noting, prices.keep_looking)
+        self._hand_to_faust(verbs, besides, partial(guarded, end_process=end_process))
 
-    def _hand_to_faust(self, verbs: Pipeline, lost_places: LostPlaces, guard: Callable[[Task], Task]) -> None:
+    def _hand_to_faust(self, verbs: Pipeline, besides: Iterable[Task], guard: Callable[[Task], Task]) -> None:
         events, rollups = chunked_topics(self.app, self._settings)
         self.app.agent(events, name="ingest")(guard(verbs.decode))
         self.app.agent(rollups, name="watch")(guard(verbs.watch))
-        for task in (verbs.work_out, verbs.store, verbs.judge, verbs.audit, verbs.keep, lost_places.keep_noting):
+        for task in (verbs.work_out, verbs.store, verbs.judge, verbs.audit, verbs.keep, *besides):
             self.app.task(guard(task))
         # Faust types its signal handlers more narrowly than it calls them.
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from faust.types import TP
 from costream.topics import EVENTS
 from stream.consume.progress import Progress
 from stream.ingest import Ingest
+from stream.price_revisions import PriceRevisions
 from stream.runtime import topics
 from stream.runtime.settings import Settings
 from stream.runtime.stalls import Stalls
@@ -30,6 +31,7 @@ class Holding:
     def __init__(
         self,
         ingest: Ingest,
+        prices: PriceRevisions,
         *,
         assignment: Callable[[], Iterable[TP]],
         settings: Settings,
@@ -39,7 +41,8 @@ class Holding:
         clock: Callable[[], datetime],
     ) -> None:
         self.source = ""
-        self._ingest, self._assignment, self._settings = ingest, assignment, settings
+        self._ingest, self._prices = ingest, prices
+        self._assignment, self._settings = assignment, settings
         self._stages, self._stalls, self._progress, self._clock = stages, stalls, progress, clock
         self._ready: frozenset[int] = frozenset()
         self._trimmed = time.monotonic()
@@ -70,6 +73,7 @@ class Holding:
         topic = self._settings.topic(EVENTS)
         self.source = topics.source_of(self._settings, topic)
         count = topics.partition_count(self._settings, topic)
+        self._prices.look()
         self._ingest.assign(partitions, partition_count=count, source=self.source, since=self._since())
         seconds = round(time.monotonic() - started, 2)
         log.info("partitions taken over", partitions=sorted(partitions), ids=len(self._ingest.seen), seconds=seconds)

@@ -1,6 +1,6 @@
 """From a batch of records to everything that must be written of it.
 
-    records -> decode -> sort out -> price -> roll up -> Flush
+    records -> decode -> sort out -> name -> price -> roll up -> Flush
 
 A Flush holds rows only; nothing is written here. What makes a batch safe to process again is in the steps: a record is
 judged by its own bytes and its broker's clock, an id by the position it was first seen at, a rollup row by the offset
@@ -24,24 +24,26 @@ from stream.decode import arrival
 from stream.decode.frame import AgeLimits, Decoded, Record, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import SeenIds, Sorted
-from stream.pricing import price
+from stream.pricing import StoredNames, price, price_rows
 from stream.rollup.rows import hashed
 from stream.rollup.sums import DAILY, HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
 from stream.store.flood import Flood
 from stream.store.flush import Flush, Outgoing
 from stream.store.letters import arrivals, conflict, dead_letter_rows, sendable
 
+PRICES_KNOWN_MAX: Final = 65_536  # ids of 16 letters: about 6 MB
 UNITS_BYTES_MAX: Final = 4 * 1024**2  # of the text of units that are added up at once: 40,000 to 200,000 rows
 
 
 class Ingest:
-    """The state of the partitions held, and what to do with their records. One batch at a time."""
+    """The state of the partitions held, and what to do with their records. One batch at a time, each by the ``book``
+    that is in force when the work on it begins."""
 
     def __init__(
         self,
         *,
         reader: Reader,
-        book: PriceBook,
+        book: Callable[[], PriceBook],
         limits: AgeLimits,
         ids_max: int,
         rows_max: int = ROWS_MAX,
@@ -53,6 +55,8 @@ class Ingest:
         self._limits = limits
         self._source = ""
         self._partition_count = 0
+        self._names = StoredNames(find_stored=self._stored_events)
+        self._attempt: tuple[Decoded, PriceBook] | None = None  # the batch that is worked on, and by which book
         self.seen = SeenIds(find_stored=self._stored_events, ids_max=ids_max)
         self._hourly, self._units, self._user_daily, self._ledger = (
             Rollup(spec, _StoredRows(self, spec.table), rows_max=rows_max)
@@ -64,6 +68,7 @@ class Ingest:
         self._letters_to: dict[int, int] | None = None  # as far as there are dead letters; None: not asked yet
         self._flushes = 0
         self._flood = Flood()
+        self._prices_known: set[str] = set()  # whose texts are stored, or on their way in a flush before
 
     def assign(self, partitions: Sequence[int], *, partition_count: int, source: str, since: datetime) -> None:
         """Take over partitions of ``source``: read back what is stored of them since the hour of ``since``."""
@@ -78,12 +83,17 @@ class Ingest:
         stored = state.recent_ids(
             self._reader, partitions=partitions, partition_count=partition_count, source=source, since=since
         )
+        self._names.go_by(self._book())
+        stored = map(self._names.note, stored)
         self.seen.assign(partitions, partition_count=partition_count, source=source, since=since, stored=stored)
 
     def revoke(self) -> None:
         """Forget all: another worker may go on from here."""
         self.seen.revoke()
+        self._names.forget()
+        self._attempt = None
         self._flood = Flood()
+        self._prices_known = set()
         for rollup in self.rollups:
             rollup.revoke()
 
@@ -100,23 +110,35 @@ class Ingest:
         return arrival.set_apart(decoded, now=self._clock(), limits=self._limits)
 
     def process(self, decoded: Decoded) -> Flush:
-        """Sort out, price and roll up one batch, in the order of its partitions.
+        """Sort out, name, price and roll up one batch, in the order of its partitions.
 
         When ClickHouse cannot answer a question in the middle, call again with the same batch: an id already taken
-        in is then a replay, and a row that has applied an offset does not apply it twice.
+        in is then a replay, and a row that has applied an offset does not apply it twice. It is worked on by the same
+        book again, since some of its sums may be made.
         """
+        if self._attempt is None or self._attempt[0] is not decoded:
+            self._attempt = decoded, self._book()
+        flush = self._flush_of(*self._attempt)
+        self._attempt = None
+        return flush
+
+    def _flush_of(self, decoded: Decoded, book: PriceBook) -> Flush:
+        self._names.go_by(book)
         letters = self._letters_before(decoded)
         decoded = self._as_judged_before(decoded, letters)
         self._flushes += 1
         records, flush = decoded.records, self._flushes
         found = self.seen.sort_out(decoded.frame)
-        counted = self._priced_once(found.new, found.replayed)
+        counted = self._derived_once(found.new, found.replayed, book)
+        repeats = self._names.of_repeats(found.duplicates)
+        self._names.keep(counted, flush=flush)
         refusals, letters_cut = self._flood.held_back(
             decoded.refusals + _conflicts(found.conflicts, records), read_at=decoded.read_at
         )
-        spent = _effects(counted, found.duplicates)
+        spent = _effects(counted, repeats)
         return Flush(
             number=flush,
+            prices=self._new_prices(counted, book),
             events=rows.of_events(counted),
             hourly=self._rows(self._hourly.add(spent, flush=flush)),
             units=self._rows(self._units_of(counted, flush)),
@@ -135,6 +157,7 @@ class Ingest:
 
     def settle(self, flush: Flush) -> None:
         """This flush is stored, and so are those before it: what is in their rows need not stay in memory."""
+        self._names.settle(flush.number)
         for rollup in self.rollups:
             rollup.settle(flush.number)
 
@@ -148,13 +171,14 @@ class Ingest:
         last = hashed(rows.select(self._units.spec.by)).select(pl.struct(pl.all()).is_last_distinct()).to_series()
         return rows.filter(last)
 
-    def _priced_once(self, new: pl.DataFrame, replayed: pl.DataFrame) -> pl.DataFrame:
-        """New records with their price, and records delivered again with what was worked out when they were stored.
+    def _derived_once(self, new: pl.DataFrame, replayed: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
+        """New records with their names and price, and records delivered again with what was worked out when they were
+        stored.
 
-        The build that stored them may have known other prices, and its rollups may be stored already. So what it said
-        stays. Only an event whose row is not stored, since the flush was torn, is priced now.
+        The build that stored them may have known other names and prices, and its rollups may be stored already. So what
+        it said stays. Only an event whose row is not stored, since the flush was torn, is named and priced now.
         """
-        priced = price(new, self._book)
+        priced = price(self._names.of_calls(new), book)
         if replayed.is_empty():
             return priced
         spans = replayed.group_by("source_partition").agg(
@@ -166,7 +190,15 @@ class Ingest:
             offsets={partition: (first, last) for partition, first, last in spans.iter_rows()},
             hours=replayed["occurred_at"].dt.truncate("1h").unique().to_list(),
         )
-        return pl.concat([priced, as_stored(price(replayed, self._book), stored)])
+        return pl.concat([priced, as_stored(price(self._names.of_calls(replayed), book), stored)])
+
+    def _new_prices(self, counted: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
+        """The texts of prices that no flush before has brought."""
+        found = price_rows(counted, book, known=self._prices_known, now=self._clock())
+        if len(self._prices_known) > PRICES_KNOWN_MAX:
+            self._prices_known = set()  # a text that is stored again is the same row
+        self._prices_known |= set(counted["price_id"].unique())
+        return found
 
     def _letters_before(self, decoded: Decoded) -> pl.DataFrame:
         """The dead letters that an earlier delivery of these records has left. Asked for only where a verdict hangs on
@@ -226,7 +258,7 @@ class Ingest:
     # --- rows read back ---
 
     def _stored_events(self, request_ids: Sequence[str], hours: Sequence[datetime]) -> pl.DataFrame:
-        return state.stored_ids(self._reader, request_ids=request_ids, hours=hours)
+        return self._names.note(state.stored_ids(self._reader, request_ids=request_ids, hours=hours))
 
 
 class _StoredRows:

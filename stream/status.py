@@ -29,8 +29,9 @@ from stream.runtime.warehouse import warehouse_address
 from stream.store import stored_letters
 from stream.watch.queries import latest_alerts
 from stream.watch.rules.audit import AuditRule
+from stream.watch.unpriced import SCOPE
 
-ALERTS_MAX: Final = 100
+ALERTS_MAX: Final = 1_000
 PAGE_SECONDS_MAX: Final = 2.0
 
 T = TypeVar("T")
@@ -213,7 +214,9 @@ FREE_SQL: Final = "SELECT toInt64(min(unreserved_space)) AS free FROM system.dis
 
 
 def _standing(reader: Reader) -> tuple[Standing, ...]:
-    found = latest_alerts(reader, standing_only=True, limit=ALERTS_MAX)
+    """The most urgent first, and of those the latest; of single models there may be many, so they come last."""
+    latest = latest_alerts(reader, standing_only=True, limit=ALERTS_MAX)
+    found = sorted(latest, key=lambda each: (each.level, not each.scope.startswith(SCOPE)), reverse=True)
     return tuple(Standing(each.rule, each.scope, each.level.value, each.title, each.window_start) for each in found)
 
 

@@ -10,7 +10,8 @@ from fractions import Fraction
 from typing import Any, Final
 
 from costream.pricing import CALLER, PICO, Call, Linear, NoPrice, Note, PriceBook, Reason, Sku, completed
-from costream.pricing.items import items
+from costream.pricing.items import items, within
+from costream.pricing.texts import price_of
 from costream.pricing.units import TOKEN_UNITS
 from costream.pricing.usage import amounts_of, prices_of
 
@@ -29,23 +30,38 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """``amount`` of a unit costs what ``total`` does, which it is counted in, by the rule of the entry ``by``."""
+
+    unit: str
+    amount: Decimal
+    total: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """``lines`` sum to ``sum_usd``, which rounded to 1e-12 is the cost of the row. Where there are none, ``why`` says
-    it. ``difference_usd`` is what the call was reported to cost, less what it costs."""
+    it. ``difference_usd`` is what the call was reported to cost, less what it costs. ``charged_as`` are the units that
+    are charged as a total by a rule. ``entries`` are those of files that its price is made of, and those of its rules,
+    as they stood there."""
 
     lines: tuple[Line, ...]
     sum_usd: Decimal | None
     why: str
     difference_usd: Decimal | None
+    charged_as: tuple[Part, ...] = ()
+    entries: tuple[Mapping[str, Any], ...] = ()
 
 
-def explained(row: Mapping[str, Any], book: PriceBook) -> Explanation:
-    """Of a row of ``usage_events``."""
+def explained(row: Mapping[str, Any], prices: Mapping[str, str], book: PriceBook) -> Explanation:
+    """Of a row of ``usage_events``, by the text of its price: ``prices`` has them by their ids. A row from before there
+    were any is explained by ``book``, if that holds its price."""
     reported, cost = row["reported_cost_usd"], row["cost_usd"]
     difference = reported - cost if reported is not None and cost is not None else None
     if cost is None:
         return Explanation((), None, row["cost_detail"], difference)
-    price = _price_of(row, book)
+    price, entries = _price_of(row, prices, book)
     if isinstance(price, NoPrice):
         return Explanation((), None, price.note.detail, difference)
     amounts = amounts_of([row[field] for field in TOKEN_UNITS], json.loads(row["quantities"] or "{}"))
@@ -55,17 +71,27 @@ def explained(row: Mapping[str, Any], book: PriceBook) -> Explanation:
         Line(item.unit, _decimal(item.amount), _decimal(item.price), _decimal(Fraction(item.cost) / PICO))
         for item in items(price, call)
     )
-    return Explanation(lines, sum((line.cost_usd for line in lines), Decimal(0)), row["cost_detail"], difference)
+    total = sum((line.cost_usd for line in lines), Decimal(0))
+    rules = tuple(Part(one.unit, _decimal(one.amount), one.total, one.by) for one in within(price, call))
+    return Explanation(lines, total, row["cost_detail"], difference, rules, entries)
 
 
-def _price_of(row: Mapping[str, Any], book: PriceBook) -> Linear | NoPrice:
-    """The price that the row names; over it those that the event brought."""
-    sku = Sku.of(row["provider"], row["model"], row["service_tier"], row["inference_geo"])
-    version = row["price_version"]
-    price = book.lookup(version, sku) if version != CALLER else NO_PRICE
+def _price_of(
+    row: Mapping[str, Any], prices: Mapping[str, str], book: PriceBook
+) -> tuple[Linear | NoPrice, tuple[Mapping[str, Any], ...]]:
+    """The price that the row names, over it those that the event brought; and the entries that it is made of."""
+    version, text = row["price_version"], prices.get(row["price_id"])
+    if text:
+        price: Linear | NoPrice = price_of(text)
+        entries = tuple(json.loads(text)["entries"])
+    elif version == CALLER:
+        price, entries = NO_PRICE, ()
+    else:
+        price = book.lookup(version, Sku.of(row["provider"], row["model"], row["service_tier"], row["inference_geo"]))
+        entries = tuple(book.entries(version))
     if row["price_source"] != CALLER or (isinstance(price, NoPrice) and version != CALLER):
-        return price
-    return completed(price, prices_of(json.loads(row["unit_prices"])))
+        return price, entries
+    return completed(price, prices_of(json.loads(row["unit_prices"]))), entries
 
 
 def _decimal(pico: int | Fraction) -> Decimal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,16 +17,24 @@ LETTERS: Final = """
   FROM dead_letters WHERE request_id = {request_id:String} ORDER BY received_at"""
 
 
+PRICES: Final = "SELECT price_id, price FROM prices WHERE price_id IN {price_ids:Array(String)}"
+
+
 @dataclass(frozen=True, slots=True)
 class KnownCall:
     """Rows by the names of their columns: the call as it counts (more than one is a fault that the audit names), what
-    an audit took out, and what was refused under the same id."""
+    an audit took out, and what was refused under the same id. ``prices`` has the texts of their prices by their ids."""
 
     calls: tuple[dict[str, Any], ...]
     removed: tuple[dict[str, Any], ...]
     letters: tuple[dict[str, Any], ...]
+    prices: Mapping[str, str]
 
 
 def known_call(reader: Reader, request_id: str) -> KnownCall:
-    found = (reader.frame(sql, request_id=request_id).to_dicts() for sql in (CALLS, REMOVED, LETTERS))
-    return KnownCall(*map(tuple, found))
+    calls, removed, letters = (
+        tuple(reader.frame(sql, request_id=request_id).to_dicts()) for sql in (CALLS, REMOVED, LETTERS)
+    )
+    ids = sorted({call["price_id"] for call in calls if call["price_id"]})
+    prices = dict(reader.frame(PRICES, price_ids=ids).iter_rows()) if ids else {}
+    return KnownCall(calls, removed, letters, prices)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ MARK: Final = "<!-- From here on written by `make schemas`, from the comments of
 _TEXT: Final = r"'((?:[^']|'')*)'"
 _MADE: Final = re.compile(rf"CREATE OR REPLACE VIEW (\w+) \(\n(.*?)\n\)\n.*?\nCOMMENT {_TEXT};", re.DOTALL)
 _GONE: Final = re.compile(r"DROP VIEW IF EXISTS (\w+)")
+_COMMENTED: Final = re.compile(rf"ALTER TABLE (\w+) COMMENT COLUMN (\w+)\s+{_TEXT};")
 _COLUMN: Final = re.compile(rf"^  (\w+) (.+) COMMENT {_TEXT}", re.MULTILINE)
 
 
@@ -47,7 +48,14 @@ def views() -> list[View]:
         for name, columns, comment in _MADE.findall(text):
             of = tuple(Column(*(part.replace("''", "'") for part in column)) for column in _COLUMN.findall(columns))
             found[name] = View(name, comment.replace("''", "'"), of)
+        for name, column, comment in _COMMENTED.findall(text):
+            found[name] = _commented(found[name], column, comment.replace("''", "'"))
     return list(found.values())
+
+
+def _commented(view: View, name: str, comment: str) -> View:
+    columns = (replace(column, comment=comment) if column.name == name else column for column in view.columns)
+    return replace(view, columns=tuple(columns))
 
 
 def page(handwritten: str) -> str:

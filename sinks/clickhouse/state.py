@@ -33,10 +33,16 @@ PARTS_MAX: Final = 64  # parameters of keys: a question reads much of its hours,
 
 LABELS: Final = ", ".join(DIMENSIONS)
 
+# What was sent, which is what contents are compared by: of a name the text beside it, where that was another one.
+NAMES: Final = ("provider", "model")
+SENT_AS: Final = {name: f"if(e.{name}_sent = '', e.{name}, e.{name}_sent) AS {name}" for name in NAMES}
+STORED_AS: Final = ", ".join(f"e.{name} AS {name}_stored" for name in NAMES)
+
 EVENT_COLUMNS: Final = f"""
   request_id, occurred_at, source,
   toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
-  {LABELS}, user_id, service_tier, inference_geo, status, usage_status,
+  {", ".join(SENT_AS.get(name, name) for name in DIMENSIONS)}, {STORED_AS},
+  user_id, service_tier, inference_geo, status, usage_status,
   toInt64(input_tokens) AS input_tokens, toInt64(output_tokens) AS output_tokens,
   toInt64(cache_read_tokens) AS cache_read_tokens, toInt64(cache_write_tokens) AS cache_write_tokens,
   toInt64(reasoning_tokens) AS reasoning_tokens, quantities, unit_prices,
@@ -57,11 +63,14 @@ STORED: Final = "toStartOfHour(occurred_at) IN {hours:Array(UInt32)} AND request
 # What was worked out of an event when it was stored first. It stays when the record is delivered again, whatever the
 # present build would make of it: sums have been made of it.
 DERIVED: Final = (
-    *("cost_pico", "cost_status", "cost_reason", "cost_detail", "price_version", "price_source", "price_rev"),
+    *("provider", "model", "provider_sent", "model_sent"),
+    *("cost_pico", "cost_status", "cost_reason", "cost_detail"),
+    *("price_version", "price_source", "price_id", "price_rev"),
 )
 STORED_DERIVED: Final = """
   SELECT toInt64(source_partition) AS source_partition, toInt64(source_offset) AS source_offset,
-    cost_usd AS cost_pico, cost_status, cost_reason, cost_detail, price_version, price_source,
+    provider, model, provider_sent, model_sent,
+    cost_usd AS cost_pico, cost_status, cost_reason, cost_detail, price_version, price_source, price_id,
     toInt64(price_rev) AS price_rev
   FROM usage_events_rows FINAL
   WHERE toStartOfHour(occurred_at) IN {hours:Array(UInt32)} AND source = {source:String}
@@ -334,7 +343,7 @@ def _blocks(reader: Reader, since: datetime) -> Iterator[tuple[int, int]]:
 
 def _events(reader: Reader, where: str, *, columns: str = EVENT_COLUMNS, **parameters: Any) -> pl.DataFrame:
     sql = (
-        f"SELECT {columns} FROM usage_events_rows FINAL WHERE {where} "  # noqa: S608 - both parts are constants above
+        f"SELECT {columns} FROM usage_events_rows AS e FINAL WHERE {where} "  # noqa: S608 - both parts are constants above
         "SETTINGS do_not_merge_across_partitions_select_final = 1"
     )
     return to_integers(reader.frame(sql, **parameters), pl.Int64)

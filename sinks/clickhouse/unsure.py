@@ -11,7 +11,7 @@ from sinks.clickhouse.reader import Reader
 
 # Tokens come first, since they are what most calls are charged for; of what has none, the calls.
 UNSURE: Final = """
-  SELECT * FROM (
+  SELECT u.*, s.sent_as FROM (
     SELECT 'unpriced' AS cost_status, provider, model, cost_reason, cost_detail, toInt64(sum(calls)) AS calls,
       toInt64(sum(tokens)) AS tokens, CAST(NULL AS Nullable(Decimal(38, 12))) AS cost_usd
     FROM unknown_cost_calls WHERE day >= {since:Date} GROUP BY provider, model, cost_reason, cost_detail
@@ -19,7 +19,13 @@ UNSURE: Final = """
     SELECT 'partial' AS cost_status, provider, model, cost_reason, cost_detail, toInt64(sum(calls)) AS calls,
       CAST(0 AS Int64) AS tokens, sum(cost_usd) AS cost_usd
     FROM partial_cost_calls WHERE day >= {since:Date} GROUP BY provider, model, cost_reason, cost_detail
-  )
+  ) AS u
+  LEFT JOIN (
+    SELECT provider, model, arraySort(groupUniqArray(5)(concat(provider_sent, ' ', model_sent))) AS sent_as
+    FROM usage_events
+    WHERE occurred_at >= {since:Date} AND cost_status != 'priced' AND (provider_sent, model_sent) != (provider, model)
+    GROUP BY provider, model
+  ) AS s USING (provider, model)
   ORDER BY cost_status DESC, tokens DESC, ifNull(cost_usd, 0) DESC, calls DESC, provider, model, cost_detail
   LIMIT {limit:UInt32}"""
 
@@ -31,7 +37,7 @@ COUNTED: Final = """
 
 def unsure_calls(reader: Reader, *, since: date, limit: int) -> pl.DataFrame:
     """A row for each status, provider, model and reason: first what is unpriced, by its tokens, then what is partial,
-    by its cost."""
+    by its cost. ``sent_as`` lists up to five other spellings under which calls of the provider's model were sent."""
     return reader.frame(UNSURE, since=since, limit=limit)
 
 

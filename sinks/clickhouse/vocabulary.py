@@ -11,6 +11,7 @@ DIMENSIONS: Final = ("provider", "model", "operation", "feature", "task_type", "
 STORED: Final = (
     *("usage_events", "usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily", "alerts"),
     *("dead_letters", "dead_letter_states", "ingest_ledger", "removed_events", "vanished_records"),
+    *("prices", "price_revisions"),
 )
 
 

@@ -16,9 +16,9 @@ from sinks.errors import RowCountMismatch, RowRefused, WarehouseRefused, Warehou
 
 # Columns of few different values: sent as dictionaries, they need not be made so row by row in ClickHouse.
 LOW_CARDINALITY: Final = (
-    *(*DIMENSIONS, "source"),
+    *(*DIMENSIONS, "provider_sent", "model_sent", "source"),
     *("status", "usage_status", "service_tier", "inference_geo"),
-    *("cost_status", "cost_reason", "price_version", "price_source"),
+    *("cost_status", "cost_reason", "price_version", "price_source", "price_id"),
 )
 
 

@@ -15,6 +15,9 @@ ROWS_MAX: Final = 50
 # `by` is one of the dimensions; quoted as a name, it can be nothing else.
 BY: Final = "${by:doublequote}"
 
+# The scopes of alerts whose figures are USD.
+IN_USD: Final = "(scope = 'system' OR startsWith(scope, 'feature='))"
+
 SPENT: Final = ("cost_usd", "calls", "unpriced_calls")
 
 HOURS_OF: Final = "FROM usage_hourly WHERE $__timeFilter(hour)"
@@ -158,11 +161,11 @@ def _spiking() -> tuple[panels.AnyPanel, ...]:
                 "Is it spiking?",
                 "Alerts about costs that stand now, whatever the span of the board.",
                 Sql(
-                    """
+                    f"""
                     SELECT countIf(latest IN ('open', 'updated')) AS alerts
                     FROM (
                       SELECT argMax(status, revision) AS latest FROM alerts
-                      WHERE scope != 'pipeline' GROUP BY alert_id)"""
+                      WHERE {IN_USD} GROUP BY alert_id)"""
                 ),
                 columns=("alerts",),
                 width=4,
@@ -176,7 +179,7 @@ def _spiking() -> tuple[panels.AnyPanel, ...]:
                 SELECT * FROM (
                   SELECT timestamp, status, level, rule, scope, title, current_value, expected_value, ratio,
                     unpriced_calls, window_start, window_end, message
-                  FROM alerts WHERE scope != 'pipeline' AND $__timeFilter(timestamp)
+                  FROM alerts WHERE {IN_USD} AND $__timeFilter(timestamp)
                   ORDER BY revision DESC LIMIT 1 BY alert_id)
                 ORDER BY timestamp DESC LIMIT {ROWS_MAX}"""
             ),
@@ -202,6 +205,20 @@ def _unpriced() -> tuple[panels.AnyPanel, ...]:
                 FROM usage_between({SPAN})"""
             ),
             columns=("priced_share", "partial_share", "unpriced_share"),
+            width=24,
+        ),
+        panels.listing(
+            "Models without a price",
+            "Alerts about models that no price is known for, each in its latest revision of the span.",
+            Sql(
+                f"""
+                SELECT * FROM (
+                  SELECT timestamp, status, level, title, message
+                  FROM alerts WHERE startsWith(scope, 'model') AND $__timeFilter(timestamp)
+                  ORDER BY revision DESC LIMIT 1 BY alert_id)
+                ORDER BY timestamp DESC LIMIT {ROWS_MAX}"""
+            ),
+            columns=("timestamp", "status", "level", "title", "message"),
             width=24,
         ),
         panels.listing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
@@ -41,7 +42,7 @@ def explain(
     with common.explained(), closing(Reader(address)) as reader:
         known = known_call(reader, request_id)
     book = PriceBook.bundled()
-    answers = [(row, explained(row, book)) for row in known.calls]
+    answers = [(row, explained(row, known.prices, book)) for row in known.calls]
     if as_json:
         typer.echo(json.dumps(_as_json(request_id, answers, known), default=_plain, ensure_ascii=False))
     else:
@@ -55,6 +56,8 @@ def explain(
 def _tell(row: dict[str, Any], answer: Explanation) -> None:
     common.say(f"{row['request_id']} at {_moment(row['occurred_at'])}", style="bold")
     common.say(", ".join(f"{name} {row[name]}" for name in SHOWN if row[name]), indent=2)
+    if (sent := (row["provider_sent"], row["model_sent"])) != (row["provider"], row["model"]):
+        common.say(f"sent as {' '.join(sent)}", indent=2)
     common.say(f"{_cost(row['cost_usd'])}, {row['cost_status']}{': ' if answer.why else ''}{answer.why}", indent=2)
     if answer.lines:
         right = [Column(name, justify="right") for name in ("amount", "USD each", "USD")]
@@ -63,6 +66,9 @@ def _tell(row: dict[str, Any], answer: Explanation) -> None:
             table.add_row(line.unit, f"{line.amount:,f}", f"{line.price_usd:f}", f"{line.cost_usd:f}")
         table.add_row("sum", "", "", f"{answer.sum_usd:f}")
         common.console.print(table)
+    for rule in answer.charged_as:
+        where = "".join(f", {entry['source']}" for entry in answer.entries if entry["id"] == rule.by)
+        common.say(f"{rule.amount:,f} {rule.unit} charged as {rule.total}{where}", indent=2)
     for text in _origins(row, answer):
         common.say(text, indent=2)
 
@@ -71,7 +77,9 @@ def _origins(row: dict[str, Any], answer: Explanation) -> list[str]:
     said = []
     if row["price_version"]:
         said.append(f"by the price {row['price_version']} ({row['price_source']})")
-        said += _sources(row["price_version"])
+        rules = {rule.by for rule in answer.charged_as}
+        named = set(row["price_version"].split("+")) - rules
+        said += [_entry_told(entry) for entry in answer.entries if entry["id"] in named]
     if row["reported_cost_usd"] is not None:
         beside = "" if answer.difference_usd is None else f", {answer.difference_usd:+f} beside its cost"
         said.append(f"reported to cost {row['reported_cost_usd']:f} USD{beside}")
@@ -80,11 +88,10 @@ def _origins(row: dict[str, Any], answer: Explanation) -> list[str]:
     return said
 
 
-def _sources(price_version: str) -> list[str]:
-    """Where the entries stand that a price is made of."""
-    from costream.pricing.layers import shipped
-
-    return [entry.source for entry in shipped() if entry.digest in price_version]
+def _entry_told(entry: Mapping[str, Any]) -> str:
+    """What of a file is in the price: which entry, since when, and where it stands."""
+    since = f", since {entry['valid_from']}" if "valid_from" in entry else ""
+    return f"{entry['id']} in {entry['file']}{since}: {entry['source']}"
 
 
 def _tell_others(request_id: str, known: KnownCall) -> None:
@@ -98,7 +105,10 @@ def _tell_others(request_id: str, known: KnownCall) -> None:
 
 
 def _as_json(request_id: str, answers: list[tuple[dict[str, Any], Explanation]], known: KnownCall) -> dict[str, Any]:
-    calls = [row | asdict(answer) | {"sources": _sources(row["price_version"])} for row, answer in answers]
+    calls = [
+        row | asdict(answer) | {"price": json.loads(known.prices.get(row["price_id"], "null"))}
+        for row, answer in answers
+    ]
     return {"request_id": request_id, "calls": calls, "removed": known.removed, "dead_letters": known.letters}
 
 

@@ -24,6 +24,8 @@ FLUSH_SECONDS_MAX: Final = 60.0
 FLUSH_EVENTS: Final = 5_000  # in the producer's memory at once
 FAULTS_SHOWN_MAX: Final = 20  # on a terminal; the rest is counted
 FAULTS_KEPT_MAX: Final = 1_000  # in --json
+NAMES_SHOWN_MAX: Final = 10  # of providers and models that are stored under other names
+NAMES_KEPT_MAX: Final = 1_000  # looked at, and in --json
 
 
 def replay(
@@ -90,6 +92,7 @@ class Report:
     first: datetime | None = None
     last: datetime | None = None
     faults: list[Fault] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)  # provider and model as sent: as this build stores them
 
     def sort_out(self, outcomes: Iterable[Outcome], *, shown: bool) -> Iterator[UsageEvent]:
         from costream import UsageEvent
@@ -112,7 +115,8 @@ class Report:
             _complain(f"{self.file}, {fault}")
 
     def aged(self, events: Iterable[UsageEvent], settings: Settings) -> Iterator[UsageEvent]:
-        """Counts those whose time a worker will refuse."""
+        """Counts those whose time a worker will refuse, and notes the names that are stored otherwise."""
+        sent: dict[tuple[str, str], None] = {}
         now = datetime.now(UTC)
         oldest, youngest = now - settings.retention, now + settings.event_future_max
         for event in events:
@@ -120,7 +124,20 @@ class Report:
             self.first, self.last = min(self.first or moment, moment), max(self.last or moment, moment)
             self.too_old += moment < oldest
             self.too_early += moment > youngest
+            if len(sent) < NAMES_KEPT_MAX:
+                sent[event.provider, event.model] = None
             yield event
+        self.names = dict(_renamed(sent))
+
+
+def _renamed(sent: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Of those that this build stores under other names: what was sent, and what is stored."""
+    from costream.pricing import PriceBook
+
+    book = PriceBook.bundled()
+    for names in sent:
+        if (stored := book.canonical(*names)) != names:
+            yield " ".join(names), " ".join(stored)
 
 
 def _reading(mapped: list[str], zone: str, given: dict[str, str], cached: str, run: str) -> Reading:
@@ -227,6 +244,10 @@ def _summary(report: Report, columns: Columns | None, reading: Reading, settings
         if "request_id" not in report.columns:
             base = f"the name {reading.run!r}" if reading.run else "the file's bytes"
             yield f"request_id is derived from {base} and the line: publishing it again counts nothing twice"
+    for sent in list(report.names)[:NAMES_SHOWN_MAX]:
+        yield f"{sent} is stored as {report.names[sent]}"
+    if len(report.names) > NAMES_SHOWN_MAX:
+        yield f"{len(report.names) - NAMES_SHOWN_MAX:,} more names are stored as others: --json tells them"
     if report.too_old:
         older, days = common.counted(report.too_old, "event"), settings.retention.days
         yield f"{older} happened before COSTREAM_RETENTION ({days} days): a worker refuses them as too_old"

@@ -190,10 +190,10 @@ def _missing(settings: Settings, reader: Any, partitions: Sequence[int]) -> list
 def _reread(settings: Settings, reader: Any, log: EventLog, asked: Sequence[Offsets], *, write: bool) -> list[Outcome]:
     from contextlib import closing
 
-    from costream.pricing import PriceBook
     from costream.topics import EVENTS
     from sinks.clickhouse.writer import Writer
     from stream.decode.frame import AgeLimits
+    from stream.price_revisions import book_in_force
     from stream.reread import Derive, reread
     from stream.runtime import topics
     from stream.runtime.topics import source_of
@@ -201,7 +201,7 @@ def _reread(settings: Settings, reader: Any, log: EventLog, asked: Sequence[Offs
     derive = Derive(
         source=source_of(settings, settings.topic(EVENTS)),
         partition_count=topics.partition_count(settings, settings.topic(EVENTS)),
-        book=PriceBook.bundled(),
+        book=book_in_force(reader),
         limits=AgeLimits(future_max=settings.event_future_max, past_max=settings.retention),
         dedup_window=settings.dedup_window,
     )

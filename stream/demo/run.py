@@ -30,6 +30,7 @@ from stream.runtime.errors import StreamError
 from stream.runtime.settings import Settings
 from stream.runtime.warehouse import warehouse_address
 from stream.up.stack import Stack, Tell, Wanted, free_port
+from stream.watch.wording import SYSTEM
 
 BEGUN: Final = "demo.json"  # what a later play needs to make the same plan again
 
@@ -114,7 +115,8 @@ def run(*, folder: Path, span: timedelta, now: datetime, show: Callable[[Sight],
                         raise DemoStuck(
                             handled=sight.handled, records=sight.records, waited=wait_max, logs=folder / "logs"
                         )
-                    return published.done() and sight.handled >= sight.records and sight.alerts.height > 0
+                    spiked = (sight.alerts["scope"] == SYSTEM).any()
+                    return published.done() and sight.handled >= sight.records and spiked
 
                 stack.watch(threading.Event(), until=is_worked_off)
                 published.result()

@@ -32,13 +32,14 @@ from costream.pricing.quote import (
 from costream.pricing.rates import CALLER, Bracket, Exact, Linear, NoPrice, completed
 from costream.pricing.reasons import Note
 from costream.pricing.sku import Sku
+from costream.pricing.texts import price_id
 from costream.pricing.units import TOKEN_UNITS
 from costream.pricing.usage import amounts_of, prices_of
 
 USED: Final = ("operation", "status", *TOKEN_UNITS, "quantities", "unit_prices")
 ASKED: Final = ("provider", "model", "service_tier", "inference_geo")  # in the order of Sku
 RATES: Final = ("per_call", *(f"{field}_rate" for field in TOKEN_UNITS))
-WHY: Final = ("cost_status", "cost_reason", "cost_detail", "price_version", "price_source")
+WHY: Final = ("cost_status", "cost_reason", "cost_detail", "price_version", "price_source", "price_id")
 COSTS: Final = {"cost_pico": pl.Int64, **dict.fromkeys(WHY, pl.String)}
 
 SPAN: Final = 1 << 30  # the brackets of price i start at i * SPAN
@@ -51,7 +52,7 @@ OPERATION: Final = FAILED + 1
 PRICE: Final = OPERATION + len(OPERATIONS).bit_length()
 
 Price: TypeAlias = Linear | NoPrice
-Answer: TypeAlias = tuple[int | None, str, str, str, str, str]  # the columns of COSTS
+Answer: TypeAlias = tuple[int | None, str, str, str, str, str, str]  # the columns of COSTS
 
 
 def price(frame: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
@@ -113,19 +114,26 @@ def _shape(asked: pl.Series) -> pl.Expr:
     return reduce(operator.add, (part.cast(pl.Int64) * (1 << bit) for part, bit in parts))
 
 
-def _judged(shape: int, prices: Sequence[Price]) -> tuple[str, str, str, str, str, bool]:
+def _judged(shape: int, prices: Sequence[Price]) -> tuple[str, str, str, str, str, str, bool]:
     price = prices[shape >> PRICE]
     if isinstance(price, NoPrice):
-        return "unpriced", *_told(price.note), "", "", False
+        return "unpriced", *_told(price.note), *NO_PRICE, False
     found = _verdict(price, shape & ((1 << PRICE) - 1))
     if found.fault:
-        return "unpriced", *_told(found.fault), "", "", False
+        return "unpriced", *_told(found.fault), *NO_PRICE, False
     status = "partial" if found.caveat else "priced"
-    return status, *_told(found.caveat or found.doubt), price.version, price.source, found.fee
+    return status, *_told(found.caveat or found.doubt), *_named(price, price.source), found.fee
 
 
 def _told(note: Note | None) -> tuple[str, str]:
     return (note.reason, note.detail) if note else ("", "")
+
+
+NO_PRICE: Final = ("", "", "")  # where it is named: price_version, price_source and price_id
+
+
+def _named(price: Linear, source: str) -> tuple[str, str, str]:
+    return price.version, source, price_id(price)
 
 
 def _verdict(price: Linear, shape: int) -> Verdict:
@@ -179,23 +187,22 @@ def _one_by_one(frame: pl.DataFrame, prices: Sequence[Price]) -> pl.DataFrame:
 
 def _quoted(price: Price, operation: str, status: str, *used: Any) -> Answer:
     *counts, quantities, unit_prices = used
-    if unit_prices:
-        price = _completed(price, unit_prices)
-    if isinstance(price, NoPrice):
-        return None, "unpriced", *_told(price.note), "", ""
+    asked = _completed(price, unit_prices) if unit_prices else price
+    if isinstance(asked, NoPrice):
+        return None, "unpriced", *_told(asked.note), *NO_PRICE
     amounts = amounts_of(counts, _by_unit(quantities or "{}"))
     if isinstance(amounts, Note):
-        return None, "unpriced", *_told(amounts), "", ""
-    answer = quote(price, Call(operation, failed=status == "error", amounts=amounts))
+        return None, "unpriced", *_told(amounts), *NO_PRICE
+    answer = quote(asked, Call(operation, failed=status == "error", amounts=amounts))
+    if isinstance(answer, Unpriced):
+        return None, "unpriced", *_told(answer.note), *NO_PRICE
+    named = price if isinstance(price, Linear) else asked  # what the caller adds to it is in the event
+    source = CALLER if answer.by_caller else named.source
     match answer:
         case Priced():
-            source = CALLER if answer.by_caller else price.source
-            return answer.cost_pico, "priced", *_told(answer.note), price.version, source
+            return answer.cost_pico, "priced", *_told(answer.note), *_named(named, source)
         case Partial():
-            source = CALLER if answer.by_caller else price.source
-            return answer.cost_pico, "partial", *_told(answer.note), price.version, source
-        case Unpriced():
-            return None, "unpriced", *_told(answer.note), "", ""
+            return answer.cost_pico, "partial", *_told(answer.note), *_named(named, source)
         case _:
             assert_never(answer)
 

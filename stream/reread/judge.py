@@ -25,13 +25,18 @@ class Sighting:
     offset: int
     occurred_at: datetime
     received_at: datetime
-    model: str
+    model: str  # as it is stored
     feature: str
     digest: int  # of what was sent
 
     @property
     def hour(self) -> int:
         return int(self.occurred_at.timestamp()) // HOUR_SECONDS
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """In the log."""
+        return self.source, self.partition, self.offset
 
     @property
     def place_in_table(self) -> tuple[int, str, str]:

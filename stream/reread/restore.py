@@ -7,8 +7,9 @@ have applied. What stands above the ledger is a worker's to store. A worker that
 writes them whole; this command writes none, so it overwrites none. Two of these commands at once write the same rows. A
 run that breaks off is finished by the next one.
 
-A raw row is derived anew here: by the same gate, and priced by the table of this build for when the call occurred. The
-rollups keep the cost that was counted; where the two differ, the audit says so.
+A raw row is derived anew here: by the same gate, with the names that this build gives, and by the prices in force now,
+for when the call occurred. The rollups keep the names and the cost that were counted; where the two differ, the audit
+says so.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from stream.decode import arrival
 from stream.decode.frame import AgeLimits, Decoded, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import DIGEST
-from stream.pricing import price
+from stream.pricing import named, price, price_rows
 from stream.reread.judge import Block, Judged, Sighting, judge
 from stream.reread.log import LogEnds, LogRecord
 from stream.store.letters import conflict, dead_letter_rows
@@ -222,7 +223,7 @@ class _Run:
     def _judged(self, read: _BlockRead, block: LedgerBlock, part: _Part) -> Judged:
         assert block.ledger is not None, "only what the ledger has applied is read"
         rest = read.frame.filter(~pl.col("source_offset").is_in(list(read.known | part.handled)))
-        sent, forwarded = self._without_strays(_sightings(rest))
+        sent, forwarded = self._without_strays(self._sighted(rest))
         rule = Block(
             room=block.missing - len(part.handled),
             whole=self._log.ends(part.offsets.partition).begin <= block.ledger["offset_first"],
@@ -314,7 +315,8 @@ class _Run:
         rows = state.events_of_ids(self._reader, request_ids=[each.request_id for each in sent], since=since)
         remembered = [row for each in sent for row in self._remembered.get(each.request_id, ())]
         found: dict[str, list[Sighting]] = {}
-        for row in {*_sightings(rows), *remembered} - set(sent):
+        places = {each.place for each in sent}
+        for row in {each for each in (*_sightings(rows), *remembered) if each.place not in places}:
             found.setdefault(row.request_id, []).append(row)
         return found
 
@@ -353,15 +355,27 @@ class _Run:
         self._restored += rows.height + again.height
         _note_oldest(part.outcome, rows)
         if self._writer is not None:
-            self._writer.insert("usage_events", of_events(price(rows, self._derive.book)))
-            self._writer.insert("removed_events", self._removed_rows(again))
+            priced, priced_again = (self._derived(some) for some in (rows, again))
+            for some in (priced, priced_again):
+                self._writer.insert("prices", price_rows(some, self._derive.book, known=(), now=self._now))
+            self._writer.insert("usage_events", of_events(priced))
+            self._writer.insert("removed_events", self._removed_rows(priced_again))
         elif len(self._remembered) < REMEMBERED_MAX:
-            for sighting in _sightings(rows):
+            for sighting in self._sighted(rows):
                 self._remembered.setdefault(sighting.request_id, []).append(sighting)
 
-    def _removed_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def _derived(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Named and priced."""
+        return price(named(frame, self._derive.book), self._derive.book)
+
+    def _sighted(self, frame: pl.DataFrame) -> list[Sighting]:
+        """With the model by which the row stands, or would stand, in its table."""
+        models = named(frame, self._derive.book)["model"]
+        return _sightings(frame.with_columns(model_stored=models))
+
+    def _removed_rows(self, priced: pl.DataFrame) -> pl.DataFrame:
         """Rows of removed_events: the later row of an id stays; `audit --repair` takes the earlier off the sums."""
-        rows = of_events(price(frame, self._derive.book)).to_dicts()
+        rows = of_events(priced).to_dicts()
         columns = ("occurred_at", "request_id", "source", "source_partition", "source_offset")
         return pl.DataFrame(
             [
@@ -460,12 +474,14 @@ def _at_home(rows: pl.DataFrame, partition_count: int) -> set[int]:
 
 
 def _sightings(rows: pl.DataFrame) -> list[Sighting]:
+    """Of rows with their names as they were sent, and the model beside it that is stored."""
     seen = rows.select(*_SIGHTED, digest=DIGEST).sort("source_offset")
     return [Sighting(*values) for values in seen.iter_rows()]
 
 
 _SIGHTED: Final = (
-    *("request_id", "source", "source_partition", "source_offset", "occurred_at", "received_at", "model", "feature"),
+    *("request_id", "source", "source_partition", "source_offset", "occurred_at", "received_at"),
+    *("model_stored", "feature"),
 )
 
 

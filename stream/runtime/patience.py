@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import structlog
 from prometheus_client import Gauge
 
-from sinks.errors import RowsSetAside, SchemaBehind, WarehouseUnavailable
+from sinks.errors import PricesNotUnderstood, RowsSetAside, SchemaBehind, WarehouseUnavailable
 from stream.runtime.errors import ConfigurationError, PublishFailed
 from stream.runtime.process import EXIT_TEMPORARY
 from stream.runtime.rights import RightMissing
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 # What may be over by itself, or because somebody mends it. Anything else is a bug or a refusal that stands.
 WAITED_OUT: Final = (WarehouseUnavailable, PublishFailed, KafkaUnavailable, RightMissing)
 # Of these nobody is away: somebody says no, and a person is needed.
-REFUSALS: Final = (ConfigurationError, SchemaBehind, RowsSetAside, RightMissing, LoginRefused)
+REFUSALS: Final = (ConfigurationError, SchemaBehind, RowsSetAside, PricesNotUnderstood, RightMissing, LoginRefused)
 
 
 class Outage:

@@ -66,6 +66,13 @@ class Settings(BaseSettings):
         default=SecretStr(""), description="`costream clickhouse` lets who gives this one read and nothing else."
     )
 
+    # Prices
+    price_files: str = Field(
+        default="",
+        description="Files of your own prices (TOML), by comma: what `costream prices publish` publishes where it is "
+        "given none. A worker reads no file: it prices by the revision that is published.",
+    )
+
     # Ingest
     batch_rows_max: int = Field(
         default=100_000, gt=0, le=1_000_000, description="Events in one flush: ClickHouse wants few large inserts."
@@ -106,6 +113,7 @@ class Settings(BaseSettings):
     alert_cost_usd_min: Decimal = Field(
         default=Decimal("1"), ge=0, description="USD above the expected cost below which no anomaly is worth an alert."
     )
+    unknown_price_enabled: bool = Field(default=True, description="An alert for each model that no price is known for.")
 
     # Alerts about the pipeline
     pipeline_alerts_enabled: bool = Field(

@@ -26,6 +26,7 @@ class Flush:
     """What one batch leaves behind, in the order it must be written."""
 
     number: int
+    prices: pl.DataFrame  # table prices: the texts of those that no flush before has named
     events: pl.DataFrame  # table usage_events
     hourly: pl.DataFrame  # table usage_hourly: the rows that changed, whole
     units: pl.DataFrame  # table usage_hourly_units

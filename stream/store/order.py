@@ -32,8 +32,8 @@ class Store:
 
     def save(self, flush: Flush, *, source: str) -> None:
         """Rows first, then the topics that tell of them, and only then may the caller acknowledge the batch. Of the
-        rows dead letters come first and events next: nothing of a flush is stored without what was judged of its
-        records, and a redelivery may go by that.
+        rows the texts of prices come first: no row names a price that cannot be looked up. Dead letters and events come
+        next: nothing of a flush is stored without what was judged of its records, and a redelivery may go by that.
 
         A crash anywhere in between repeats all of it: rows replace their equals, a rollup row that has applied an
         offset applies it no second time, and readers of the topics know a repeat by key and version. Never acknowledge
@@ -50,6 +50,7 @@ class Store:
 
 def insert_rows(writer: Writer, flush: Flush) -> None:
     """All rows of a flush, in the order that ``Store.save`` explains."""
+    writer.insert("prices", flush.prices)
     writer.insert("dead_letters", flush.dead_letters)
     writer.insert("usage_events", flush.events)
     writer.insert("usage_hourly", flush.hourly)

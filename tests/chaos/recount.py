@@ -22,6 +22,10 @@ DIGITS: Final = Decimal("1e-12")
 TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 UNKNOWN_TO_PRICES: Final = ("nobody-knows-7b",)
 UNPRICED_UNITS: Final = ("gizmos",)
+STORED_AS: Final = {  # provider and model as some callers write them, and the names that they stand for
+    ("OpenAI", "openai/GPT-4o"): ("openai", "gpt-4o"),
+    ("google-gla", "models/gemini-2.5-pro"): ("google", "gemini-2.5-pro"),
+}
 
 # hour, provider, model, operation, feature, task_type, team, environment
 HourKey = tuple[datetime, str, str, str, str, str, str, str]
@@ -40,10 +44,20 @@ class Counted:
     status: str  # priced | partial | unpriced
 
     @property
+    def names(self) -> dict[str, str]:
+        """Of the provider and the model, as they are stored and as they were sent."""
+        sent = self.fields["provider"], self.fields["model"]
+        return dict(zip(("provider", "model"), STORED_AS.get(sent, sent), strict=True)) | {
+            "provider_sent": sent[0],
+            "model_sent": sent[1],
+        }
+
+    @property
     def hour_key(self) -> HourKey:
         hour = self.occurred_at.replace(minute=0, second=0, microsecond=0)
         names = ("provider", "model", "operation", "feature", "task_type", "team", "environment")
-        return (hour, *(str(self.fields.get(name, "chat" if name == "operation" else "")) for name in names))  # type: ignore[return-value]  # seven names
+        told = {"operation": "chat"} | dict(self.fields) | self.names
+        return (hour, *(str(told.get(name, "")) for name in names))  # type: ignore[return-value]  # seven names
 
     @property
     def day_key(self) -> DayKey:
@@ -95,7 +109,9 @@ def _cost(fields: Mapping[str, Any], at: datetime) -> tuple[Decimal | None, str]
     if "reasoning_tokens" in tokens:
         tokens["output_reasoning_tokens"] = tokens.pop("reasoning_tokens")
     usage = Usage(**tokens, **priced_units)
-    price = calc_price(usage, fields["model"], provider_id=fields["provider"], genai_request_timestamp=at)
+    provider, model = fields["provider"], fields["model"]
+    provider, model = STORED_AS.get((provider, model), (provider, model))
+    price = calc_price(usage, model, provider_id=provider, genai_request_timestamp=at)
     cost = price.total_price.quantize(DIGITS, ROUND_HALF_EVEN)
     return cost, "priced" if len(priced_units) == len(units) else "partial"
 

@@ -99,7 +99,7 @@ def _letter_row(offset: int, value: str, *, size: int = 0, sha256: str = "") -> 
 
 
 def _event_row(event: Counted) -> Cell:
-    texts = ("provider", "model", "feature", "task_type", "user_id", "team", "environment")
+    texts = ("feature", "task_type", "user_id", "team", "environment")
     numbers = ("duration_ms", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
     amounts = {name: event.fields.get(name) for name in ("reported_cost_usd", "revenue_usd")}
     return {
@@ -108,6 +108,7 @@ def _event_row(event: Counted) -> Cell:
         "operation": event.fields.get("operation", "chat"),
         "status": event.fields.get("status", "ok"),
         "usage_status": event.fields.get("usage_status", "reported"),
+        **event.names,
         **{name: event.fields.get(name, "") for name in texts},
         **{name: event.fields.get(name) for name in (*numbers, "reasoning_tokens")},
         **{name: None if text is None else Decimal(text) for name, text in amounts.items()},

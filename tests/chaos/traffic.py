@@ -46,9 +46,11 @@ ROUTES: Final[tuple[tuple[Route, float], ...]] = (
 # provider, model, operation, weight
 MODELS: Final = (
     ("openai", "gpt-4o-mini", "chat", 30),
-    ("openai", "gpt-4o", "chat", 12),
+    ("openai", "gpt-4o", "chat", 9),
+    ("OpenAI", "openai/GPT-4o", "chat", 3),
     ("anthropic", "claude-sonnet-4-0", "chat", 14),
-    ("google", "gemini-2.5-pro", "chat", 8),  # its price has tiers
+    ("google", "gemini-2.5-pro", "chat", 5),  # its price has tiers
+    ("google-gla", "models/gemini-2.5-pro", "chat", 3),
     ("deepseek", "deepseek-chat", "chat", 6),  # and this one's has had times of day
     ("openai", "text-embedding-3-small", "embedding", 10),
     ("openai", "whisper-1", "transcription", 5),

@@ -40,8 +40,10 @@ USER_DAILY: Final = f"""
 EVENTS: Final = """
   SELECT request_id, occurred_at, provider, model, operation, feature, task_type, user_id, team, environment, status,
     usage_status, duration_ms, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
-    reported_cost_usd, revenue_usd, cost_usd, cost_status, quantities
-  FROM usage_events_rows FINAL"""
+    reported_cost_usd, revenue_usd, cost_usd, cost_status, quantities,
+    if(e.provider_sent = '', e.provider, e.provider_sent) AS provider_sent,
+    if(e.model_sent = '', e.model, e.model_sent) AS model_sent
+  FROM usage_events_rows AS e FINAL"""
 DEAD_LETTERS: Final = """
   SELECT kind, toInt64(source_partition) AS partition, toInt64(source_offset) AS offset, base64Encode(value) AS value,
     toInt64(value_bytes) AS size, value_sha256 AS sha256
@@ -118,11 +120,12 @@ def _compare_events(verdict: Verdict, published: Recount, reader: Reader) -> Non
 
 def _event_cell(event: Counted) -> Cell:
     given = event.fields
-    texts = ("provider", "model", "feature", "task_type", "user_id", "team", "environment")
+    texts = ("feature", "task_type", "user_id", "team", "environment")
     numbers = ("duration_ms", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
     return {
         "request_id": event.request_id,
         "occurred_at": event.occurred_at,
+        **event.names,
         **{name: given.get(name, "") for name in texts},
         "operation": given.get("operation", "chat"),
         "status": given.get("status", "ok"),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from costream.pricing import Linear, NoPrice, PriceBook, Reason, Sku
+from costream.events import NAME_CHARS_MAX
+from costream.pricing import Linear, NoPrice, PriceBook, Reason, Resolution, Sku, TimeOfDay
 from costream.pricing.bundled import BundledPrices
+from costream.pricing.entries import load
+from costream.pricing.layers import Layer, shipped
 from costream.pricing.names import aliases, provider_id, spellings
+from tests.support.properties import examples
 
 DAY = date(2026, 11, 26)
 
@@ -126,3 +133,146 @@ def test_the_surest_spelling_comes_first_and_the_name_itself_is_never_left_out()
     ]
     first, *_ = (name for name, _ in spellings("fireworks", "accounts/fireworks/models/x"))
     assert first == "accounts/fireworks/models/x"
+
+
+# --- one name of a model ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "canonical"),
+    [
+        (" OpenAI ", "openai/GPT-4o", ("openai", "gpt-4o")),
+        ("google-gla", "models/gemini-2.5-flash", ("google", "gemini-2.5-flash")),
+        ("vertex_ai", "publishers/google/models/gemini-2.5-flash", ("google", "gemini-2.5-flash")),
+        ("azure_ai", "azure/global-standard/gpt-4o", ("azure", "gpt-4o")),
+        (
+            "bedrock_converse",
+            "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-haiku-4-5-20251001-v1:0",
+            ("aws", "us.anthropic.claude-haiku-4-5-20251001-v1:0"),
+        ),
+        # As the table writes it, or where it knows many by a rule, in small letters.
+        (
+            "together",
+            "meta-llama/llama-3.3-70b-instruct-TURBO",
+            ("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo"),
+        ),
+        ("anthropic", "Claude-Sonnet-4-5-latest", ("anthropic", "claude-sonnet-4-5-latest")),
+        # As an entry that is shipped writes it.
+        ("perplexity", "SONAR", ("perplexity", "sonar")),
+        # Products of their own.
+        ("openai", "gpt-4o-2024-08-06", ("openai", "gpt-4o-2024-08-06")),
+        ("perplexity", "perplexity/sonar", ("perplexity", "perplexity/sonar")),
+        # What may cost another price.
+        ("openai", "ft:gpt-4o-mini:acme::abc", ("openai", "ft:gpt-4o-mini:acme::abc")),
+        ("azure_ai", "azure/eu/gpt-4o", ("azure", "azure/eu/gpt-4o")),
+        ("openrouter", "openai/gpt-4o:online", ("openrouter", "openai/gpt-4o:online")),
+        # What nobody knows.
+        ("openai", " My-Own ", ("openai", "My-Own")),
+        (" ACME Corp", "models/X", ("acme corp", "models/X")),
+        ("  ", " ", ("  ", " ")),
+        ("İ" * NAME_CHARS_MAX, "x" * NAME_CHARS_MAX, ("İ" * NAME_CHARS_MAX, "x" * NAME_CHARS_MAX)),
+    ],
+)
+def test_a_model_has_one_name_however_it_is_written(
+    book: PriceBook, provider: str, model: str, canonical: tuple[str, str]
+) -> None:
+    assert book.canonical(provider, model) == canonical
+
+
+FORMS = ("{model}", " {model}", "{provider}/{model}", "models/{model}", "publishers/x/models/{model}",
+    "arn:aws:bedrock:us-east-1:1:foundation-model/{model}")  # fmt: skip
+
+
+def told(price: Resolution) -> object:
+    """All that a price says, but for the name in the words of one that is not known."""
+    if isinstance(price, NoPrice):
+        return price.note.reason
+    if isinstance(price, TimeOfDay):
+        return [(period, told(each)) for period, each in price.periods], told(price.otherwise)
+    return price.version, price.brackets, price.caveats, price.unsure, price.source, price.audio_seconds_min
+
+
+def written() -> Iterator[tuple[str, str]]:
+    """Every model of the table and of what is shipped, in every form, under a name of its provider."""
+    models = {(provider.id, model.id) for provider in BundledPrices.load().providers for model in provider.models}
+    models |= {(entry.provider, name) for entry in shipped() for name in entry.models}
+    by_provider: dict[str, list[str]] = {}
+    for alias, provider in aliases().items():
+        by_provider.setdefault(provider, [provider]).append(alias)
+    for number, (provider, model) in enumerate(sorted(models)):
+        names = by_provider.get(provider, [provider, provider.upper()])
+        for at, form in enumerate(FORMS):
+            alias = names[(number + at) % len(names)]
+            text = form.format(provider=alias, model=model.upper() if (number + at) % 3 else model)
+            yield alias, text[:NAME_CHARS_MAX]
+
+
+@pytest.mark.slow
+def test_no_price_and_no_note_of_any_model_changes_by_its_one_name(book: PriceBook) -> None:
+    folded = 0
+    for provider, model in written():
+        canonical = book.canonical(provider, model)
+        assert book.canonical(*canonical) == canonical
+        assert all(0 < len(name) <= NAME_CHARS_MAX for name in canonical)
+        assert told(book.resolve(Sku(*canonical), DAY)) == told(book.resolve(Sku(provider, model), DAY)), model
+        folded += canonical[1] != model.strip()
+    assert folded > 2_000
+
+
+def test_a_model_of_the_table_has_one_name_in_any_case(book: PriceBook) -> None:
+    """But for the few that stand in it under a name by which nobody finds them, or not for sure."""
+    listed = [(provider.id, model.id) for provider in BundledPrices.load().providers for model in provider.models]
+    known = [(provider, model) for provider, model in listed if book.sources[0].name_of(provider, model)]
+    assert len(known) > 0.95 * len(listed)
+    for provider, model in known:
+        assert len({book.canonical(provider, text) for text in (model, model.upper(), model.lower())}) == 1, model
+
+
+SPELLED = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", " ", "openai/", "OPENAI/", "models/", "azure/", "azure/eu/", "openai/azure/"]),
+    st.sampled_from(["", "ft:"]),
+    st.sampled_from(["gpt-4o", "GPT-4o", "gpt-4o-2024-08-06", "my-x", "My-X", "my-x:online", "gpt-4o:online", "İx"]),
+)
+ENTRY = st.builds(
+    lambda provider, models, tier, price: (
+        f'[[price]]\nprovider = "{provider}"\nmodels = {models}\nservice_tier = "{tier}"\nsource = "a test"\n'
+        f'rates.input_tokens = {{ price = "{price}" }}\n'
+    ),
+    st.sampled_from(["openai", "azure"]),
+    st.lists(st.one_of(SPELLED.map(str.strip), st.sampled_from(["*", "my*", "openai/*"])), min_size=1, max_size=2),
+    st.sampled_from(["", "flex"]),
+    st.integers(1, 9),
+)
+
+
+@examples(200)
+@given(
+    st.lists(ENTRY, min_size=1, max_size=4),
+    st.sampled_from(["openai", "azure_ai"]),
+    SPELLED,
+    st.sampled_from(["", "flex"]),
+)
+def test_no_price_changes_by_the_one_name_whatever_entries_lie_over_the_table(
+    book: PriceBook, files: list[str], provider: str, model: str, tier: str
+) -> None:
+    own = PriceBook([Layer("own", load("".join(files), file="own.toml"), under=book.sources[0])])
+    canonical = own.canonical(provider, model)
+    assert own.canonical(*canonical) == canonical
+    assert told(own.resolve(Sku(*canonical, tier), DAY)) == told(own.resolve(Sku(provider, model, tier), DAY))
+
+
+def test_an_entry_for_one_spelling_alone_keeps_it_apart_from_the_others(book: PriceBook) -> None:
+    dear = (
+        '[[price]]\nprovider = "openai"\nmodels = ["openai/gpt-4o"]\nsource = "ours"\nrates.requests = { price = "1" }'
+    )
+    own = PriceBook([Layer("own", load(dear, file="own.toml"), under=book.sources[0])])
+    assert own.canonical("openai", "OpenAI/gpt-4o") == ("openai", "openai/gpt-4o")
+    assert own.canonical("openai", "gpt-4o") == ("openai", "gpt-4o")
+
+
+def test_an_arn_has_the_price_of_an_entry_for_its_model(book: PriceBook) -> None:
+    """Though the table knows the whole ARN by what it holds."""
+    model = "us-gov.anthropic.claude-sonnet-4-5-20250929-v1:0"
+    arn = f"arn:aws-us-gov:bedrock:us-gov-west-1:1:inference-profile/{model}"
+    assert brackets(book, "aws", arn) == brackets(book, "aws", model)

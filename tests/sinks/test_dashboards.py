@@ -70,6 +70,7 @@ ALERTS: Final = [
     alert(alert_id="over", status="open", timestamp=YESTERDAY),
     alert(alert_id="over", revision=2, status="cleared", timestamp=YESTERDAY + timedelta(hours=1)),
     alert(alert_id="before the span", timestamp=NOON - timedelta(days=9)),
+    alert(alert_id="unpriced", rule="unknown_price", scope="model=openai/aurora", title="No price", timestamp=NOON),
     alert(alert_id="stall", rule="stall", metric_name="stall", scope="pipeline", timestamp=NOON),
 ]
 
@@ -214,6 +215,7 @@ def test_what_is_unpriced_and_partly_priced_is_told_with_the_reason(reader: Read
     (unpriced,) = answer(reader, "Unpriced, and why", month)
     assert (unpriced["model"], unpriced["cost_reason"], unpriced["calls"]) == ("aurora", "no price known", 1)
     assert unpriced["tokens"] == 110
+    assert [row["title"] for row in answer(reader, "Models without a price")] == ["No price"]
     (partial,) = answer(reader, "Partly priced, and why", month)
     assert (partial["cost_reason"], partial["calls"], partial["cost_usd"]) == ("no price for audio", 1, usd("4"))
     (shares,) = answer(reader, "How much is priced?", replace(month, end=END))

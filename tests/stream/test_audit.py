@@ -109,7 +109,7 @@ class Stream:
         self.ingest = self.started(since=NOW - timedelta(days=7))
 
     def started(self, *, since: datetime) -> Ingest:
-        ingest = Ingest(reader=self.reader, book=BOOK, limits=LIMITS, ids_max=100_000)
+        ingest = Ingest(reader=self.reader, book=lambda: BOOK, limits=LIMITS, ids_max=100_000)
         ingest.assign(range(PARTITIONS), partition_count=PARTITIONS, source=SOURCE, since=since)
         return ingest
 
@@ -511,14 +511,15 @@ def killed_before_the_days(stream: Stream) -> None:
 @pytest.mark.parametrize(
     ("breaks_off", "left"),
     [
-        (killed_before_the_copy, {"ids": 2}),
+        pytest.param(killed_before_the_copy, {"ids": 2}, marks=pytest.mark.slow),
         (
             killed_before_the_deletion,
             dict.fromkeys(ROLLUP_TABLES, 2) | {"removals": 2},
         ),
-        (
+        pytest.param(
             killed_before_the_hours,
             {"usage_hourly": 2, "usage_hourly_units": 2, "usage_daily": 2, "usage_user_daily": 2},
+            marks=pytest.mark.slow,
         ),
         (killed_before_the_days, {"usage_user_daily": 2}),
     ],

@@ -50,7 +50,8 @@ def test_help_is_given_without_loading_what_works_or_another_command(command: st
     modules = modules_of(command, "--help")
     assert not {name.partition(".")[0] for name in modules} & (HEAVY | {"costream", "pydantic_settings"})
     commands = {name for name in modules if name.startswith("stream.cli.")}
-    assert commands == {"stream.cli.common", f"stream.cli.{command}"}
+    assert "stream.cli.common" in commands
+    assert {name.split(".")[2] for name in commands} == {"common", command}
     assert not modules & {"typer.rich_utils", "rich.markdown", "pygments"}
 
 

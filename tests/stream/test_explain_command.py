@@ -55,8 +55,17 @@ CALLS: dict[str, dict[str, Any]] = {
         "operation": "transcription",
         "quantities": {"audio_seconds": "1"},
     },
+    "images": {
+        "provider": "google",
+        "model": "gemini-2.5-flash",
+        "input_tokens": 1_000,
+        "output_tokens": 0,
+        "cache_read_tokens": 400,
+        "quantities": {"input_image_tokens": "700", "cache_image_read_tokens": "300"},
+    },
     "failed": {"provider": "perplexity", "model": "sonar", "status": "error", "input_tokens": 0, "output_tokens": 0},
     "partial": {"quantities": {"images": "2"}, "input_tokens": 1_000, "output_tokens": 0},
+    "spelled": {"provider": "google-gla", "model": "models/gemini-2.5-flash", "input_tokens": 1, "output_tokens": 1},
     "unknown": {"model": "gpt-17", "input_tokens": 1, "output_tokens": 1},
 }
 
@@ -117,6 +126,25 @@ def test_a_person_is_told_the_arithmetic_the_price_its_source_and_the_place(vari
     assert "(override)" in told
     assert "pricing/perplexity-ai.json" in told
     assert "as topic-1/0/1, stored " in told
+
+
+def test_what_is_in_the_line_of_its_total_by_a_rule_is_told_with_its_source(variables: dict[str, str]) -> None:
+    (call,) = json.loads(explained(variables, "images", "--json").stdout)["calls"]
+    assert (call["cost_status"], call["price_source"]) == ("priced", "list")
+    assert {line["unit"]: line["amount"] for line in call["lines"]} == {
+        "input_tokens": "600",
+        "cache_read_tokens": "400",
+    }
+    assert [(one["unit"], one["amount"], one["total"]) for one in call["charged_as"]] == [
+        ("cache_image_read_tokens", "300", "cache_read_tokens"),
+        ("input_image_tokens", "700", "input_tokens"),
+    ]
+    told = " ".join(explained(variables, "images").stdout.split())
+    source = "https://ai.google.dev/gemini-api/docs/pricing"
+    assert f"700 input_image_tokens charged as input_tokens, {source}" in told
+    assert f"300 cache_image_read_tokens charged as cache_read_tokens, {source}" in told
+    assert told.count(source) == 2, "and not once more as the source of the price"
+    assert "charged as" not in explained(variables, "cached").stdout
 
 
 def test_what_the_caller_named_and_what_has_no_price_is_said(variables: dict[str, str]) -> None:

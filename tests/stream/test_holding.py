@@ -25,11 +25,17 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 class Memory:
-    """In place of the state of the partitions: notes what is taken over."""
+    """In place of the state of the partitions, and of the prices: notes what is taken over."""
 
     def __init__(self) -> None:
+        self.looks = 0
         self.taken: list[list[int]] = []
         self.seen: list[Any] = []
+
+    def look(self) -> None:
+        """For the newest prices, before anything is priced."""
+        self.looks += 1
+        assert self.looks == len(self.taken) + 1
 
     def assign(self, partitions: list[int], **_: Any) -> None:
         self.taken.append(sorted(partitions))
@@ -45,6 +51,7 @@ async def test_partitions_are_taken_over_once_and_when_all_is_stored(broker: Emb
     memory, stages, held = Memory(), Stages(), {0, 1}
     holding = Holding(
         memory,  # type: ignore[arg-type]  # as much of it as is asked
+        memory,  # type: ignore[arg-type]  # the prices, likewise
         assignment=lambda: [TP(EVENTS, partition) for partition in held] + [TP("usage.rollups", 0)],
         settings=Settings(kafka_bootstrap_servers=broker.bootstrap_servers),
         stages=stages,
@@ -70,5 +77,6 @@ async def test_partitions_are_taken_over_once_and_when_all_is_stored(broker: Emb
         holding.end()
         await holding.make_ready({0})
         assert memory.taken[2:] == [[0, 1, 2]], "another worker may have gone on meanwhile"
+        assert memory.looks == 3
     finally:
         stages.close()

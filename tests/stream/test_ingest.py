@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -36,8 +37,8 @@ from stream.decode.frame import Refusal
 from stream.store.flush import Flush
 from stream.store.letters import dead_letter_message, sendable
 from stream.store.order import hourly_messages, unit_messages, user_messages
-from tests.support.ingest import TABLES, Warehouse, cut, flush_of, home_of, id_at_home_in, ingest_of, run, total
-from tests.support.price_tables import BUILDS, Table
+from tests.support.ingest import SINCE, TABLES, Warehouse, cut, flush_of, home_of, id_at_home_in, ingest_of, run, total
+from tests.support.price_tables import AS_SENT, BUILDS, Table
 from tests.support.properties import examples
 from tests.support.records import NOW, FakeRecord, log_of, rfc3339, wire
 
@@ -158,6 +159,106 @@ def test_builds_with_other_prices_that_are_killed_in_a_flush_leave_every_sum_equ
         said = now
     assert summed(warehouse, "usage_hourly", source) == summed(warehouse, "usage_events", source)
     assert summed(warehouse, "usage_user_daily", source) == summed(warehouse, "usage_events", source)
+
+
+PROVIDERS = ("openai", "OpenAI", "google-gla")
+MODELS = ("gpt-4o-mini", "GPT-4o-mini")
+
+
+@examples(
+    15,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+@given(ids=st.lists(st.integers(0, 5), min_size=6, max_size=40), data=st.data())
+def test_builds_with_other_names_that_are_killed_in_a_flush_count_every_call_and_repeat_in_the_series_of_its_row(
+    warehouse: Warehouse, ids: list[int], data: st.DataObject
+) -> None:
+    """An id sent again has the content that it had, so it is a repeat. What a row was once called, it is for good."""
+    source = next(FRESH)
+    log = spelled_log(source, ids)
+    stored, called = 0, dict[str, Any]()
+    for last in (False, False, True):
+        since = data.draw(st.sampled_from([SINCE, NOW + timedelta(hours=1)]), label="ids in memory since")
+        book = data.draw(st.sampled_from([AS_SENT, *BUILDS]), label="build")
+        ingest = ingest_of(warehouse, source, book=book, since=since)
+        start = data.draw(st.integers(0, stored), label="taken up at")
+        end = len(log) if last else data.draw(st.integers(start, len(log)), label="killed at")
+        flushes = [flush_of(ingest, some) for some in cut(log[start:end], data.draw(st.integers(1, 9), label="batch"))]
+        for flush in flushes if last else flushes[:-1]:
+            warehouse.store(flush)
+        if flushes and not last:
+            tear(warehouse, flushes[-1], data)
+            stored = max(stored, end - flushes[-1].received)
+        now = names_of(warehouse, source)
+        assert called.items() <= now.items()
+        called = now
+    assert_counted_as_called(warehouse, source, ids)
+
+
+@pytest.mark.parametrize("torn", range(len(TABLES) + 1))
+@pytest.mark.parametrize(("old", "new"), [(AS_SENT, BUILDS[0]), (BUILDS[0], BUILDS[1]), (BUILDS[1], BUILDS[2])])
+def test_a_repeat_that_was_counted_before_a_crash_is_not_counted_under_another_name_by_the_next_build(
+    warehouse: Warehouse, source: str, old: PriceBook, new: PriceBook, torn: int
+) -> None:
+    ids = [0, 1, 2, 3, 4, 5, 0, 1, 1, 6, 6, 2, 7, 3]
+    log = spelled_log(source, ids)
+    killed = ingest_of(warehouse, source, book=old)
+    flushes = [flush_of(killed, some) for some in cut(log[:12], 4)]
+    for flush in flushes[:-1]:
+        warehouse.store(flush)
+    warehouse.store(flushes[-1], TABLES[:torn])
+    run(warehouse, ingest_of(warehouse, source, book=new), log[5:], batch=3)
+    assert_counted_as_called(warehouse, source, ids)
+
+
+def spelled_log(source: str, ids: Sequence[int]) -> list[FakeRecord]:
+    """An id that comes again has the content that it had."""
+    return log_of(wire(f"{source}-{n}", provider=PROVIDERS[n % 3], model=MODELS[n % 2]) for n in ids)
+
+
+def assert_counted_as_called(warehouse: Warehouse, source: str, ids: Sequence[int]) -> None:
+    """Each call and each repeat in the series of the call's row, which says what was sent."""
+    called = names_of(warehouse, source)
+    calls, repeats = Counter(called[f"{source}-{n}"] for n in {*ids}), Counter(called[f"{source}-{n}"] for n in ids)
+    hours = {(row["provider"], row["model"]): row for row in warehouse.rows("usage_hourly", source)}
+    assert {names: row["calls"] for names, row in hours.items()} == calls
+    assert {names: row["calls"] + row["duplicates"] for names, row in hours.items()} == repeats
+    sent = warehouse.reader.frame(
+        "SELECT request_id, provider_sent, model_sent FROM usage_events WHERE source = {source:String}", source=source
+    ).rows()
+    assert sorted(sent) == sorted((f"{source}-{n}", PROVIDERS[n % 3], MODELS[n % 2]) for n in {*ids})
+
+
+def names_of(warehouse: Warehouse, source: str) -> dict[str, tuple[str, str]]:
+    """By id: that no id has two rows is looked at here."""
+    rows = warehouse.rows("usage_events", source)
+    names = {row["request_id"]: (row["provider"], row["model"]) for row in rows}
+    assert len(names) == len(rows)
+    return names
+
+
+def test_a_call_sent_again_under_another_spelling_is_another_call_and_a_repeat_is_known_by_what_was_sent(
+    warehouse: Warehouse, source: str
+) -> None:
+    spelled, plain = ({"provider": p, "model": m} for p, m in (("OpenAI", "openai/GPT-4o"), ("openai", "gpt-4o")))
+    values = [wire(f"{source}-0", **spelled), wire(f"{source}-0", **spelled), wire(f"{source}-0", **plain)]
+    run(warehouse, ingest_of(warehouse, source), log_of(values))
+    (flush,) = run(warehouse, ingest_of(warehouse, source), log_of(values, first=3))
+    assert (flush.stored, flush.duplicates, len(flush.refusals)) == (0, 2, 1)
+    (row,) = warehouse.rows("usage_events", source)
+    assert [row[name] for name in ("provider", "model", "provider_sent", "model_sent")] == [
+        *("openai", "gpt-4o", "OpenAI", "openai/GPT-4o")
+    ]
+    (hour,) = warehouse.rows("usage_hourly", source)
+    assert (hour["provider"], hour["model"], hour["calls"], hour["duplicates"]) == ("openai", "gpt-4o", 1, 3)
+
+
+def test_what_is_stored_under_its_own_name_costs_no_byte_beside_it(warehouse: Warehouse, source: str) -> None:
+    (flush,) = run(
+        warehouse, ingest_of(warehouse, source), log_of([wire(f"{source}-0"), wire(f"{source}-1", provider=" openai")])
+    )
+    assert flush.events.select("provider_sent", "model_sent").rows() == [("", ""), (" openai", "")]
 
 
 def tear(warehouse: Warehouse, flush: Flush, data: st.DataObject) -> None:
@@ -282,6 +383,44 @@ def test_a_batch_whose_look_up_failed_is_worked_out_again_to_the_same_rows(
     assert sum(row["calls"] for row in warehouse.rows("usage_user_daily", source)) == 7
     (ledger,) = warehouse.rows("ingest_ledger", source)
     assert (ledger["received"], ledger["stored"], ledger["duplicates"]) == (9, 7, 2)
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+def test_a_batch_is_worked_out_again_by_the_book_that_it_was_begun_with(
+    warehouse: Warehouse, source: str, at: int
+) -> None:
+    """Some of its sums are made by then, and new prices may have been published meanwhile."""
+    old, ids = rfc3339(NOW - timedelta(days=20)), [0, 1, 2, 1, 2, 3, 4, 5, 5]
+    values = [wire(f"{source}-{n}", provider=PROVIDERS[n % 3], model=MODELS[n % 2], occurred_at=old) for n in ids]
+    first, second, _ = BUILDS
+    run(warehouse, ingest_of(warehouse, source, book=first), log_of(values[:3]))
+    ingest, books = ingest_of(warehouse, source, book=first), [first, second]
+    ingest._book = lambda: books[0]
+    ingest._reader = Fails(warehouse.reader, at=at)  # type: ignore[assignment]  # the edge is faked, as it would fail
+    decoded = ingest.decode(log_of(values[3:], first=3))
+    with pytest.raises(WarehouseUnavailable):
+        ingest.process(decoded)
+    books.pop(0)
+    warehouse.store(ingest.process(decoded))
+    assert_counted_as_called(warehouse, source, ids)
+    assert summed(warehouse, "usage_hourly", source) == summed(warehouse, "usage_events", source)
+    assert {said[3] for said in prices_of(warehouse, source).values()} <= {"first@base", ""}
+
+
+def test_a_repeat_is_counted_with_its_call_where_other_names_came_into_force_between_them(
+    warehouse: Warehouse, source: str
+) -> None:
+    ids = [0, 1, 2, 3, 0, 1, 2, 3, 5]
+    log = spelled_log(source, ids)
+    ingest, books = ingest_of(warehouse, source, book=BUILDS[0]), [BUILDS[0]]
+    ingest._book = lambda: books[0]
+    before = flush_of(ingest, log[:4])
+    books[0] = BUILDS[1]
+    after = flush_of(ingest, log[4:])  # worked on while the one before is on its way
+    warehouse.store(before)
+    warehouse.store(after, ("usage_events", "usage_hourly"))
+    run(warehouse, ingest_of(warehouse, source, book=BUILDS[2]), log[4:])
+    assert_counted_as_called(warehouse, source, ids)
 
 
 # --- what a flush holds -----------------------------------------------------------------------------------------------

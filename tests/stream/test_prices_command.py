@@ -80,6 +80,21 @@ def test_own_prices_stand_over_those_that_are_shipped(tmp_path: Path) -> None:
     assert (found["price_source"], found["sources"]) == ("override", ["our contract"])
 
 
+def test_a_unit_that_is_charged_as_its_total_is_shown_with_the_rule_and_where_it_stands(tmp_path: Path) -> None:
+    told = " ".join(run("show", "google/gemini-2.5-flash").stdout.split())
+    rule = "input_image_tokens charged as input_tokens, https://ai.google.dev/gemini-api/docs/pricing"
+    assert rule in told
+    assert "input_audio_tokens 1 USD per million" in told
+    assert "input_audio_tokens charged as" not in told
+    file = file_of(
+        tmp_path, 'provider = "openai"\nmodels = ["gpt-5.5"]\nsame = { input_image_tokens = "input_tokens" }'
+    )
+    found = json.loads(run("show", "openai/gpt-5.5", "--prices", file, "--json").stdout)[0]
+    assert found["charged_as"] == [{"unit": "input_image_tokens", "total": "input_tokens", "source": "our contract"}]
+    assert found["price_source"] == "list", "no price is another"
+    assert json.loads(run("show", "openai/gpt-5.5", "--json").stdout)[0]["charged_as"] == []
+
+
 # --- quote -----------------------------------------------------------------------------------------------------------
 
 
@@ -104,6 +119,7 @@ def test_each_event_is_answered_in_its_order_and_a_bad_line_in_its_place(tmp_pat
         "cost_detail": "",
         "price_version": "genai-prices/0.2.3@base",
         "price_source": "list",
+        "price_id": answers[0]["price_id"],
         "rates": answers[0]["rates"],
     }
     assert answers[0]["rates"]["input_tokens"] == "0.00000015"
@@ -130,6 +146,19 @@ def test_a_call_that_is_partial_is_mended_by_an_entry(tmp_path: Path) -> None:
     assert (mended["cost_usd"], mended["cost_status"], mended["price_source"]) == ("0.02015", "priced", "override")
 
 
+def test_a_call_with_images_is_priced_by_a_rule_at_the_same_cost(tmp_path: Path) -> None:
+    call = events(MINI | {"model": "gpt-5.5", "quantities": {"input_image_tokens": "800"}})
+    partial = json.loads(run("quote", "-", text=call).stdout)
+    assert partial["cost_detail"] == "input_image_tokens without a rate of its own, charged as the total"
+    file = file_of(
+        tmp_path, 'provider = "openai"\nmodels = ["gpt-5.5"]\nsame = { input_image_tokens = "input_tokens" }'
+    )
+    priced = json.loads(run("quote", "-", "--prices", file, text=call).stdout)
+    assert (priced["cost_usd"], priced["cost_status"], priced["cost_detail"]) == (partial["cost_usd"], "priced", "")
+    assert (priced["price_version"], priced["price_source"]) == (partial["price_version"], "list")
+    assert priced["price_id"] != partial["price_id"], "the text of the price has the rule"
+
+
 # --- check and diff --------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +172,28 @@ def test_a_right_file_is_called_right_and_of_wrong_ones_every_fault_is_told(tmp_
     assert "wrong.toml: entry 1 (acme/a): source: it is required" in told
     assert "wrong.toml: entry 1 (acme/a): factor: 'x' is not decimal text" in told
     assert "none.toml cannot be read: No such file or directory" in told
+
+
+def test_a_rule_that_cannot_be_kept_is_told_with_its_file_its_entry_and_why(tmp_path: Path) -> None:
+    circle = 'same = { input_image_tokens = "input_video_tokens", input_video_tokens = "input_image_tokens" }'
+    faulty = file_of(
+        tmp_path,
+        f'provider = "acme"\nmodels = ["a"]\n{circle}',
+        'provider = "acme"\nmodels = ["b"]\nsame = { input_img_tokens = "input_tokens" }',
+    )
+    told = " ".join(run("check", faulty, status=2).stderr.split())
+    assert (
+        "own.toml: entry 1 (acme/a): same: input_image_tokens as input_video_tokens as input_image_tokens goes" in told
+    )
+    assert "own.toml: entry 2 (acme/b): same: 'input_img_tokens' is no unit of the price table" in told
+
+
+def test_a_rule_is_a_change_of_what_had_no_price(tmp_path: Path) -> None:
+    file = file_of(
+        tmp_path, 'provider = "openai"\nmodels = ["gpt-5.5"]\nsame = { input_image_tokens = "input_tokens" }'
+    )
+    told = run("diff", "shipped", file, "--since", "2026-11-01").stdout.splitlines()
+    assert told[0] == "openai gpt-5.5 from 2026-11-01 00:00 UTC: input_image_tokens no price -> 0.000005"
 
 
 def test_what_changes_is_told_by_model_moment_and_unit_and_what_changes_nothing_is_named(tmp_path: Path) -> None:
@@ -198,7 +249,7 @@ def variables(clickhouse_endpoint: Server) -> Iterator[dict[str, str]]:
     calls = [
         MINI,
         MINI | {"model": "gpt-17", "input_tokens": 900, "output_tokens": 100},
-        MINI | {"model": "gpt-17", "input_tokens": 500, "output_tokens": 500},
+        MINI | {"provider": "OpenAI", "model": " gpt-17", "input_tokens": 500, "output_tokens": 500},
         MINI | {"provider": "acme", "model": "a", "input_tokens": 4_000, "output_tokens": 1_000},
         MINI | {"quantities": {"images": "1"}},
         MINI | {"usage_status": "missing", "input_tokens": None, "output_tokens": None},
@@ -242,6 +293,7 @@ def test_a_person_is_told_the_counts_and_the_nearest_known_name(variables: dict[
     assert "1 priced, 1 partial, 4 unpriced" in " ".join(told.split())
     assert "unpriced: openai gpt-17, 2 calls, 2,000 tokens" in told
     assert "the nearest known is 'gpt-4.1'" in " ".join(told.split())
+    assert told.count("sent as") == told.count("sent as OpenAI  gpt-17") == 1
 
 
 def test_what_has_a_price_by_now_is_said(variables: dict[str, str], tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ def test_the_good_lines_are_published_and_the_bad_one_is_named(broker: EmbeddedB
     assert [event.input_tokens for event in published(broker)] == [2, 1]
 
 
+def test_names_that_are_stored_under_another_are_told(calls: Path) -> None:
+    calls.write_text(HEADER + "".join(f"{NOW.isoformat()},{names},1\n" for names in ("OpenAI,GPT-4o", "openai,gpt-4o")))
+    assert "OpenAI GPT-4o is stored as openai gpt-4o" in run(calls, "--dry-run").stderr.splitlines()
+    assert json.loads(run(calls, "--dry-run", "--json").stdout)["names"] == {"OpenAI GPT-4o": "openai gpt-4o"}
+
+
 def test_published_twice_the_events_are_the_same(broker: EmbeddedBroker, calls: Path) -> None:
     assert (run(calls).exit_code, run(calls).exit_code) == (1, 1)
     first, second, *again = published(broker)

@@ -75,7 +75,7 @@ class Site:
     # --- the stream ---
 
     def started(self, *, since: datetime = NOW - DEDUP_WINDOW) -> Ingest:
-        ingest = Ingest(reader=self.reader, book=BOOK, limits=LIMITS, ids_max=100_000)
+        ingest = Ingest(reader=self.reader, book=lambda: BOOK, limits=LIMITS, ids_max=100_000)
         ingest.assign(range(self.partition_count), partition_count=self.partition_count, source=SOURCE, since=since)
         return ingest
 
@@ -311,8 +311,10 @@ def test_what_the_audit_took_out_stays_out(site: Site) -> None:
 
 
 def test_an_id_that_was_counted_again_after_its_row_was_lost_counts_once(site: Site) -> None:
-    """The worker that started after the loss could not know the id."""
-    lost = list(site.published().events.values())[:5]
+    """The worker that started after the loss could not know the id. Some calls sent other names than are stored."""
+    events = site.published().events.values()
+    spelled = [event for event in events if event.names["model"] != event.fields["model"]]
+    lost = [*spelled[:3], *(event for event in list(events)[:5] if event not in spelled[:3])][:5]
     ids = ", ".join(f"'{event.request_id}'" for event in lost)
     site.sql(RAW.format(f"request_id IN ({ids})"))
     site.ingest = site.started()

@@ -131,6 +131,19 @@ def test_alerts_that_stand_are_told_and_one_of_the_audit_says_that_it_does_not_h
     assert "DOES NOT HOLD" in system.ask().stdout
 
 
+def test_the_most_urgent_alerts_are_told_first_and_those_of_single_models_last(system: System) -> None:
+    models = [
+        alert(alert_id=f"m-{number}", scope=f"model=p/{number}", timestamp=NOW + timedelta(seconds=number))
+        for number in range(101)
+    ]
+    spike = alert(alert_id="s", scope="system", timestamp=NOW - timedelta(hours=1))
+    audit = alert(alert_id="a", rule="audit", scope="pipeline", level="critical", timestamp=NOW - timedelta(days=1))
+    system.insert("alerts", alert_rows([*models, spike, audit]))
+    _, told = system.told()
+    assert [each["scope"] for each in told["alerts"]][:4] == ["pipeline", "system", "model=p/100", "model=p/99"]
+    assert (len(told["alerts"]), told["audit"]) == (103, "differs")
+
+
 def test_records_that_vanished_are_told_until_a_person_has_accepted_them(system: System) -> None:
     place = {"source": "topic-1", "source_partition": 0, "noticed_at": NOW, "consumer_group": "costream"}
     gone = [place | {"offset_first": first, "offset_last": last} for first, last in ((0, 9), (20, 24))]

@@ -45,7 +45,7 @@ class Edges:
 
 
 TOPICS = ["p.usage.rollups", "p.usage.rollups.user_daily", "p.usage.events", "p.usage.deadletter"]
-ORDER = [*TABLES, *TOPICS]
+ORDER = ["prices", *TABLES, *TOPICS]
 
 
 def store_of(edges: Edges) -> Store:

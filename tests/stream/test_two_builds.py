@@ -1,4 +1,5 @@
-"""An upgrade in the middle of a flush: one build is killed, another with other prices reads the same records again."""
+"""An upgrade in the middle of a flush: one build is killed, another with other prices and names reads the same records
+again."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import polars as pl
 import pytest
 
 from sinks.clickhouse.connect import ClickHouseAddress
@@ -20,7 +22,9 @@ from tests.support.worker import TOPICS, Totals, WorkerProcess, producer_of
 pytestmark = pytest.mark.slow
 
 EVENTS = "usage.events"
-COUNT = 600
+COUNT, REPEATS = 600, 60
+PROVIDERS = ("openai", "OpenAI", "google-gla")
+MODELS = ("gpt-4o-mini", "nobody-knows", "GPT-4o-mini", "nobody-knows")
 KILLED = -9
 
 
@@ -38,9 +42,11 @@ def address(clickhouse_endpoint: Server) -> ClickHouseAddress:
 def publish(broker: EmbeddedBroker) -> None:
     producer, now = producer_of(broker.bootstrap_servers), rfc3339(datetime.now(UTC))
     for number in range(COUNT):
-        named = {"model": ("gpt-4o-mini", "nobody-knows")[number % 2], "quantities": {"images": "1"}}
+        named = {"provider": PROVIDERS[number % 3], "model": MODELS[number % 4], "quantities": {"images": "1"}}
         request_id = str(uuid4())
-        producer.produce(EVENTS, wire(request_id, occurred_at=now, input_tokens=number, **named), request_id)
+        value = wire(request_id, occurred_at=now, input_tokens=number, **named)
+        for _ in range(2 if number % 10 == 0 else 1):
+            producer.produce(EVENTS, value, request_id)
     producer.flush()
 
 
@@ -66,18 +72,40 @@ def build(number: int, *, killed_at: str = "") -> str:
 
 
 def said(reader: Reader) -> dict[str, object]:
-    """What each stored row says of its price."""
+    """What each stored row says of its price and of its names."""
     rows = reader.frame(
-        "SELECT request_id, cost_usd, cost_status, cost_reason, price_version FROM usage_events_rows FINAL"
+        "SELECT request_id, cost_usd, cost_status, cost_reason, price_version, provider, model, provider_sent, "
+        "model_sent FROM usage_events_rows FINAL"
     ).iter_rows()
     return {request_id: tuple(derived) for request_id, *derived in rows}
 
 
+def repeats_in(reader: Reader) -> set[tuple[str, int]]:
+    """How many repeats are counted in the series of the calls that were sent so: none twice, and none elsewhere."""
+    by_series = reader.frame(
+        "SELECT provider, model, toInt64(sum(duplicates)) AS repeats FROM usage_hourly GROUP BY ALL"
+    )
+    calls = reader.frame(
+        "SELECT provider, model, provider_sent, toInt64(countIf(input_tokens % 10 = 0)) AS repeats "
+        "FROM usage_events GROUP BY ALL"
+    )
+    assert by_series.sort(pl.all()).equals(
+        calls.group_by("provider", "model").agg(pl.col("repeats").sum()).sort(pl.all())
+    )
+    return set(calls.group_by("provider_sent").agg(pl.col("repeats").sum()).iter_rows())
+
+
+def named_without_text(reader: Reader) -> list[str]:
+    """Prices that a stored row names and nobody can look up."""
+    named = "SELECT DISTINCT price_id FROM usage_events_rows WHERE price_version != ''"
+    return reader.frame(f"{named} AND price_id NOT IN (SELECT price_id FROM prices)")["price_id"].to_list()
+
+
 @pytest.mark.parametrize(("old", "new"), [(0, 1), (1, 0)])
 @pytest.mark.parametrize(
-    "killed_at", ["usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"]
+    "killed_at", ["prices", "usage_events", "usage_hourly", "usage_hourly_units", "usage_user_daily", "ingest_ledger"]
 )
-def test_no_cell_differs_after_a_build_with_other_prices_took_over_in_the_middle_of_a_flush(
+def test_no_cell_differs_after_a_build_with_other_prices_and_names_took_over_in_the_middle_of_a_flush(
     broker: EmbeddedBroker, address: ClickHouseAddress, killed_at: str, old: int, new: int
 ) -> None:
     publish(broker)
@@ -90,7 +118,7 @@ def test_no_cell_differs_after_a_build_with_other_prices_took_over_in_the_middle
         before = said(reader)
         assert 0 < len(before) < COUNT
         with WorkerProcess(broker.bootstrap_servers, address, group="upgraded", prelude=build(new), **small) as worker:
-            worker.until(lambda: totals.counted() == (COUNT, COUNT, COUNT, 0, 0), "all is counted once")
+            worker.until(lambda: totals.counted() == (COUNT, COUNT, COUNT, REPEATS, 0), "all is counted once")
             assert worker.stop() == 0
         after = said(reader)
         assert before.items() <= after.items()
@@ -98,5 +126,7 @@ def test_no_cell_differs_after_a_build_with_other_prices_took_over_in_the_middle
             "first@base",
             "second@base",
         }
+        assert repeats_in(reader) == {(sent, REPEATS // len(PROVIDERS)) for sent in PROVIDERS}
+        assert named_without_text(reader) == []
         report = audit(reader)
         assert report.holds, report

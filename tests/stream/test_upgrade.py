@@ -7,7 +7,7 @@ tests/support/releases.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any, Final
 from uuid import uuid4
 
@@ -19,8 +19,9 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.audit import audit
 from tests.support.ingest import TABLES, Warehouse, ingest_of, run
+from tests.support.price_tables import AS_SENT
 from tests.support.records import NOW, FakeRecord, log_of, wire
-from tests.support.releases import FIRST, LAST_WITH_MAPS, ORDER, Release
+from tests.support.releases import FIRST, LAST_AS_SENT, LAST_WITH_MAPS, ORDER, Release
 from tests.support.warehouse import Embedded, drop_database
 
 pytestmark = pytest.mark.slow
@@ -30,7 +31,8 @@ VERSIONS: Final = sorted(
 )
 BATCH: Final = 12
 TORN_AT: Final = 3  # so many batches are stored; of the next one the first tables only
-NOT_KEPT_BEFORE: Final = "headers_bytes"  # a letter's: 0 in rows of the releases that did not keep it
+# Of a letter, and of a call: empty in rows of the releases that did not keep it.
+NOT_KEPT_BEFORE: Final = ("headers_bytes", "price_id")
 
 
 @pytest.fixture(params=[version for version in VERSIONS if FIRST <= version < VERSIONS[-1]])
@@ -42,7 +44,13 @@ def version(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def place(clickhouse_embedded: Embedded) -> Iterator[Warehouse]:
     """A warehouse of its own, without a table so far."""
-    address = clickhouse_embedded.unmade()
+    with unmade(clickhouse_embedded) as warehouse:
+        yield warehouse
+
+
+@contextmanager
+def unmade(engine: Embedded) -> Iterator[Warehouse]:
+    address = engine.unmade()
     create_database(address)
     with closing(Reader(address)) as reader, closing(Writer(address)) as writer:
         yield Warehouse(reader, writer)
@@ -68,7 +76,7 @@ def a_log(source: str) -> list[FakeRecord]:
 
 
 def cells(warehouse: Warehouse, source: str) -> dict[str, list[dict[str, Any]]]:
-    return {table: warehouse.rows(table, source, without=[NOT_KEPT_BEFORE]) for table in TABLES}
+    return {table: warehouse.rows(table, source, without=NOT_KEPT_BEFORE) for table in TABLES}
 
 
 def figures(warehouse: Warehouse, source: str) -> dict[str, list[dict[str, Any]]]:
@@ -103,6 +111,41 @@ def test_after_an_upgrade_a_torn_flush_is_replayed_to_what_it_would_have_been_wi
         run(place, ingest_of(place, source), a_log(source)[BATCH * TORN_AT - 3 * torn :], batch=25)
         told = figures if version <= LAST_WITH_MAPS else cells
         assert told(place, source) == told(warehouse, source), f"torn behind {ORDER[:torn]}"
+    assert broken(place) == []
+
+
+SPELLINGS: Final = (("openai", "gpt-4o-mini"), ("OpenAI", "gpt-4o-mini"), ("google-gla", "models/gemini-2.5-flash"))
+
+
+@pytest.mark.parametrize("torn", [0, 1, 2, len(ORDER) - 1])
+def test_what_a_release_kept_as_it_was_sent_stays_so_and_from_then_on_a_model_has_one_name(
+    warehouse: Warehouse, place: Warehouse, clickhouse_embedded: Embedded, torn: int
+) -> None:
+    """Beside it a warehouse whose release stored the flush whole before the upgrade, or nothing of it."""
+    source = f"test-{uuid4()}"
+    calls = [(n, *SPELLINGS[n % 3]) for n in range(24)]
+    log = log_of(wire(f"{source}-{n % 18}", provider=p, model=m) for n, p, m in calls)  # six of them twice
+    first, second = run(warehouse, ingest_of(warehouse, source, book=AS_SENT), log[:20], batch=10)
+    with unmade(clickhouse_embedded) as whole:
+        for older, tables in ((place, ORDER[:torn]), (whole, ORDER)):
+            migrate.up(older.reader.address, target=LAST_AS_SENT)
+            release = Release(older)
+            release.store(first)
+            release.store(second, tables if torn else ())
+            migrate.up(older.reader.address)
+        run(place, ingest_of(place, source), log[7:], batch=4)
+        run(whole, ingest_of(whole, source), log[20 if torn else 10 :], batch=4)
+        more = log_of([wire(f"{source}-new", provider="google-gla", model="models/gemini-2.5-flash")], first=24)
+        for upgraded in (place, whole):
+            run(upgraded, ingest_of(upgraded, source), more)
+        assert cells(place, source) == cells(whole, source)
+    hours = {(row["provider"], row["model"]): row for row in place.rows("usage_hourly", source)}
+    as_sent = {names: (row["calls"], row["duplicates"]) for names, row in hours.items() if names in SPELLINGS}
+    if torn:
+        assert as_sent == dict.fromkeys(SPELLINGS, (6, 2))
+    else:  # of the torn flush no row was stored, so its calls are new ones
+        assert as_sent == {SPELLINGS[0]: (9, 2), SPELLINGS[1]: (3, 2), SPELLINGS[2]: (3, 2)}
+    assert hours["google", "gemini-2.5-flash"]["calls"] == (1 if torn else 4)
     assert broken(place) == []
 
 

@@ -42,6 +42,7 @@ class Warehouse:
             *(flush.dead_letters, flush.events, flush.hourly, flush.units, flush.daily, flush.user_daily),
             flush.ledger,
         )
+        self.writer.insert("prices", flush.prices)
         for table, frame in zip(TABLES, frames, strict=True):
             if table in tables:
                 self.writer.insert(table, frame)
@@ -73,7 +74,9 @@ def ingest_of(
     clock: Callable[[], datetime] = lambda: NOW,
 ) -> Ingest:
     """A worker's state as after a start: read back from ClickHouse."""
-    ingest = Ingest(reader=warehouse.reader, book=book, limits=limits, ids_max=ids_max, rows_max=rows_max, clock=clock)
+    ingest = Ingest(
+        reader=warehouse.reader, book=lambda: book, limits=limits, ids_max=ids_max, rows_max=rows_max, clock=clock
+    )
     ingest.assign(partitions, partition_count=count, source=source, since=since)
     return ingest
 

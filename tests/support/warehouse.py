@@ -58,6 +58,7 @@ class Server:
         self.url, self._user, self._password = url, user, password
         self._made: list[ClickHouseAddress] = []
         self._kept: ClickHouseAddress | None = None
+        self._pattern: ClickHouseAddress | None = None
 
     def address(self, database: str = "costream", *, password: str | None = None) -> ClickHouseAddress:
         return ClickHouseAddress(
@@ -74,7 +75,9 @@ class Server:
 
     def fresh(self) -> ClickHouseAddress:
         """The address of a new database with every table and view."""
-        return migrated(self.unmade())
+        if self._pattern is None:
+            self._pattern = migrated(self.unmade())
+        return copied(self._pattern, self.unmade())
 
     def empty(self) -> ClickHouseAddress:
         """Every table and view, and no rows: one database for all who leave its tables as they are. Emptying it takes
@@ -181,6 +184,7 @@ class Embedded:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._pattern: ClickHouseAddress | None = None
 
     def unmade(self) -> ClickHouseAddress:
         """The address of a database that does not exist yet."""
@@ -188,7 +192,25 @@ class Embedded:
 
     def fresh(self) -> ClickHouseAddress:
         """The address of a new database with every table and view."""
-        return migrated(self.unmade())
+        if self._pattern is None:
+            self._pattern = migrated(self.unmade())
+        return copied(self._pattern, self.unmade())
+
+
+PARTS = """
+SELECT create_table_query FROM system.tables WHERE database = {database:String}
+ORDER BY engine = 'View', metadata_modification_time"""
+
+
+def copied(pattern: ClickHouseAddress, address: ClickHouseAddress) -> ClickHouseAddress:
+    """A database as the migrations have left ``pattern``, in half of the time that they take."""
+    with closing(open_client(pattern, database="system")) as client:
+        client.command(f"CREATE DATABASE {quoted(address.database)}")
+        for (statement,) in client.query(PARTS, parameters={"database": pattern.database}).result_rows:
+            client.command(statement.replace(f"{pattern.database}.", f"{address.database}."))
+        versions = f"{quoted(address.database)}.schema_versions"
+        client.command(f"INSERT INTO {versions} SELECT * FROM {quoted(pattern.database)}.schema_versions")
+    return address
 
 
 def emptied(address: ClickHouseAddress) -> ClickHouseAddress:

@@ -120,35 +120,39 @@ class Alert(BaseModel):
     status: Status
     level: Level
     rule: str = Field(
-        description="What judged: hourly_spike, hourly_anomaly; about the pipeline itself audit, stall, "
+        description="What judged: hourly_spike, hourly_anomaly, unknown_price; about the pipeline itself audit, stall, "
         "vanished_records, dead_letter_flood. Others may be added: ignore those you do not know."
     )
     title: str
     message: str
     metric_name: str = Field(
-        description="What the figures are: hourly_cost_spike, hourly_cost_anomaly in USD; audit_differences, "
-        "stalled_seconds, vanished_records, dead_letter_records as named, with the unit in metadata.unit."
+        description="What the figures are: hourly_cost_spike, hourly_cost_anomaly in USD; calls_without_price, "
+        "models_without_price, audit_differences, stalled_seconds, vanished_records, dead_letter_records as named, "
+        "with the unit in metadata.unit."
     )
-    scope: str = Field(description="What was judged: system, feature=NAME, or pipeline.")
+    scope: str = Field(
+        description="What was judged: system, feature=NAME, model=PROVIDER/MODEL (of a provider %25 is a % and %2F a "
+        "/), models (all that are not named), or pipeline. Only the first two are about USD."
+    )
     user_id: str | None = None
     window_start: Moment = Field(
-        description="The 60 minutes this revision is about: a clock hour of an anomaly. Of the pipeline: since when."
+        description="The 60 minutes this revision is about: a clock hour of an anomaly. Of others: since when."
     )
     window_end: Moment
     current_value: Amount = Field(
-        description="USD spent in the window, exact; to date while it runs. Of the pipeline what metric_name counts."
+        description="USD spent in the window, exact; to date while it runs. Of others what metric_name counts."
     )
     threshold_value: Amount = Field(
         description="The level crossed, in USD: upwards for open and updated, downwards otherwise. Rounded to 6 "
-        "digits. Of the pipeline in the unit of current_value."
+        "digits. Of others in the unit of current_value."
     )
     expected_value: Amount | None = Field(
-        description="USD of a usual hour, rounded to 6 digits; null if not known, or about the pipeline."
+        description="USD of a usual hour, rounded to 6 digits; null if not known, or of others."
     )
     ratio: Amount | None = Field(
         description="current_value / expected_value, rounded to 4 digits, at most 1000000; null if that is zero."
     )
-    unpriced_calls: int = Field(description="Calls of the window with no known price: current_value is a lower bound.")
+    unpriced_calls: int = Field(description="Calls of the window with no known price: USD are without them.")
     drivers: tuple[Driver, ...] = ()
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     timestamp: Moment = Field(description="When this revision was decided.")

@@ -19,6 +19,7 @@ from stream.watch.rules.flood import FloodRule, Tallies
 from stream.watch.rules.rule import Rule
 from stream.watch.rules.spike import SpikeRule
 from stream.watch.rules.stall import StallRule, Storing
+from stream.watch.rules.unknown_price import UnknownPriceRule
 from stream.watch.rules.vanished import VanishedRule, gone_records
 
 
@@ -28,6 +29,7 @@ def money_rules(settings: Settings, *, reader: Reader) -> list[Rule[Any]]:
     return [
         SpikeRule(thresholds, reader=reader, interval=interval),
         AnomalyRule(thresholds, reader=reader, interval=interval),
+        UnknownPriceRule(reader=reader, is_on=settings.unknown_price_enabled),
     ]
 
 

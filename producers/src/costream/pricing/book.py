@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
-from functools import lru_cache
-from typing import Final
+from functools import cache, lru_cache
+from typing import Any, Final
 
+from costream.events import NAME_CHARS_MAX
 from costream.pricing.bundled import BundledPrices
-from costream.pricing.entries import PriceEntry
-from costream.pricing.layers import OWN, SHIPPED, Layer, shipped
+from costream.pricing.entries import PriceEntry, PricesRefused, load
+from costream.pricing.layers import OWN, SHIPPED, SHIPPED_FILE, Layer, shipped
+from costream.pricing.names import provider_id
 from costream.pricing.rates import Linear, NoPrice, Resolution, TimeOfDay
 from costream.pricing.reasons import Reason
 from costream.pricing.sku import Sku
 from costream.pricing.source import PriceSource
 
+CANONICAL_MAX: Final = 8_192  # providers and models as they are sent, in memory: a producer may invent them
 RESOLVED_MAX: Final = 32_768  # what was bought and a day, in memory: 90 days of 360 models, some 10 MB
 
 
@@ -31,13 +34,36 @@ class PriceBook:
         self.price_rev = price_rev
         self.changes = sorted({moment for source in sources for moment in source.changes} - {time.min})
         self._resolved = lru_cache(maxsize=RESOLVED_MAX)(self._ask)
+        self._canonical = lru_cache(maxsize=CANONICAL_MAX)(self._normalised)
 
     @classmethod
     def bundled(cls, own: Sequence[PriceEntry] = ()) -> PriceBook:
         """The prices of the installed genai-prices package, over them the corrections that are shipped here, and over
         those your own."""
-        table = Layer(SHIPPED, shipped(), under=BundledPrices.load())
+        table = _corrected_table()
         return cls([Layer(OWN, own, under=table) if own else table])
+
+    def with_files(self, files: Mapping[str, str]) -> PriceBook:
+        """This book, and prices of your own over it: the texts of TOML files by their names, of which the later ones
+        win. Raises ``PricesRefused`` with every fault of all of them."""
+        entries, faults, homes = list[PriceEntry](), list[str](), dict[str, str]()
+        for name, text in files.items():
+            try:
+                found = load(text, file=name)
+            except PricesRefused as error:
+                faults += error.faults
+            else:
+                entries += found
+                homes |= {entry.digest: name for entry in found}
+        if faults:
+            raise PricesRefused(faults)
+        under, *others = self.sources
+        over = Layer(OWN, entries, under=under, homes=homes) if entries else under
+        return PriceBook([over, *others], price_rev=self.price_rev)
+
+    def entries(self, price_version: str) -> list[dict[str, Any]]:
+        """What of files stands in a price, as it stands there, and where: ``id``, ``file`` and the fields."""
+        return [entry for source in self.sources for entry in _entries(source, price_version.split("+"))]
 
     @property
     def version(self) -> str:
@@ -46,6 +72,17 @@ class PriceBook:
     def resolve(self, sku: Sku, on: date) -> Resolution:
         """The price in force on a day in UTC, or the reason why there is none."""
         return self._resolved(sku, on)
+
+    def canonical(self, provider: str, model: str) -> tuple[str, str]:
+        """The provider and the model by the names under which all their spellings are one.
+
+        The provider by its id. The model as a table or an entry writes it, where what was sent surely is that model:
+        without the path of an API, an ARN or the provider around it, and in one case. A date in a name stays, and so
+        does what may change the price: the base of a fine-tuned model, a route, a zone of data. What nobody knows is
+        trimmed, and a provider put into small letters. No price and no note changes by it, and a canonical name is its
+        own. A name is never empty, and never longer than that of an event may be.
+        """
+        return self._canonical(provider, model)
 
     def at(self, sku: Sku, moment: datetime) -> Linear | NoPrice:
         """The one price in force at a moment in UTC."""
@@ -68,6 +105,17 @@ class PriceBook:
         unknown = f"price version '{price_version}' is not of this book, which holds {self.version}"
         return NoPrice.of(Reason.UNKNOWN_MODEL, unknown)
 
+    def _normalised(self, provider: str, model: str) -> tuple[str, str]:
+        owner = provider_id(provider)
+        if not 0 < len(owner) <= NAME_CHARS_MAX:  # some letters are two in small
+            owner = provider.strip() or provider
+        for source in self.sources:
+            if name := source.name_of(owner, model):
+                return owner, name
+            if source.spelling(Sku(owner, model)):
+                break
+        return owner, model.strip() or model
+
     def _ask(self, sku: Sku, on: date) -> Resolution:
         answer: Resolution = NoPrice.of(Reason.UNKNOWN_PROVIDER, "no price source was asked")
         for source in self.sources:
@@ -75,3 +123,14 @@ class PriceBook:
             if not isinstance(answer, NoPrice):
                 break
         return answer
+
+
+@cache
+def _corrected_table() -> Layer:
+    entries = shipped()
+    homes = {entry.digest: SHIPPED_FILE for entry in entries}
+    return Layer(SHIPPED, entries, under=BundledPrices.load(), homes=homes)
+
+
+def _entries(source: PriceSource, ids: Sequence[str]) -> list[dict[str, Any]]:
+    return [*_entries(source.under, ids), *source.told(ids)] if isinstance(source, Layer) else []

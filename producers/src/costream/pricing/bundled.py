@@ -6,18 +6,21 @@ of service tiers (batch, flex, priority, fast) stand over those of the standard 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 import genai_prices
 from genai_prices.data_units import unit_data
 from genai_prices.types import (
+    ClauseEquals,
+    ClauseOr,
     ConditionalPrice,
+    MatchLogic,
     ModelInfo,
     ModelPrice,
     PriceVariant,
@@ -28,6 +31,7 @@ from genai_prices.types import (
 )
 from rapidfuzz import fuzz, process
 
+from costream.events import NAME_CHARS_MAX
 from costream.pricing.names import provider_id, spellings
 from costream.pricing.rates import PICO, Bracket, Linear, NoPrice, Period, Resolution, TimeOfDay
 from costream.pricing.reasons import Note, Reason
@@ -72,8 +76,9 @@ class _Found:
 
     table: Provider
     model: ModelInfo
-    name: str  # by which it was found
+    name: str  # the shortest by which it is found: many are known by what they begin with or hold
     notes: tuple[Note, ...]
+    sure: bool  # whether the name stands for this very model
 
 
 class BundledPrices:
@@ -99,6 +104,7 @@ class BundledPrices:
         self.changes = {moment for period in periods if period for moment in (period.start, period.end)}
 
     @classmethod
+    @cache  # half a second, and the same all along
     def load(cls) -> BundledPrices:
         from genai_prices.data import providers
 
@@ -106,7 +112,7 @@ class BundledPrices:
 
     def resolve(self, sku: Sku, on: date) -> Resolution:
         """The price in force on a day in UTC; names are the event's own."""
-        found = self._found(sku)
+        found = self._found(sku.provider, sku.model)
         if isinstance(found, NoPrice):
             return found
         notes = [*found.notes, *([] if sku.standard_geo else [sku.geo_unpriced])]
@@ -123,15 +129,24 @@ class BundledPrices:
 
     def spelling(self, sku: Sku) -> str | None:
         """As what the table knows the model; None if it does not."""
-        found = self._found(sku)
+        found = self._found(sku.provider, sku.model)
         return None if isinstance(found, NoPrice) else found.name
+
+    def name_of(self, provider: str, model: str) -> str | None:
+        """As the table writes it, where it does at all; in small letters what it knows by a rule for many names."""
+        found = self._found(provider, model)
+        if isinstance(found, NoPrice) or not found.sure:
+            return None
+        lowered = found.name.lower()
+        name = next((name for name in _written(found.model) if name.lower() == lowered), lowered)
+        return name if len(name) <= NAME_CHARS_MAX else None
 
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
         """The price that is named after the ``@``."""
         version, _, effective = price_version.partition("@")
         if version != self.version:
             return None
-        found = self._found(sku)
+        found = self._found(sku.provider, sku.model)
         if isinstance(found, NoPrice):
             return found
         history = self._histories[id(found.model)]
@@ -141,22 +156,29 @@ class BundledPrices:
         unknown = NoPrice.of(Reason.UNKNOWN_MODEL, f"{self.version} has no price '{effective}' for {_named(sku)}")
         return next((dated.price for dated in history if dated.effective == effective), unknown)
 
-    def _find(self, sku: Sku) -> _Found | NoPrice:
-        table = self._by_id.get(provider_id(sku.provider))
+    def _find(self, provider: str, model_name: str) -> _Found | NoPrice:
+        table = self._by_id.get(provider_id(provider))
         if table is None:
-            known = _nearest(provider_id(sku.provider), self._names)
-            return NoPrice.of(Reason.UNKNOWN_PROVIDER, f"no prices known for provider '{sku.provider}'{known}")
-        for name, note in spellings(table.id, sku.model):
-            if model := table.find_model(name, all_providers=self.providers):
+            known = _nearest(provider_id(provider), self._names)
+            return NoPrice.of(Reason.UNKNOWN_PROVIDER, f"no prices known for provider '{provider}'{known}")
+        spelled = list(spellings(table.id, model_name))
+        for at, (name, note) in enumerate(spelled):
+            if model := self._model_of(table, name):
                 owner = self._owners[id(model)]
                 borrowed = owner.id not in (table.id, SAME_PRICE_AS.get(table.id))
                 lent = Note(Reason.BORROWED_PRICE, f"the price is that of provider '{owner.id}'") if borrowed else None
-                return _Found(table, model, name, tuple(doubt for doubt in (note, lent) if doubt))
-        known = self._known_elsewhere(sku) or _nearest(sku.model, self._models[table.id])
+                same = [other for other, doubt in spelled[at:] if not doubt and self._model_of(table, other) is model]
+                notes = tuple(doubt for doubt in (note, lent) if doubt)
+                return _Found(table, model, same[-1] if same else name, notes, sure=note is None)
+        sku = Sku(provider, model_name)
+        known = self._known_elsewhere(model_name) or _nearest(model_name, self._models[table.id])
         return NoPrice.of(Reason.UNKNOWN_MODEL, f"no price known for {_named(sku)}{known}")
 
-    def _known_elsewhere(self, sku: Sku) -> str:
-        elsewhere = self._homes.get(sku.model.lower())
+    def _model_of(self, table: Provider, name: str) -> ModelInfo | None:
+        return table.find_model(name, all_providers=self.providers)
+
+    def _known_elsewhere(self, model: str) -> str:
+        elsewhere = self._homes.get(model.lower())
         return f"; provider '{elsewhere}' has one of that name" if elsewhere else ""
 
     def _is_own(self, found: _Found) -> bool:
@@ -169,6 +191,18 @@ class BundledPrices:
 
 
 FOUND_MAX: Final = 4_096  # models by their names, and prices of tiers: a layer asks as what a model is known, too
+
+
+def _written(model: ModelInfo) -> Iterator[str]:
+    """The names of a model that stand in the table, letter by letter."""
+    yield model.id
+    clauses: list[MatchLogic] = [model.match]
+    while clauses:
+        clause = clauses.pop()
+        if isinstance(clause, ClauseEquals):
+            yield clause.equals
+        elif isinstance(clause, ClauseOr):
+            clauses += reversed(clause.or_)
 
 
 def _named(sku: Sku) -> str:

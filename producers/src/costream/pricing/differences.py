@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from costream.pricing.book import PriceBook
 from costream.pricing.entries import PriceEntry
-from costream.pricing.rates import Exact, NoPrice
+from costream.pricing.rates import Exact, Linear, NoPrice
 from costream.pricing.sku import Sku
+from costream.pricing.units import PER_CALL
 from costream.pricing.validity import ALL, turns
 
 Prices = dict[tuple[int, str], Exact]  # of each unit, by the input tokens above which a call pays it
@@ -38,7 +39,9 @@ def differences(
         before: set[tuple[tuple[int, str], Exact | None, Exact | None]] = set()
         bounds = _bounds(entries, since)
         for moment in _moments(entries, since):
-            one, other = _prices(old, sku, moment), _prices(new, sku, moment)
+            was_at, is_at = old.at(sku, moment), new.at(sku, moment)
+            kept = _rules(was_at) & _rules(is_at)  # a change of the total says it all
+            one, other = _prices(was_at, kept), _prices(is_at, kept)
             found = {
                 (at, one.get(at), other.get(at)) for at in one.keys() | other.keys() if one.get(at) != other.get(at)
             }
@@ -78,8 +81,17 @@ def _bounds(entries: Sequence[PriceEntry], since: datetime) -> set[datetime]:
     return {since, *(bound for bound in ends if bound and bound > since)}
 
 
-def _prices(book: PriceBook, sku: Sku, moment: datetime) -> Prices:
-    price = book.at(sku, moment)
+def _rules(price: Linear | NoPrice) -> Set[tuple[str, str]]:
+    """The units that are charged as a total, each with it."""
+    if isinstance(price, NoPrice):
+        return set()
+    return {(unit, rule.total) for unit, rule in price.same.items() if price.covers(unit)}
+
+
+def _prices(price: Linear | NoPrice, kept: Set[tuple[str, str]]) -> Prices:
+    """Of every unit, but for those with a rule that is kept."""
     if isinstance(price, NoPrice):
         return {}
-    return {(bracket.above, unit): rate for bracket in price.brackets for unit, rate in bracket.prices().items()}
+    units = {*price.units, *(unit for unit, _ in _rules(price))} - {unit for unit, _ in kept}
+    fee = {(bracket.above, PER_CALL): bracket.per_call for bracket in price.brackets if bracket.per_call}
+    return fee | {(bracket.above, unit): bracket.charged(unit) for bracket in price.brackets for unit in units}

@@ -7,8 +7,9 @@
     source = "https://docs.perplexity.ai/getting-started/pricing, read on 2026-11-01"
     rates.requests = { price = "5", per = "1K" }
 
-An entry names the rates that it changes; for the others, what lies under it stays in force. Of several that hold at a
-moment, the later one wins, in a file and among files. ``load`` tells every fault of a file at once.
+An entry names the rates that it changes, and the units that are charged as their total (``same``). For the others, what
+lies under it stays in force. Of several that hold at a moment, the later one wins, in a file and among files. ``load``
+tells every fault of a file at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -37,6 +38,7 @@ from pydantic import (
 from costream.events import NAME_CHARS_MAX, UNIT, matches
 from costream.pricing.names import provider_id
 from costream.pricing.rates import PICO, Exact, exact
+from costream.pricing.units import DIMENSIONS, is_part
 
 CURRENCIES: Final = ("USD",)
 PER: Final[Mapping[str, int]] = {"1": 1, "1K": 10**3, "1M": 10**6, "1B": 10**9}
@@ -96,6 +98,30 @@ def _rates(rates: dict[str, Rate]) -> dict[str, Rate]:
 
 
 Rates = Annotated[dict[str, Rate], AfterValidator(_rates)]
+
+
+def _same(totals: dict[str, str]) -> dict[str, str]:
+    faults = [fault for unit, total in totals.items() if (fault := _fault_of(unit, total, totals))]
+    if faults:
+        raise ValueError("; ".join(faults))
+    return totals
+
+
+def _fault_of(unit: str, total: str, totals: Mapping[str, str]) -> str:
+    unknown = [one for one in (unit, total) if one not in DIMENSIONS]
+    if unknown:
+        return f"'{unknown[0]}' is no unit of the price table, and nothing is known to be a part of it"
+    way = [unit, total]
+    while way[-1] in totals and way[-1] not in way[:-1]:
+        way.append(totals[way[-1]])
+    if way[-1] == unit:
+        return f"{' as '.join(way)} goes in a circle"
+    if not is_part(unit, total):
+        return f"{unit} is no part of {total}: only a part can be charged as its total"
+    return ""
+
+
+Totals = Annotated[dict[str, str], AfterValidator(_same)]
 
 
 class Tier(_Strict):
@@ -181,6 +207,9 @@ class PriceEntry(_Strict):
     rates: Rates = Field(default_factory=dict)
     tiers: tuple[Tier, ...] = ()
     factor: Price | None = Field(default=None, description="times what lies under it, in place of rates")
+    same: Totals = Field(
+        default_factory=dict, description="units that are charged as a total that they are a part of, by unit"
+    )
     source: str = Field(min_length=1, description="where the price stands, and when it was read")
     note: str = ""
 
@@ -188,8 +217,12 @@ class PriceEntry(_Strict):
     def _says_one_thing(self) -> Self:
         if self.currency not in CURRENCIES:
             raise ValueError(f"currency '{self.currency}' is not known: {', '.join(CURRENCIES)}")
-        if bool(self.rates or self.tiers) == (self.factor is not None):
+        if self.named and self.factor is not None:
             raise ValueError("an entry has either rates or a factor")
+        if not self.named and self.factor is None and not self.same:
+            raise ValueError("an entry has either rates or a factor, or says what is charged the `same`")
+        if both := sorted(self.named & self.same.keys()):
+            raise ValueError(f"same: {both[0]} has a rate in this entry too: give one of the two")
         if self.valid_from and self.valid_to and self.valid_from >= self.valid_to:
             raise ValueError("valid_to must be after valid_from")
         if [tier.above for tier in self.tiers] != sorted({tier.above for tier in self.tiers}):
@@ -197,9 +230,16 @@ class PriceEntry(_Strict):
         return self
 
     @property
+    def named(self) -> Set[str]:
+        """The units that it gives a rate to, for all calls or for large ones."""
+        return {unit for rates in (self.rates, *(tier.rates for tier in self.tiers)) for unit in rates}
+
+    @property
     def digest(self) -> str:
         """Of everything that the entry says: another price is another digest."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        # Stored rows name entries by their digests. One without rules keeps that of the builds that knew none.
+        said = self.model_dump(mode="json", exclude=set() if self.same else {"same"})
+        text = json.dumps(said, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

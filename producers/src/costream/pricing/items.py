@@ -1,4 +1,4 @@
-"""The arithmetic of a cost, line by line: how much of each unit, times its price."""
+"""The arithmetic of a cost, line by line: how much of each unit, times its price; and which of them a rule prices."""
 
 from __future__ import annotations
 
@@ -36,3 +36,19 @@ def items(price: Linear, call: Call) -> tuple[Item, ...]:
     if bracket.per_call and (any(amounts.values()) or not call.failed):
         charged.append(Item(PER_CALL, amounts.get(PER_CALL, PICO), bracket.per_call))
     return tuple(charged)
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """``amount``, in 1e-12 of the unit, costs what ``total`` does, which it is counted in, by the rule of an entry."""
+
+    unit: str
+    amount: int
+    total: str
+    by: str
+
+
+def within(price: Linear, call: Call) -> tuple[Within, ...]:
+    """What of a call is charged as its total because a rule says so."""
+    used = ((unit, call.amounts[unit], price.same[unit]) for unit in sorted(price.same) if call.amounts.get(unit))
+    return tuple(Within(unit, amount, rule.total, rule.by) for unit, amount, rule in used if price.covers(unit))

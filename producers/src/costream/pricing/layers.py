@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from fractions import Fraction
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from costream.pricing.entries import PriceEntry, load
 from costream.pricing.names import DATA, provider_id, spellings
@@ -16,20 +16,24 @@ from costream.pricing.rates import (
     OVERRIDE,
     RATE_CARD,
     Bracket,
+    ChargedAs,
     Exact,
     Linear,
     NoPrice,
     Period,
     Resolution,
     TimeOfDay,
+    by_rules,
     exact,
+    with_ids,
 )
 from costream.pricing.reasons import Note, Reason
 from costream.pricing.sku import Sku
 from costream.pricing.source import PriceSource
 from costream.pricing.units import TOKEN_FAMILY
-from costream.pricing.validity import hold, is_for, turns
+from costream.pricing.validity import hold, is_for, names_one, turns
 
+SHIPPED_FILE: Final = "overrides.toml"
 SHIPPED: Final = "shipped"  # the layer of corrections that come with this package
 OWN: Final = "own"  # the layer of those who run it
 OVERLAID_MAX: Final = 4_096
@@ -37,13 +41,16 @@ OVERLAID_MAX: Final = 4_096
 
 def shipped() -> tuple[PriceEntry, ...]:
     """What the table says wrong or does not say, each with a source and a date."""
-    return load((DATA / "overrides.toml").read_text("utf-8"), file="overrides.toml")
+    return load((DATA / SHIPPED_FILE).read_text("utf-8"), file=SHIPPED_FILE)
 
 
 class Layer:
-    """A price source: ``entries`` over what ``under`` says. ``name`` begins the id of each of their prices."""
+    """A price source: ``entries`` over what ``under`` says. ``name`` begins the id of each of their prices; ``homes``
+    has the file of each, by its digest."""
 
-    def __init__(self, name: str, entries: Sequence[PriceEntry], *, under: PriceSource) -> None:
+    def __init__(
+        self, name: str, entries: Sequence[PriceEntry], *, under: PriceSource, homes: Mapping[str, str] | None = None
+    ) -> None:
         self.name, self.under, self.entries = name, under, tuple(entries)
         whole = hashlib.sha256("".join(entry.digest for entry in self.entries).encode()).hexdigest()[:12]
         self.version = f"{under.version}+{name}/{whole}"
@@ -52,7 +59,15 @@ class Layer:
         for entry in self.entries:
             self._by_provider.setdefault(entry.provider, []).append(entry)
         self._by_id = {self._id(entry): entry for entry in self.entries}
+        self._homes = homes or {}
         self._overlaid = lru_cache(maxsize=OVERLAID_MAX)(self._over)
+
+    def told(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Of these entries those that are in the layer: as they stand in their files, each with its id and the file."""
+        for one in ids:
+            if entry := self._by_id.get(one):
+                fields = entry.model_dump(mode="json", exclude_defaults=True)
+                yield {"id": one, "file": self._homes.get(entry.digest, ""), **fields}
 
     def resolve(self, sku: Sku, on: date) -> Resolution:
         entries = self._for(sku)
@@ -69,6 +84,24 @@ class Layer:
         """As what the table or an entry knows the model; None if neither does."""
         return self.under.spelling(sku) or (sku.model if self._for(sku) else None)
 
+    def name_of(self, provider: str, model: str) -> str | None:
+        """As what lies under it writes the model, or else as an entry does, but for one with a star, which names none.
+        A spelling that an entry is for and the others are not has a price, and so a name, of its own."""
+        below, entries = self.under.name_of(provider, model), self._naming(provider, model)
+        if below and self._naming(provider, below) == entries:
+            return below
+        spelled = self._names(provider, model)
+        written = (name for entry in entries for name in entry.models if name.lower() in spelled)
+        return next((name for name in written if self._is_same(provider, model, name)), None)
+
+    def _is_same(self, provider: str, model: str, name: str) -> bool:
+        """Whether the model surely costs the same by this name of it."""
+        if self._naming(provider, model) != self._naming(provider, name):
+            return False
+        if below := self.under.name_of(provider, model):
+            return below == self.under.name_of(provider, name)
+        return not any(self.under.spelling(Sku(provider, one)) for one in (model, name))
+
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
         """The price that ``price_version`` names: that of the table, and over it the entries by their ids."""
         parts = price_version.split("+")
@@ -80,18 +113,28 @@ class Layer:
         missing = [one for one in ids if one not in self._by_id]
         if missing:
             return NoPrice.of(Reason.UNKNOWN_MODEL, f"{self.version} has no price '{missing[0]}'")
-        return self._overlaid(price, tuple(ids))
+        return self._overlaid(price, tuple(one for one in self._by_id if one in ids))
 
     def _for(self, sku: Sku) -> list[PriceEntry]:
-        provider = provider_id(sku.provider)
-        candidates = self._by_provider.get(provider)
+        candidates = self._by_provider.get(provider_id(sku.provider))
         if not candidates:
             return []
-        names = [name.lower() for name, note in spellings(provider, sku.model) if note is None]
-        known = self.under.spelling(sku)
-        if known and known.lower() in names:  # what the table knows by a longer name is not what has the shorter one
-            names = names[: names.index(known.lower()) + 1]
+        names = self._names(sku.provider, sku.model)
         return [entry for entry in candidates if is_for(entry, sku, names)]
+
+    def _naming(self, provider: str, model: str) -> list[PriceEntry]:
+        """The entries that name the model, of any tier and place."""
+        candidates = self._by_provider.get(provider_id(provider))
+        names = self._names(provider, model) if candidates else []
+        return [entry for entry in candidates or () if names_one(entry, names)]
+
+    def _names(self, provider: str, model: str) -> list[str]:
+        """The spellings of a model by which an entry may be for it, in small letters."""
+        names = [name.lower() for name, note in spellings(provider_id(provider), model) if note is None]
+        known = self.under.spelling(Sku(provider, model))
+        if known and known.lower() in names:  # what the table knows by a longer name is not what has the shorter one
+            return names[: names.index(known.lower()) + 1]
+        return names
 
     def _at(self, sku: Sku, moment: datetime, found: Resolution, entries: Sequence[PriceEntry]) -> Linear | NoPrice:
         price = found.at(moment) if isinstance(found, TimeOfDay) else found
@@ -131,23 +174,45 @@ NO_PRICE: Final = NoPrice.of(Reason.UNKNOWN_MODEL, "the table has no price")
 
 
 def _laid(price: Linear | NoPrice, entry: PriceEntry, id_of_entry: str) -> Linear | NoPrice:
-    """An entry over a price: the rates that it names, or its factor on all of them."""
-    if entry.factor is not None:
-        if isinstance(price, NoPrice):
-            return price
-        scaled = tuple(_scaled(bracket, Fraction(entry.factor)) for bracket in price.brackets)
-        return _marked(replace(price, brackets=scaled), entry, id_of_entry, named=price.units)
+    """An entry over a price: the rates that it names, or its factor on all of them; and its rules."""
+    if isinstance(price, NoPrice) and not entry.named:
+        return price
     base = Linear("", (Bracket.of(-1, {}),), source=RATE_CARD) if isinstance(price, NoPrice) else price
-    thresholds = sorted({bracket.above for bracket in base.brackets} | {tier.above for tier in entry.tiers})
+    laid = base
+    if entry.factor is not None:
+        scaled = tuple(_scaled(bracket, Fraction(entry.factor)) for bracket in base.brackets)
+        laid = _marked(replace(base, brackets=scaled), entry, id_of_entry, named=base.units)
+    elif entry.named:
+        laid = _marked(replace(base, brackets=_with_rates(base, entry)), entry, id_of_entry, named=entry.named)
+    return _ruled(laid, entry, id_of_entry)
+
+
+def _with_rates(price: Linear, entry: PriceEntry) -> tuple[Bracket, ...]:
+    thresholds = sorted({bracket.above for bracket in price.brackets} | {tier.above for tier in entry.tiers})
     brackets = list[Bracket]()
     rates = {unit: rate.of(unit) for unit, rate in entry.rates.items()}
     for above in thresholds:
-        under = next(bracket for bracket in reversed(base.brackets) if bracket.above <= above)
+        under = next(bracket for bracket in reversed(price.brackets) if bracket.above <= above)
         for tier in entry.tiers:
             if tier.above == above:
                 rates = rates | {unit: rate.of(unit) for unit, rate in tier.rates.items()}
         brackets.append(Bracket.of(above, {**under.prices(), **rates}))
-    return _marked(replace(base, brackets=tuple(brackets)), entry, id_of_entry, named=rates.keys())
+    return tuple(brackets)
+
+
+def _ruled(price: Linear, entry: PriceEntry, id_of_entry: str) -> Linear:
+    """With the rules of the entry, and those from under it but for the units that it gives a rate to. Its version names
+    rules only where they change a rate."""
+    said = {unit: ChargedAs(total, id_of_entry) for unit, total in entry.same.items()}
+    rules = {unit: rule for unit, rule in {**price.same, **said}.items() if unit in said or unit not in entry.named}
+    # A total without a rate has nothing that a part of it could be charged as.
+    rules = {unit: rule for unit, rule in rules.items() if price.counts(rule.total)}
+    ruled = replace(price, same=rules)
+    brackets = by_rules(price.brackets, rules)
+    if brackets == price.brackets:
+        return ruled
+    source = RATE_CARD if price.source == RATE_CARD else OVERRIDE
+    return replace(ruled, brackets=brackets, version=ruled.made_of, source=source)
 
 
 def _marked(price: Linear, entry: PriceEntry, id_of_entry: str, *, named: Collection[str]) -> Linear:
@@ -159,7 +224,7 @@ def _marked(price: Linear, entry: PriceEntry, id_of_entry: str, *, named: Collec
     others = price.units & TOKEN_FAMILY if any(note.reason in settled for note in price.caveats) else set()
     return replace(
         price,
-        version="+".join(part for part in (price.version, id_of_entry) if part),
+        version=with_ids(price.version, [id_of_entry]),
         caveats=tuple(note for note in price.caveats if note.reason not in settled),
         unsure=frozenset((price.unsure | others) - set(named)),
         source=RATE_CARD if price.source == RATE_CARD else OVERRIDE,

@@ -1,7 +1,8 @@
 """What one call costs by a price: a sum of products in whole numbers, rounded once at the end.
 
 *Priced* is said only of a call whose every unit has a rate of its own, or one that is known to be the same as its
-total's. A part that has neither is charged as its total, and the cost is *partial*: it may be too high or too low.
+total's: at every model, or by a rule about this one. A part that has neither is charged as its total, and the cost is
+*partial*: it may be too high or too low.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, TypeAlias
 
 from costream.pricing.rates import PICO, Linear
 from costream.pricing.reasons import Note, Reason, joined
-from costream.pricing.units import DIMENSIONS, PER_CALL, TOKEN_TOTALS, dimensions, is_part, modality
+from costream.pricing.units import DIMENSIONS, PER_CALL, TOKEN_TOTALS, dimensions, is_part, modality, overlap
 
 COST_PICO_MAX: Final = 10**18 - 1  # 999,999.999999999999 USD, the most Decimal(18, 12) holds; far inside Int64
 MADE_OF: Final = {"image": "image", "speech": "audio"}  # operation -> what most of its output is
@@ -129,8 +130,8 @@ def verdict(price: Linear, operation: str, *, failed: bool, reported: frozenset[
         return Verdict(Note(Reason.USAGE_MISSING, missing))
     if contradiction := _without_total(price, reported, used):
         return Verdict(Note(Reason.USAGE_CONTRADICTORY, contradiction))
-    unpriced = sorted(unit for unit in used if not price.covers(unit))
-    if unpriced and not any(_charged(price, unit) for unit in used) and not price.brackets[0].per_call:
+    unpriced = sorted(unit for unit in used | _overlaps(price, reported, used) if not price.covers(unit))
+    if unpriced and not any(price.counts(unit) for unit in used) and not price.brackets[0].per_call:
         return Verdict(Note(Reason.QUANTITY_UNPRICED, f"no price for {', '.join(unpriced)}"))
     used_nothing = not used and "input_tokens" in reported and not failed
     return Verdict(
@@ -149,24 +150,25 @@ def verdict(price: Linear, operation: str, *, failed: bool, reported: frozenset[
     )
 
 
+def _overlaps(price: Linear, reported: Set[str], used: Set[str]) -> Set[str]:
+    """What may be both of two units that were used, where one is charged by a rule. Tokens of images may have been
+    cached, and the rule does not speak of cached ones. What was reported is known."""
+    return {overlap(unit, other) for unit in price.same.keys() & used for other in used} - {""} - reported
+
+
 def _caveats(
     price: Linear, operation: str, reported: Set[str], used: Set[str], unpriced: Sequence[str]
 ) -> Iterator[Note]:
     yield from price.caveats
-    without = [unit for unit in unpriced if not _charged(price, unit)]
+    without = [unit for unit in unpriced if not price.counts(unit)]
     if without:
         yield Note(Reason.QUANTITY_UNPRICED, f"no price for {', '.join(without)}")
-    as_total = [unit for unit in unpriced if _charged(price, unit)]
+    as_total = [unit for unit in unpriced if price.counts(unit)]
     if as_total:
         rate = "a rate of their own" if len(as_total) > 1 else "a rate of its own"
         yield Note(Reason.QUANTITY_UNPRICED, f"{', '.join(as_total)} without {rate}, charged as the total")
     if unsplit := _unsplit(price, operation, reported, used):
         yield Note(Reason.SPLIT_MISSING, unsplit)
-
-
-def _charged(price: Linear, unit: str) -> bool:
-    """Whether something is paid for the unit, if only as a part of a total."""
-    return unit in price.units or any(is_part(unit, total) for total in price.units)
 
 
 def _unsplit(price: Linear, operation: str, reported: Set[str], used: Set[str]) -> str:

@@ -8,14 +8,14 @@ the ``rates`` of a bracket, so a cost is one sum of products, in columns too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time
 from fractions import Fraction
 from typing import Final, TypeAlias
 
 from costream.pricing.reasons import Note, Reason
-from costream.pricing.units import DIMENSIONS, PER_CALL, SAME, Same, dimensions, is_part, modality
+from costream.pricing.units import DIMENSIONS, PER_CALL, dimensions, is_part, is_the_same, modality
 
 Exact: TypeAlias = int | Fraction  # what is whole stays an int: ten times faster than a fraction
 
@@ -56,21 +56,56 @@ class Bracket:
     def with_prices(self, others: Mapping[str, Exact]) -> Bracket:
         return Bracket.of(self.above, {**self.prices(), **others})
 
+    def without(self, unit: str) -> Bracket:
+        return Bracket.of(self.above, {one: price for one, price in self.prices().items() if one != unit})
+
+    def charged(self, unit: str) -> Exact:
+        """What one of the unit costs: its own price, or what the totals that it is counted in come to."""
+        return exact(sum(rate for total, rate in self.rates.items() if _counts(total, unit)))
+
+
+def _counts(total: str, unit: str) -> bool:
+    """Whether every ``unit`` is charged by the rate of ``total`` too."""
+    return unit == total or is_part(unit, total)
+
+
+@dataclass(frozen=True, slots=True)
+class ChargedAs:
+    """A rule: a unit costs what ``total`` costs, which it is counted in. ``by`` is the id of the entry that says so."""
+
+    total: str
+    by: str
+
+
+Rules: TypeAlias = Mapping[str, ChargedAs]
+
+
+def by_rules(brackets: Sequence[Bracket], rules: Rules) -> tuple[Bracket, ...]:
+    """The brackets, in which each unit with a rule costs what its total does. It has no rate of its own, unless other
+    totals that it is counted in would make it cost something else."""
+    ruled = tuple(brackets)
+    for unit in sorted(rules, key=lambda unit: (len(dimensions(unit)), unit)):  # a total is right before its parts
+        wanted = [bracket.charged(rules[unit].total) for bracket in ruled]
+        ruled = tuple(bracket.without(unit) for bracket in ruled)
+        if [bracket.charged(unit) for bracket in ruled] != wanted:
+            ruled = tuple(bracket.with_prices({unit: price}) for bracket, price in zip(ruled, wanted, strict=True))
+    return ruled
+
 
 @dataclass(frozen=True, slots=True, eq=False)  # a table holds each price once, so identity will do, and it hashes
 class Linear:
     """A price that is linear in the amounts within each bracket of input tokens; the first bracket starts at zero.
 
     ``audio_seconds_min`` is the least a call with audio is charged for. ``caveats`` say why the cost may be another;
-    they make every call priced by it partial. ``same`` says what of a unit leaves its rate as it is, ``unsure`` which
-    rates may not be those of this price, and ``callers`` which the caller has named. ``source`` says where it is from.
+    they make every call priced by it partial. ``same`` says which units cost what a total does, ``unsure`` which rates
+    may not be those of this price, and ``callers`` which the caller has named. ``source`` says where it is from.
     """
 
     version: str
     brackets: tuple[Bracket, ...]
     audio_seconds_min: int = 0
     caveats: tuple[Note, ...] = ()
-    same: Same = SAME
+    same: Rules = field(default_factory=dict)
     unsure: frozenset[str] = frozenset()
     callers: frozenset[str] = frozenset()
     source: str = LIST
@@ -92,17 +127,18 @@ class Linear:
         """Whether the unit has a rate of its own, or one that is known to be the same as its total's."""
         if unit == PER_CALL:
             return self.brackets[0].per_call > 0
+        if rule := self.same.get(unit):
+            return self.covers(rule.total)
         if unit in self.units:
             return unit not in self.unsure
         if unit not in DIMENSIONS:
             return False
-        own = DIMENSIONS[unit]
-        direction = dict(own).get("direction", "")
-        return any(
-            dimensions(total) < own
-            and all((direction, key, value) in self.same for key, value in own - dimensions(total))
-            for total in self.units - self.unsure
-        )
+        return any(is_the_same(unit, total) and self.covers(total) for total in (*self.units, *self.same))
+
+    @property
+    def made_of(self) -> str:
+        """Its version, and after it the entries of its rules that the version need not name: they change no rate."""
+        return with_ids(self.version, sorted({rule.by for rule in self.same.values()}))
 
     def dear(self, direction: str) -> Set[str]:
         """The kinds of tokens, by modality, that cost otherwise than those that nothing is said of."""
@@ -111,6 +147,10 @@ class Linear:
             for unit in self.units
             if modality(unit, direction) not in ("", "text") and any(bracket.rates[unit] for bracket in self.brackets)
         }
+
+    def counts(self, unit: str) -> bool:
+        """Whether something is paid for the unit, if only as a part of a total."""
+        return any(_counts(total, unit) for total in self.units)
 
     def charges(self, unit: str) -> bool:
         return any(bracket.rates.get(unit) for bracket in self.brackets)
@@ -153,14 +193,22 @@ class NoPrice:
 Resolution: TypeAlias = Linear | TimeOfDay | NoPrice
 
 
+def with_ids(version: str, ids: Iterable[str]) -> str:
+    """A version that names these entries too."""
+    parts = [part for part in version.split("+") if part]
+    return "+".join(dict.fromkeys([*parts, *ids]))
+
+
 def completed(price: Linear | NoPrice, unit_prices: Mapping[str, Exact]) -> Linear:
     """The price with those that the caller names for what the table has none of; in 1e-12 USD a unit."""
     if isinstance(price, NoPrice):
         return Linear(CALLER, (Bracket.of(-1, unit_prices),), callers=frozenset(unit_prices), source=CALLER)
     lacking = {unit: rate for unit, rate in unit_prices.items() if unit != PER_CALL and not price.covers(unit)}
+    same = {unit: rule for unit, rule in price.same.items() if unit not in lacking}
     return replace(
         price,
-        brackets=tuple(bracket.with_prices(lacking) for bracket in price.brackets),
+        brackets=by_rules([bracket.with_prices(lacking) for bracket in price.brackets], same),
+        same=same,
         unsure=price.unsure - lacking.keys(),
         callers=frozenset(lacking),
     )

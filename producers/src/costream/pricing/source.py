@@ -29,6 +29,11 @@ class PriceSource(Protocol):
         """As what the table knows the model; None if it does not."""
         ...
 
+    def name_of(self, provider: str, model: str) -> str | None:
+        """The one name, in one case, of all spellings of a model that surely cost the same; None where none is known.
+        ``provider`` is an id of a table. What is found by its name has the same prices and notes, and the same name."""
+        ...
+
     def lookup(self, price_version: str, sku: Sku) -> Linear | NoPrice | None:
         """The price that a stored row names; None if the version is not of this table."""
         ...

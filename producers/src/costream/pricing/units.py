@@ -37,13 +37,13 @@ Dimensions: TypeAlias = frozenset[tuple[str, str]]
 DIMENSIONS: Final[Mapping[str, Dimensions]] = {
     unit: frozenset(definition["dimensions"].items()) for unit, definition in unit_data.items() if unit != PER_CALL
 }
+_BY_DIMENSIONS: Final[Mapping[Dimensions, str]] = {of: unit for unit, of in DIMENSIONS.items()}
 TOKEN_FAMILY: Final = frozenset(unit for unit, of in DIMENSIONS.items() if ("family", "tokens") in of)
 
 # What leaves the rate of a total as it is, by direction: text is what a rate without a modality is for, reasoning is
 # output and results of tools are input to every provider of the table, a cache is written for five minutes unless said
-# otherwise, and a rate for both directions is that of each. A table may know more of one model (``Linear.same``).
-Same: TypeAlias = frozenset[tuple[str, str, str]]
-SAME: Final[Same] = frozenset(
+# otherwise, and a rate for both directions is that of each. An entry may say more of a model (``Linear.same``).
+SAME: Final[frozenset[tuple[str, str, str]]] = frozenset(
     {
         ("input", "modality", "text"),
         ("output", "modality", "text"),
@@ -70,6 +70,23 @@ def is_part(unit: str, total: str) -> bool:
 @cache  # of every pair of the table's units
 def _is_part(unit: str, total: str) -> bool:
     return DIMENSIONS[total] < DIMENSIONS[unit]
+
+
+def is_the_same(unit: str, total: str) -> bool:
+    """Whether a part of ``total`` costs what it does at every model."""
+    if not is_part(unit, total):
+        return False
+    own = DIMENSIONS[unit]
+    direction = dict(own).get("direction", "")
+    return all((direction, key, value) in SAME for key, value in own - DIMENSIONS[total])
+
+
+def overlap(one: str, other: str) -> str:
+    """The unit of what is both, such as cached tokens of images; empty where there is none, or it is one of the two."""
+    if one not in DIMENSIONS or other not in DIMENSIONS:
+        return ""
+    both = _BY_DIMENSIONS.get(DIMENSIONS[one] | DIMENSIONS[other], "")
+    return "" if both in (one, other) else both
 
 
 def modality(unit: str, direction: str) -> str:

@@ -27,10 +27,15 @@ def holidays(calendar: str) -> tuple[frozenset[date], date]:
 def is_for(entry: PriceEntry, sku: Sku, names: Sequence[str]) -> bool:
     """Whether the entry is for what was bought. ``names`` are the spellings of its model, in small letters. One that
     names no tier or no place is for all."""
-    if entry.provider != provider_id(sku.provider) or not any(_named(model, names) for model in entry.models):
+    if entry.provider != provider_id(sku.provider) or not names_one(entry, names):
         return False
     tier, geo = folded(entry.service_tier), folded(entry.inference_geo)
     return tier in ("", sku.service_tier) and geo in ("", sku.inference_geo)
+
+
+def names_one(entry: PriceEntry, names: Sequence[str]) -> bool:
+    """Whether the entry names a model of its provider, of whose spellings ``names`` are all, in small letters."""
+    return any(_named(model, names) for model in entry.models)
 
 
 def _named(model: str, names: Sequence[str]) -> bool:

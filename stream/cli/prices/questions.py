@@ -1,4 +1,4 @@
-"""costream prices: what a model costs and since when, what calls would cost, and whether files of prices are right."""
+"""costream prices show, quote, check, diff and coverage: what models cost, what calls would cost, and what differs."""
 
 from __future__ import annotations
 
@@ -12,50 +12,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.text import Text
 
 from stream.cli import common
+from stream.cli.prices import books
 
 if TYPE_CHECKING:
     from costream.pricing import PriceBook
     from costream.pricing.differences import Difference
     from costream.pricing.entries import PriceEntry
 
-app: Final = typer.Typer(
-    no_args_is_help=True, help="What models cost, what calls would cost, and files of prices of your own."
-)
-
 QUOTED_AT_ONCE: Final = 1_000
 UNKNOWN: Final = ("unknown_provider", "unknown_model", "no_rate", "no_price_at_that_time")
-LIST, SHIPPED = "list", "shipped"  # in place of a file: the table alone, and with the corrections that are shipped
-
-Files = Annotated[
-    list[Path] | None, typer.Option("--prices", help="A file of your own prices; may be given several times.")
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of lines for people.")]
 
 
-@app.command()
 def show(
     model: Annotated[str, typer.Argument(help="The model, or PROVIDER/MODEL.")],
     provider: Annotated[str, typer.Option(help="Whose model it is; without it, all that have one of that name.")] = "",
     at: Annotated[datetime | None, typer.Option(help="At this moment (UTC); now, if it is not given.")] = None,
     tier: Annotated[str, typer.Option(help="The service tier, such as batch or flex.")] = "",
     geo: Annotated[str, typer.Option(help="Where the model runs, as the provider calls it.")] = "",
-    prices: Files = None,
-    as_json: Json = False,
+    prices: books.Files = None,
+    revision: books.Published = None,
+    as_json: books.Json = False,
 ) -> None:
     """What a model costs at a moment, for each unit, by which price, and where that stands. Exit status 1 if no price
     is known.
 
     Examples: costream prices show gpt-5-nano --tier flex · costream prices show perplexity/sonar --at 2026-11-01
     """
-    book, entries = _book(prices)
+    book, _ = books.book_of(prices, revision)
     moment = (at or datetime.now(UTC)).replace(tzinfo=UTC)
     names = [provider] if provider else _providers(model)
     if not names:
         common.fail(f"no provider is known to have a model '{model}': --provider says whose it is")
-    found = [_shown(book, entries, name, model, moment, tier, geo) for name in names]
+    found = [_shown(book, name, model, moment, tier, geo) for name in names]
     known = [one for one in found if "prices" in one]
     if as_json:
         typer.echo(json.dumps(known or found))
@@ -66,20 +56,20 @@ def show(
         raise typer.Exit(common.EXIT_FAILED)
 
 
-@app.command()
 def quote(
     file: Annotated[str, typer.Argument(help="Usage events, a JSON object a line; - is standard input.")],
-    prices: Files = None,
+    prices: books.Files = None,
+    revision: books.Published = None,
 ) -> None:
     """What calls would cost: usage events as JSON lines in, and for each, in its order, a JSON line with cost_usd
-    (text, or null), cost_status, cost_reason, cost_detail, price_version, price_source and the rates in USD. It is the
-    code of the stream; nothing is stored and nothing is asked. A line that is no event is told in its place, and the
-    exit status is 1. request_id and occurred_at may be left out: then it is priced as of now.
+    (text, or null), cost_status, cost_reason, cost_detail, price_version, price_source, price_id and the rates in USD.
+    It is the code of the stream; nothing is stored, and nothing is asked without --revision. A line that is no event is
+    told in its place, and the exit status is 1. Without request_id or occurred_at it is priced as of now.
 
     Example: echo '{"provider": "openai", "model": "gpt-4o-mini", "input_tokens": 800, "output_tokens": 100}' | costream
     prices quote -
     """
-    book, _ = _book(prices)
+    book, _ = books.book_of(prices, revision)
     from uuid import uuid4
 
     from stream.pricing.quotes import quotes
@@ -94,64 +84,62 @@ def quote(
         common.fail(f"{common.counted(refused, 'line')} of {file} could not be priced: see `error` in its place")
 
 
-@app.command()
 def check(files: Annotated[list[Path], typer.Argument(help="Files of prices (TOML).")]) -> None:
     """Whether files of prices are right: every fault at once, with its file, entry, field and rule. Nothing is stored.
 
     Example: costream prices check our-rates.toml
     """
-    entries = _entries(files)
+    _, entries = books.with_texts(books.texts_of(files))
     models = {(entry.provider, model) for entry in entries for model in entry.models}
     common.say(f"right: {common.counted(len(models), 'model')} in {len(entries):,} entries")
 
 
-@app.command()
 def diff(
-    old: Annotated[str, typer.Argument(help="A file of prices; or `list` (the table alone), or `shipped`.")],
+    old: Annotated[str, typer.Argument(help="A file of prices; or list (the table alone), shipped, or revision:N.")],
     new: Annotated[str, typer.Argument(help="The same.")],
     since: Annotated[datetime | None, typer.Option(help="From this moment on (UTC); now, if it is not given.")] = None,
-    as_json: Json = False,
+    as_json: books.Json = False,
 ) -> None:
     """What changes between two files of prices: for each model, from when, and which price. A file stands over the
     table and the corrections that are shipped. Entries of the new one that change nothing are named: they are no longer
     needed.
 
-    Examples: costream prices diff list shipped · costream prices diff shipped our-rates.toml --since 2026-01-01
+    Examples: costream prices diff list shipped · costream prices diff shipped our-rates.toml --since 2026-01-01 ·
+    costream prices diff revision:3 revision:newest
     """
-    from costream.pricing.differences import differences
-
-    (before, old_entries), (after, new_entries) = _side(old), _side(new)
+    before, after = books.side(old), books.side(new)
+    (_, old_entries), (_, new_entries) = before, after
     moment = (since or datetime.now(UTC)).replace(tzinfo=UTC)
-    named = [*old_entries, *new_entries]
-    found = list(differences(before, after, named=named, known=_known(), since=moment))
+    found = books.found_between(before, after, moment)
     idle = [entry for entry in new_entries if entry not in old_entries and _is_idle(entry, found, moment)]
     if as_json:
-        typer.echo(
-            json.dumps({"differences": [_as_json(one) for one in found], "without_effect": [_name(e) for e in idle]})
-        )
+        told = {
+            "differences": [books.as_json(one) for one in found],
+            "without_effect": [_name(entry) for entry in idle],
+        }
+        typer.echo(json.dumps(told))
         return
-    for one in found:
-        common.console.print(Text(_told(one)), soft_wrap=True)
+    books.tell(found)
     for entry in idle:
         common.say(f"without effect from {moment:%Y-%m-%d %H:%M} UTC on: {_name(entry)}, {entry.source}")
     if not found:
         common.say("no price changes")
 
 
-@app.command()
 def coverage(
     days: Annotated[int, typer.Option(min=1, max=366, help="Today and the days before it, in UTC.")] = 7,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many, those that come to most first.")] = 50,
-    prices: Files = None,
-    as_json: Json = False,
+    prices: books.Files = None,
+    revision: books.Published = None,
+    as_json: books.Json = False,
 ) -> None:
     """What of the last days is unpriced or partial, and why: what comes to most first, in tokens where there is no
-    price and in USD where a part has one. It says which of it has a price by now, by this build and by --prices: what
-    is stored keeps the price that it got. Asks the warehouse.
+    price and in USD where a part has one. It says which of it has a price by now, by the prices that are published or
+    those of --prices: what is stored keeps the price that it got. Asks the warehouse.
 
     Examples: costream prices coverage · costream prices coverage --days 30 --prices our-rates.toml --json
     """
-    book, _ = _book(prices)
+    book, _ = books.book_of(prices, revision or (None if prices else books.NEWEST))
     settings = common.settings()
     address = common.address(settings)
     from sinks.clickhouse.reader import Reader
@@ -170,71 +158,21 @@ def coverage(
     _tell_coverage(counts, found, since)
 
 
-# --- books and files -------------------------------------------------------------------------------------------------
-
-
-def _book(files: Sequence[Path] | None) -> tuple[PriceBook, Sequence[PriceEntry]]:
-    from costream.pricing import PriceBook
-    from costream.pricing.layers import shipped
-
-    own = _entries(files or ())
-    return PriceBook.bundled(own), [*shipped(), *own]
-
-
-def _entries(files: Iterable[Path]) -> list[PriceEntry]:
-    """Of all files, in their order; exit status 2 with every fault of all of them."""
-    from costream.pricing.entries import PriceEntry, PricesRefused, load
-
-    entries, faults = list[PriceEntry](), list[str]()
-    for file in files:
-        try:
-            entries += load(file.read_text(encoding="utf-8"), file=str(file))
-        except OSError as error:
-            faults.append(f"{file} cannot be read: {error.strerror}")
-        except UnicodeDecodeError:
-            faults.append(f"{file} is no text in UTF-8")
-        except PricesRefused as error:
-            faults += error.faults
-    if faults:
-        common.fail(
-            "prices that cannot be used; nothing was done\n" + "\n".join(f"  {one}" for one in faults),
-            status=common.EXIT_USAGE,
-        )
-    return entries
-
-
-def _side(name: str) -> tuple[PriceBook, Sequence[PriceEntry]]:
-    from costream.pricing import BundledPrices, PriceBook
-    from costream.pricing.layers import shipped
-
-    if name == LIST:
-        return PriceBook([BundledPrices.load()]), ()
-    own = () if name == SHIPPED else _entries([Path(name)])
-    return PriceBook.bundled(own), own or shipped()
-
-
-def _known() -> list[tuple[str, str]]:
-    from costream.pricing import BundledPrices
-
-    return [(provider.id, model.id) for provider in BundledPrices.load().providers for model in provider.models]
+# --- what a price says -----------------------------------------------------------------------------------------------
 
 
 def _providers(model: str) -> list[str]:
     """Whose the model may be, by its name."""
     from costream.pricing.names import provider_id
 
+    known = books.known_models()
     prefix, slash, _ = model.partition("/")
-    if slash and provider_id(prefix) in {provider for provider, _ in _known()}:
+    if slash and provider_id(prefix) in {provider for provider, _ in known}:
         return [prefix]
-    return list(dict.fromkeys(provider for provider, known in _known() if known.lower() == model.lower()))
+    return list(dict.fromkeys(provider for provider, name in known if name.lower() == model.lower()))
 
 
-# --- what a price says -----------------------------------------------------------------------------------------------
-
-
-def _shown(
-    book: PriceBook, entries: Sequence[PriceEntry], provider: str, model: str, at: datetime, tier: str, geo: str
-) -> dict[str, Any]:
+def _shown(book: PriceBook, provider: str, model: str, at: datetime, tier: str, geo: str) -> dict[str, Any]:
     from costream.pricing import NoPrice, Sku
     from stream.pricing.quotes import in_usd
 
@@ -248,8 +186,14 @@ def _shown(
         "price_version": price.version,
         "price_source": price.source,
         "prices": [{"above_input_tokens": max(one.above, 0), "usd": in_usd(one.prices())} for one in price.brackets],
+        "charged_as": [
+            {"unit": unit, "total": rule.total, "source": entry["source"]}
+            for unit, rule in sorted(price.same.items())
+            for entry in book.entries(rule.by)
+            if price.covers(unit)
+        ],
         "doubts": [note.detail for note in price.caveats],
-        "sources": [one.source for one in entries if one.digest in price.version],
+        "sources": [entry["source"] for entry in book.entries(price.version)],
     }
 
 
@@ -267,6 +211,8 @@ def _tell(one: dict[str, Any]) -> None:
         for unit, usd in bracket["usd"].items():
             million = usd_text(Fraction(usd) * 10**18)
             common.say(f"{unit:<28} {million:>14} USD per million", indent=2)
+    for rule in one["charged_as"]:
+        common.say(f"{rule['unit']:<28} charged as {rule['total']}, {rule['source']}", indent=2)
     for doubt in one["doubts"]:
         common.say(f"partial: {doubt}", indent=2)
     common.say(f"by {one['price_version']} ({one['price_source']})", indent=2)
@@ -291,6 +237,8 @@ def _tell_coverage(counts: dict[str, int], found: Sequence[dict[str, Any]], sinc
         head = f"{row['cost_status']}: {row['provider']} {row['model']}, {common.counted(row['calls'], 'call')}, {size}"
         common.say(head, style="bold")
         common.say(row["cost_detail"], indent=2)
+        if row["sent_as"]:
+            common.say(f"sent as {', '.join(row['sent_as'])}", indent=2)
         if row["has_a_price_now"]:
             common.say("it has a price by now: calls from now on are priced", indent=2)
 
@@ -321,33 +269,7 @@ def _by(count: int, lines: Iterable[str]) -> Iterator[list[str]]:
         yield some
 
 
-# --- differences -----------------------------------------------------------------------------------------------------
-
-
-def _told(one: Difference) -> str:
-    from stream.pricing.quotes import usd_text
-
-    where = f" above {one.above:,} input tokens" if one.above > 0 else ""
-    place = " ".join(text for text in (one.sku.service_tier, one.sku.inference_geo) if text)
-    was, becomes = (("no price" if rate is None else usd_text(rate)) for rate in (one.old, one.new))
-    name = f"{one.sku.provider} {one.sku.model}{' (' + place + ')' if place else ''}"
-    return f"{name} from {one.since:%Y-%m-%d %H:%M} UTC: {one.unit}{where} {was} -> {becomes}"
-
-
-def _as_json(one: Difference) -> dict[str, Any]:
-    from stream.pricing.quotes import usd_text
-
-    return {
-        "provider": one.sku.provider,
-        "model": one.sku.model,
-        "service_tier": one.sku.service_tier,
-        "inference_geo": one.sku.inference_geo,
-        "since": one.since.isoformat(),
-        "unit": one.unit,
-        "above_input_tokens": max(one.above, 0),
-        "old_usd": None if one.old is None else usd_text(one.old),
-        "new_usd": None if one.new is None else usd_text(one.new),
-    }
+# --- entries that change nothing -------------------------------------------------------------------------------------
 
 
 def _name(entry: PriceEntry) -> str:

@@ -1,0 +1,163 @@
+"""Which prices a command of `costream prices` goes by: the table, files of your own, or a revision of them; and what
+differs between two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+
+import typer
+from rich.text import Text
+
+from stream.cli import common
+
+if TYPE_CHECKING:
+    from costream.pricing import PriceBook
+    from costream.pricing.differences import Difference
+    from costream.pricing.entries import PriceEntry
+
+LIST, SHIPPED = "list", "shipped"  # in place of a file: the table alone, and with the corrections that are shipped
+REVISION: Final = "revision:"  # and before a number, or NEWEST
+NEWEST: Final = "newest"
+
+Files = Annotated[
+    list[Path] | None, typer.Option("--prices", help="A file of your own prices; may be given several times.")
+]
+Published = Annotated[
+    str | None,
+    typer.Option("--revision", help="Your own prices as they were published: a number, or newest. Asks the warehouse."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of lines for people.")]
+
+Book = tuple["PriceBook", Sequence["PriceEntry"]]  # and the entries that make it another than the one below it
+
+
+def book_of(files: Sequence[Path] | None, revision: str | None = None) -> Book:
+    """The prices of this build; over them those of files, or of a revision."""
+    if files and revision:
+        common.fail("--prices and --revision are both given: one of them says which prices", status=common.EXIT_USAGE)
+    return with_texts(published(revision) if revision else texts_of(files or ()))
+
+
+def side(name: str) -> Book:
+    """What stands on one side of a difference."""
+    from costream.pricing import BundledPrices, PriceBook
+    from costream.pricing.layers import shipped
+
+    if name == LIST:
+        return PriceBook([BundledPrices.load()]), ()
+    if name == SHIPPED:
+        return with_texts({})[0], shipped()
+    own = published(name.removeprefix(REVISION)) if name.startswith(REVISION) else texts_of([Path(name)])
+    return with_texts(own)
+
+
+def texts_of(files: Iterable[Path]) -> dict[str, str]:
+    """The texts of files by their paths; exit status 2 where one cannot be read, with the faults of the others."""
+    texts, faults = dict[str, str](), list[str]()
+    for file in files:
+        try:
+            texts[str(file)] = file.read_text(encoding="utf-8")
+        except OSError as error:
+            faults.append(f"{file} cannot be read: {error.strerror}")
+        except UnicodeDecodeError:
+            faults.append(f"{file} is no text in UTF-8")
+    if faults:
+        _refuse([*faults, *_faults(texts)])
+    return texts
+
+
+def with_texts(texts: Mapping[str, str]) -> Book:
+    """Exit status 2 with every fault of all texts."""
+    from costream.pricing import PriceBook
+    from costream.pricing.entries import load
+
+    if faults := _faults(texts):
+        _refuse(faults)
+    book = PriceBook.bundled().with_files(texts)
+    return book, [entry for name, text in texts.items() for entry in load(text, file=name)]
+
+
+def published(revision: str) -> dict[str, str]:
+    """The files of a revision, from the warehouse; of the newest, where there is none yet, no files."""
+    if revision != NEWEST and not revision.isdecimal():
+        common.fail(f"revision '{revision}' is neither a number nor {NEWEST}", status=common.EXIT_USAGE)
+    address = common.address(common.settings())
+    from sinks.clickhouse.price_revisions import newest, numbered
+    from sinks.clickhouse.reader import Reader
+
+    with common.explained(), closing(Reader(address)) as reader:
+        found = newest(reader) if revision == NEWEST else numbered(reader, int(revision))
+    if found is None and revision != NEWEST:
+        common.fail(f"there is no revision {revision} of prices: `costream prices list` has those that are published")
+    return dict(found.files) if found else {}
+
+
+def _faults(texts: Mapping[str, str]) -> Sequence[str]:
+    from costream.pricing.entries import PricesRefused, load
+
+    faults = list[str]()
+    for name, text in texts.items():
+        try:
+            load(text, file=name)
+        except PricesRefused as error:
+            faults += error.faults
+    return faults
+
+
+def _refuse(faults: Sequence[str]) -> NoReturn:
+    lines = "\n".join(f"  {one}" for one in faults)
+    common.fail(f"prices that cannot be used; nothing was done\n{lines}", status=common.EXIT_USAGE)
+
+
+# --- differences -----------------------------------------------------------------------------------------------------
+
+
+def found_between(old: Book, new: Book, since: datetime) -> list[Difference]:
+    from costream.pricing.differences import differences
+
+    (before, old_entries), (after, new_entries) = old, new
+    named = [*old_entries, *new_entries]
+    return list(differences(before, after, named=named, known=known_models(), since=since))
+
+
+def known_models() -> list[tuple[str, str]]:
+    """Provider and model of all that the table has."""
+    from costream.pricing import BundledPrices
+
+    return [(provider.id, model.id) for provider in BundledPrices.load().providers for model in provider.models]
+
+
+def tell(found: Sequence[Difference]) -> None:
+    """A line each."""
+    for one in found:
+        common.console.print(Text(_told(one)), soft_wrap=True)
+
+
+def _told(one: Difference) -> str:
+    from stream.pricing.quotes import usd_text
+
+    where = f" above {one.above:,} input tokens" if one.above > 0 else ""
+    place = " ".join(text for text in (one.sku.service_tier, one.sku.inference_geo) if text)
+    was, becomes = (("no price" if rate is None else usd_text(rate)) for rate in (one.old, one.new))
+    name = f"{one.sku.provider} {one.sku.model}{' (' + place + ')' if place else ''}"
+    return f"{name} from {one.since:%Y-%m-%d %H:%M} UTC: {one.unit}{where} {was} -> {becomes}"
+
+
+def as_json(one: Difference) -> dict[str, Any]:
+    from stream.pricing.quotes import usd_text
+
+    return {
+        "provider": one.sku.provider,
+        "model": one.sku.model,
+        "service_tier": one.sku.service_tier,
+        "inference_geo": one.sku.inference_geo,
+        "since": one.since.isoformat(),
+        "unit": one.unit,
+        "above_input_tokens": max(one.above, 0),
+        "old_usd": None if one.old is None else usd_text(one.old),
+        "new_usd": None if one.new is None else usd_text(one.new),
+    }
