@@ -13,7 +13,10 @@ from tests.mutants.trials import Tests
 
 _DECODE: Final = ("stream/test_decode.py", "stream/test_examination.py", "stream/test_bad_input.py")
 _EXAMINATION: Final = ("stream/test_examination.py", "stream/test_decode.py", "stream/test_bad_input.py")
-_PRICES: Final = ("producers/test_price_files.py", "producers/test_price_names.py")
+_PRICES: Final = (
+    *("producers/test_price_files.py", "producers/test_price_names.py", "producers/test_price_rules.py"),
+    "producers/test_price_texts.py",
+)
 _PRICING: Final = ("stream/test_priced_calls.py", "stream/test_pricing.py")
 _JUDGE: Final = ("stream/test_watch_judge.py", "stream/test_watch_baseline.py")
 _TROUBLE: Final = ("stream/test_pipeline_rules.py", "stream/test_rules.py")
@@ -43,7 +46,8 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
     ),
     (
         (
-            *(*_PRICES, *_PRICING, "stream/test_units_upgrade.py", "stream/test_ingest.py", _PUBLISHED),
+            *(*_PRICES, *_PRICING, "stream/test_names.py", "stream/test_units_upgrade.py", "stream/test_ingest.py"),
+            *("stream/test_price_revisions.py", _PUBLISHED),
             *("stream/test_explain_command.py", "stream/test_prices_command.py"),
             "stream/test_pricing_equals_genai_prices.py",
         ),
@@ -52,10 +56,13 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
                 f"producers/src/costream/pricing/{name}.py": (*_PRICES, *_PRICING)
                 for name in (
                     *("__init__", "book", "bundled", "differences", "entries", "items", "layers", "names", "quote"),
-                    *("rates", "reasons", "sku", "source", "units", "usage", "validity"),
+                    *("rates", "reasons", "sku", "source", "texts", "units", "usage", "validity"),
                 )
             },
-            **{f"stream/pricing/{name}.py": _PRICING for name in ("__init__", "columns", "events", "quotes")},
+            **{
+                f"stream/pricing/{name}.py": ("stream/test_names.py", *_PRICING)
+                for name in ("__init__", "columns", "events", "names", "quotes", "texts")
+            },
             "sinks/answers/__init__.py": ("stream/test_explain_command.py",),
             "sinks/answers/explain.py": ("stream/test_explain_command.py",),
         },
@@ -88,7 +95,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
             *("stream/test_rules.py", "stream/test_turn.py", "stream/test_pipeline_rules.py", *_JUDGE),
             *("stream/test_watch_series.py", "stream/test_watch_drivers.py", "stream/test_watch_noticed.py"),
             *("stream/test_pipeline_alerts.py", "stream/test_alert_topic.py", "stream/test_watch_warehouse.py"),
-            "stream/test_watch.py",
+            *("stream/test_unknown_price.py", "stream/test_watch.py"),
         ),
         {
             "stream/watch/baseline.py": ("stream/test_watch_baseline.py", "stream/test_watch_judge.py"),
@@ -98,6 +105,8 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
             "stream/watch/drivers.py": ("stream/test_watch_drivers.py", "stream/test_watch_judge.py"),
             "stream/watch/wording.py": ("stream/test_watch_judge.py", "stream/test_watch_drivers.py"),
             "stream/watch/history.py": _JUDGE,
+            "stream/watch/unpriced_words.py": ("stream/test_unknown_price.py",),
+            "stream/watch/rules/unknown_price.py": ("stream/test_unknown_price.py", "stream/test_rules.py"),
             "stream/watch/turn.py": ("stream/test_turn.py", "stream/test_pipeline_alerts.py"),
             "stream/watch/rules/__init__.py": _TROUBLE,
             **{f"stream/watch/rules/{name}.py": (*_JUDGE, "stream/test_rules.py") for name in ("anomaly", "spike")},
