@@ -61,8 +61,9 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
             },
             **{
                 f"stream/pricing/{name}.py": ("stream/test_names.py", *_PRICING)
-                for name in ("__init__", "columns", "events", "names", "quotes", "texts")
+                for name in ("__init__", "columns", "events", "names", "quotes")
             },
+            "stream/pricing/texts.py": (*_PRICING, "stream/test_price_revisions.py"),
             "sinks/answers/__init__.py": ("stream/test_explain_command.py",),
             "sinks/answers/explain.py": ("stream/test_explain_command.py",),
         },
