@@ -6,6 +6,7 @@ A revision counts for what is worked on from then on. What was priced before kee
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Final
 
 import structlog
@@ -44,6 +45,7 @@ class PriceRevisions:
         self._reader, self._bundled, self._looking, self._stalls = reader, bundled, looking, stalls
         self._number, self._book = 0, bundled
         self._refused: PricesNotUnderstood | None = None
+        self._lock = threading.Lock()  # who takes partitions over looks too, and the older answer must not come last
 
     def book(self) -> PriceBook:
         """Raises ``PricesNotUnderstood`` where the newest revision is none that this build can read."""
@@ -53,6 +55,15 @@ class PriceRevisions:
 
     def look(self) -> None:
         """Take over the newest revision, if it is another."""
+        with self._lock:
+            self._look()
+
+    async def keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._looking.run(self._stalls.insist, self.look, doing="looking for new prices")
+
+    def _look(self) -> None:
         found = newest(self._reader, above=self._number)
         if found is None:
             return
@@ -63,8 +74,3 @@ class PriceRevisions:
         else:
             self._number, self._refused = found.number, None
             log.info("prices taken over", revision=found.number, files=list(found.files), digest=found.digest)
-
-    async def keep_looking(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await self._looking.run(self._stalls.insist, self.look, doing="looking for new prices")
