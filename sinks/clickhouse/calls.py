@@ -15,8 +15,6 @@ REMOVED: Final = """
 LETTERS: Final = """
   SELECT received_at, source, source_partition, source_offset, kind, reason
   FROM dead_letters WHERE request_id = {request_id:String} ORDER BY received_at"""
-
-
 PRICES: Final = "SELECT price_id, price FROM prices WHERE price_id IN {price_ids:Array(String)}"
 
 

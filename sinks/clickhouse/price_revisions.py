@@ -1,4 +1,4 @@
-"""Prices in the warehouse: own prices as numbered revisions, and the texts of those that calls were priced by.
+"""Own prices in the warehouse, as numbered revisions.
 
 A revision is a list of files, whole. It is written once and never changed; the greatest number is in force. Of two
 publications that took one number at the same time the earlier one has it, by the warehouse's clock, and the other takes
@@ -20,6 +20,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 
 TABLE: Final = "price_revisions"
+SETTLE_SECONDS: Final = 1.0  # a row of some megabytes takes a tenth of it
 ATTEMPTS_MAX: Final = 100  # each is lost to somebody who has published meanwhile
 
 _TOLD: Final = "revision, publication, published_at, published_by, note, build, file_names, file_texts"
@@ -28,7 +29,6 @@ REVISIONS: Final = f"SELECT {_TOLD} FROM price_revisions_rows FINAL"  # noqa: S6
 NEWEST: Final = f"{REVISIONS} WHERE revision > {{above:UInt32}} {_FIRST} LIMIT 1"
 NUMBERED: Final = f"{REVISIONS} WHERE revision = {{number:UInt32}} {_FIRST}"
 ALL: Final = f"{REVISIONS} {_FIRST}"
-PRICE: Final = "SELECT price FROM prices WHERE price_id = {price_id:String}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,12 @@ def publish(
     note: str,
     build: str,
     new_id: Callable[[], str],
+    pause: Callable[[], None],
 ) -> Revision:
-    """Write files that were checked as the next revision, and return it as everybody will read it."""
+    """Write files that were checked as the next revision, and return it as everybody will read it.
+
+    ``pause`` waits for SETTLE_SECONDS: an insert of somebody else that began earlier may still be on its way.
+    """
     for _ in range(ATTEMPTS_MAX):
         last, publication = newest(reader), new_id()
         number = last.number + 1 if last else 1
@@ -95,16 +99,11 @@ def publish(
         texts = pl.List(pl.String)
         kinds = pl.Schema({"revision": pl.UInt32(), "file_names": texts, "file_texts": texts})
         writer.insert(TABLE, pl.DataFrame([row], schema_overrides=kinds))
+        pause()
         written = numbered(reader, number)
         if written and written.publication == publication:
             return written
     raise AssertionError(f"{ATTEMPTS_MAX} others have published meanwhile, one after the other")
-
-
-def stored_price(reader: Reader, price_id: str) -> str | None:
-    """The text of a price (costream.pricing.texts) by its id."""
-    found = reader.frame(PRICE, price_id=price_id)
-    return found.item() if found.height else None
 
 
 def _one(found: pl.DataFrame) -> Revision | None:

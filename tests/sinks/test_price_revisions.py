@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+import polars as pl
 import pytest
 
 from sinks.clickhouse import price_revisions as revisions
@@ -18,7 +19,7 @@ from sinks.clickhouse.writer import Writer
 def publish(reader: Reader, writer: Writer) -> Iterator[Any]:
     numbers = count()
 
-    def publish(files: dict[str, str], *, before: Any = None, **named: str) -> Revision:
+    def publish(files: dict[str, str], *, before: Any = None, meanwhile: Any = lambda: None, **named: str) -> Revision:
         told = {"published_by": "ada", "note": "", "build": "t"} | named
 
         def new_id() -> str:
@@ -26,7 +27,7 @@ def publish(reader: Reader, writer: Writer) -> Iterator[Any]:
                 before(attempt)
             return f"p-{next(numbers)}"
 
-        return revisions.publish(reader, writer, files, new_id=new_id, **told)
+        return revisions.publish(reader, writer, files, new_id=new_id, pause=meanwhile, **told)
 
     yield publish
 
@@ -63,6 +64,20 @@ def test_of_two_publications_at_the_same_time_each_has_a_number_of_its_own(publi
     assert [one.files for one in revisions.revisions(reader)] == [{"mine": "1"}, {"theirs": "1"}]
     stored = reader.frame("SELECT revision FROM price_revisions ORDER BY revision")["revision"].to_list()
     assert stored == [1, 2]
+
+
+def test_an_insert_that_began_earlier_and_came_later_has_the_number(
+    publish: Any, reader: Reader, writer: Writer
+) -> None:
+    def arrive() -> None:
+        if not others:
+            row = reader.frame("SELECT * FROM price_revisions_rows")
+            early = row.with_columns(pl.col("published_at").dt.offset_by("-1s"), publication=pl.lit("theirs"))
+            others.append(writer.insert("price_revisions", early))
+
+    others: list[int] = []
+    assert publish({"mine": "1"}, meanwhile=arrive).number == 2
+    assert [one.publication for one in revisions.revisions(reader)][1] == "theirs"
 
 
 def test_the_view_shows_no_text_of_a_file(publish: Any, reader: Reader) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import count
+from threading import Event, Thread
 from typing import Any, Final
 from uuid import uuid4
 
 import pytest
 
-from costream.pricing import PriceBook
+from costream.pricing import Linear, PriceBook, Sku
 from costream.pricing.texts import price_of
 from sinks.clickhouse import price_revisions as revisions
 from sinks.clickhouse.connect import ClickHouseAddress
@@ -26,7 +27,7 @@ from stream.runtime.stalls import Stalls
 from stream.up.broker import EmbeddedBroker
 from tests.support.ingest import BOOK, Warehouse, flush_of, ingest_of, run
 from tests.support.price_tables import BUILDS
-from tests.support.records import log_of, rfc3339, wire
+from tests.support.records import NOW, log_of, rfc3339, wire
 from tests.support.warehouse import Embedded, Server, drop_database
 from tests.support.worker import TOPICS, Totals, WorkerProcess, producer_of
 
@@ -54,7 +55,9 @@ def ours(usd: str, *, unit: str = "input_tokens") -> dict[str, str]:
 
 def publish(warehouse: Warehouse, files: dict[str, str]) -> None:
     told = {"published_by": "ada", "note": "", "build": "t"}
-    revisions.publish(warehouse.reader, warehouse.writer, files, new_id=lambda: f"p-{next(NEW_ID)}", **told)
+    revisions.publish(
+        warehouse.reader, warehouse.writer, files, new_id=lambda: f"p-{next(NEW_ID)}", pause=lambda: None, **told
+    )
 
 
 class Impatient:
@@ -111,6 +114,34 @@ def test_the_book_is_exchanged_only_for_another_revision(place: Warehouse) -> No
     assert book is not BOOK
     prices.look()
     assert prices.book() is book
+
+
+def test_of_two_threads_that_look_the_one_with_the_older_answer_does_not_come_last(
+    place: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices, has_read, goes_on = prices_of(place), Event(), Event()
+    frame = place.reader.frame
+
+    def slow_at_first(sql: str, **parameters: Any) -> Any:
+        found = frame(sql, **parameters)
+        if not has_read.is_set():
+            has_read.set()
+            goes_on.wait(10)
+        return found
+
+    publish(place, ours("2"))
+    monkeypatch.setattr(place.reader, "frame", slow_at_first)
+    threads = [Thread(target=prices.look) for _ in range(2)]
+    threads[0].start()
+    assert has_read.wait(10)
+    publish(place, ours("3"))
+    threads[1].start()
+    threads[1].join(0.5)
+    goes_on.set()
+    for thread in threads:
+        thread.join(10)
+    price = prices.book().at(Sku("openai", "gpt-4o-mini"), NOW)
+    assert isinstance(price, Linear) and price.brackets[0].rates["input_tokens"] == 3 * 10**6
 
 
 def test_no_call_is_priced_while_the_newest_revision_is_none_that_this_build_can_read(place: Warehouse) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +77,7 @@ def publish(
             note=note,
             build=books.with_texts({})[0].version,
             new_id=lambda: str(uuid4()),
+            pause=lambda: time.sleep(revisions.SETTLE_SECONDS),
         )
     _tell_published(revision, found, published=True, as_json=as_json)
 
