@@ -194,11 +194,11 @@ class Ingest:
 
     def _new_prices(self, counted: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
         """The texts of prices that no flush before has brought."""
-        found = price_rows(counted, book, known=self._prices_known, now=self._clock())
+        new = set(counted["price_id"].unique()) - self._prices_known - {""}
         if len(self._prices_known) > PRICES_KNOWN_MAX:
             self._prices_known = set()  # a text that is stored again is the same row
-        self._prices_known |= set(counted["price_id"].unique())
-        return found
+        self._prices_known |= new
+        return price_rows(counted, new, book, now=self._clock())
 
     def _letters_before(self, decoded: Decoded) -> pl.DataFrame:
         """The dead letters that an earlier delivery of these records has left. Asked for only where a verdict hangs on

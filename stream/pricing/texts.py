@@ -21,16 +21,15 @@ TEXTS: Final = pl.Schema(
 )
 
 
-def price_rows(priced: pl.DataFrame, book: PriceBook, *, known: Collection[str], now: datetime) -> pl.DataFrame:
-    """Rows of ``prices`` that the calls of ``priced`` name and that are not ``known``, an id each.
+def price_rows(priced: pl.DataFrame, ids: Collection[str], book: PriceBook, *, now: datetime) -> pl.DataFrame:
+    """Rows of ``prices`` with these ids, which calls of ``priced`` name.
 
     What was priced before by another book keeps that price: its text was stored before the call was, so one that this
     book does not give is left out.
     """
-    new = [one for one in priced["price_id"].unique() if one and one not in known]
-    if not new:
+    if not ids:
         return pl.DataFrame(schema=TEXTS)
-    calls = priced.filter(pl.col("price_id").is_in(new)).unique("price_id", keep="last", maintain_order=True)
+    calls = priced.filter(pl.col("price_id").is_in(ids)).unique("price_id", keep="last", maintain_order=True)
     rows = []
     asked = ("provider", "model", "service_tier", "inference_geo", "occurred_at", "price_id")
     for *sku, moment, named in calls.select(asked).iter_rows():

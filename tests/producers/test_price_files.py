@@ -26,7 +26,7 @@ def entry(text: str, *, provider: str = "acme", model: str = "m") -> str:
 
 
 def layer(*texts: str) -> Layer:
-    return Layer("own", load("\n".join(texts), file="own.toml"), under=UNDER)
+    return Layer("own", {"own.toml": load("\n".join(texts), file="own.toml")}, under=UNDER)
 
 
 def at(prices: Layer, moment: datetime = AT, **sku: str) -> Linear | NoPrice:
@@ -225,12 +225,12 @@ def test_after_the_last_price_of_a_card_there_is_none_and_no_first_one_is_told()
 def test_a_layer_changes_whenever_what_is_under_it_does() -> None:
     table = BundledPrices.load()
     assert table.changes
-    assert {*table.changes} <= {*Layer("own", load(entry(RATES), file="f"), under=table).changes}
+    assert {*table.changes} <= {*Layer("own", {"f": load(entry(RATES), file="f")}, under=table).changes}
 
 
 def test_over_a_price_that_changes_within_the_day_an_entry_leaves_the_changes() -> None:
     text = entry('rates.images = { price = "1" }', provider="deepseek", model="deepseek-chat")
-    prices = Layer("own", load(text, file="f"), under=BundledPrices.load())
+    prices = Layer("own", {"f": load(text, file="f")}, under=BundledPrices.load())
     found = {
         clock: cost(
             at(prices, datetime.combine(date(2026, 11, 1), clock, UTC), provider="deepseek", model="deepseek-chat"),
@@ -275,7 +275,7 @@ def test_a_price_of_a_tier_or_a_place_is_for_that_alone_and_settles_the_doubt() 
         ),
         entry('factor = "1.1"\ninference_geo = "eu"', provider="openai", model="*"),
     ]
-    book = PriceBook([Layer("own", load("\n".join(texts), file="f"), under=PriceBook.bundled().sources[0])])
+    book = PriceBook.bundled().with_files({"f": "\n".join(texts)})
     amounts = {"input_tokens": 1_000_000, "output_tokens": 0}
     standard = book.at(Sku("openai", "o3"), AT)
     batch = book.at(Sku("openai", "o3", "batch"), AT)
@@ -298,7 +298,7 @@ def test_a_card_of_no_tier_and_no_place_is_a_doubt_in_any() -> None:
 
 def test_a_doubt_about_a_calendar_stands_beside_the_others() -> None:
     text = entry(f'when.not_on_holidays = "cn"\n{RATES}', provider="openai", model="ft:gpt-4o-mini*")
-    book = PriceBook([Layer("own", load(text, file="f"), under=PriceBook.bundled().sources[0])])
+    book = PriceBook.bundled().with_files({"f": text})
     price = book.at(Sku("openai", "ft:gpt-4o-mini:acme::abc"), datetime(2027, 1, 5, 2, tzinfo=UTC))
     assert isinstance(price, Linear)
     assert [note.reason for note in price.caveats] == [Reason.BASE_MODEL_PRICE, Reason.NO_PRICE_AT_THAT_TIME]
@@ -306,7 +306,7 @@ def test_a_doubt_about_a_calendar_stands_beside_the_others() -> None:
 
 def test_beside_what_is_named_the_rates_of_another_provider_stay_in_doubt() -> None:
     text = entry(RATES, provider="azure", model="kimi-k2-0905-preview")
-    book = PriceBook([Layer("own", load(text, file="f"), under=PriceBook.bundled().sources[0])])
+    book = PriceBook.bundled().with_files({"f": text})
     price = book.at(Sku("azure", "kimi-k2-0905-preview"), AT)
     assert isinstance(price, Linear) and price.caveats == ()
     assert isinstance(cost(price, "embedding", input_tokens=5), Priced)
@@ -326,8 +326,10 @@ def test_a_total_alone_is_text_so_a_rate_of_text_leaves_no_doubt_and_one_of_soun
 
 
 def test_a_book_names_a_layer_of_its_own_entries_only_where_there_are_some() -> None:
-    (one,) = load(entry(RATES), file="own.toml")
-    without, having = PriceBook.bundled(), PriceBook.bundled([one])
+    without, having = (
+        PriceBook.bundled().with_files({"own.toml": "price = []"}),
+        PriceBook.bundled().with_files({"own.toml": entry(RATES)}),
+    )
     assert [part.split("/")[0] for part in without.version.split("+")] == ["genai-prices", "shipped"]
     assert having.version.startswith(f"{without.version}+own/")
 

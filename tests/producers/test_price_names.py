@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from costream.events import NAME_CHARS_MAX
 from costream.pricing import Linear, NoPrice, PriceBook, Reason, Resolution, Sku, TimeOfDay
 from costream.pricing.bundled import BundledPrices
-from costream.pricing.entries import load
-from costream.pricing.layers import Layer, shipped
+from costream.pricing.layers import shipped
 from costream.pricing.names import aliases, provider_id, spellings
 from tests.support.properties import examples
 
@@ -256,7 +255,7 @@ ENTRY = st.builds(
 def test_no_price_changes_by_the_one_name_whatever_entries_lie_over_the_table(
     book: PriceBook, files: list[str], provider: str, model: str, tier: str
 ) -> None:
-    own = PriceBook([Layer("own", load("".join(files), file="own.toml"), under=book.sources[0])])
+    own = book.with_files({"own.toml": "".join(files)})
     canonical = own.canonical(provider, model)
     assert own.canonical(*canonical) == canonical
     assert told(own.resolve(Sku(*canonical, tier), DAY)) == told(own.resolve(Sku(provider, model, tier), DAY))
@@ -266,7 +265,7 @@ def test_an_entry_for_one_spelling_alone_keeps_it_apart_from_the_others(book: Pr
     dear = (
         '[[price]]\nprovider = "openai"\nmodels = ["openai/gpt-4o"]\nsource = "ours"\nrates.requests = { price = "1" }'
     )
-    own = PriceBook([Layer("own", load(dear, file="own.toml"), under=book.sources[0])])
+    own = book.with_files({"own.toml": dear})
     assert own.canonical("openai", "OpenAI/gpt-4o") == ("openai", "openai/gpt-4o")
     assert own.canonical("openai", "gpt-4o") == ("openai", "gpt-4o")
 

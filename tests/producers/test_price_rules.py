@@ -27,7 +27,7 @@ from costream.pricing import (
 )
 from costream.pricing.entries import PriceEntry, PricesRefused, load
 from costream.pricing.items import Within, items, within
-from costream.pricing.layers import OWN, SHIPPED, Layer, shipped
+from costream.pricing.layers import OWN, SHIPPED, SHIPPED_FILE, Layer, shipped
 from costream.pricing.rates import ChargedAs, by_rules
 from costream.pricing.texts import price_id, price_of, price_text
 from costream.pricing.units import DIMENSIONS, TOKEN_FAMILY, is_part
@@ -50,8 +50,8 @@ def rates(**prices: int) -> str:
 
 def own(*texts: str) -> PriceBook:
     """The entries of a file over the table and what is shipped."""
-    under = Layer(SHIPPED, shipped(), under=TABLE)
-    return PriceBook([Layer(OWN, load("\n".join(texts), file="own.toml"), under=under)])
+    under = Layer(SHIPPED, {SHIPPED_FILE: shipped()}, under=TABLE)
+    return PriceBook([Layer(OWN, {"own.toml": load("\n".join(texts), file="own.toml")}, under=under)])
 
 
 def at(book: PriceBook, provider: str = "acme", model: str = "m", tier: str = "") -> Linear:

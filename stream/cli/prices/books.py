@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from costream.pricing import PriceBook
     from costream.pricing.differences import Difference
     from costream.pricing.entries import PriceEntry
+    from sinks.clickhouse.price_revisions import Revision
 
 LIST, SHIPPED = "list", "shipped"  # in place of a file: the table alone, and with the corrections that are shipped
 REVISION: Final = "revision:"  # and before a number, or NEWEST
@@ -73,16 +74,22 @@ def texts_of(files: Iterable[Path]) -> dict[str, str]:
 def with_texts(texts: Mapping[str, str]) -> Book:
     """Exit status 2 with every fault of all texts."""
     from costream.pricing import PriceBook
-    from costream.pricing.entries import load
+    from costream.pricing.entries import load_all
 
     if faults := _faults(texts):
         _refuse(faults)
-    book = PriceBook.bundled().with_files(texts)
-    return book, [entry for name, text in texts.items() for entry in load(text, file=name)]
+    own = [entry for entries in load_all(texts).values() for entry in entries]
+    return PriceBook.bundled().with_files(texts), own
 
 
-def published(revision: str) -> dict[str, str]:
+def published(revision: str) -> Mapping[str, str]:
     """The files of a revision, from the warehouse; of the newest, where there is none yet, no files."""
+    found = revision_of(revision)
+    return found.files if found else {}
+
+
+def revision_of(revision: str) -> Revision | None:
+    """By its number, or the newest, which may not be there yet; exit status 1 where a number is not published."""
     if revision != NEWEST and not revision.isdecimal():
         common.fail(f"revision '{revision}' is neither a number nor {NEWEST}", status=common.EXIT_USAGE)
     address = common.address(common.settings())
@@ -93,19 +100,17 @@ def published(revision: str) -> dict[str, str]:
         found = newest(reader) if revision == NEWEST else numbered(reader, int(revision))
     if found is None and revision != NEWEST:
         common.fail(f"there is no revision {revision} of prices: `costream prices list` has those that are published")
-    return dict(found.files) if found else {}
+    return found
 
 
 def _faults(texts: Mapping[str, str]) -> Sequence[str]:
-    from costream.pricing.entries import PricesRefused, load
+    from costream.pricing.entries import PricesRefused, load_all
 
-    faults = list[str]()
-    for name, text in texts.items():
-        try:
-            load(text, file=name)
-        except PricesRefused as error:
-            faults += error.faults
-    return faults
+    try:
+        load_all(texts)
+    except PricesRefused as error:
+        return error.faults
+    return ()
 
 
 def _refuse(faults: Sequence[str]) -> NoReturn:

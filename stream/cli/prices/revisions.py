@@ -112,17 +112,9 @@ def show_revision(
 
     Example: costream prices show-revision 3 > before.toml, costream prices publish before.toml
     """
-    if number != books.NEWEST and not number.isdecimal():
-        common.fail(f"revision '{number}' is neither a number nor {books.NEWEST}", status=common.EXIT_USAGE)
-    address = common.address(common.settings())
-    from sinks.clickhouse import price_revisions as revisions
-    from sinks.clickhouse.reader import Reader
-
-    with common.explained(), closing(Reader(address)) as reader:
-        newest = number == books.NEWEST
-        found = revisions.newest(reader) if newest else revisions.numbered(reader, int(number))
+    found = books.revision_of(number)
     if found is None:
-        common.fail(f"there is no revision {number} of prices: `costream prices list` has those that are published")
+        common.fail("no own prices are published yet: `costream prices publish FILE` makes the first revision")
     if as_json:
         typer.echo(json.dumps(_as_json(found) | {"files": found.files}, ensure_ascii=False))
         return

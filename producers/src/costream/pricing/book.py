@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from costream.events import NAME_CHARS_MAX
 from costream.pricing.bundled import BundledPrices
-from costream.pricing.entries import PriceEntry, PricesRefused, load
+from costream.pricing.entries import load_all
 from costream.pricing.layers import OWN, SHIPPED, SHIPPED_FILE, Layer, shipped
 from costream.pricing.names import provider_id
 from costream.pricing.rates import Linear, NoPrice, Resolution, TimeOfDay
@@ -37,28 +37,16 @@ class PriceBook:
         self._canonical = lru_cache(maxsize=CANONICAL_MAX)(self._normalised)
 
     @classmethod
-    def bundled(cls, own: Sequence[PriceEntry] = ()) -> PriceBook:
-        """The prices of the installed genai-prices package, over them the corrections that are shipped here, and over
-        those your own."""
-        table = _corrected_table()
-        return cls([Layer(OWN, own, under=table) if own else table])
+    def bundled(cls) -> PriceBook:
+        """The prices of the installed genai-prices package, and over them the corrections that are shipped here."""
+        return cls([_corrected_table()])
 
     def with_files(self, files: Mapping[str, str]) -> PriceBook:
         """This book, and prices of your own over it: the texts of TOML files by their names, of which the later ones
         win. Raises ``PricesRefused`` with every fault of all of them."""
-        entries, faults, homes = list[PriceEntry](), list[str](), dict[str, str]()
-        for name, text in files.items():
-            try:
-                found = load(text, file=name)
-            except PricesRefused as error:
-                faults += error.faults
-            else:
-                entries += found
-                homes |= {entry.digest: name for entry in found}
-        if faults:
-            raise PricesRefused(faults)
+        loaded = load_all(files)
         under, *others = self.sources
-        over = Layer(OWN, entries, under=under, homes=homes) if entries else under
+        over = Layer(OWN, loaded, under=under) if any(loaded.values()) else under
         return PriceBook([over, *others], price_rev=self.price_rev)
 
     def entries(self, price_version: str) -> list[dict[str, Any]]:
@@ -127,9 +115,7 @@ class PriceBook:
 
 @cache
 def _corrected_table() -> Layer:
-    entries = shipped()
-    homes = {entry.digest: SHIPPED_FILE for entry in entries}
-    return Layer(SHIPPED, entries, under=BundledPrices.load(), homes=homes)
+    return Layer(SHIPPED, {SHIPPED_FILE: shipped()}, under=BundledPrices.load())
 
 
 def _entries(source: PriceSource, ids: Sequence[str]) -> list[dict[str, Any]]:

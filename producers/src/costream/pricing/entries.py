@@ -259,6 +259,19 @@ def load(text: str, *, file: str) -> tuple[PriceEntry, ...]:
         raise PricesRefused(sorted({_told(fault, content, file) for fault in error.errors()})) from None
 
 
+def load_all(files: Mapping[str, str]) -> dict[str, tuple[PriceEntry, ...]]:
+    """The entries of TOML files by their names, in their order. Raises ``PricesRefused`` with every fault of all."""
+    entries, faults = dict[str, tuple[PriceEntry, ...]](), list[str]()
+    for name, text in files.items():
+        try:
+            entries[name] = load(text, file=name)
+        except PricesRefused as error:
+            faults += error.faults
+    if faults:
+        raise PricesRefused(faults)
+    return entries
+
+
 def json_schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of a file of prices, as TOML reads it."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _PriceFile.model_json_schema(mode="validation")

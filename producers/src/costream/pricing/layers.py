@@ -45,13 +45,11 @@ def shipped() -> tuple[PriceEntry, ...]:
 
 
 class Layer:
-    """A price source: ``entries`` over what ``under`` says. ``name`` begins the id of each of their prices; ``homes``
-    has the file of each, by its digest."""
+    """A price source: the entries of files over what ``under`` says. ``name`` begins the id of each of their prices."""
 
-    def __init__(
-        self, name: str, entries: Sequence[PriceEntry], *, under: PriceSource, homes: Mapping[str, str] | None = None
-    ) -> None:
-        self.name, self.under, self.entries = name, under, tuple(entries)
+    def __init__(self, name: str, files: Mapping[str, Sequence[PriceEntry]], *, under: PriceSource) -> None:
+        self.name, self.under = name, under
+        self.entries = tuple(entry for entries in files.values() for entry in entries)
         whole = hashlib.sha256("".join(entry.digest for entry in self.entries).encode()).hexdigest()[:12]
         self.version = f"{under.version}+{name}/{whole}"
         self.changes: Collection[time] = {*under.changes, *(at for entry in self.entries for at in turns(entry))}
@@ -59,7 +57,7 @@ class Layer:
         for entry in self.entries:
             self._by_provider.setdefault(entry.provider, []).append(entry)
         self._by_id = {self._id(entry): entry for entry in self.entries}
-        self._homes = homes or {}
+        self._file_of = {entry.digest: file for file, entries in files.items() for entry in entries}
         self._overlaid = lru_cache(maxsize=OVERLAID_MAX)(self._over)
 
     def told(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -67,7 +65,7 @@ class Layer:
         for one in ids:
             if entry := self._by_id.get(one):
                 fields = entry.model_dump(mode="json", exclude_defaults=True)
-                yield {"id": one, "file": self._homes.get(entry.digest, ""), **fields}
+                yield {"id": one, "file": self._file_of[entry.digest], **fields}
 
     def resolve(self, sku: Sku, on: date) -> Resolution:
         entries = self._for(sku)
