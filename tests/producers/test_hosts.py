@@ -316,6 +316,7 @@ pool.join()
 # --- signals ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_handler_may_record_at_any_point_of_a_first_record_of_flush_stats_and_close(
     host: StartHost, embedded_bootstrap: str, topic: str, read_topic: ReadTopic
 ) -> None:

@@ -463,6 +463,7 @@ def broker() -> Iterator[KafkaBroker]:
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("end", [pytest.param(KafkaBroker.stop, marks=pytest.mark.slow), KafkaBroker.kill])
+@pytest.mark.slow
 def test_a_broker_that_goes_away_and_comes_back_gets_every_event(
     broker: KafkaBroker,
     end: Callable[[KafkaBroker], None],

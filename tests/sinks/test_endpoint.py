@@ -765,6 +765,7 @@ def setting_is_admitted(name: str) -> bool:
 # --- kills and ends --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_killed_endpoint_comes_back_on_its_folder_and_port_with_every_acknowledged_row(tmp_path: Path) -> None:
     endpoint = Endpoint(tmp_path)
     with endpoint:
@@ -810,6 +811,7 @@ def test_a_folder_or_a_port_in_use_ends_it_at_once(locked: Endpoint, tmp_path: P
         second.start()
 
 
+@pytest.mark.slow
 def test_three_writers_share_one_warehouse_at_once(locked: Endpoint) -> None:
     address: ClickHouseAddress = locked.fresh()
     writers = [Writer(address) for _ in range(3)]

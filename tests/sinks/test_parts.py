@@ -35,6 +35,7 @@ def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
         yield endpoint
 
 
+@pytest.mark.slow
 def test_a_broken_part_is_mended_while_readers_see_all_rows_or_an_error(endpoint: Endpoint) -> None:
     address = migrated(endpoint.address())
     fill_and_merge(address)
@@ -58,6 +59,7 @@ def test_a_broken_part_is_mended_while_readers_see_all_rows_or_an_error(endpoint
     assert not said(endpoint, "ROWS ARE MISSING")
 
 
+@pytest.mark.slow
 def test_rows_that_no_other_part_holds_are_said_to_be_missing_until_a_person_has_seen_to_it(endpoint: Endpoint) -> None:
     address = migrated(endpoint.address())
     broken = fill_and_merge(address)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from sinks.clickhouse import migrate, retention
+from sinks.clickhouse import retention
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
@@ -29,8 +29,7 @@ def days(count: int) -> timedelta:
 
 @pytest.fixture
 def schema(clickhouse_endpoint: Server) -> Iterator[ClickHouseAddress]:
-    address = clickhouse_endpoint.unmade()
-    migrate.up(address)
+    address = clickhouse_endpoint.fresh()
     yield address
     drop_database(address)
 

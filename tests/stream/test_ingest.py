@@ -75,6 +75,7 @@ def as_value(drawn: Any, source: str) -> bytes | None:
 
 @examples(
     15,
+    at_least=5,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink over a database takes minutes
 )
@@ -132,6 +133,7 @@ def renamed(cells: Any, source: str, into: str) -> Any:
 
 @examples(
     15,
+    at_least=5,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
@@ -167,6 +169,7 @@ MODELS = ("gpt-4o-mini", "GPT-4o-mini")
 
 @examples(
     15,
+    at_least=5,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
@@ -196,10 +199,19 @@ def test_builds_with_other_names_that_are_killed_in_a_flush_count_every_call_and
     assert_counted_as_called(warehouse, source, ids)
 
 
-@pytest.mark.parametrize("torn", range(len(TABLES) + 1))
-@pytest.mark.parametrize(("old", "new"), [(AS_SENT, BUILDS[0]), (BUILDS[0], BUILDS[1]), (BUILDS[1], BUILDS[2])])
+TAKEN_OVER = [(AS_SENT, BUILDS[0]), (BUILDS[0], BUILDS[1]), (BUILDS[1], BUILDS[2])]
+
+
+@pytest.mark.parametrize(
+    ("torn", "old", "new"),
+    [  # each table, and each pair of builds: all of both are slow
+        pytest.param(torn, *builds, marks=[] if torn % 3 == at else pytest.mark.slow)
+        for torn in range(len(TABLES) + 1)
+        for at, builds in enumerate(TAKEN_OVER)
+    ],
+)
 def test_a_repeat_that_was_counted_before_a_crash_is_not_counted_under_another_name_by_the_next_build(
-    warehouse: Warehouse, source: str, old: PriceBook, new: PriceBook, torn: int
+    warehouse: Warehouse, source: str, torn: int, old: PriceBook, new: PriceBook
 ) -> None:
     ids = [0, 1, 2, 3, 4, 5, 0, 1, 1, 6, 6, 2, 7, 3]
     log = spelled_log(source, ids)

@@ -70,6 +70,7 @@ def test_where_kafka_does_not_tell_nothing_is_taken_for_granted() -> None:
         require_no_worker(nobody)
 
 
+@pytest.mark.slow
 def test_an_upgrade_waits_for_the_workers_to_stop_and_a_new_warehouse_for_nobody(
     site: Site, clickhouse_endpoint: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

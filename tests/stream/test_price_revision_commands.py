@@ -145,6 +145,7 @@ def test_a_revision_has_a_bound_in_bytes(place: Place, monkeypatch: pytest.Monke
     place.run("publish", cheap, gpu)
 
 
+@pytest.mark.slow
 def test_what_a_revision_shows_can_be_published_again(place: Place) -> None:
     place.run("publish", place.file("cheap.toml", CHEAP), place.file("gpu.toml", GPU))
     place.run("publish", "--none")

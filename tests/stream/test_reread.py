@@ -209,6 +209,7 @@ def test_dead_letters_that_a_hand_deleted_come_back_conflicts_too(site: Site) ->
     site.check()
 
 
+@pytest.mark.slow
 def test_raw_rows_and_rollups_deleted_both_come_back(site: Site) -> None:
     site.sql(RAW.format("source_offset % 2 = 0"))
     for table in set(TABLES) - {"usage_events", "ingest_ledger", "dead_letters"}:
@@ -297,6 +298,7 @@ def test_what_kafka_has_no_more_is_said_and_the_rest_restored(site: Site) -> Non
     assert rows.row(0)[0] >= 30
 
 
+@pytest.mark.slow
 def test_what_the_audit_took_out_stays_out(site: Site) -> None:
     """An old id sent again with a new time, counted twice, and removed."""
     row = next(iter(site.published().events.values()))
@@ -310,6 +312,7 @@ def test_what_the_audit_took_out_stays_out(site: Site) -> None:
     assert broken(site.audit()) == {}
 
 
+@pytest.mark.slow
 def test_an_id_that_was_counted_again_after_its_row_was_lost_counts_once(site: Site) -> None:
     """The worker that started after the loss could not know the id. Some calls sent other names than are stored."""
     events = site.published().events.values()

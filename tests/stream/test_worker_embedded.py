@@ -188,6 +188,7 @@ def stored_letters(totals: Totals) -> dict[tuple[int, int], tuple[str, str, byte
     }
 
 
+@pytest.mark.slow
 def test_an_error_nobody_expected_ends_the_process_and_nothing_was_acknowledged(
     broker: EmbeddedBroker, address: ClickHouseAddress, totals: Totals
 ) -> None:
@@ -243,6 +244,7 @@ def test_nothing_is_forgotten_while_a_batch_is_on_its_way(
         assert worker.log("trimmed")
 
 
+@pytest.mark.slow
 def test_a_stop_that_hangs_ends_within_its_bound(broker: EmbeddedBroker, address: ClickHouseAddress) -> None:
     hang = (
         "import asyncio\n"
@@ -257,6 +259,7 @@ def test_a_stop_that_hangs_ends_within_its_bound(broker: EmbeddedBroker, address
         assert len(worker.log("stopping took too long")) == 1
 
 
+@pytest.mark.slow
 def test_a_stop_before_faust_has_started_all_of_its_services_acknowledges_what_was_stored(
     broker: EmbeddedBroker, address: ClickHouseAddress, totals: Totals
 ) -> None:
@@ -279,6 +282,7 @@ def test_a_stop_before_faust_has_started_all_of_its_services_acknowledges_what_w
     assert sum(max(0, offset) for offset in group_offsets(broker.bootstrap_servers, "costream", EVENTS, 4)) == 50
 
 
+@pytest.mark.slow
 def test_an_outage_of_the_warehouse_is_waited_out_and_said_once(broker: EmbeddedBroker, tmp_path: Path) -> None:
     """Down while a batch is stored, and while an old id is looked up in the middle of another."""
     late = rfc3339(datetime.now(UTC) - timedelta(days=20))
@@ -350,6 +354,7 @@ def test_a_worker_that_waits_for_kafka_can_be_stopped(address: ClickHouseAddress
         assert worker.stop() == EXIT_OK
 
 
+@pytest.mark.slow
 def test_a_worker_before_its_schema_says_so_and_goes_on_when_it_comes(
     broker: EmbeddedBroker, clickhouse_endpoint: Server
 ) -> None:

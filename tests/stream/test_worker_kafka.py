@@ -106,6 +106,7 @@ def test_batches_of_every_compression_are_read(site: Site) -> None:
         assert worker.stop() == 0
 
 
+@pytest.mark.slow
 def test_ten_megabytes_are_refused_and_their_neighbours_counted(site: Site) -> None:
     """On topics whose owner lets them in; with our own limits Kafka refuses them first."""
     names = [site.settings.topic(spec.name) for spec in topics.TOPICS]

@@ -34,6 +34,7 @@ class Transaction:
         self._producer.abort_transaction(30)
 
 
+@pytest.mark.slow
 def test_aborted_records_are_never_counted_and_committed_ones_once_whoever_writes_between_them(site: Site) -> None:
     """Batches of 20 records, transactions of 90: each spans many, and two are interleaved with a plain producer."""
     site.create(1)

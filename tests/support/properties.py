@@ -10,9 +10,10 @@ SHARE: Final = 10  # runs are many: what a tenth has not met today, it meets tom
 EXAMPLES_MIN: Final = 10  # fewer are hardly more than the simplest ones, which are tried first
 
 
-def examples(full: int, **options: Any) -> settings:
-    """``full`` examples in the profile `ci`, a tenth in `dev`; no deadline, as cores are shared."""
-    few = min(full, max(EXAMPLES_MIN, full // SHARE))
+def examples(full: int, *, at_least: int = EXAMPLES_MIN, **options: Any) -> settings:
+    """``full`` examples in the profile `ci`, a tenth in `dev`; ``at_least`` is lower where each takes a second. No
+    deadline, as cores are shared."""
+    few = min(full, max(at_least, full // SHARE))
     return settings(max_examples=full if full_run() else few, deadline=None, **options)
 
 
