@@ -18,7 +18,7 @@ from urllib.request import urlopen
 from pydantic_core import to_jsonable_python
 
 from costream.topics import EVENTS
-from sinks.clickhouse import migrate
+from sinks.clickhouse import migrate, price_revisions
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
 from stream.audit.kafka import KafkaFacts, kafka_facts
@@ -58,6 +58,8 @@ class Stored:
     dead_letters: Mapping[str, int]  # of the last 24 hours, by kind, whatever became of them
     dead_letters_open: Mapping[str, int]  # by kind: neither replayed nor given up
     vanished_records: int  # that nobody has accepted
+    price_revision: int | None  # of own prices, in force; None where none was ever published
+    price_revision_published_at: datetime | None
     bytes_by_table: Mapping[str, int]
     bytes_free: int | None  # on its disk; None where it does not tell
 
@@ -186,6 +188,7 @@ def _stored(reader: Reader, *, now: datetime) -> Stored:
     letters = reader.frame(LETTERS_SQL, since=since_ms - 86_400_000)
     parts = reader.frame(PARTS_SQL)
     free = reader.frame(FREE_SQL)
+    prices = price_revisions.newest(reader)
     return Stored(
         last_stored=datetime.fromtimestamp(last_ms / 1000, UTC) if events else None,
         per_second=round(lately / 60, 1),
@@ -193,6 +196,8 @@ def _stored(reader: Reader, *, now: datetime) -> Stored:
         dead_letters=dict(letters.iter_rows()),
         dead_letters_open=stored_letters.counts(reader, stored_letters.Which(states=["open"])),
         vanished_records=sum(each.records for each in vanished_records(reader) if each.accepted_reason is None),
+        price_revision=prices.number if prices else None,
+        price_revision_published_at=prices.published_at if prices else None,
         bytes_by_table=dict(parts.iter_rows()),
         bytes_free=free.item() if free.height else None,
     )

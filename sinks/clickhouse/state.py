@@ -96,7 +96,7 @@ HOURS_FILLED: Final = """
   GROUP BY hour ORDER BY hour"""
 
 _SUMS: Final = """
-    calls, errors, unpriced_calls, partial_calls,
+    calls, errors, unpriced_calls, partial_calls, unpriced_tokens, partial_tokens,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
     cost_usd AS cost_pico, revenue_usd AS revenue_pico, duration_ms, duration_calls, price_versions,
     toInt64(version) AS version"""
@@ -122,7 +122,7 @@ DAILY_SQL: Final = f"""
 
 USER_DAILY_SQL: Final = """
   SELECT day, user_id, source, toInt64(source_partition) AS source_partition,
-    calls, errors, unpriced_calls, partial_calls, input_tokens, output_tokens,
+    calls, errors, unpriced_calls, partial_calls, unpriced_tokens, partial_tokens, input_tokens, output_tokens,
     cost_usd AS cost_pico, revenue_usd AS revenue_pico, toInt64(version) AS version
   FROM usage_user_daily_rows FINAL
   WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))

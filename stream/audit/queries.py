@@ -34,6 +34,11 @@ _COUNTS: Final = {
     "unpriced_calls": "toInt64(countIf(cost_status = 'unpriced'))",
     "partial_calls": "toInt64(countIf(cost_status = 'partial'))",
 }
+_TOKENS_OF: Final = {  # NULL in rows of before migration 016 whose single calls were no longer kept
+    f"{cost_status}_tokens": "toInt64(sumIf(ifNull(input_tokens, 0) + ifNull(output_tokens, 0), "
+    f"cost_status = '{cost_status}'))"
+    for cost_status in ("unpriced", "partial")
+}
 _TOKENS: Final = {name: f"toInt64(ifNull(sum({name}), 0))" for name in TOKENS}
 _MONEY: Final = {name: f"toDecimal128(ifNull(sum({name}), 0), 12)" for name in MONEY}
 _DURATIONS: Final = {
@@ -80,7 +85,7 @@ HOURLY: Final = RollupTable(
     bucket="hour",
     bucket_of_event="toStartOfHour(occurred_at)",
     labels=DIMENSIONS,
-    columns=_COUNTS | _TOKENS | _MONEY | _DURATIONS,
+    columns=_COUNTS | _TOKENS_OF | _TOKENS | _MONEY | _DURATIONS,
 )
 UNITS: Final = RollupTable(
     table="usage_hourly_units",
@@ -103,7 +108,7 @@ USER_DAILY: Final = RollupTable(
     bucket="day",
     bucket_of_event="toDate(occurred_at)",
     labels=("user_id",),
-    columns=_COUNTS | {name: _TOKENS[name] for name in ("input_tokens", "output_tokens")} | _MONEY,
+    columns=_COUNTS | _TOKENS_OF | {name: _TOKENS[name] for name in ("input_tokens", "output_tokens")} | _MONEY,
 )
 
 ROLLUPS: Final = (HOURLY, UNITS, DAILY, USER_DAILY)
@@ -216,9 +221,9 @@ WITH {STORED},
 SELECT *, toInt64(count() OVER ()) AS differing
 FROM (
   SELECT {keys}, origin AS source, toInt64(origin_partition) AS source_partition,
-    {_each("sumIf({name}, side = 'raw') AS {name}_raw", spec)},
-    {_each("sumIf({name}, side = 'worker') AS {name}_worker", spec)},
-    {_each("sumIf({name}, side != 'raw') AS {name}_rolled", spec)}
+    {_sums("raw", "side = 'raw'", spec)},
+    {_sums("worker", "side = 'worker'", spec)},
+    {_sums("rolled", "side != 'raw'", spec)}
   FROM (
     SELECT {keys}, origin, origin_partition, if(is_correction, 'correction', 'worker') AS side,
       {", ".join(spec.columns)}
@@ -232,9 +237,14 @@ ORDER BY {keys}, source, source_partition
 LIMIT {{limit:UInt32}}"""  # noqa: S608 - every part comes from the constants above
 
 
-def _each(pattern: str, spec: RollupTable) -> str:
-    """One column a measure."""
-    return ", ".join(pattern.format(name=name) for name in spec.columns)
+def _sums(as_: str, of: str, spec: RollupTable) -> str:
+    """One column a measure. A sum is unknown where one of its rows is, and an unknown one differs from nothing."""
+    return ", ".join(
+        f"if(countIf(isNull({name}) AND {of}) > 0, NULL, ifNull(sumIf({name}, {of}), 0)) AS {name}_{as_}"
+        if name in _TOKENS_OF
+        else f"sumIf({name}, {of}) AS {name}_{as_}"
+        for name in spec.columns
+    )
 
 
 def differing(reader: Reader, spec: RollupTable, *, stored: Stored, start: date, end: date, limit: int) -> pl.DataFrame:

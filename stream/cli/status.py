@@ -102,8 +102,15 @@ def _add_stored(table: Table, stored: Stored, *, at: datetime) -> None:
     if stored.vanished_records:
         vanished = common.counted(stored.vanished_records, "record")
         table.add_row("vanished", Text(f"{vanished} at most; `costream audit` names them", "red"))
+    table.add_row("own prices", _prices(stored))
     free = "" if stored.bytes_free is None else f", {_bytes(stored.bytes_free)} free"
     table.add_row("disk", f"{_bytes(sum(stored.bytes_by_table.values()))} of tables{free}")
+
+
+def _prices(stored: Stored) -> str:
+    if stored.price_revision is None:
+        return "none published"
+    return f"revision {stored.price_revision}, published {stored.price_revision_published_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _letters(stored: Stored) -> Text:

@@ -16,19 +16,21 @@ NARROW: Final = {1: pl.UInt8, 2: pl.UInt16, 4: pl.UInt32, 8: pl.UInt64}  # by th
 
 @dataclass(frozen=True, slots=True)
 class PackedColumn:
-    """Whole numbers, dates or times, none of them null."""
+    """Whole numbers, dates or times; at least one. What is null is null in ``above``, which takes a bit each."""
 
     count: int
     kind: pl.DataType
-    least: pl.Series  # one number
+    least: pl.Series  # one number, or null
     above: pl.Series | None  # None: each is the least
 
     @classmethod
     def of(cls, column: pl.Series) -> PackedColumn:
         numbers = column.to_physical()
-        low, high = int(numbers.min()), int(numbers.max())  # type: ignore[arg-type]  # no column is empty
+        if numbers.null_count() == len(numbers):
+            return cls(len(column), column.dtype, numbers[:1], None)
+        low, high = int(numbers.min()), int(numbers.max())  # type: ignore[arg-type]  # one is not null
         least = pl.Series([low], dtype=numbers.dtype)
-        if low == high:
+        if low == high and not numbers.has_nulls():
             return cls(len(column), column.dtype, least, None)
         above = numbers - least  # beyond the width of the column it wraps, and so does the sum that undoes it
         for size, narrow in NARROW.items():

@@ -34,6 +34,8 @@ TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_wr
 
 
 WIDE: Final = ("_pico", "_whole")  # how the names of sums end that 64 bits cannot hold
+# Sums that a row from before they were kept may lack: null, and null it stays, whatever is added.
+MAY_BE_UNKNOWN: Final = frozenset({"unpriced_tokens", "partial_tokens"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ def _wide(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.Int128).sum()  # Int64 would wrap, silently, at nine million dollars
 
 
+def _tokens_of(cost_status: str) -> pl.Expr:
+    tokens = pl.col("input_tokens").fill_null(0) + pl.col("output_tokens").fill_null(0)
+    return tokens.filter(_COUNTED & (pl.col("cost_status") == cost_status)).sum()
+
+
 def _hour() -> pl.Expr:
     return pl.col("occurred_at").dt.truncate("1h")
 
@@ -86,6 +93,8 @@ _SHARED: Final[dict[str, pl.Expr]] = {
     "errors": _count(_COUNTED & (pl.col("status") == "error")),
     "unpriced_calls": _count(_COUNTED & (pl.col("cost_status") == "unpriced")),
     "partial_calls": _count(_COUNTED & (pl.col("cost_status") == "partial")),
+    "unpriced_tokens": _tokens_of("unpriced"),
+    "partial_tokens": _tokens_of("partial"),
 }
 
 HOURLY: Final = RollupSpec(
@@ -363,12 +372,19 @@ class Rollup:
         both = pl.concat([new, old.select(pl.all().name.prefix("old_"))], how="horizontal")
         merged = both.select(
             pl.col("at").fill_null(pl.col("old_at")),
-            *(pl.col(name).fill_null(0) + pl.col(f"old_{name}").fill_null(0) for name in self.spec.sums),
+            *(pl.col(name).fill_null(0) + self._sum_before(name) for name in self.spec.sums),
             *(pl.min_horizontal(name, f"old_{name}") for name in self.spec.mins),
             *(self.codes.united(new[name], old[name]) for name in self.spec.sets),
             pl.max_horizontal("applied", "old_applied").alias("applied"),
         )
         return merged.cast(before.schema)
+
+    def _sum_before(self, name: str) -> pl.Expr:
+        """What a row had, and 0 where there was none."""
+        old = pl.col(f"old_{name}")
+        if name in MAY_BE_UNKNOWN:
+            return pl.when(pl.col("old_at").is_null()).then(0).otherwise(old)
+        return old.fill_null(0)
 
     def _as_kept(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Stored rows as they are in memory."""

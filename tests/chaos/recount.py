@@ -157,6 +157,9 @@ def _add_shared(row: Cell, event: Counted) -> None:
     row["errors"] += event.fields.get("status") == "error"
     row["unpriced_calls"] += event.status == "unpriced"
     row["partial_calls"] += event.status == "partial"
+    for status in ("unpriced", "partial"):
+        if event.status == status:
+            row[f"{status}_tokens"] += event.fields.get("input_tokens", 0) + event.fields.get("output_tokens", 0)
     row["input_tokens"] += event.fields.get("input_tokens", 0)
     row["output_tokens"] += event.fields.get("output_tokens", 0)
     row["cost_usd"] += event.cost or 0
@@ -164,8 +167,9 @@ def _add_shared(row: Cell, event: Counted) -> None:
 
 
 def _empty_shared() -> Cell:
-    counts = ("calls", "errors", "unpriced_calls", "partial_calls", "input_tokens", "output_tokens")
-    return dict.fromkeys(counts, 0) | {"cost_usd": Decimal(0), "revenue_usd": Decimal(0)}
+    calls = ("calls", "errors", "unpriced_calls", "partial_calls")
+    tokens = ("unpriced_tokens", "partial_tokens", "input_tokens", "output_tokens")
+    return dict.fromkeys((*calls, *tokens), 0) | {"cost_usd": Decimal(0), "revenue_usd": Decimal(0)}
 
 
 def _empty_hour() -> Cell:

@@ -21,7 +21,8 @@ K = TypeVar("K")
 
 EXAMPLES_MAX: Final = 12
 
-SHARED: Final = "calls, errors, unpriced_calls, partial_calls, input_tokens, output_tokens, cost_usd, revenue_usd"
+CALLS: Final = "calls, errors, unpriced_calls, partial_calls"
+SHARED: Final = f"{CALLS}, unpriced_tokens, partial_tokens, input_tokens, output_tokens, cost_usd, revenue_usd"
 OF_DAYS_TOO: Final = "cache_read_tokens, cache_write_tokens, reasoning_tokens, duration_ms, duration_calls"
 DETAILS: Final = f"duplicates, {OF_DAYS_TOO}"
 HOURLY: Final = f"""

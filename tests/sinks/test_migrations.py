@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+import polars as pl
 import pytest
 
 from sinks.clickhouse import migrate
@@ -19,7 +20,7 @@ from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 from sinks.errors import DataWouldBeLost, WarehouseRefused
 from tests.support.warehouse import drop_database, one_way_and_the_other
-from tests.support.warehouse_rows import PICO, events, hourly, store_hours, this_hour
+from tests.support.warehouse_rows import PICO, events, hourly, store_hours, this_hour, user_daily
 
 VERSIONS = sorted(
     int(file.name.split("_")[0]) for file in migrate.FOLDER.glob("*.sql") if not file.name.endswith(".down.sql")
@@ -109,6 +110,59 @@ def test_the_reason_of_an_older_row_becomes_a_code_and_its_words_the_detail(empt
         assert sorted(rows) == sorted((words, words) for words in WORDS)
 
 
+def test_tokens_without_a_price_are_filled_from_the_calls_that_a_row_has_applied_and_where_those_are_gone_not(
+    empty: ClickHouseAddress,
+) -> None:
+    """By feature: a row whose calls are there, one that a repair has corrected, one that has lost a call, one that has
+    no such call, and one whose calls are partial. Beside them calls that were not applied yet, or were taken out."""
+    migrate.up(empty, target=15)
+    of = {"cost_status": "unpriced", "cost_pico": None, "input_tokens": 100, "output_tokens": 7}
+    calls = [
+        *({"feature": "whole", "source_offset": 1} | of, {"feature": "whole", "source_offset": 2, "input_tokens": 5}),
+        *({"feature": "whole", "source_offset": 9} | of, {"feature": "corrected", "source_offset": 3} | of),
+        *({"feature": "corrected", "source_offset": 4} | of, {"feature": "lost", "source_offset": 5} | of),
+        {"feature": "partial", "source_offset": 6} | of | {"cost_status": "partial"},
+        {"feature": "partial", "source_offset": 7} | of | {"cost_status": "partial", "output_tokens": None},
+    ]
+    hours = [
+        {"feature": "whole", "calls": 2, "unpriced_calls": 1},
+        {"feature": "corrected", "calls": 3, "unpriced_calls": 3},
+        {"feature": "corrected", "calls": -2, "unpriced_calls": -2, "source": "correction:topic-1"},
+        {"feature": "lost", "calls": 2, "unpriced_calls": 2},
+        {"feature": "none", "calls": 8},
+        {"feature": "partial", "calls": 2, "partial_calls": 2},
+    ]
+    rows = [hour | {"version": 8} for hour in hours]
+    taken_out = {"occurred_at": this_hour(), "request_id": "x", "source": "topic-1", "source_partition": 0}
+    with closing(Writer(empty)) as writer:
+        named = [call | {"request_id": f"r-{at}", "user_id": "u-1"} for at, call in enumerate(calls)]
+        writer.insert("usage_events", events(named))
+        store_hours(writer, rows)
+        writer.insert("removed_events", pl.DataFrame([taken_out | {"source_offset": 4, "removed_at": this_hour()}]))
+        users = [{"unpriced_calls": 3, "partial_calls": 2}, {"user_id": "u-2", "unpriced_calls": 1, "partial_calls": 0}]
+        writer.insert("usage_user_daily", user_daily([user | {"version": 8} for user in users]))
+    for _ in range(2):
+        migrate.up(empty)
+        told = {
+            "whole": (107, 0),
+            "corrected": (107, 0),
+            "lost": (None, 0),
+            "none": (0, 0),
+            "partial": (0, 207),
+        }
+        with closing(Reader(empty)) as reader:
+            for table in ("usage_hourly", "usage_daily"):
+                found = reader.frame(f"SELECT feature, unpriced_tokens, partial_tokens FROM {table}").rows()
+                assert {feature: tuple(tokens) for feature, *tokens in found} == told, table
+            found = reader.frame("SELECT user_id, unpriced_tokens, partial_tokens FROM usage_user_daily").rows()
+            assert sorted(found) == [("u-1", 321, 207), ("u-2", None, 0)]
+            of_corrected = reader.frame(
+                "SELECT source, unpriced_tokens FROM usage_hourly_rows FINAL WHERE feature = 'corrected'"
+            ).rows()
+            assert sorted(of_corrected) == [("correction:topic-1", 0), ("topic-1", 107)]
+        migrate.down(empty)
+
+
 def test_new_comments_of_columns_change_nothing_else_of_a_view_and_go_again(empty: ClickHouseAddress) -> None:
     old = "of the calls: those priced in part, so that cost_usd is a lower bound"
     new = "of the calls: those in cost_usd whose cost is not sure, it may be too high or too low"
@@ -152,6 +206,7 @@ def test_tables_go_only_when_that_is_asked_for(empty: ClickHouseAddress) -> None
     assert left == [("schema_versions",)]
 
 
+@pytest.mark.slow
 def test_every_statement_of_a_migration_is_harmless_to_repeat(empty: ClickHouseAddress) -> None:
     """A run that broke off after the last statement has not recorded its version: the next one runs all of them."""
     for version in VERSIONS:
@@ -208,23 +263,21 @@ def test_every_migration_has_its_way_down() -> None:
     assert ups == downs
 
 
-@pytest.mark.parametrize(
-    ("table", "expires"),
-    [
-        ("usage_events", "TTL toDateTime(occurred_at) + toIntervalDay(90)"),
-        ("dead_letters", "TTL toDateTime(received_at) + toIntervalDay(90)"),
-        ("dead_letter_states", "TTL toDateTime(received_at) + toIntervalDay(90)"),
-        ("usage_hourly", "TTL hour + toIntervalYear(1)"),
-        ("usage_hourly_units", "TTL hour + toIntervalYear(1)"),
-        ("usage_daily", "TTL day + toIntervalYear(1)"),
-        ("usage_user_daily", "TTL day + toIntervalYear(1)"),
-        ("alerts", "TTL window_start + toIntervalYear(1)"),
-    ],
-)
-def test_raw_rows_are_kept_90_days_and_aggregates_a_year(empty: ClickHouseAddress, table: str, expires: str) -> None:
-    migrate.up(empty)
-    ddl = str(open_client(empty).query(f"SHOW CREATE TABLE {rows_of(table)}").result_rows[0][0])
-    assert expires in ddl
+KEPT: Final = {
+    "usage_events": "TTL toDateTime(occurred_at) + toIntervalDay(90)",
+    "dead_letters": "TTL toDateTime(received_at) + toIntervalDay(90)",
+    "dead_letter_states": "TTL toDateTime(received_at) + toIntervalDay(90)",
+    "usage_hourly": "TTL hour + toIntervalYear(1)",
+    "usage_hourly_units": "TTL hour + toIntervalYear(1)",
+    "usage_daily": "TTL day + toIntervalYear(1)",
+    "usage_user_daily": "TTL day + toIntervalYear(1)",
+    "alerts": "TTL window_start + toIntervalYear(1)",
+}
+
+
+def test_raw_rows_are_kept_90_days_and_aggregates_a_year(reader: Reader) -> None:
+    for table, expires in KEPT.items():
+        assert expires in str(reader.frame(f"SHOW CREATE TABLE {rows_of(table)}").item()), table
 
 
 def test_a_raw_row_goes_after_90_days_and_its_hour_stays(writer: Writer, reader: Reader) -> None:

@@ -342,7 +342,10 @@ def test_a_doubled_hourly_row_is_named_with_its_key(stream: Stream) -> None:
     assert finding.numbers["cost_usd_rolled"] == 2 * Decimal(str(finding.numbers["cost_usd_raw"]))
 
 
-@pytest.mark.parametrize("table", ["usage_hourly", "usage_daily", "usage_user_daily"])
+ALIKE = [pytest.param(table, marks=pytest.mark.slow) for table in ("usage_daily", "usage_user_daily")]
+
+
+@pytest.mark.parametrize("table", ["usage_hourly", *ALIKE])
 def test_a_cost_that_is_off_by_the_last_digit_is_named(stream: Stream, table: str) -> None:
     stream.run(
         f"INSERT INTO {rows_of(table)} SELECT * REPLACE (cost_usd + toDecimal128('0.000000000001', 12) AS cost_usd) "
@@ -355,8 +358,26 @@ def test_a_cost_that_is_off_by_the_last_digit_is_named(stream: Stream, table: st
     assert Decimal(str(numbers["cost_usd_rolled"])) - Decimal(str(numbers["cost_usd_raw"])) == Decimal("1e-12")
 
 
+def test_tokens_that_a_row_from_before_does_not_know_differ_from_nothing_and_stay_unknown(stream: Stream) -> None:
+    stream.run(
+        "INSERT INTO usage_hourly_rows SELECT * REPLACE (CAST(NULL AS Nullable(Int64)) AS unpriced_tokens) "
+        "FROM usage_hourly_rows FINAL ORDER BY hour LIMIT 1"
+    )
+    assert stream.audit().holds
+    stream.run(
+        "INSERT INTO usage_hourly_rows SELECT * REPLACE (calls + 1 AS calls) "
+        "FROM usage_hourly_rows FINAL WHERE unpriced_tokens IS NULL"
+    )
+    assert broken(stream.audit()) == {"usage_hourly": 1}
+    assert stream.repair().corrected == 1
+    assert stream.audit().holds
+    unknown = stream.reader.frame("SELECT countIf(unpriced_tokens IS NULL) FROM usage_hourly").item()
+    assert unknown == 1
+
+
 HOURLY_COLUMNS = (
-    *("errors", "unpriced_calls", "partial_calls", "input_tokens", "output_tokens", "cache_read_tokens"),
+    *("errors", "unpriced_calls", "partial_calls", "unpriced_tokens", "partial_tokens"),
+    *("input_tokens", "output_tokens", "cache_read_tokens"),
     *("cache_write_tokens", "reasoning_tokens", "revenue_usd", "duration_ms", "duration_calls"),
 )
 
@@ -379,7 +400,7 @@ def column_type(column: str) -> str:
     return "Decimal(38, 12)" if column.endswith("_usd") else "Int64"
 
 
-@pytest.mark.parametrize("half", ["amount_whole", "amount_pico"])
+@pytest.mark.parametrize("half", ["amount_whole", pytest.param("amount_pico", marks=pytest.mark.slow)])
 def test_units_are_compared_one_by_one(stream: Stream, half: str) -> None:
     stream.run(
         f"INSERT INTO usage_hourly_units_rows SELECT * REPLACE (CAST({half} + 1 AS Decimal(38, 0)) AS {half}) "
@@ -427,6 +448,7 @@ def test_an_id_counted_in_two_hours_is_named_with_its_later_row(resent: Stream) 
     assert finding.numbers == later | {"kept_occurred_at": NOW - timedelta(hours=11, minutes=1)}
 
 
+@pytest.mark.slow
 def test_what_is_compared_in_many_parts_is_counted_whole_and_named_up_to_the_bound(
     resent: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -461,6 +483,7 @@ def sums(stream: Stream) -> dict[str, Any]:
     ).row(0, named=True)
 
 
+@pytest.mark.slow
 def test_a_removed_row_is_kept_whole(resent: Stream) -> None:
     whole = resent.reader.frame(
         "SELECT * FROM usage_events_rows FINAL WHERE request_id = 'request-11' ORDER BY received_at DESC LIMIT 1"
@@ -481,6 +504,7 @@ def test_a_second_repair_does_nothing(resent: Stream) -> None:
     assert sums(resent) == before
 
 
+@pytest.mark.slow
 def test_a_second_resending_adds_to_the_correction(resent: Stream) -> None:
     resent.repair()
     resent.ingest = resent.started(since=NOW)
@@ -535,6 +559,7 @@ def test_a_repair_that_breaks_off_is_seen_and_completed(
     assert sums(resent)["duplicates"] == 22
 
 
+@pytest.mark.slow
 def test_of_two_corrections_of_a_cell_the_later_one_wins_though_a_millisecond_apart(resent: Stream) -> None:
     resent.repair()
     versions = (
@@ -543,12 +568,14 @@ def test_of_two_corrections_of_a_cell_the_later_one_wins_though_a_millisecond_ap
     assert resent.reader.frame(versions)["version"].to_list() == [round(NOW.timestamp() * 1000)]
 
 
+@pytest.mark.slow
 def test_what_was_removed_says_when(resent: Stream) -> None:
     resent.repair()
     removed = resent.reader.frame("SELECT DISTINCT removed_at FROM removed_events")["removed_at"].to_list()
     assert removed == [NOW]
 
 
+@pytest.mark.slow
 def test_a_removed_row_that_a_replay_stores_again_is_seen_and_removed_again(resent: Stream) -> None:
     row = resent.reader.frame(
         "SELECT * FROM usage_events_rows FINAL WHERE request_id = 'request-11' ORDER BY received_at DESC LIMIT 1"
@@ -576,7 +603,9 @@ def test_a_worker_that_goes_on_after_a_repair_counts_right(resent: Stream) -> No
 # --- rebuilding rollups ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("table", "at_once"), [("usage_hourly", 10_000), ("usage_user_daily", 15)])
+@pytest.mark.parametrize(
+    ("table", "at_once"), [pytest.param("usage_hourly", 10_000, marks=pytest.mark.slow), ("usage_user_daily", 15)]
+)
 def test_dropped_rollups_are_rebuilt_exactly_in_as_many_rounds_as_it_takes(
     stream: Stream, table: str, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -617,6 +646,7 @@ def test_rollups_of_a_partition_with_lost_raw_rows_are_left_alone_and_those_of_o
 # --- a live system ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_difference_that_passes_by_the_last_time_it_is_asked_for_is_none(
     stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,14 @@ def test_numbers_come_back_as_they_were(numbers: list[int], data: st.DataObject)
     assert (taken.dtype, taken.to_list()) == (column.dtype, [numbers[place] for place in places])
 
 
+@given(st.lists(st.none() | INT64, min_size=1, max_size=20))
+def test_what_is_unknown_comes_back_unknown(numbers: list[int | None]) -> None:
+    packed = PackedColumn.of(pl.Series(numbers, dtype=pl.Int64))
+    assert (packed.all().dtype, packed.all().to_list()) == (pl.Int64, numbers)
+    places = np.arange(len(numbers))[::-1].copy()
+    assert packed.take(places).to_list() == numbers[::-1]
+
+
 @given(NUMBERS, st.sampled_from([0, 2**64 - 1, 2**64, 2**100, -(2**100)]))
 def test_money_beyond_sixty_four_bits_comes_back_as_it_was(numbers: list[int], more: int) -> None:
     wide = [*numbers, numbers[0] + more]

@@ -217,6 +217,32 @@ def test_an_unknown_cost_adds_nothing_and_is_counted() -> None:
     assert cells(rows, *names) == [(3, 1, 1, 1, 4, 1)]
 
 
+@pytest.mark.parametrize("spec", [HOURLY, DAILY, USER_DAILY], ids=lambda spec: spec.table)
+def test_tokens_without_a_price_are_summed_apart(spec: RollupSpec) -> None:
+    stored = Stored(spec)
+    first = spent(
+        {"input_tokens": 1, "output_tokens": 2},
+        {"input_tokens": 4, "output_tokens": 8, "cost_status": "unpriced", "source_offset": 1},
+        {"input_tokens": 16, "output_tokens": None, "cost_status": "partial", "source_offset": 2},
+        {"input_tokens": None, "output_tokens": None, "cost_status": "unpriced", "source_offset": 3},
+    )
+    stored.insert(rows := stored.worker().add(first))
+    assert cells(rows, "unpriced_tokens", "partial_tokens") == [(12, 16)]
+    later = spent({"input_tokens": 32, "output_tokens": 64, "cost_status": "unpriced", "source_offset": 4})
+    assert cells(stored.worker().add(later), "unpriced_tokens", "partial_tokens") == [(108, 16)]
+
+
+def test_tokens_that_a_row_from_before_does_not_know_stay_unknown() -> None:
+    stored = Stored(HOURLY)
+    first = stored.worker().add(spent({"cost_status": "unpriced", "input_tokens": 5}))
+    stored.insert(first.with_columns(unpriced_tokens=pl.lit(None, pl.Int64)))
+    worker = stored.worker()
+    for offset in (1, 2):
+        more = spent({"cost_status": "unpriced", "input_tokens": 7, "source_offset": offset})
+        rows = worker.add(more)
+        assert cells(rows, "unpriced_calls", "unpriced_tokens", "partial_tokens") == [(offset + 1, None, 0)]
+
+
 def test_a_duplicate_stands_in_its_column_and_nowhere_else() -> None:
     nothing = dict.fromkeys(("cost_pico", "status", "cost_status", "price_version", "quantities"))
     rows = Stored(HOURLY).worker().add(spent({"input_tokens": 5}, {"counted": False, "source_offset": 1} | nothing))
@@ -646,10 +672,11 @@ def test_a_row_comes_back_from_clickhouse_as_it_went(warehouse: Warehouse, spec:
     after = warehouse.rows(spec.table, source)
     assert len(before) == len(after) == 1
     changed = {name for name in before[0] if before[0][name] != after[0][name]}
+    of_calls = {"calls", "partial_calls", "partial_tokens", "input_tokens", "output_tokens", "cost_usd", "version"}
     grown = {
-        "usage_hourly": {"calls", "partial_calls", "input_tokens", "output_tokens", "cost_usd", "version"},
+        "usage_hourly": of_calls,
         "usage_hourly_units": {"amount_whole", "version"},
-        "usage_user_daily": {"calls", "partial_calls", "input_tokens", "output_tokens", "cost_usd", "version"},
+        "usage_user_daily": of_calls,
         "ingest_ledger": {"received", "stored", "version"},
     }
     assert changed == grown[spec.table]

@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from uuid import uuid4
 
 import polars as pl
 import pytest
@@ -18,6 +19,7 @@ from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from sinks.clickhouse.alert_rows import alert_rows
+from sinks.clickhouse.price_revisions import publish
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.cli.status import status
@@ -111,6 +113,28 @@ def test_letters_are_counted_as_open_until_somebody_decides(system: System) -> N
         decide(reader, writer, Which(), Decision("given_up", at=NOW, reason="a test"))
     assert system.told()[1]["warehouse"]["dead_letters_open"] == {}
     assert "none open; 1 new in 24 hours" in system.ask().stdout
+
+
+def test_the_revision_of_own_prices_in_force_is_told(system: System) -> None:
+    assert "none published" in system.ask().stdout
+    assert system.told()[1]["warehouse"]["price_revision"] is None
+    with closing(Reader(system.address)) as reader, closing(Writer(system.address)) as writer:
+        for number in (1, 2):
+            publish(
+                reader,
+                writer,
+                {"ours.toml": f"# {number}"},
+                published_by="test",
+                note="",
+                build="b",
+                new_id=lambda: str(uuid4()),
+                pause=lambda: None,
+            )
+    warehouse = system.told()[1]["warehouse"]
+    assert warehouse["price_revision"] == 2
+    published_at = datetime.fromisoformat(warehouse["price_revision_published_at"])
+    assert abs(published_at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert f"revision 2, published {published_at:%Y-%m-%d %H:%M:%S} UTC" in system.ask().stdout
 
 
 def test_an_empty_system_is_said_to_be_empty_and_nothing_is_wrong_with_it(system: System) -> None:

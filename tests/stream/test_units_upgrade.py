@@ -60,7 +60,7 @@ def summed(warehouse: Warehouse) -> dict[tuple[str, str], Decimal]:
     return {(row["feature"], unit): amount for row in rows for unit, amount in row["quantities"].items()}
 
 
-@pytest.mark.parametrize("replayed_from", [0, 13, 20])
+@pytest.mark.parametrize("replayed_from", [0, *(pytest.param(offset, marks=pytest.mark.slow) for offset in (13, 20))])
 def test_units_of_the_release_before_equal_a_plain_recount_after_a_torn_flush_and_a_replay(
     warehouse: Warehouse, old: Warehouse, replayed_from: int
 ) -> None:
@@ -105,8 +105,9 @@ def test_the_way_down_puts_the_map_back_and_the_way_up_takes_it_again(warehouse:
 
 
 def hours_of_before(old: Warehouse) -> list[tuple[Any, ...]]:
-    """The rows that count, as the release before kept them."""
-    return sorted(old.reader.frame("SELECT * FROM usage_hourly FINAL").rows(), key=repr)
+    """The rows that count, as the release before kept them. Two columns that are newer stay on the way down."""
+    newer = "unpriced_tokens, partial_tokens"
+    return sorted(old.reader.frame(f"SELECT * EXCEPT ({newer}) FROM usage_hourly FINAL").rows(), key=repr)
 
 
 def back_to_maps(address: ClickHouseAddress) -> None:
