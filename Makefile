@@ -14,8 +14,8 @@ help: ## What can be made
 demo: $(INSTALLED) ## Run the main job on 28,185 real requests, embedded
 	$(BIN)/costream demo $(ARGS)
 
-# Two runners share one broker and one engine (tests/support/shared.py); more of them than cores would only wait.
-PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal --durations 10 --durations-min 10
+# The runners share one broker and one engine (tests/support/shared.py). Three on two cores: some tests wait for processes.
+PYTEST := $(BIN)/pytest -q -n 3 --dist worksteal --durations 10 --durations-min 10
 
 test: $(INSTALLED) ## The tests that answer in minutes, on a real Kafka: COSTREAM_TEST_KAFKA, a container, or a local JVM
 	$(PYTEST) -m "not slow" $(ARGS)

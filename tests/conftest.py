@@ -1,5 +1,6 @@
 """What every test may use; each part says in the header of a run which real thing it stands on."""
 
+import gc
 import logging
 from collections.abc import Iterator
 
@@ -17,6 +18,15 @@ pytest_plugins = [
 hypothesis.settings.register_profile("dev", deadline=None, max_examples=25, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=100, print_blob=True)
 hypothesis.settings.load_profile("dev")
+
+
+def pytest_collectstart() -> None:
+    gc.disable()  # what is collected stays until the end: to look through it for garbage takes time and finds none
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

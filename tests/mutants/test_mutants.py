@@ -106,6 +106,7 @@ def test_the_same_seed_draws_the_same_and_another_one_others() -> None:
     assert drawn(ROOT, [path], seed=2, count=8) != first
 
 
+@pytest.mark.slow
 def test_a_draw_can_be_confined_to_a_line() -> None:
     path = "stream/watch/series.py"
     line = drawn(ROOT, [path], seed=1, count=1)[0].line

@@ -163,6 +163,7 @@ def test_tokens_without_a_price_are_filled_from_the_calls_that_a_row_has_applied
         migrate.down(empty)
 
 
+@pytest.mark.slow
 def test_new_comments_of_columns_change_nothing_else_of_a_view_and_go_again(empty: ClickHouseAddress) -> None:
     old = "of the calls: those priced in part, so that cost_usd is a lower bound"
     new = "of the calls: those in cost_usd whose cost is not sure, it may be too high or too low"

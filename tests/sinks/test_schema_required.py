@@ -43,6 +43,7 @@ def test_a_schema_of_a_newer_build_is_left_alone(
         migrate.require_current(empty)
 
 
+@pytest.mark.slow
 def test_a_schema_made_by_another_text_is_not_this_builds(
     empty: ClickHouseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

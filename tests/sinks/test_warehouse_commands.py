@@ -84,6 +84,7 @@ def test_migrate_up_status_down_and_up_again(configured: ClickHouseAddress) -> N
     drop_database(configured)
 
 
+@pytest.mark.slow
 def test_migrate_up_gives_the_tables_the_retention_and_asks_before_rows_go(
     configured: ClickHouseAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -591,6 +591,7 @@ def test_a_removed_row_that_a_replay_stores_again_is_seen_and_removed_again(rese
     assert broken(resent.audit()) == {}
 
 
+@pytest.mark.slow
 def test_a_worker_that_goes_on_after_a_repair_counts_right(resent: Stream) -> None:
     resent.repair()
     resent.store(resent.records(event(number, occurred_at=NOW - timedelta(minutes=1)) for number in range(400, 440)))

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from sinks.clickhouse import migrate
 from stream.audit import checks, queries
 from stream.audit.checks import ATTEMPTS_MAX, Ground, differing_cells, ground
 from stream.audit.queries import USER_DAILY, RollupTable, spans, stored_to
 from tests.support.records import NOW
+from tests.support.tables import columns_of, key_of
 
 DAYS = [date(2026, 11, day) for day in range(1, 9)]
 MIDNIGHT = datetime(2026, 11, 23, tzinfo=UTC)
@@ -189,7 +187,6 @@ def test_the_ledger_tells_the_offset_after_the_last_of_each_partition() -> None:
 
 # --- what is compared ------------------------------------------------------------------------------------------------
 
-MIGRATIONS = Path(migrate.__file__).parent / "migrations"
 NOT_IN_RAW = {  # what raw rows do not tell, or what is told by other columns
     "source", "source_partition", "version", "duplicates", "price_versions", "quantities", "amount",
 }  # fmt: skip
@@ -197,10 +194,5 @@ NOT_IN_RAW = {  # what raw rows do not tell, or what is told by other columns
 
 @pytest.mark.parametrize("spec", queries.ROLLUPS, ids=lambda spec: spec.table)
 def test_every_label_and_every_column_of_a_rollup_is_compared(spec: RollupTable) -> None:
-    sql = "".join(path.read_text() for path in sorted(MIGRATIONS.glob("*[a-z].sql")) if ".down" not in path.name)
-    ddl = re.split(rf"CREATE TABLE IF NOT EXISTS {spec.table}(?:_rows)? \(", sql)[1].split(") ENGINE")
-    key = re.search(r"ORDER BY \((.*)\)", ddl[1])
-    assert key is not None
-    assert {*spec.keys, "source", "source_partition"} == set(key[1].split(", "))
-    columns = set(re.findall(r"^  (\w+) [A-Z]", ddl[0], re.MULTILINE))
-    assert set(spec.columns) == columns - set(spec.keys) - NOT_IN_RAW
+    assert {*spec.keys, "source", "source_partition"} == key_of(spec.table)
+    assert set(spec.columns) == columns_of(spec.table) - set(spec.keys) - NOT_IN_RAW

@@ -191,6 +191,7 @@ def test_where_nothing_is_missing_nothing_is_written(site: Site) -> None:
 
 
 @pytest.mark.parametrize("lost", ["1", pytest.param("source_offset % 3 = 0", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_raw_rows_that_a_hand_deleted_come_back_exactly(site: Site, lost: str) -> None:
     stored = site.rows()
     site.sql(RAW.format(lost))

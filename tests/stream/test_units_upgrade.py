@@ -90,6 +90,7 @@ def test_a_worker_of_the_release_before_cannot_write_what_nobody_reads(warehouse
     assert old.rows("usage_hourly", source) == []
 
 
+@pytest.mark.slow
 def test_the_way_down_puts_the_map_back_and_the_way_up_takes_it_again(warehouse: Warehouse, old: Warehouse) -> None:
     source = f"test-{uuid4()}"
     values, address = values_of(source), old.reader.address

@@ -389,6 +389,7 @@ def test_on_a_usual_day_no_single_call_is_read(staged: Start) -> None:
     assert stage.warehouse.read_calls() == 0
 
 
+@pytest.mark.slow
 def test_hours_by_the_minute_are_read_once_a_minute_and_the_window_that_runs_is_up_to_the_second(staged: Start) -> None:
     stage = staged()
     stage.spend("2.5")
