@@ -16,8 +16,8 @@ from aiokafka.errors import KafkaError
 from faust.contrib.asgi import faust_app_running
 from mode.utils.locks import Event
 
-from sinks.clickhouse import parts
 from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.embedded import parts
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
 from stream.app import Worker

@@ -133,10 +133,13 @@ def test_the_words_that_all_share_import_nothing() -> None:
     assert set(modules_in((ROOT / source).read_text())) == {"__future__.annotations", "typing.Final"}
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_says_what_it_is_for(room: str) -> None:
-    said = ast.get_docstring(ast.parse((STREAM / room / "__init__.py").read_text()))
-    assert said, f"stream/{room}/__init__.py says in two or three sentences what belongs there and what does not"
+SAYING = sorted(path for top in ("stream", "sinks") for path in FOLDERS[top].rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("path", SAYING, ids=[path.parent.relative_to(ROOT).as_posix() for path in SAYING])
+def test_a_room_says_what_it_is_for(path: Path) -> None:
+    said = ast.get_docstring(ast.parse(path.read_text()))
+    assert said, "it says in two or three sentences what belongs there and what does not"
 
 
 def test_a_circle_is_seen_and_what_only_leads_to_one_is_not_taken_for_it() -> None:

@@ -19,7 +19,7 @@ from clickhouse_connect.driver.exceptions import Error as DriverError
 from urllib3.exceptions import HTTPError
 
 from sinks.clickhouse.codes import Remedy, remedy_of
-from sinks.clickhouse.engine import OPTIONS
+from sinks.clickhouse.embedded.engine import OPTIONS
 from sinks.errors import WarehouseError, WarehouseRefused, WarehouseTooSmall, WarehouseUnavailable, code_of
 
 # They warn of every failed request, also of those we retry for hours; our errors say the same, once, with the reason.

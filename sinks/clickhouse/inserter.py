@@ -12,8 +12,8 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from sinks.clickhouse.connect import ClickHouseAddress, open_client, quoted
-from sinks.clickhouse.engine import open_handle
-from sinks.clickhouse.handover import handover, insert
+from sinks.clickhouse.embedded.engine import open_handle
+from sinks.clickhouse.embedded.handover import handover, insert
 from sinks.errors import WarehouseUnavailable, code_of
 
 SETTINGS: Final = {

@@ -24,7 +24,7 @@ def clickhouse(
     """
     settings = common.settings()
     common.configure_logs(settings.log_level)
-    from sinks.clickhouse.endpoint import Tokens, serve
+    from sinks.clickhouse.embedded.endpoint import Tokens, serve
 
     tokens = Tokens(
         write=settings.clickhouse_password.get_secret_value(), read=settings.clickhouse_read_password.get_secret_value()

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sinks.clickhouse import migrate, parts, retention
+from sinks.clickhouse import migrate, retention
 from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.embedded import parts
 from stream.runtime import topics
 from stream.runtime.settings import Settings
 

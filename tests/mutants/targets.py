@@ -136,9 +136,9 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
         ),
         {
             "sinks/clickhouse/codes.py": ("sinks/test_codes.py",),
-            "sinks/clickhouse/guard.py": ("sinks/test_guard.py",),
+            "sinks/clickhouse/embedded/guard.py": ("sinks/test_guard.py",),
             "sinks/clickhouse/spans.py": ("sinks/test_span_sentences.py",),
-            "sinks/clickhouse/blocks.py": ("sinks/test_blocks.py",),
+            "sinks/clickhouse/embedded/blocks.py": ("sinks/test_blocks.py",),
         },
     ),
 ]

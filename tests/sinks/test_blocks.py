@@ -10,7 +10,7 @@ from clickhouse_cityhash.cityhash import CityHash128
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.clickhouse.blocks import BLOCK_BYTES_MAX, LZ4, NONE, ZSTD, BlocksBroken, pack, unpack
+from sinks.clickhouse.embedded.blocks import BLOCK_BYTES_MAX, LZ4, NONE, ZSTD, BlocksBroken, pack, unpack
 
 # A block whose checksum the drivers of Java and Node's readers accept (tests/sinks/test_readers.py).
 HELLO = pack(b"hello")

@@ -25,11 +25,11 @@ import pytest
 import zstandard
 from aiohttp import web
 
-from sinks.clickhouse import blocks, endpoint, guard
 from sinks.clickhouse.asking import ask
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
-from sinks.clickhouse.embedded import INSERT_WITH_DATA, read_vocabulary
-from sinks.clickhouse.endpoint import Tokens, serve
+from sinks.clickhouse.embedded import blocks, endpoint, guard
+from sinks.clickhouse.embedded.endpoint import Tokens, serve
+from sinks.clickhouse.embedded.requests import INSERT_WITH_DATA, read_vocabulary
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import EndpointNotStarted, WarehouseRefused, WarehouseUnavailable

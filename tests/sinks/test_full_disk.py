@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
-from sinks.clickhouse.handover import handover
+from sinks.clickhouse.embedded.handover import handover
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable

@@ -9,8 +9,8 @@ import re
 
 import pytest
 
-from sinks.clickhouse import guard
-from sinks.clickhouse.guard import OnlyReads, Refused, Vocabulary, rows_follow, within_bounds
+from sinks.clickhouse.embedded import guard
+from sinks.clickhouse.embedded.guard import OnlyReads, Refused, Vocabulary, rows_follow, within_bounds
 
 VOCABULARY = Vocabulary(
     table_functions=frozenset({"file", "url", "numbers", "values"}),

@@ -13,8 +13,8 @@ from typing import Final
 import polars as pl
 import pytest
 
-from sinks.clickhouse import parts
 from sinks.clickhouse.connect import open_client
+from sinks.clickhouse.embedded import parts
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import RowsSetAside, WarehouseUnavailable

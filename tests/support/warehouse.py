@@ -28,7 +28,7 @@ import pytest
 
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress, open_client, quoted
-from sinks.clickhouse.engine import open_handle
+from sinks.clickhouse.embedded.engine import open_handle
 from sinks.clickhouse.writer import Writer
 from tests.support.shared import shareable, shared
 from tests.support.warehouse_rows import hourly
@@ -40,7 +40,7 @@ STOP_MAX_S = 20.0
 # The child ends with its parent, however that ended: its standard input is then at its end.
 SERVE = """
 import os, sys, threading
-from sinks.clickhouse.endpoint import Tokens, serve
+from sinks.clickhouse.embedded.endpoint import Tokens, serve
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
 tokens = Tokens(write=os.environ.get("WRITE_TOKEN", ""), read=os.environ.get("READ_TOKEN", ""))
 serve(sys.argv[1], port=int(sys.argv[2]), tokens=tokens, on_ready=lambda address: print("ready", address, flush=True))

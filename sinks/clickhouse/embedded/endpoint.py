@@ -28,10 +28,10 @@ import zstandard
 from aiohttp import BodyPartReader, web
 from aiohttp.typedefs import Handler
 
-from sinks.clickhouse import blocks
-from sinks.clickhouse.embedded import Answer, Engine, Request
-from sinks.clickhouse.guard import Refused, names
-from sinks.clickhouse.parts import LOOK_SECONDS
+from sinks.clickhouse.embedded import blocks
+from sinks.clickhouse.embedded.guard import Refused, names
+from sinks.clickhouse.embedded.parts import LOOK_SECONDS
+from sinks.clickhouse.embedded.requests import Answer, Engine, Request
 from sinks.errors import EndpointNotStarted, code_of
 
 log = structlog.get_logger(__name__)

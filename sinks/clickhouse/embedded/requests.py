@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import structlog
 
-from sinks.clickhouse import guard, parts, spans
+from sinks.clickhouse import spans
 from sinks.clickhouse.connect import quoted
-from sinks.clickhouse.engine import open_handle
-from sinks.clickhouse.handover import handover, insert
+from sinks.clickhouse.embedded import guard, parts
+from sinks.clickhouse.embedded.engine import open_handle
+from sinks.clickhouse.embedded.handover import handover, insert
 
 log = structlog.get_logger(__name__)
 
