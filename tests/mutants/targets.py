@@ -64,6 +64,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
                 for name in ("__init__", "columns", "events", "names", "quotes")
             },
             "stream/pricing/texts.py": (*_PRICING, "stream/test_price_revisions.py"),
+            "stream/pricing/rehearsal.py": ("stream/test_rehearse.py",),
             "sinks/answers/__init__.py": ("stream/test_explain_command.py",),
             "sinks/answers/explain.py": ("stream/test_explain_command.py",),
         },

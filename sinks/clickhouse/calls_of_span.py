@@ -1,0 +1,73 @@
+"""The single calls of a span, as pricing takes them, with what they were stored to cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import polars as pl
+
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.rows import to_integers
+
+BLOCK_ROWS_MAX: Final = 500_000  # about 150 MB as a frame; an hour busier than this comes as one larger block
+
+_IN_SPAN: Final = """
+  occurred_at >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')
+  AND occurred_at < fromUnixTimestamp64Milli({end:Int64}, 'UTC')
+  AND ({provider:String} = '' OR provider = {provider:String})
+  AND ({model:String} = '' OR model = {model:String})
+  AND ({feature:String} = '' OR feature = {feature:String})"""
+HOURS: Final = f"""
+  SELECT toInt64(toUnixTimestamp(toStartOfHour(occurred_at))) * 1000 AS hour, toInt64(count()) AS calls
+  FROM usage_events_rows WHERE {_IN_SPAN} GROUP BY hour ORDER BY hour"""  # noqa: S608 - written here
+# By the names that were sent: a name of today's is found by them as well as by the one that is stored.
+CALLS: Final = f"""
+  SELECT occurred_at, if(e.provider_sent = '', e.provider, e.provider_sent) AS provider,
+    if(e.model_sent = '', e.model, e.model_sent) AS model, e.provider AS provider_stored, e.model AS model_stored,
+    operation, feature, status, service_tier, inference_geo, toInt64(input_tokens) AS input_tokens,
+    toInt64(output_tokens) AS output_tokens, toInt64(cache_read_tokens) AS cache_read_tokens,
+    toInt64(cache_write_tokens) AS cache_write_tokens, toInt64(reasoning_tokens) AS reasoning_tokens,
+    quantities, unit_prices, cost_usd AS cost_stored_pico, cost_status AS cost_status_stored
+  FROM (SELECT * FROM usage_events_rows FINAL WHERE {_IN_SPAN}) AS e
+  SETTINGS do_not_merge_across_partitions_select_final = 1"""  # noqa: S608 - written here
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From ``start`` until before ``end``; of a provider, model or feature by its stored name alone, where one is
+    given."""
+
+    start: datetime
+    end: datetime
+    provider: str = ""
+    model: str = ""
+    feature: str = ""
+
+    def asked(self) -> dict[str, Any]:
+        names = {"provider": self.provider, "model": self.model, "feature": self.feature}
+        return names | {"start": _ms(self.start), "end": _ms(self.end)}
+
+
+def blocks_of(reader: Reader, span: Span) -> list[tuple[int, int]]:
+    """Bounds in milliseconds of runs of hours with about BLOCK_ROWS_MAX calls; none where the span has no call."""
+    bounds, calls = list[int](), 0
+    for hour, count in reader.frame(HOURS, **span.asked()).iter_rows():
+        if not bounds or calls + count > BLOCK_ROWS_MAX:
+            bounds.append(max(hour, _ms(span.start)))
+            calls = 0
+        calls += count
+    return list(zip(bounds, [*bounds[1:], _ms(span.end)], strict=True)) if bounds else []
+
+
+def calls_in(reader: Reader, span: Span, blocks: list[tuple[int, int]]) -> Iterator[pl.DataFrame]:
+    """The calls of each block: what ``stream.pricing.price`` reads, and ``provider_stored``, ``model_stored``,
+    ``cost_stored_pico`` (1e-12 USD, null where it is unknown) and ``cost_status_stored``."""
+    for start, end in blocks:
+        yield to_integers(reader.frame(CALLS, **span.asked() | {"start": start, "end": end}), pl.Int64)
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000)
