@@ -186,6 +186,79 @@ def test_a_month_is_the_sum_of_its_days_and_a_day_of_its_hours(writer: Writer, r
         assert found == {key: Decimal(pico).scaleb(-12) for key, pico in expected.items()}
 
 
+COMPARED = "calls, cost_usd, unpriced_calls, previous_calls, previous_cost_usd, difference_usd, change_percent"
+
+
+def test_a_month_is_held_against_the_one_before_it_and_what_is_not_known_is_not_made_up(
+    writer: Writer, reader: Reader
+) -> None:
+    """Worked out by hand, in cents. A feature that ended is there with nothing, one that is new has no percentage; the
+    first month has none before it, and a month without a price has no cost to compare."""
+    this = this_hour().replace(day=1, hour=12)
+    last = (this - timedelta(days=1)).replace(day=1)
+    first = (last - timedelta(days=1)).replace(day=1)
+    no_price = {"unpriced_calls": 1, "cost_pico": 0}
+    hours: list[dict[str, Any]] = [
+        {"hour": first, "feature": "f", "cost_pico": 10 * CENT},
+        {"hour": first + timedelta(days=9), "feature": "g", "model": "m2", "cost_pico": 5 * CENT},
+        {"hour": last, "feature": "f", "cost_pico": 7 * CENT},
+        {"hour": last + timedelta(days=20), "feature": "f", "cost_pico": 8 * CENT},
+        {"hour": last, "feature": "h", "model": "m2", "cost_pico": 4 * CENT},
+        {"hour": this, "feature": "f", "cost_pico": 15 * CENT},
+        {"hour": this, "feature": "f", "model": "m3", **no_price},
+        {"hour": this, "feature": "h", "model": "m3", **no_price},
+    ]
+    store_hours(writer, hours)
+
+    def told(view: str, *names: str) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+        columns = ", ".join(("month", *names))
+        found = reader.frame(f"SELECT {columns}, {COMPARED} FROM {view}").rows()
+        count = 1 + len(names)
+        months = {this.date(): "this", last.date(): "last", first.date(): "first"}
+        cents = {row[:count]: row[count:] for row in found}
+        assert len(cents) == len(found)
+        return {(months[key[0]], *key[1:]): _in_cents(row) for key, row in cents.items()}
+
+    nothing = (None, None, None, None)
+    assert told("month_over_month") == {
+        ("this",): (3, 15, 2, 3, 19, -4, Decimal("-21.052631578947")),
+        ("last",): (3, 19, 0, 2, 15, 4, Decimal("26.666666666666")),
+        ("first",): (2, 15, 0, *nothing),
+    }
+    assert told("month_over_month_by_feature", "feature") == {
+        ("this", "f"): (2, 15, 1, 2, 15, 0, 0),
+        ("this", "h"): (1, None, 1, 1, 4, None, None),
+        ("last", "f"): (2, 15, 0, 1, 10, 5, 50),
+        ("last", "g"): (0, 0, 0, 1, 5, -5, -100),
+        ("last", "h"): (1, 4, 0, 0, 0, 4, None),
+        ("first", "f"): (1, 10, 0, *nothing),
+        ("first", "g"): (1, 5, 0, *nothing),
+    }
+    by_model = told("month_over_month_by_model", "provider", "model")
+    assert by_model["this", "openai", "m2"] == (0, 0, 0, 1, 4, -4, -100)
+    assert by_model["this", "openai", "m3"] == (2, None, 2, 0, 0, None, None)
+    assert by_model["last", "openai", "m2"] == (1, 4, 0, 1, 5, -1, -20)
+
+
+def _in_cents(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    calls, cost, unpriced, calls_before, before, difference, percent = row
+    money = [None if usd is None else usd * 100 for usd in (cost, before, difference)]
+    return calls, money[0], unpriced, calls_before, money[1], money[2], percent
+
+
+def test_a_month_that_is_no_longer_kept_whole_is_not_compared_with(writer: Writer, reader: Reader) -> None:
+    """Days are kept for a year, so the month of the oldest one has lost some; unless that is its first day."""
+    oldest = this_hour() - timedelta(days=364)
+    month = (oldest.replace(day=1) + timedelta(days=32)).replace(day=1)
+    store_hours(
+        writer,
+        [{"hour": oldest - timedelta(days=40)}, *({"hour": hour, "cost_pico": CENT} for hour in (oldest, month))],
+    )
+    found = reader.frame("SELECT month, cost_usd, previous_cost_usd FROM month_over_month ORDER BY month").rows()
+    kept_whole = oldest.day == 1
+    assert (month.date(), Decimal("0.01"), Decimal("0.01") if kept_whole else None) in found
+
+
 def test_one_users_spending_is_a_row_per_model_dearest_first_within_the_period(writer: Writer, reader: Reader) -> None:
     mine = [{"request_id": f"r-{i}", "user_id": "u-1", "model": f"m{i % 3}", "cost_pico": i} for i in range(9)]
     other = [
