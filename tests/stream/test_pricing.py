@@ -626,6 +626,21 @@ def test_a_total_that_may_be_of_a_dearer_kind_needs_to_be_split(
     assert (row["cost_status"], row["cost_reason"], row["cost_detail"]) == expected
 
 
+def test_all_kinds_that_a_total_may_be_of_are_named() -> None:
+    several = _flat("t@base", input_tokens=1, output_tokens=1, output_image_tokens=7, output_audio_tokens=5)
+    answer = quote(several, Call("chat", failed=False, amounts={"input_tokens": PICO, "output_tokens": PICO}))
+    assert isinstance(answer, Partial)
+    assert answer.note.detail == "output_tokens without how many of them are output_audio_tokens or output_image_tokens"
+
+
+@pytest.mark.parametrize("least", [1, PICO])
+def test_any_part_exceeds_a_total_of_nothing(least: int) -> None:
+    text = _flat("t@base", input_tokens=3)
+    answer = quote(text, Call("api", failed=False, amounts={"input_tokens": 0, "input_audio_tokens": least}))
+    assert isinstance(answer, Unpriced)
+    assert answer.note.detail == "the parts of input_tokens exceed it"
+
+
 def test_several_doubts_are_all_told_and_the_first_gives_the_reason(book: PriceBook) -> None:
     row = _priced(book, model="ft:gpt-4o-mini:acme::abc", input_tokens=9, output_tokens=9, quantities={"images": "1"})
     assert row["cost_reason"] == "base_model_price"

@@ -43,6 +43,18 @@ def test_a_row_that_is_forgotten_does_not_hide_the_next_of_the_same_first_64_bit
     assert len(store) == 4
 
 
+def test_of_the_rows_that_are_kept_at_most_a_quarter_is_forgotten_ones() -> None:
+    store = RowStore(SCHEMA)
+    many = keyed(*((at, at) for at in range(1_000))).with_columns(calls=pl.lit(1, pl.Int64))
+    store.put(many, 0)
+    for batch in range(1, 30):
+        some = many[batch * 30 : batch * 30 + 30]
+        store.find(some).forget()
+        store.put(some, batch)
+        assert len(store) == 1_000
+        assert sum(len(piece.live) for piece in store._pieces) <= 1_000 / 0.75
+
+
 def test_rows_that_were_read_back_are_the_first_to_go(store: RowStore) -> None:
     store.put(keyed((7, 1)).with_columns(calls=pl.lit(70)), 2)
     store.put(keyed((8, 1), (9, 1)).with_columns(calls=pl.lit(80)), 0, oldest=True)
