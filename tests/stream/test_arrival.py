@@ -78,6 +78,12 @@ def test_the_reason_names_the_bound_that_was_passed(off: timedelta, kind: str, b
     assert f" is not within {bound} the moment when it was read, 2026-11-23T12:30:00.000+00:00" in refusal.reason
 
 
+def test_records_whose_time_the_topic_vouches_for_are_not_judged_by_the_workers_clock() -> None:
+    """So nobody is asked for their dead letters."""
+    decoded = decode([FakeRecord(wire())], source="s", limits=LIMITS)
+    assert set_apart(decoded, now=NOW + 900 * DAY, limits=LIMITS) is decoded
+
+
 def test_a_dead_letter_keeps_the_arrival_it_was_stored_with() -> None:
     late = Refusal(sent(NOW + 400 * DAY, 7), "invalid", "reason")
     before = NOW - 3 * DAY

@@ -227,6 +227,8 @@ def test_it_holds_on_what_the_stream_stores(stream: Stream) -> None:
     assert report.holds
     totals = {name: sum(getattr(each, name) for each in report.partitions) for name in TOTALS}
     assert totals == {"received": 224, "stored": 201, "duplicates": 20, "dead_lettered": 2, "forwarded": 1}
+    of_users = report.check("usage_user_daily").question
+    assert of_users == "sum(usage_events) = sum(usage_user_daily) by day, user_id and partition"
 
 
 TOTALS = ("received", "stored", "duplicates", "dead_lettered", "forwarded")

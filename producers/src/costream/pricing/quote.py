@@ -234,7 +234,7 @@ def _above_total(found: Verdict, amounts: Mapping[str, int]) -> str:
         if left < 0:
             return f"the parts of {total} exceed it"
         rest[total] = left
-    for part, total in found.beside:
-        if amounts[part] > amounts.get(total, 0):
+    for part, total in found.beside:  # where a part was used, its total was reported
+        if amounts[part] > amounts[total]:
             return f"the parts of {total} exceed it"
     return ""
