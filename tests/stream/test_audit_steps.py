@@ -65,6 +65,12 @@ def test_where_kafka_was_not_asked_no_day_is_promised() -> None:
     assert step.command.startswith("costream reread")
 
 
+def test_of_a_partition_that_kafka_has_not_told_of_nothing_is_taken_for_gone() -> None:
+    first = Gap(SOURCE, 9, 0, 0, 1, 0, NOW)
+    step = only(next_steps([broken("raw rows")], kept(first), facts()))
+    assert step.command == "costream reread --topic-partition usage.events:9 --from 0 --to 0"
+
+
 def test_rows_of_several_stretches_are_read_again_by_one_command() -> None:
     step = only(next_steps([broken("dead letters")], kept(gap(0, letters=1), gap(5, letters=2)), facts()))
     assert step.command == "costream reread --missing"
