@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -244,7 +245,11 @@ def test_what_cannot_be_meant_or_worked_out_is_refused_in_a_sentence(place: Plac
     empty = asked(place, "--from", day(0), "--to", day(1), "--prices", ours, status=2)
     assert "the span is empty" in empty.stderr
     old = asked(place, "--from", day(200), "--prices", ours, status=2)
-    assert "may have expired: their cost cannot be worked out. Nothing was done; give --from" in old.stderr
+    told = " ".join(old.stderr.split())
+    assert "may have expired: their cost cannot be worked out. Nothing was done; give --from " in told
+    advised = re.search(r"give --from (\S+) or later", told)
+    assert advised is not None
+    assert json.loads(asked(place, "--from", advised[1], "--prices", ours, "--json").stdout)["calls"] == 6
     both = asked(place, "--from", day(0), "--prices", ours, "--revision", "1", status=2)
     assert "--prices and --revision are both given" in both.stderr
 

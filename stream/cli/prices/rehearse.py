@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
     from sinks.clickhouse.calls_of_span import Span
 
+MOMENTS: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 MINUTE: Final = timedelta(minutes=1)
 
 
 def rehearse(
-    start: Annotated[datetime, typer.Option("--from", help="The first moment, UTC: 2026-11-01 or 2026-11-01T09:00.")],
-    end: Annotated[datetime | None, typer.Option("--to", help="Until before this one; now, if not given.")] = None,
+    start: Annotated[datetime, typer.Option("--from", formats=MOMENTS, help="The first moment, UTC.")],
+    end: Annotated[
+        datetime | None, typer.Option("--to", formats=MOMENTS, help="Until before this one; now, if not given.")
+    ] = None,
     provider: Annotated[str, typer.Option(help="Of this provider alone, as it is stored.")] = "",
     model: Annotated[str, typer.Option(help="Of this model alone, as it is stored.")] = "",
     feature: Annotated[str, typer.Option(help="Of this feature alone.")] = "",
