@@ -24,9 +24,13 @@ MINUTE: Final = timedelta(minutes=1)
 
 
 def rehearse(
-    start: Annotated[datetime, typer.Option("--from", formats=MOMENTS, help="The first moment, UTC.")],
+    start: Annotated[
+        datetime,
+        typer.Option("--from", formats=MOMENTS, metavar="MOMENT", help="From 2026-11-01 or 2026-11-01T09:00 (UTC) on."),
+    ],
     end: Annotated[
-        datetime | None, typer.Option("--to", formats=MOMENTS, help="Until before this one; now, if not given.")
+        datetime | None,
+        typer.Option("--to", formats=MOMENTS, metavar="MOMENT", help="Until before it; until now, if it is not given."),
     ] = None,
     provider: Annotated[str, typer.Option(help="Of this provider alone, as it is stored.")] = "",
     model: Annotated[str, typer.Option(help="Of this model alone, as it is stored.")] = "",
