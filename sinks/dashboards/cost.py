@@ -151,6 +151,24 @@ def _who() -> tuple[panels.AnyPanel, ...]:
             ),
             columns=("user_id", "cost_usd", "calls", "unpriced_calls", "partial_calls"),
         ),
+        panels.listing(
+            "Months by feature",
+            "The months (UTC) that the span touches, each beside the whole month before it. The month that runs is "
+            "told as far as it has come.",
+            Sql(
+                f"""
+                SELECT month, feature, cost_usd, previous_cost_usd, difference_usd, change_percent, calls,
+                  unpriced_calls
+                FROM month_over_month_by_feature
+                WHERE month >= toStartOfMonth(toDate($__fromTime, 'UTC')) AND month <= toDate($__toTime, 'UTC')
+                ORDER BY month DESC, cost_usd DESC NULLS LAST, feature LIMIT {ROWS_MAX}"""
+            ),
+            columns=(
+                *("month", "feature", "cost_usd", "previous_cost_usd", "difference_usd", "change_percent"),
+                *("calls", "unpriced_calls"),
+            ),
+            width=24,
+        ),
     )
 
 

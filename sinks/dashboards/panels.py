@@ -50,6 +50,9 @@ MOMENT: Final = "dateTimeAsIso"
 FIGURES: Final = {
     "cost_usd": Figure("cost", COST, UNKNOWN),
     "avg_cost_usd": Figure("cost of a call", COST, UNKNOWN),
+    "previous_cost_usd": Figure("the month before", COST, UNKNOWN),
+    "difference_usd": Figure("difference", COST, UNKNOWN),
+    "change_percent": Figure("change", "percent", "-"),
     "current_value": Figure("cost", COST, UNKNOWN),
     "expected_value": Figure("usual cost", COST, "nothing is usual yet"),
     "ratio": Figure("times the usual", "none", "-"),
@@ -96,6 +99,7 @@ FIGURES: Final = {
     "offset_first": Figure("first offset"),
     "offset_last": Figure("last offset"),
     "accepted_reason": Figure("known to a person"),
+    "month": Figure("month", MOMENT),
     "hour": Figure("hour", MOMENT),
     "timestamp": Figure("decided", MOMENT),
     "window_start": Figure("from", MOMENT),

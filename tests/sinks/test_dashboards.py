@@ -200,6 +200,14 @@ def test_who_spent_it_is_told_by_model_and_by_user_with_the_dearest_first(reader
     assert [row["user_id"] for row in answer(reader, "Top users", month)] == ["(no user)", "u-2", "u-1"]
 
 
+def test_a_month_is_told_beside_the_one_before_it(reader: Reader) -> None:
+    """All of both months, whatever the span shows of them: 108.37 and 56 USD."""
+    (row,) = answer(reader, "Months by feature")
+    assert (row["month"], row["feature"]) == (NOON.date().replace(day=1), "chatbot")
+    assert (row["cost_usd"], row["previous_cost_usd"], row["difference_usd"]) == (usd("108.37"), 56, usd("52.37"))
+    assert (row["change_percent"], row["unpriced_calls"]) == (usd("93.517857142857"), 1)
+
+
 # --- is it spiking, what is unpriced ---------------------------------------------------------------------------------
 
 
