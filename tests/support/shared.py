@@ -1,6 +1,6 @@
 """What all processes of one test run share: a broker, an engine. Each is started once and ended with the run.
 
-With `pytest -n 2` tests run in two processes, and neither knows when the other is done. So the process that started
+With `pytest -n 3` tests run in three processes, and none knows when the others are done. So the process that started
 them keeps what is shared: a test process asks it by name, the first who asks waits for the start, and the controlling
 process ends everything when the run ends. In a run without `-n` both are the same process, and nothing listens.
 """
