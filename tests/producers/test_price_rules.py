@@ -25,6 +25,7 @@ from costream.pricing import (
     completed,
     quote,
 )
+from costream.pricing.differences import differences
 from costream.pricing.entries import PriceEntry, PricesRefused, load
 from costream.pricing.items import Within, items, within
 from costream.pricing.layers import OWN, SHIPPED, SHIPPED_FILE, Layer, shipped
@@ -187,6 +188,10 @@ def test_a_rule_is_as_sure_as_the_rate_of_its_total() -> None:
     answer = cost(price, **used)
     assert isinstance(answer, Partial)
     assert answer.note.detail.startswith("cache_image_read_tokens, cache_read_tokens without a rate of their own")
+    named = load(entry(text, provider="google", model="gemini-2.5-flash"), file="own.toml")
+    without = own(entry(CARD))
+    ruled = own(entry(CARD), entry(text, provider="google", model="gemini-2.5-flash"))
+    assert not list(differences(without, ruled, named=named, known=[], since=AT)), "it is no price, so none changes"
 
 
 def test_a_rule_may_lead_to_a_rate_by_another_rule() -> None:
