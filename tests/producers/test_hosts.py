@@ -253,7 +253,7 @@ def test_celery_workers_that_are_recycled_every_ten_tasks_lose_nothing(  # noqa:
     assert arrived == {f"task-{number}" for number in range(tasks)}
 
 
-@pytest.mark.parametrize("kafka_is", ["up", "down"])
+@pytest.mark.parametrize("kafka_is", [pytest.param("up", marks=pytest.mark.slow), "down"])
 def test_a_forked_child_that_ends_by_os_exit_right_after_its_call_loses_nothing(
     kafka_is: str, host: StartHost, embedded_bootstrap: str, topic: str, read_topic: ReadTopic
 ) -> None:

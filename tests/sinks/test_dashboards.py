@@ -263,7 +263,7 @@ def test_when_something_was_stored_last_is_told_and_nothing_is_not_told_as_1970(
 
 
 @pytest.mark.parametrize("question", SQL, ids=str)
-@pytest.mark.parametrize("zone", ["utc", "Asia/Kolkata", "America/New_York"])
+@pytest.mark.parametrize("zone", ["utc", "Asia/Kolkata", pytest.param("America/New_York", marks=pytest.mark.slow)])
 def test_every_question_runs_and_every_column_of_its_answer_has_a_name_and_a_unit(
     reader: Reader, question: Question, zone: str
 ) -> None:

@@ -466,6 +466,7 @@ def test_a_question_may_take_less_than_its_bound_and_never_more(
     assert call(locked, sql + b" SETTINGS max_execution_time = 7", token=READ)[1] == b"7\n"
 
 
+@pytest.mark.slow
 def test_questions_without_an_end_are_ended_and_keep_no_write_waiting(locked: Endpoint) -> None:
     endless = [
         b"SELECT count() FROM system.numbers WHERE sipHash64(number) = 0",

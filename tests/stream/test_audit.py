@@ -547,7 +547,7 @@ def killed_before_the_days(stream: Stream) -> None:
             {"usage_hourly": 2, "usage_hourly_units": 2, "usage_daily": 2, "usage_user_daily": 2},
             marks=pytest.mark.slow,
         ),
-        (killed_before_the_days, {"usage_user_daily": 2}),
+        pytest.param(killed_before_the_days, {"usage_user_daily": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_a_repair_that_breaks_off_is_seen_and_completed(

@@ -220,6 +220,7 @@ def test_raw_rows_and_rollups_deleted_both_come_back(site: Site) -> None:
     site.check_sums()
 
 
+@pytest.mark.slow
 def test_a_rehearsal_says_what_would_be_added_and_writes_nothing(site: Site) -> None:
     site.sql(RAW.format("source_offset % 2 = 0"))
     before = broken(site.audit())

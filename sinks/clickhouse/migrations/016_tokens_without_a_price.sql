@@ -36,8 +36,9 @@ WITH
     SELECT cell, any(hour) AS hour, maxIf(version, is_own) AS applied,
       sum(unpriced_calls) AS unpriced_of_cell, sum(partial_calls) AS partial_of_cell,
       anyIf(unpriced_tokens, is_own) AS own_unpriced_tokens, anyIf(partial_tokens, is_own) AS own_partial_tokens
-    FROM marked GROUP BY cell
-    HAVING count(unpriced_tokens) < count() OR count(partial_tokens) < count()),
+    FROM marked
+    WHERE cell IN (SELECT cell FROM marked WHERE unpriced_tokens IS NULL OR partial_tokens IS NULL)
+    GROUP BY cell),
   raw AS (
     SELECT cell,
       toInt64(countIf(cost_status = 'unpriced')) AS unpriced_raw,
@@ -93,8 +94,9 @@ WITH
     SELECT cell, any(day) AS day, maxIf(version, is_own) AS applied,
       sum(unpriced_calls) AS unpriced_of_cell, sum(partial_calls) AS partial_of_cell,
       anyIf(unpriced_tokens, is_own) AS own_unpriced_tokens, anyIf(partial_tokens, is_own) AS own_partial_tokens
-    FROM marked GROUP BY cell
-    HAVING count(unpriced_tokens) < count() OR count(partial_tokens) < count()),
+    FROM marked
+    WHERE cell IN (SELECT cell FROM marked WHERE unpriced_tokens IS NULL OR partial_tokens IS NULL)
+    GROUP BY cell),
   raw AS (
     SELECT cell,
       toInt64(countIf(cost_status = 'unpriced')) AS unpriced_raw,
@@ -148,8 +150,9 @@ WITH
     SELECT cell, any(day) AS day, maxIf(version, is_own) AS applied,
       sum(unpriced_calls) AS unpriced_of_cell, sum(partial_calls) AS partial_of_cell,
       anyIf(unpriced_tokens, is_own) AS own_unpriced_tokens, anyIf(partial_tokens, is_own) AS own_partial_tokens
-    FROM marked GROUP BY cell
-    HAVING count(unpriced_tokens) < count() OR count(partial_tokens) < count()),
+    FROM marked
+    WHERE cell IN (SELECT cell FROM marked WHERE unpriced_tokens IS NULL OR partial_tokens IS NULL)
+    GROUP BY cell),
   raw AS (
     SELECT cell,
       toInt64(countIf(cost_status = 'unpriced')) AS unpriced_raw,
