@@ -195,6 +195,7 @@ def test_down_undoes_the_last_and_keeps_the_rows(empty: ClickHouseAddress) -> No
     assert stored(empty) == 1
 
 
+@pytest.mark.slow
 def test_tables_go_only_when_that_is_asked_for(empty: ClickHouseAddress) -> None:
     migrate.up(empty)
     store_an_event(empty)

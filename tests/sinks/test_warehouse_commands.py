@@ -68,6 +68,7 @@ def filled(filled_once: ClickHouseAddress, monkeypatch: pytest.MonkeyPatch) -> C
     return configure(filled_once, monkeypatch)
 
 
+@pytest.mark.slow
 def test_migrate_up_status_down_and_up_again(configured: ClickHouseAddress) -> None:
     versions = sorted(int(file.name[:3]) for file in FOLDER.glob("*.sql") if ".down." not in file.name)
     assert run("migrate", "up").output == f"applied: {', '.join(map(str, versions))}\n"

@@ -60,7 +60,8 @@ def summed(warehouse: Warehouse) -> dict[tuple[str, str], Decimal]:
     return {(row["feature"], unit): amount for row in rows for unit, amount in row["quantities"].items()}
 
 
-@pytest.mark.parametrize("replayed_from", [0, *(pytest.param(offset, marks=pytest.mark.slow) for offset in (13, 20))])
+@pytest.mark.slow
+@pytest.mark.parametrize("replayed_from", [0, 13, 20])
 def test_units_of_the_release_before_equal_a_plain_recount_after_a_torn_flush_and_a_replay(
     warehouse: Warehouse, old: Warehouse, replayed_from: int
 ) -> None:

@@ -85,7 +85,8 @@ def test_that_takes_its_time(request):
 """
 
 
-@pytest.mark.parametrize("processes", [pytest.param("-n0", marks=pytest.mark.slow), "-n1"])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", ["-n0", "-n1"])
 def test_a_run_that_is_told_to_end_ends_what_it_has_started(tmp_path: Path, processes: str) -> None:
     (tmp_path / "conftest.py").write_text(PLUGIN)
     (tmp_path / "test_run.py").write_text(LONG_TEST)
