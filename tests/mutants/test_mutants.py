@@ -141,6 +141,7 @@ def mutants_in(tree: Path, *operators: str) -> list[Mutant]:
     return sorted((each for each in every if each.operator in operators), key=lambda each: each.operator)
 
 
+@pytest.mark.slow
 def test_a_mutant_is_lost_where_no_list_of_tests_notices_it(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mutants = mutants_in(tree, "Gt to GtE", "always", "return of None")
     results = sampled(tree, mutants, {"charges.py": LISTS}, jobs=2)

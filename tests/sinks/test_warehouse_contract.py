@@ -183,6 +183,7 @@ def test_a_frame_that_does_not_fit_the_table_is_refused_and_stores_nothing(write
     assert reader.frame("SELECT count() AS n FROM usage_events_rows")["n"].to_list() == [0]
 
 
+@pytest.mark.slow
 def test_a_value_that_does_not_fit_is_refused_with_its_row_named_and_the_next_is_stored(
     writer: Writer, reader: Reader
 ) -> None:
