@@ -11,8 +11,7 @@ import polars as pl
 
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.rows import to_integers
-
-BLOCK_ROWS_MAX: Final = 500_000  # about 150 MB as a frame; an hour busier than this comes as one larger block
+from sinks.clickhouse.state import SENT_AS, STORED_AS, runs_of_hours
 
 _IN_SPAN: Final = """
   occurred_at >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')
@@ -25,8 +24,7 @@ HOURS: Final = f"""
   FROM usage_events_rows WHERE {_IN_SPAN} GROUP BY hour ORDER BY hour"""  # noqa: S608 - written here
 # By the names that were sent: a name of today's is found by them as well as by the one that is stored.
 CALLS: Final = f"""
-  SELECT occurred_at, if(e.provider_sent = '', e.provider, e.provider_sent) AS provider,
-    if(e.model_sent = '', e.model, e.model_sent) AS model, e.provider AS provider_stored, e.model AS model_stored,
+  SELECT occurred_at, {SENT_AS["provider"]}, {SENT_AS["model"]}, {STORED_AS},
     operation, feature, status, service_tier, inference_geo, toInt64(input_tokens) AS input_tokens,
     toInt64(output_tokens) AS output_tokens, toInt64(cache_read_tokens) AS cache_read_tokens,
     toInt64(cache_write_tokens) AS cache_write_tokens, toInt64(reasoning_tokens) AS reasoning_tokens,
@@ -52,14 +50,9 @@ class Span:
 
 
 def blocks_of(reader: Reader, span: Span) -> list[tuple[int, int]]:
-    """Bounds in milliseconds of runs of hours with about BLOCK_ROWS_MAX calls; none where the span has no call."""
-    bounds, calls = list[int](), 0
-    for hour, count in reader.frame(HOURS, **span.asked()).iter_rows():
-        if not bounds or calls + count > BLOCK_ROWS_MAX:
-            bounds.append(max(hour, _ms(span.start)))
-            calls = 0
-        calls += count
-    return list(zip(bounds, [*bounds[1:], _ms(span.end)], strict=True)) if bounds else []
+    """Bounds in milliseconds of parts of the span, without a gap."""
+    filled = reader.frame(HOURS, **span.asked())
+    return list(runs_of_hours(filled, start=_ms(span.start), end=_ms(span.end)))
 
 
 def calls_in(reader: Reader, span: Span, blocks: list[tuple[int, int]]) -> Iterator[pl.DataFrame]:

@@ -331,14 +331,21 @@ END_OF_TIME: Final = 4_102_444_800_000  # 2100-01-01 in milliseconds: nothing la
 
 
 def _blocks(reader: Reader, since: datetime) -> Iterator[tuple[int, int]]:
-    """Bounds in milliseconds of runs of hours with about BLOCK_ROWS_MAX rows; the last one is open to the future."""
-    start, rows = round(since.timestamp() * 1000), 0
-    for hour, count in reader.frame(HOURS_FILLED, since=start).iter_rows():
+    """The last one is open to the future."""
+    start = round(since.timestamp() * 1000)
+    return runs_of_hours(reader.frame(HOURS_FILLED, since=start), start=start, end=END_OF_TIME)
+
+
+def runs_of_hours(filled: pl.DataFrame, *, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Bounds in milliseconds of runs of hours with about BLOCK_ROWS_MAX rows, without a gap. ``filled`` has the hours
+    in their order, and how many rows each has."""
+    rows = 0
+    for hour, count in filled.iter_rows():
         if rows and rows + count > BLOCK_ROWS_MAX:
             yield start, hour
             start, rows = hour, 0
         rows += count
-    yield start, END_OF_TIME
+    yield start, end
 
 
 def _events(reader: Reader, where: str, *, columns: str = EVENT_COLUMNS, **parameters: Any) -> pl.DataFrame:

@@ -7,6 +7,9 @@ from typing import Final
 # What tells one series of an hour from another. An eighth is added here, in the event, and by a migration.
 DIMENSIONS: Final = ("provider", "model", "operation", "feature", "task_type", "team", "environment")
 
+# Sums that a row from before migration 016 may not know.
+TOKENS_WITHOUT_A_PRICE: Final = ("unpriced_tokens", "partial_tokens")
+
 # What is stored, by the names that readers know. Each is a view that has each row once, over a table named *_rows.
 STORED: Final = (
     *("usage_events", "usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily", "alerts"),

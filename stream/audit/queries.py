@@ -18,7 +18,7 @@ from typing import Final
 import polars as pl
 
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.vocabulary import DIMENSIONS, rows_of
+from sinks.clickhouse.vocabulary import DIMENSIONS, TOKENS_WITHOUT_A_PRICE, rows_of
 
 CORRECTION: Final = "correction:"  # before the source, in the source of a correction row
 
@@ -34,10 +34,9 @@ _COUNTS: Final = {
     "unpriced_calls": "toInt64(countIf(cost_status = 'unpriced'))",
     "partial_calls": "toInt64(countIf(cost_status = 'partial'))",
 }
-_TOKENS_OF: Final = {  # NULL in rows of before migration 016 whose single calls were no longer kept
-    f"{cost_status}_tokens": "toInt64(sumIf(ifNull(input_tokens, 0) + ifNull(output_tokens, 0), "
-    f"cost_status = '{cost_status}'))"
-    for cost_status in ("unpriced", "partial")
+_TOKENS_OF: Final = {
+    name: f"toInt64(sumIf(ifNull(input_tokens, 0) + ifNull(output_tokens, 0), cost_status = '{cost_status}'))"
+    for name, cost_status in zip(TOKENS_WITHOUT_A_PRICE, ("unpriced", "partial"), strict=True)
 }
 _TOKENS: Final = {name: f"toInt64(ifNull(sum({name}), 0))" for name in TOKENS}
 _MONEY: Final = {name: f"toDecimal128(ifNull(sum({name}), 0), 12)" for name in MONEY}
@@ -241,7 +240,7 @@ def _sums(as_: str, of: str, spec: RollupTable) -> str:
     """One column a measure. A sum is unknown where one of its rows is, and an unknown one differs from nothing."""
     return ", ".join(
         f"if(countIf(isNull({name}) AND {of}) > 0, NULL, ifNull(sumIf({name}, {of}), 0)) AS {name}_{as_}"
-        if name in _TOKENS_OF
+        if name in TOKENS_WITHOUT_A_PRICE
         else f"sumIf({name}, {of}) AS {name}_{as_}"
         for name in spec.columns
     )

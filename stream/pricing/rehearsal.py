@@ -12,15 +12,22 @@ from stream.pricing.columns import price
 
 SERIES: Final = ("day", "provider", "model", "feature")
 _SUMS: Final = (
-    *("calls", "changed_calls", "unpriced_calls", "unpriced_calls_then", "partial_calls", "partial_calls_then"),
-    *("cost_pico", "cost_pico_then"),
+    *(
+        "calls",
+        "changed_calls",
+        "unpriced_calls",
+        "rehearsed_unpriced_calls",
+        "partial_calls",
+        "rehearsed_partial_calls",
+    ),
+    *("cost_pico", "rehearsed_cost_pico"),
 )
 
 
 def rehearsed(blocks: Iterable[pl.DataFrame], book: PriceBook) -> pl.DataFrame:
     """A row for each day (UTC), provider and model (as they are stored) and feature, with its calls, how many of them
-    would change, and each figure as it is and as it would be ``_then``. Money is Int128 of 1e-12 USD, of the calls
-    whose cost is known.
+    would change, and each figure as it is and as it would be (``rehearsed_``). Money is Int128 of 1e-12 USD, of the
+    calls whose cost is known.
 
     ``blocks`` have the columns that ``price`` reads, and ``provider_stored``, ``model_stored``, ``feature``,
     ``cost_stored_pico`` and ``cost_status_stored``.
@@ -49,10 +56,10 @@ def _summed(priced: pl.DataFrame) -> pl.DataFrame:
         calls=pl.len(),
         changed_calls=changed.sum(),
         unpriced_calls=(pl.col("cost_status_stored") == "unpriced").sum(),
-        unpriced_calls_then=(pl.col("cost_status") == "unpriced").sum(),
+        rehearsed_unpriced_calls=(pl.col("cost_status") == "unpriced").sum(),
         partial_calls=(pl.col("cost_status_stored") == "partial").sum(),
-        partial_calls_then=(pl.col("cost_status") == "partial").sum(),
+        rehearsed_partial_calls=(pl.col("cost_status") == "partial").sum(),
         cost_pico=pl.col("cost_stored_pico").cast(pl.Int128).sum(),
-        cost_pico_then=pl.col("cost_pico").cast(pl.Int128).sum(),
+        rehearsed_cost_pico=pl.col("cost_pico").cast(pl.Int128).sum(),
     )
     return sums.select(SCHEMA.names()).cast(SCHEMA)

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from sinks.clickhouse.vocabulary import DIMENSIONS
+from sinks.clickhouse.vocabulary import DIMENSIONS, TOKENS_WITHOUT_A_PRICE
 from stream.rollup.rows import HALVES, HashSet, RowStore, hashed
 
 # Packed, a row of usual numbers takes 27 to 60 bytes (stream/rollup/packed.py): three tables at their bound are 0.25 to
@@ -34,8 +34,6 @@ TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_wr
 
 
 WIDE: Final = ("_pico", "_whole")  # how the names of sums end that 64 bits cannot hold
-# Sums that a row from before they were kept may lack: null, and null it stays, whatever is added.
-MAY_BE_UNKNOWN: Final = frozenset({"unpriced_tokens", "partial_tokens"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,9 +378,9 @@ class Rollup:
         return merged.cast(before.schema)
 
     def _sum_before(self, name: str) -> pl.Expr:
-        """What a row had, and 0 where there was none."""
+        """What a row had, and 0 where there was none. What a row does not know stays unknown, whatever is added."""
         old = pl.col(f"old_{name}")
-        if name in MAY_BE_UNKNOWN:
+        if name in TOKENS_WITHOUT_A_PRICE:
             return pl.when(pl.col("old_at").is_null()).then(0).otherwise(old)
         return old.fill_null(0)
 

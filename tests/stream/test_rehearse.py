@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from costream.pricing import PriceBook
-from sinks.clickhouse import calls_of_span
+from sinks.clickhouse import state
 from sinks.clickhouse.calls_of_span import Span, blocks_of, calls_in
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
@@ -122,7 +122,7 @@ def test_it_is_the_plain_sum_of_what_each_call_would_cost_wherever_the_calls_are
         sums["then"] += call["cost_pico"] is None
         sums["was"] += call["cost_stored_pico"] or 0
         sums["would"] += call["cost_pico"] or 0
-    names = ("calls", "changed_calls", "unpriced_calls", "unpriced_calls_then", "cost_pico", "cost_pico_then")
+    names = ("calls", "changed_calls", "unpriced_calls", "rehearsed_unpriced_calls", "cost_pico", "rehearsed_cost_pico")
     told = {
         (row["day"], row["provider"], row["model"], row["feature"]): tuple(row[name] for name in names)
         for row in found.to_dicts()
@@ -191,8 +191,16 @@ def test_the_difference_is_told_by_day_model_and_feature_the_largest_first(place
     """0.15 USD a million becomes 0.10: 4,000 tokens 0.0006 -> 0.0004, 10,000 tokens 0.0015 -> 0.001. What had no price
     costs 2 + 2 USD. gpt-4o stays: 10 * 2.5 + 1 * 10 USD a million."""
     told = json.loads(asked(place, "--from", day(1), "--prices", ours, "--json").stdout)
-    assert (told["calls"], told["changed_calls"], told["unpriced_calls"], told["unpriced_calls_then"]) == (5, 4, 1, 0)
-    assert (Decimal(told["cost_usd"]), Decimal(told["cost_usd_then"])) == (Decimal("0.002135"), Decimal("4.001435"))
+    assert (told["calls"], told["changed_calls"], told["unpriced_calls"], told["rehearsed_unpriced_calls"]) == (
+        5,
+        4,
+        1,
+        0,
+    )
+    assert (Decimal(told["cost_usd"]), Decimal(told["rehearsed_cost_usd"])) == (
+        Decimal("0.002135"),
+        Decimal("4.001435"),
+    )
     assert Decimal(told["difference_usd"]) == Decimal("3.9993")
     rows = [
         (row["day"], row["provider"], row["model"], row["feature"], row["changed_calls"], row["cost_usd"])
@@ -238,7 +246,7 @@ def test_a_person_is_told_what_would_change_and_that_nothing_was(place: Place, o
 
 def test_by_the_prices_in_force_what_was_priced_by_them_does_not_change(place: Place) -> None:
     told = " ".join(asked(place, "--from", day(2)).stdout.split())
-    assert "by revision newest: 6 calls no call would change" in told
+    assert "by the newest revision: 6 calls no call would change" in told
 
 
 def test_what_cannot_be_meant_or_worked_out_is_refused_in_a_sentence(place: Place, ours: str) -> None:
@@ -255,11 +263,12 @@ def test_what_cannot_be_meant_or_worked_out_is_refused_in_a_sentence(place: Plac
 
 
 def test_calls_come_in_blocks_of_whole_hours_without_a_gap(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls_of_span, "BLOCK_ROWS_MAX", 2)
+    monkeypatch.setattr(state, "BLOCK_ROWS_MAX", 2)
     reader, span = place[0], Span(TODAY - timedelta(days=2), NOW)
     blocks = blocks_of(reader, span)
     starts = [datetime.fromtimestamp(start / 1_000, UTC) for start, _ in blocks]
     assert starts == [TODAY - timedelta(days=2), TODAY - timedelta(days=1), TODAY]
     assert [end for _, end in blocks] == [start for start, _ in blocks[1:]] + [round(NOW.timestamp() * 1_000)]
     assert [calls.height for calls in calls_in(reader, span, blocks)] == [1, 2, 3]
-    assert blocks_of(reader, Span(TODAY - timedelta(days=9), TODAY - timedelta(days=8))) == []
+    nobody = Span(TODAY - timedelta(days=9), TODAY - timedelta(days=8))
+    assert [calls.height for calls in calls_in(reader, nobody, blocks_of(reader, nobody))] == [0]

@@ -8,7 +8,7 @@ CREATE OR REPLACE VIEW month_over_month (
   unpriced_calls Int64 COMMENT 'of the calls: those without a known price, which have no part in cost_usd',
   partial_calls Int64 COMMENT 'of the calls: those in cost_usd whose cost is not sure, it may be too high or too low',
   previous_calls Nullable(Int64) COMMENT 'calls of the month before, NULL where that is not kept whole or nothing was stored yet',
-  previous_cost_usd Nullable(Decimal(38, 12)) COMMENT 'USD of the month before, likewise',
+  previous_cost_usd Nullable(Decimal(38, 12)) COMMENT 'USD of the priced calls of the month before, NULL where they are not known',
   previous_unpriced_calls Nullable(Int64) COMMENT 'of previous_calls: those without a known price',
   difference_usd Nullable(Decimal(38, 12)) COMMENT 'cost_usd less previous_cost_usd, NULL where one of them is',
   change_percent Nullable(Decimal(38, 12)) COMMENT 'the difference in percent of previous_cost_usd, NULL where that is 0 or NULL'
@@ -52,7 +52,7 @@ CREATE OR REPLACE VIEW month_over_month_by_feature (
   unpriced_calls Int64 COMMENT 'of the calls: those without a known price, which have no part in cost_usd',
   partial_calls Int64 COMMENT 'of the calls: those in cost_usd whose cost is not sure, it may be too high or too low',
   previous_calls Nullable(Int64) COMMENT 'calls of the month before, NULL where that is not kept whole or nothing was stored yet',
-  previous_cost_usd Nullable(Decimal(38, 12)) COMMENT 'USD of the month before, likewise',
+  previous_cost_usd Nullable(Decimal(38, 12)) COMMENT 'USD of the priced calls of the month before, NULL where they are not known',
   previous_unpriced_calls Nullable(Int64) COMMENT 'of previous_calls: those without a known price',
   difference_usd Nullable(Decimal(38, 12)) COMMENT 'cost_usd less previous_cost_usd, NULL where one of them is',
   change_percent Nullable(Decimal(38, 12)) COMMENT 'the difference in percent of previous_cost_usd, NULL where that is 0 or NULL'
@@ -97,7 +97,7 @@ CREATE OR REPLACE VIEW month_over_month_by_model (
   unpriced_calls Int64 COMMENT 'of the calls: those without a known price, which have no part in cost_usd',
   partial_calls Int64 COMMENT 'of the calls: those in cost_usd whose cost is not sure, it may be too high or too low',
   previous_calls Nullable(Int64) COMMENT 'calls of the month before, NULL where that is not kept whole or nothing was stored yet',
-  previous_cost_usd Nullable(Decimal(38, 12)) COMMENT 'USD of the month before, likewise',
+  previous_cost_usd Nullable(Decimal(38, 12)) COMMENT 'USD of the priced calls of the month before, NULL where they are not known',
   previous_unpriced_calls Nullable(Int64) COMMENT 'of previous_calls: those without a known price',
   difference_usd Nullable(Decimal(38, 12)) COMMENT 'cost_usd less previous_cost_usd, NULL where one of them is',
   change_percent Nullable(Decimal(38, 12)) COMMENT 'the difference in percent of previous_cost_usd, NULL where that is 0 or NULL'

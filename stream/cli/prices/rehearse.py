@@ -76,7 +76,8 @@ def rehearse(
 
         rows = rehearsed(watched(), book)
     found = Found.of(rows, limit=limit)
-    by = "by files" if prices else f"by revision {revision or books.NEWEST}"
+    newest = revision in {None, books.NEWEST}
+    by = "by files" if prices else "by the newest revision" if newest else f"by revision {revision}"
     if as_json:
         typer.echo(json.dumps(_as_json(found, span)))
     else:
@@ -108,14 +109,14 @@ def _in_usd(rows: pl.DataFrame) -> pl.DataFrame:
 
     from sinks.clickhouse.rows import to_decimal
 
-    was, then = pl.col("cost_pico"), pl.col("cost_pico_then")
-    some, some_then = (pl.col("calls") > pl.col(name) for name in ("unpriced_calls", "unpriced_calls_then"))
+    was, then = pl.col("cost_pico"), pl.col("rehearsed_cost_pico")
+    some, some_rehearsed = (pl.col("calls") > pl.col(name) for name in ("unpriced_calls", "rehearsed_unpriced_calls"))
     money = {
         "cost_usd": pl.when(some).then(to_decimal(was)),
-        "cost_usd_then": pl.when(some_then).then(to_decimal(then)),
+        "rehearsed_cost_usd": pl.when(some_rehearsed).then(to_decimal(then)),
         "difference_usd": to_decimal(then - was),
     }
-    return rows.with_columns(**money).drop("cost_pico", "cost_pico_then")
+    return rows.with_columns(**money).drop("cost_pico", "rehearsed_cost_pico")
 
 
 def _as_json(found: Found, span: Span) -> dict[str, Any]:
@@ -153,10 +154,10 @@ def _tell(found: Found, span: Span, by: str) -> None:
 
 
 def _change(row: dict[str, Any]) -> str:
-    was, then = (_usd(row[name]) for name in ("cost_usd", "cost_usd_then"))
+    was, then = (_usd(row[name]) for name in ("cost_usd", "rehearsed_cost_usd"))
     told = f"{was} -> {then} ({row['difference_usd']:+f})"
     for what in ("unpriced", "partial"):
-        before, after = row[f"{what}_calls"], row[f"{what}_calls_then"]
+        before, after = row[f"{what}_calls"], row[f"rehearsed_{what}_calls"]
         if before != after:
             told += f", {what} calls {before:,} -> {after:,}"
     return told
