@@ -287,7 +287,9 @@ def test_what_kafka_does_not_answer_for_within_a_second_is_on_disk_as_well_and_c
     assert on_disk(tmp_path) == 0
     silent.now_s += 1
     until(lambda: on_disk(tmp_path) == 1)
-    assert silent.courier.stats().queued == 0
+    until(lambda: silent.courier.stats().queued == 0)
+    stats = silent.courier.stats()
+    assert stats.recorded == stats.delivered + stats.spool_rows, "an event is in none of the numbers"
     assert silent.courier.flush(0.05) == 0  # it is safe, though not delivered
     silent.kafka.answering = True
     until(lambda: on_disk(tmp_path) == 0)
@@ -302,6 +304,7 @@ def test_the_first_events_of_a_process_are_on_disk_before_kafka_has_answered(
     first.kafka.answering = False
     first.post(usage_event(0), usage_event(1))
     until(lambda: on_disk(tmp_path) == 2)
+    until(lambda: first.courier.stats().spool_rows == 2)
     first.kafka.answer = lambda event: KafkaError(KafkaError._MSG_TIMED_OUT) if event.request_id[-1] == "1" else None
     first.kafka.answering = True
     until(lambda: first.courier.stats().delivered == 1 and first.courier.stats().spool_rows == 1)

@@ -23,12 +23,18 @@ END_ROWS_MIN: Final = 500  # forgotten at once, as many as are taken at once: on
 class Copies:
     def __init__(self, disk: Disk, *, now: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
         self.unanswered = 0  # copies of messages that are in memory too
+        self._kept = 0  # copies that have become the message itself, and are not spooled like others yet
         self._disk = disk
         self._now = now
         self._monotonic = monotonic
         self._watched: deque[tuple[float, Parcel]] = deque()  # given to Kafka, no copy on disk yet; oldest first
         self._answered: list[int] = []
         self._again_at = 0.0
+
+    @property
+    def rows(self) -> int:
+        """Messages on disk that the spool's own count leaves out."""
+        return self.unanswered + self._kept
 
     def watch(self, parcels: Iterable[Parcel]) -> None:
         """Kafka is about to take these."""
@@ -65,6 +71,7 @@ class Copies:
     def keep(self, parcel: Parcel) -> None:
         """Its copy becomes the message itself."""
         self.unanswered -= 1
+        self._kept += 1
         parcel.ahead = None
 
     def end(self) -> None:
@@ -79,3 +86,6 @@ class Copies:
             self._disk.spool.end_ahead(answered, all_answered=all_answered)
         except FAILURES as error:  # they will be sent again, and count once
             self._disk.complain(error)
+            return
+        if all_answered:
+            self._kept = 0

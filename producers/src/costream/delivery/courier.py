@@ -147,7 +147,7 @@ class Courier:
             recorded=counts.taken + self._door.events + lost_at_the_door,
             delivered=counts.delivered,
             spooled=counts.spooled,
-            spool_rows=self._disk.rows,
+            spool_rows=self._disk.rows + self._carrier.copies.rows,
             queued=self._in_memory(),
             dropped=counts.dropped + lost_at_the_door,
             refused=counts.refused,

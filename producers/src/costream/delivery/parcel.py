@@ -14,7 +14,7 @@ class ProducerStats:
     recorded: int = 0  # handed to record()
     delivered: int = 0  # acknowledged by Kafka, those an earlier process had left in the spool included
     spooled: int = 0  # written to disk because Kafka did not take them
-    spool_rows: int = 0  # on disk now
+    spool_rows: int = 0  # on disk now, copies of what Kafka has not answered for included
     queued: int = 0  # in memory only, not acknowledged yet
     dropped: int = 0  # given up because a bound was reached; reported as a usage event
     refused: int = 0  # not an event, or Kafka will never take it; reported as well
