@@ -14,6 +14,8 @@ WarehouseError
 ├── DataWouldBeLost        a step down drops tables and nobody asked for that
 ├── RetentionDiffers       the tables keep their rows for another time than we were told
 ├── RowsWouldExpire        a shorter retention drops rows and nobody asked for that
+├── CorrectionsClaimed     another process writes corrections: wait until it has ended
+├── CorrectionsLost        this one could not say that it lives, so another may write them by now
 └── EndpointNotStarted     the embedded engine cannot be served there: folder, port or address
 """
 
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 
@@ -176,6 +178,26 @@ class VersionNotUnderstood(WarehouseError):
             "or delete the row and let `costream audit --repair` say what it held"
         )
         self.table, self.partition, self.version = table, partition, version
+
+
+class CorrectionsClaimed(WarehouseError):
+    """Another process writes corrections, and lives."""
+
+    def __init__(self, *, holder: str, doing: str, since: datetime, seen: datetime) -> None:
+        super().__init__(
+            f"{doing} by {holder} is under way since {since:%Y-%m-%d %H:%M:%S} UTC, last heard of at "
+            f"{seen:%H:%M:%S}: only one at a time writes corrections. Nothing was changed; wait until it has ended"
+        )
+
+
+class CorrectionsLost(WarehouseError):
+    """Corrections are written by one process at a time, and this one was not heard of for too long."""
+
+    def __init__(self, *, where: str) -> None:
+        super().__init__(
+            f"the warehouse at {where} was not reached for too long, so another process may write corrections by now: "
+            "this one has stopped. What it had changed by then stands; give the same command again to do the rest"
+        )
 
 
 def code_of(message: str) -> int | None:

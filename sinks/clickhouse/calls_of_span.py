@@ -13,7 +13,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.rows import to_integers
 from sinks.clickhouse.state import SENT_AS, STORED_AS, runs_of_hours
 
-_IN_SPAN: Final = """
+IN_SPAN: Final = """
   occurred_at >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')
   AND occurred_at < fromUnixTimestamp64Milli({end:Int64}, 'UTC')
   AND ({provider:String} = '' OR provider = {provider:String})
@@ -21,7 +21,7 @@ _IN_SPAN: Final = """
   AND ({feature:String} = '' OR feature = {feature:String})"""
 HOURS: Final = f"""
   SELECT toInt64(toUnixTimestamp(toStartOfHour(occurred_at))) * 1000 AS hour, toInt64(count()) AS calls
-  FROM usage_events_rows WHERE {_IN_SPAN} GROUP BY hour ORDER BY hour"""  # noqa: S608 - written here
+  FROM usage_events_rows WHERE {IN_SPAN} GROUP BY hour ORDER BY hour"""  # noqa: S608 - written here
 # By the names that were sent: a name of today's is found by them as well as by the one that is stored.
 CALLS: Final = f"""
   SELECT occurred_at, {SENT_AS["provider"]}, {SENT_AS["model"]}, {STORED_AS},
@@ -29,7 +29,7 @@ CALLS: Final = f"""
     toInt64(output_tokens) AS output_tokens, toInt64(cache_read_tokens) AS cache_read_tokens,
     toInt64(cache_write_tokens) AS cache_write_tokens, toInt64(reasoning_tokens) AS reasoning_tokens,
     quantities, unit_prices, cost_usd AS cost_stored_pico, cost_status AS cost_status_stored
-  FROM (SELECT * FROM usage_events_rows FINAL WHERE {_IN_SPAN}) AS e
+  FROM (SELECT * FROM usage_events_rows FINAL WHERE {IN_SPAN}) AS e
   SETTINGS do_not_merge_across_partitions_select_final = 1"""  # noqa: S608 - written here
 
 
@@ -51,8 +51,12 @@ class Span:
 
 def blocks_of(reader: Reader, span: Span) -> list[tuple[int, int]]:
     """Bounds in milliseconds of parts of the span, without a gap."""
-    filled = reader.frame(HOURS, **span.asked())
-    return list(runs_of_hours(filled, start=_ms(span.start), end=_ms(span.end)))
+    return list(runs_of_hours(hours_of(reader, span), start=_ms(span.start), end=_ms(span.end)))
+
+
+def hours_of(reader: Reader, span: Span) -> pl.DataFrame:
+    """The hours of the span that have calls (``hour``, in milliseconds), and how many each has, in their order."""
+    return reader.frame(HOURS, **span.asked())
 
 
 def calls_in(reader: Reader, span: Span, blocks: list[tuple[int, int]]) -> Iterator[pl.DataFrame]:

@@ -75,6 +75,14 @@ class Writer:
         middle = frame.height // 2
         return self.insert(table, frame[:middle]) + self.insert(table, frame[middle:])
 
+    def insert_at_once(self, table: str, frame: pl.DataFrame) -> int:
+        """Like ``insert``, and never by halves: of each partition of the table all rows are stored, or none.
+
+        It travels as one block, which the engine writes as one part of a partition. One that is too large raises
+        ``WarehouseTooSmall``, and nothing of it is stored.
+        """
+        return self._insert(table, frame.rechunk()) if frame.height else 0
+
     def _insert(self, table: str, frame: pl.DataFrame) -> int:
         with self._inserters.use() as inserter:
             written = inserter.insert(rows_of(table), _arrow(frame))

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
 
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.retention import raw_since
 from stream.audit import queries
+from stream.audit.adjustments import adjustments_check
+from stream.audit.ground import Ground, ground
 from stream.audit.kafka import KafkaFacts, with_kafka
 from stream.audit.ledger import Conservation, conservation
-from stream.audit.queries import ROLLUPS, RollupTable, Stored
+from stream.audit.queries import ROLLUPS, RollupTable
 from stream.audit.report import FINDINGS_MAX, AuditReport, Check, Finding, Value
 from stream.audit.steps import next_steps
 from stream.audit.vanished import vanished_check, vanished_records
@@ -51,28 +51,6 @@ def silent(_doing: str, _done: int, _steps: int) -> None:
 def rest() -> None:
     """Wait for a moment in which a flush that was under way comes to its end."""
     time.sleep(PAUSE_SECONDS)
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What is compared: whole days from ``start`` on, and of each partition the offsets that the ledger has."""
-
-    start: date
-    horizon: datetime  # events before it may have expired
-    ledger: pl.DataFrame
-    stored: Stored
-
-
-def ground(
-    reader: Reader, *, now: datetime, since: datetime | None = None, retention: timedelta | None = None
-) -> Ground:
-    """Read the ledger. Do it before anything else: what it has applied was stored before, so it can be counted."""
-    # Parts expire a little before or after their minute; the first whole day after the horizon is safe.
-    kept = raw_since(reader, now=now)
-    horizon = _midnight(max(kept, now - retention) if retention else kept) + timedelta(days=2)
-    start = max(horizon, _midnight(since)) if since else horizon
-    rows = queries.ledger(reader)
-    return Ground(start.date(), horizon, rows, queries.stored_to(rows))
 
 
 def audit(
@@ -111,6 +89,7 @@ def audit(
         *([logs] if logs else []),
         vanished_check(vanished),
         *(_rollup_check(reader, spec, on, pause, step) for spec in ROLLUPS),
+        adjustments_check(reader, on),
         _ids_check(reader, on, step),
         _removals_check(reader),
     ]
@@ -173,14 +152,18 @@ def _persisting(
         if cells.is_empty():
             break
         pause()
-        first, last = (_day(value) for value in (cells[spec.bucket].min(), cells[spec.bucket].max()))
-        again = queries.differing(
-            reader, spec, stored=on.stored, start=first, end=min(end, last + timedelta(days=1)), limit=CELLS_MAX
-        )
+        first, after = days_of(spec, cells)
+        again = queries.differing(reader, spec, stored=on.stored, start=first, end=min(end, after), limit=CELLS_MAX)
         # Beyond the limit cells cannot be compared one by one; so many differ for no passing reason.
         if _count(cells) <= CELLS_MAX:
             cells = again.join(cells, on=[*spec.keys, "source", "source_partition"], how="semi")
     return cells
+
+
+def days_of(spec: RollupTable, cells: pl.DataFrame) -> tuple[date, date]:
+    """The days from the first to before the second have all these cells."""
+    first, last = (_day(value) for value in (cells[spec.bucket].min(), cells[spec.bucket].max()))
+    return first, last + timedelta(days=1)
 
 
 def _count(cells: pl.DataFrame) -> int:
@@ -197,10 +180,12 @@ def _total(rows: pl.DataFrame, name: str) -> int:
 
 def _cell_finding(spec: RollupTable, cell: dict[str, Any]) -> Finding:
     differing = [name for name in spec.columns if cell[f"{name}_raw"] != cell[f"{name}_rolled"]]
+    lacking = {name: set(cell[f"{name}_raw"]) - set(cell[f"{name}_rolled"]) for name in spec.sets}
     return Finding(
         where={name: cell[name] for name in (*spec.keys, "source", "source_partition")},
         rule=f"{spec.table} is the sum of its raw rows",
-        numbers={f"{name}_{side}": cell[f"{name}_{side}"] for name in differing for side in ("raw", "rolled")},
+        numbers={f"{name}_{side}": cell[f"{name}_{side}"] for name in differing for side in ("raw", "rolled")}
+        | {f"{name}_lacking": " ".join(sorted(some)) for name, some in lacking.items() if some},
     )
 
 
@@ -243,10 +228,6 @@ def _removals_check(reader: Reader) -> Check:
     )
     pending = _total(rows, "pending")
     return Check("removals", "no removed event is in usage_events", queries.removals(reader), pending, findings)
-
-
-def _midnight(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _day(value: object) -> date:

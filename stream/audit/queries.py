@@ -73,6 +73,7 @@ class RollupTable:
     columns: Mapping[str, str]
     joined: str = ""
     joined_columns: Mapping[str, str] = field(default_factory=dict)
+    sets: Mapping[str, str] = field(default_factory=dict)  # the column whose different texts it collects
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -85,6 +86,7 @@ HOURLY: Final = RollupTable(
     bucket_of_event="toStartOfHour(occurred_at)",
     labels=DIMENSIONS,
     columns=_COUNTS | _TOKENS_OF | _TOKENS | _MONEY | _DURATIONS,
+    sets={"price_versions": "price_version"},
 )
 UNITS: Final = RollupTable(
     table="usage_hourly_units",
@@ -101,6 +103,7 @@ DAILY: Final = RollupTable(
     bucket_of_event="toDate(occurred_at)",
     labels=DIMENSIONS,
     columns=HOURLY.columns,
+    sets=HOURLY.sets,
 )
 USER_DAILY: Final = RollupTable(
     table="usage_user_daily",
@@ -190,9 +193,14 @@ def expired(reader: Reader, *, horizon: datetime) -> pl.DataFrame:
 def differing_sql(spec: RollupTable) -> str:
     """The cells (key, source, partition) where raw rows and rollup do not agree, with what each of them says.
 
-    ``m_raw`` is the raw rows' sum, ``m_worker`` the worker's own row, ``m_rolled`` that row with its correction.
+    ``m_raw`` is the raw rows' sum, ``m_worker`` the worker's own row, ``m_rolled`` that row with its correction. Of a
+    set the rollup may have more, since it keeps what was taken back. ``corrected_version`` is that of the correction.
     """
     keys = ", ".join(spec.keys)
+    measures = ", ".join((*spec.columns, *spec.sets))
+    collected = [f"groupUniqArrayIf(toString({name}), {name} != '') AS {as_}_of_raw" for as_, name in spec.sets.items()]
+    differs = [f"{name}_raw != {name}_rolled" for name in spec.columns]
+    differs += [f"NOT hasAll({name}_rolled, {name}_raw)" for name in spec.sets]
     read = "".join(
         f"{sql} AS {name}, " for name, sql in {spec.bucket: spec.bucket_of_event, **spec.joined_columns}.items()
     )
@@ -200,7 +208,7 @@ def differing_sql(spec: RollupTable) -> str:
     return f"""
 WITH {STORED},
   rolled AS (
-    SELECT {keys}, {", ".join(spec.columns)}, {corrects} AS is_correction,
+    SELECT {keys}, {measures}, {corrects} AS is_correction,
       if(is_correction, substring(source, {len(CORRECTION) + 1}), source) AS origin,
       source_partition AS origin_partition, version + 1 AS applied_next
     FROM {rows_of(spec.table)} FINAL
@@ -222,28 +230,31 @@ FROM (
   SELECT {keys}, origin AS source, toInt64(origin_partition) AS source_partition,
     {_sums("raw", "side = 'raw'", spec)},
     {_sums("worker", "side = 'worker'", spec)},
-    {_sums("rolled", "side != 'raw'", spec)}
+    {_sums("rolled", "side != 'raw'", spec)},
+    toInt64(maxIf(version, side = 'correction')) AS corrected_version
   FROM (
     SELECT {keys}, origin, origin_partition, if(is_correction, 'correction', 'worker') AS side,
-      {", ".join(spec.columns)}
+      applied_next - 1 AS version, {measures}
     FROM rolled
     UNION ALL
-    SELECT {keys}, origin, origin_partition, 'raw', {", ".join(spec.columns.values())}
+    SELECT {keys}, origin, origin_partition, 'raw', 0, {", ".join((*spec.columns.values(), *collected))}
     FROM applied GROUP BY {keys}, origin, origin_partition)
   GROUP BY {keys}, origin, origin_partition)
-WHERE {" OR ".join(f"{name}_raw != {name}_rolled" for name in spec.columns)}
+WHERE {" OR ".join(differs)}
 ORDER BY {keys}, source, source_partition
 LIMIT {{limit:UInt32}}"""  # noqa: S608 - every part comes from the constants above
 
 
 def _sums(as_: str, of: str, spec: RollupTable) -> str:
-    """One column a measure. A sum is unknown where one of its rows is, and an unknown one differs from nothing."""
-    return ", ".join(
+    """One column a measure or a set. A sum is unknown where one of its rows is, and then it differs from nothing."""
+    sums = [
         f"if(countIf(isNull({name}) AND {of}) > 0, NULL, ifNull(sumIf({name}, {of}), 0)) AS {name}_{as_}"
         if name in TOKENS_WITHOUT_A_PRICE
         else f"sumIf({name}, {of}) AS {name}_{as_}"
         for name in spec.columns
-    )
+    ]
+    sets = [f"arraySort(groupUniqArrayArrayIf({name}, {of})) AS {name}_{as_}" for name in spec.sets]
+    return ", ".join([*sums, *sets])
 
 
 def differing(reader: Reader, spec: RollupTable, *, stored: Stored, start: date, end: date, limit: int) -> pl.DataFrame:

@@ -1,8 +1,7 @@
 """Repairing what the audit found, without touching a row that a worker owns.
 
 1. Ids counted twice: the later row goes, whole, to ``removed_events`` and then out of ``usage_events``.
-2. Rollups that differ from their raw rows: a *correction row* with the difference, ``source = 'correction:' || source``
-   under the same key and partition, is the row's full state. Views and sums take it in like any other.
+2. Rollups that differ from their raw rows get a *correction row* (corrections.py).
 
 The steps may break off anywhere. A row in ``removed_events`` counts as removed from the moment it stands there; what is
 left to do follows from what is stored (rows still there, cells that differ), so that a second run does the rest, and a
@@ -12,6 +11,7 @@ third finds nothing to do.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,22 +23,21 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.remover import Remover
 from sinks.clickhouse.writer import Writer
 from stream.audit import queries
+from stream.audit.adjustments import settle
 from stream.audit.checks import (
-    CELLS_MAX,
     SHARD_ROWS_MAX,
-    Ground,
+    SPAN_ROWS_MAX,
     Progress,
-    differing_cells,
-    ground,
     ledger_checks,
     rest,
     silent,
 )
-from stream.audit.queries import CORRECTION, HOURLY, ROLLUPS, RollupTable
+from stream.audit.corrections import ROUNDS_MAX, correct
+from stream.audit.ground import Ground, ground
+from stream.audit.queries import ROLLUPS
 from stream.audit.report import plain
 
 REMOVED_AT_ONCE: Final = 2_000  # positions in one statement; a server takes 128 KiB as one parameter
-ROUNDS_MAX: Final = 1_000  # two million repeats, or ten million cells, are no accident; then run it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +71,38 @@ def repair(
     retention: timedelta | None = None,
     pause: Callable[[], None] = rest,
     progress: Progress = silent,
+    before_each: Callable[[], None] = lambda: None,
 ) -> Repairs:
-    """Remove repeats of counted ids and set right the rollups that differ. Workers may go on meanwhile."""
+    """Remove repeats of counted ids, set right the rollups that differ, and say of re-pricings that broke off how far
+    they came. Workers may go on meanwhile. ``before_each`` is called before each write."""
     now = clock()
     on = ground(reader, now=now, since=since, retention=retention)
+    before_each()
     removed = _remove_repeats(reader, writer, remover, on, now=now, progress=progress)
     removed += _finish_removals(reader, remover)
     short = ledger_checks(reader, on, now=now).short
-    corrected, left = 0, list[LeftAlone]()
+    corrected, left = 0, Counter[tuple[str, str, int]]()
+    spans = queries.spans(reader, start=on.start, rows_max=SPAN_ROWS_MAX)
     for spec in ROLLUPS:
-        for _ in range(ROUNDS_MAX):
-            cells = pl.concat(differing_cells(reader, spec, on, pause=pause, progress=progress))
-            mended = cells.filter(~_of_partitions(short))
-            writer.insert(spec.table, corrections(spec, mended, queries.taken_out(reader), now=now))
-            corrected += mended.height
-            if cells.height < CELLS_MAX or mended.is_empty():
-                break
-        left += _left(spec, cells.filter(_of_partitions(short)))
-    return Repairs(removed, corrected, sum(each.rows for each in left), tuple(left))
+        for done, days in enumerate(spans):
+            progress(spec.table, done, len(spans))
+            found = correct(
+                reader,
+                writer,
+                spec,
+                on,
+                days=days,
+                short=short,
+                clock=clock,
+                pause=pause,
+                before_each=before_each,
+            )
+            corrected += found.corrected
+            left.update({(spec.table, *place): rows for place, rows in found.left.items()})
+    if since is None:  # all rollups are looked at, so what broke off is right as far as it came
+        settle(reader, writer, on, clock=clock, before_each=before_each)
+    left_in = tuple(LeftAlone(*place, rows) for place, rows in sorted(left.items()))
+    return Repairs(removed, corrected, left.total(), left_in)
 
 
 # --- ids counted twice -----------------------------------------------------------------------------------------------
@@ -150,35 +163,3 @@ def removed_rows(reader: Reader, repeats: pl.DataFrame, *, now: datetime) -> pl.
 
 def _reason(repeat: dict[str, Any]) -> str:
     return f"request_id was counted before, with occurred_at {plain(repeat['kept_occurred_at'])}"
-
-
-# --- rollups ---------------------------------------------------------------------------------------------------------
-
-
-def _of_partitions(short: frozenset[tuple[str, int]]) -> pl.Expr:
-    return pl.any_horizontal(
-        pl.lit(False),  # no partition is short of rows
-        *((pl.col("source") == source) & (pl.col("source_partition") == partition) for source, partition in short),
-    )
-
-
-def _left(spec: RollupTable, cells: pl.DataFrame) -> list[LeftAlone]:
-    by_partition = cells.group_by("source", "source_partition").len().sort("source", "source_partition")
-    return [LeftAlone(spec.table, *row) for row in by_partition.iter_rows()]
-
-
-def corrections(spec: RollupTable, cells: pl.DataFrame, taken_out: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
-    """Rows of the rollup's own table: what must be added to the worker's row of each cell so that it equals raw."""
-    place = [*spec.keys, "source", "source_partition"]
-    rows = cells.select(
-        *place, *((pl.col(f"{name}_raw") - pl.col(f"{name}_worker")).alias(name) for name in spec.columns)
-    )
-    if spec is HOURLY:
-        repeats = taken_out.select(*place, "duplicates")
-        rows = rows.join(repeats, on=place, how="left", maintain_order="left").with_columns(
-            pl.col("duplicates").fill_null(0)
-        )
-    return rows.with_columns(
-        source=CORRECTION + pl.col("source"),
-        version=pl.lit(round(now.timestamp() * 1000), dtype=pl.Int64),  # the latest correction of a key wins
-    )

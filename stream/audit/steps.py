@@ -59,6 +59,11 @@ _OF_CHECK: Final = {
         " rows with a backup of ingest_ledger; if nobody touched them, report a bug.",
         'costream query "SELECT * FROM ingest_ledger ORDER BY ALL"',
     ),
+    "adjustments": (
+        "Costs carry the number of a re-pricing, and its adjustments do not tell them: it broke off, and a repair says"
+        " how far it came. What differs then was written by hand: `costream reprice` gives the calls their price.",
+        REPAIR,
+    ),
     "vanished": (
         "These records were gone from Kafka before they were read: no command brings them back. Keep records longer"
         " (retention.ms of usage.events) or run more workers; ask their senders to send again what they still have."

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "explain": "explain:explain",
     "clickhouse": "clickhouse:clickhouse",
     "audit": "audit:audit",
+    "reprice": "reprice:reprice",
     "reread": "reread:reread",
     "config": "config:config",
 }

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from stream.cli import common
+from stream.cli.corrections import correcting
 
 if TYPE_CHECKING:
     from stream.audit import AuditReport, Check, KafkaFacts, PartitionTotals, Repairs
@@ -69,18 +70,24 @@ def audit(
 
 
 def repaired(settings: Settings, since: datetime | None, progress: Callable[[str, int, int], None]) -> Repairs:
-    from sinks.clickhouse.reader import Reader
+    from contextlib import closing
+
     from sinks.clickhouse.remover import Remover
-    from sinks.clickhouse.writer import Writer
     from stream import audit as auditing
 
-    address = common.address(settings)
-    reader, writer, remover = Reader(address), Writer(address), Remover(address)
-    try:
-        return auditing.repair(reader, writer, remover, since=since, retention=settings.retention, progress=progress)
-    finally:
-        for part in (remover, writer, reader):
-            part.close()
+    with (
+        correcting(settings, "a repair") as (reader, writer, claim),
+        closing(Remover(common.address(settings))) as remover,
+    ):
+        return auditing.repair(
+            reader,
+            writer,
+            remover,
+            since=since,
+            retention=settings.retention,
+            progress=progress,
+            before_each=claim.require,
+        )
 
 
 def _accept_vanished(settings: Settings, reason: str) -> None:

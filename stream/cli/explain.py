@@ -47,13 +47,13 @@ def explain(
         typer.echo(json.dumps(_as_json(request_id, answers, known), default=_plain, ensure_ascii=False))
     else:
         for row, answer in answers:
-            _tell(row, answer)
+            _tell(row, answer, known.repricings.get(row["price_rev"]))
         _tell_others(request_id, known)
     if not known.calls:
         raise typer.Exit(common.EXIT_FAILED)
 
 
-def _tell(row: dict[str, Any], answer: Explanation) -> None:
+def _tell(row: dict[str, Any], answer: Explanation, repricing: Mapping[str, Any] | None) -> None:
     common.say(f"{row['request_id']} at {_moment(row['occurred_at'])}", style="bold")
     common.say(", ".join(f"{name} {row[name]}" for name in SHOWN if row[name]), indent=2)
     if (sent := (row["provider_sent"], row["model_sent"])) != (row["provider"], row["model"]):
@@ -71,6 +71,11 @@ def _tell(row: dict[str, Any], answer: Explanation) -> None:
         common.say(f"{rule.amount:,f} {rule.unit} charged as {rule.total}{where}", indent=2)
     for text in _origins(row, answer):
         common.say(text, indent=2)
+    if repricing:
+        begun = (
+            f"re-pricing {repricing['repricing']}, begun {_moment(repricing['begun_at'])} by {repricing['begun_by']}"
+        )
+        common.say(f"priced anew by {begun}: {repricing['reason']}", indent=2)
 
 
 def _origins(row: dict[str, Any], answer: Explanation) -> list[str]:
@@ -106,7 +111,12 @@ def _tell_others(request_id: str, known: KnownCall) -> None:
 
 def _as_json(request_id: str, answers: list[tuple[dict[str, Any], Explanation]], known: KnownCall) -> dict[str, Any]:
     calls = [
-        row | asdict(answer) | {"price": json.loads(known.prices.get(row["price_id"], "null"))}
+        row
+        | asdict(answer)
+        | {
+            "price": json.loads(known.prices.get(row["price_id"], "null")),
+            "repricing": known.repricings.get(row["price_rev"]),
+        }
         for row, answer in answers
     ]
     return {"request_id": request_id, "calls": calls, "removed": known.removed, "dead_letters": known.letters}

@@ -99,7 +99,8 @@ def _rewind(settings: Settings, *, yes: bool) -> NoReturn:
     from sinks.clickhouse.reader import Reader
     from stream import reread as way_back
     from stream.audit import kafka_facts
-    from stream.audit.checks import ground, ledger_checks
+    from stream.audit.checks import ledger_checks
+    from stream.audit.ground import ground
 
     now = datetime.now(UTC)
     with common.explained(), closing(Reader(common.address(settings))) as reader:
@@ -168,7 +169,8 @@ def _utc(moment: datetime) -> datetime:
 def _missing(settings: Settings, reader: Any, partitions: Sequence[int]) -> list[Offsets]:
     """The blocks that the audit finds short of rows."""
     from costream.topics import EVENTS
-    from stream.audit.checks import ground, ledger_checks
+    from stream.audit.checks import ledger_checks
+    from stream.audit.ground import ground
     from stream.audit.steps import short_of
     from stream.reread import Offsets
     from stream.runtime.topics import source_of

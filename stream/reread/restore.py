@@ -29,7 +29,7 @@ from sinks.clickhouse import state
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.rows import of_events
 from stream.audit import queries
-from stream.audit.checks import Ground, ground
+from stream.audit.ground import Ground, ground
 from stream.audit.ledger import BLOCK_BITS, joined
 from stream.audit.ledger import Block as LedgerBlock
 from stream.audit.report import plain

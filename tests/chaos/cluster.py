@@ -10,16 +10,20 @@ import sysconfig
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from costream.topics import EVENTS
+from sinks.clickhouse import price_revisions
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseError
 from stream.runtime import topics
 from stream.runtime.settings import Settings
@@ -28,6 +32,8 @@ from tests.support.kafka import KafkaBroker
 from tests.support.small_disk import SmallDisk
 from tests.support.warehouse import Endpoint, migrated
 
+COSTREAM: Final = Path(sysconfig.get_path("scripts")) / "costream"
+REPRICE_MAX_S: Final = 120.0  # of the last one; half a minute of it may be the right of one that was killed
 LEAVE_MAX_S: Final = 45.0  # from SIGTERM to the end; beyond it a worker hangs
 START_MAX_S: Final = 90.0
 # All stored; or stopped while the warehouse was away (EX_TEMPFAIL); or before it had begun to listen for signals.
@@ -48,6 +54,16 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         return self.process.poll() is None
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if not name.startswith("COSTREAM_")} | {
+            "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
+            "COSTREAM_TOPIC_PREFIX": self.settings.topic_prefix,
+            "COSTREAM_CONSUMER_GROUP": self.settings.consumer_group,
+            "COSTREAM_CLICKHOUSE_URL": self.endpoint.url,
+            "COSTREAM_CLICKHOUSE_DATABASE": self.settings.clickhouse_database,
+        }
 
     @property
     def staying(self) -> bool:
@@ -88,6 +104,8 @@ class Counts:
     broker_restarts: int = 0
     expired_records: int = 0
     full_disks: int = 0
+    repricings: int = 0
+    repricings_killed: int = 0
 
 
 class Cluster:
@@ -97,6 +115,7 @@ class Cluster:
         self.partitions = partitions
         self.counts = Counts()
         self.workers: list[WorkerProcess] = []
+        self.repricing: subprocess.Popen[bytes] | None = None
         self.ended: list[Ended] = []
         self.hung: list[str] = []
         self.broker = KafkaBroker(folder / "kafka")
@@ -148,19 +167,14 @@ class Cluster:
     def start_worker(self) -> WorkerProcess:
         name = f"worker-{len(self.workers) + 1:03d}"
         log = self._folder / f"{name}.log"
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COSTREAM_")} | {
-            "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
-            "COSTREAM_TOPIC_PREFIX": self.settings.topic_prefix,
-            "COSTREAM_CONSUMER_GROUP": self.settings.consumer_group,
-            "COSTREAM_CLICKHOUSE_URL": self.endpoint.url,
-            "COSTREAM_CLICKHOUSE_DATABASE": self.settings.clickhouse_database,
+        environment = self._environment | {
             "COSTREAM_HEALTH_PORT": "0",
             "COSTREAM_SESSION_TIMEOUT": f"PT{SESSION_TIMEOUT_S}S",
             "COSTREAM_BATCH_ROWS_MAX": "4000",  # many flushes, so that a random moment is often inside one
         }
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [Path(sysconfig.get_path("scripts")) / "costream", "worker"],
+                [COSTREAM, "worker"],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -207,6 +221,54 @@ class Cluster:
             self.supervise()
             time.sleep(0.05)
         self.supervise()
+
+    # --- prices ---
+
+    def publish_prices(self, text: str) -> bool:
+        """The next revision of own prices, which workers take over one by one. False while the warehouse is away."""
+        writer = Writer(self.address)
+        try:
+            price_revisions.publish(
+                self.reader,
+                writer,
+                {"chaos.toml": text},
+                published_by="chaos",
+                note="",
+                build="",
+                new_id=lambda: str(uuid4()),
+                pause=lambda: time.sleep(price_revisions.SETTLE_SECONDS),
+            )
+        except WarehouseError:
+            return False
+        finally:
+            writer.close()
+        return True
+
+    def start_repricing(self, since: datetime, until: datetime) -> None:
+        """`costream reprice` of the whole history, by the newest revision."""
+        span = [f"--from={since:%Y-%m-%d}", f"--to={until:%Y-%m-%dT%H:%M}"]
+        with (self._folder / f"repricing-{self.counts.repricings:03d}.log").open("wb") as out:
+            self.repricing = subprocess.Popen(
+                [COSTREAM, "reprice", *span, "--reason", "chaos", "--json"],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+            )
+        self.counts.repricings += 1
+
+    def kill_repricing(self) -> None:
+        """SIGKILL, at whatever it is doing, unless it has ended."""
+        assert self.repricing is not None, "one was started"
+        self.counts.repricings_killed += self.repricing.poll() is None
+        self.repricing.kill()
+        self.repricing.wait()
+
+    def finish_repricing(self, since: datetime, until: datetime) -> int:
+        """The last one, which nobody kills; returns its exit status."""
+        self.start_repricing(since, until)
+        assert self.repricing is not None
+        return self.repricing.wait(REPRICE_MAX_S)
 
     # --- warehouse and broker ---
 
@@ -309,6 +371,9 @@ class Cluster:
         for worker in self.workers:
             if worker.alive:
                 self.kill(worker)
+        if self.repricing is not None:
+            self.repricing.kill()
+            self.repricing.wait()
         self._starters.shutdown(wait=True, cancel_futures=True)
         if self.endpoint.process is not None:
             self.endpoint.kill()

@@ -22,6 +22,8 @@ DIGITS: Final = Decimal("1e-12")
 TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 UNKNOWN_TO_PRICES: Final = ("nobody-knows-7b",)
 UNPRICED_UNITS: Final = ("gizmos",)
+# Own prices: this model at another price than the list's, from the beginning of time.
+OWN: Final = ("openai", "gpt-4o-mini")
 STORED_AS: Final = {  # provider and model as some callers write them, and the names that they stand for
     ("OpenAI", "openai/GPT-4o"): ("openai", "gpt-4o"),
     ("google-gla", "models/gemini-2.5-pro"): ("google", "gemini-2.5-pro"),
@@ -75,8 +77,14 @@ class Recount:
     lines: int = 0
 
 
-def recount(path: Path) -> Recount:
-    """Read the file of what was published."""
+def own_prices(factor: Decimal) -> str:
+    """A file of prices that says so."""
+    provider, model = OWN
+    return f'[[price]]\nprovider = "{provider}"\nmodels = ["{model}"]\nfactor = "{factor:f}"\nsource = "chaos"\n'
+
+
+def recount(path: Path, *, factor: Decimal = Decimal(1)) -> Recount:
+    """Read the file of what was published. ``factor`` is the last one of the own prices."""
     result = Recount()
     with path.open(encoding="utf-8") as lines:
         for text in lines:
@@ -90,17 +98,17 @@ def recount(path: Path) -> Recount:
                 continue
             result.copies[line["request_id"]] += 1
             if line["request_id"] not in result.events:
-                result.events[line["request_id"]] = _counted(json.loads(line["value"]))
+                result.events[line["request_id"]] = _counted(json.loads(line["value"]), factor)
     return result
 
 
-def _counted(fields: Mapping[str, Any]) -> Counted:
+def _counted(fields: Mapping[str, Any], factor: Decimal) -> Counted:
     occurred_at = datetime.fromisoformat(fields["occurred_at"]).astimezone(UTC)
-    cost, status = _cost(fields, occurred_at)
+    cost, status = _cost(fields, occurred_at, factor)
     return Counted(fields["request_id"], occurred_at, fields, cost, status)
 
 
-def _cost(fields: Mapping[str, Any], at: datetime) -> tuple[Decimal | None, str]:
+def _cost(fields: Mapping[str, Any], at: datetime, factor: Decimal) -> tuple[Decimal | None, str]:
     if fields["model"] in UNKNOWN_TO_PRICES or fields.get("usage_status") == "missing":
         return None, "unpriced"
     units = {unit: Decimal(amount) for unit, amount in fields.get("quantities", {}).items()}
@@ -112,7 +120,8 @@ def _cost(fields: Mapping[str, Any], at: datetime) -> tuple[Decimal | None, str]
     provider, model = fields["provider"], fields["model"]
     provider, model = STORED_AS.get((provider, model), (provider, model))
     price = calc_price(usage, model, provider_id=provider, genai_request_timestamp=at)
-    cost = price.total_price.quantize(DIGITS, ROUND_HALF_EVEN)
+    exact = price.total_price * (factor if (provider, model) == OWN else 1)
+    cost = exact.quantize(DIGITS, ROUND_HALF_EVEN)
     return cost, "priced" if len(priced_units) == len(units) else "partial"
 
 

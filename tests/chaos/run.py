@@ -1,6 +1,6 @@
 """Chaos: real traffic through real processes while they are killed, and then a plain recount of every cell.
 
-    python -m tests.chaos.run                  200,000 events, 24 SIGKILLs, 3 outages, a broker restart: about 8 minutes
+    python -m tests.chaos.run                  200,000 events, 24 SIGKILLs, 3 outages, 3 re-pricings killed: 8 minutes
     python -m tests.chaos.run --short          the form inside `make test`
     python -m tests.chaos.run --hour           1,000,000 events, 200 kills, 12 outages, 10 full disks: an hour, as root
     python -m tests.chaos.run --full-disks 5   and the warehouse's disk fills and empties five times (takes root)
@@ -26,6 +26,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +35,7 @@ from costream.topics import ALERTS, DEADLETTER, EVENTS, ROLLUPS
 from stream.audit import audit, kafka_facts
 from tests.chaos.cluster import Cluster, WorkerProcess, end_with_cleanup
 from tests.chaos.hostile import HostileProducer
-from tests.chaos.recount import recount
+from tests.chaos.recount import own_prices, recount
 from tests.chaos.storm import FULL, HOUR, SHORT, Act, Form, Strike, timetable
 from tests.chaos.tail import Tail
 from tests.chaos.topic_dump import dump
@@ -46,6 +48,8 @@ TELL_S: Final = 5.0
 READY_MAX_S: Final = 60.0
 DISK_BYTES_MIN: Final = 192 * MIB  # the engine's own files, and rollups written anew with every flush
 DISK_BYTES_PER_EVENT: Final = 400  # ten times what one takes once it is merged
+
+FACTORS: Final = (Decimal("0.5"), Decimal("0.85"), Decimal("1.25"))  # of own prices, one revision after the other
 
 Tell = Callable[[str], None]
 
@@ -100,6 +104,9 @@ class Storm:
             partitions=form.partitions,
         )
         self._turn = itertools.count()
+        self._published = 0  # revisions of own prices
+        self.factor = Decimal(1)
+        self.span = now() - timedelta(days=5), now() + timedelta(hours=2)
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._started = self._told = time.monotonic()
 
@@ -190,12 +197,26 @@ class Storm:
                 cluster.fill_disk()
                 counts.full_disks += 1
                 self._later(strike.lasts_s, cluster.make_room)
+            case Act.REPRICE:
+                self._next_prices()
+                cluster.start_repricing(*self.span)
+                self._later(strike.lasts_s, cluster.kill_repricing)
             case Act.EXPIRE:
                 expired = cluster.expire(self.tail)
                 if expired is None:
                     self._later(1.0, lambda: self._strike(strike))
                     return
                 counts.expired_records += expired
+
+    def _next_prices(self) -> None:
+        """Another price, so that every call of the model changes; not while the warehouse is away."""
+        factor = FACTORS[self._published % len(FACTORS)]
+        if self.cluster.publish_prices(own_prices(factor)):
+            self._published, self.factor = self._published + 1, factor
+
+    def reprice_to_the_end(self) -> int:
+        """Returns the exit status of the run that nobody kills."""
+        return self.cluster.finish_repricing(*self.span)
 
     def _any_worker(self) -> WorkerProcess | None:
         staying = self.cluster.staying
@@ -215,7 +236,8 @@ def judge(storm: Storm, *, seed: int, lag: int | None) -> Verdict:
     """Everything that was done and found, and what must be 0."""
     cluster, counts, verdict = storm.cluster, storm.cluster.counts, Verdict()
     bootstrap, settings = cluster.broker.bootstrap_servers, cluster.settings
-    published = recount(storm.publisher.path)
+    repriced = storm.reprice_to_the_end()
+    published = recount(storm.publisher.path, factor=storm.factor)
     verdict.figures |= {
         "form": storm.form.name,
         "seed": seed,
@@ -228,6 +250,8 @@ def judge(storm: Storm, *, seed: int, lag: int | None) -> Verdict:
         "outages": counts.outages,
         "broker_restarts": counts.broker_restarts,
         "full_disks": counts.full_disks,
+        "repricings": counts.repricings,
+        "repricings_killed": counts.repricings_killed,
         "merges_broken": sum("a merge broke a part" in line for line in cluster.endpoint.log),
         "hostile_batches_refused": storm.hostile.refused,
         "hostile_batches_unanswered": storm.hostile.unknown,
@@ -245,6 +269,7 @@ def judge(storm: Storm, *, seed: int, lag: int | None) -> Verdict:
     compare_alerts(verdict, cluster.reader, dump(bootstrap, settings.topic(ALERTS)))
     _audit(verdict, cluster)
     verdict.fault("not_committed", [] if lag == 0 else [f"{lag} records of lag after {storm.form.drain_max_s} s"])
+    verdict.fault("not_repriced", [] if repriced == 0 else [f"the last re-pricing ended with status {repriced}"])
     verdict.fault("hung", cluster.hung)
     verdict.fault("bugs", (f"{line['worker']}: {line.get('exception', '')}" for line in cluster.log_lines("bug")))
     return verdict

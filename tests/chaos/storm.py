@@ -12,6 +12,7 @@ RUSH: Final = 1 / 3  # of the small strikes follow the one before within RUSH_S:
 RUSH_S: Final = 2.0
 RESTART_S: Final = (0.1, 3.0)  # how long a killed worker stays away
 GUEST_S: Final = (4.0, 12.0)  # how long one stays that joins, and one stays away that leaves
+REPRICING_S: Final = (1.5, 6.0)  # until a re-pricing is killed: it starts, claims its right, and then it writes
 BROKER_AWAY_S: Final = (0.0, 3.0)  # beside the seconds that its own start takes
 
 
@@ -26,6 +27,7 @@ class Act(Enum):
     BROKER = "broker away"
     EXPIRE = "what was read expires"
     DISK = "the warehouse's disk full"
+    REPRICE = "calls priced anew, and the process killed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Form:
     broker_restarts: int = 1
     workers: int = 3
     expiries: int = 2
+    repricings: int = 3
     full_disks: int = 0  # only where the warehouse has a small disk of its own
 
 
@@ -82,6 +85,7 @@ HOUR: Final = Form(
     broker_restarts=4,
     expiries=20,
     full_disks=10,
+    repricings=10,
 )
 SHORT: Final = Form(
     "short",
@@ -94,12 +98,13 @@ SHORT: Final = Form(
     outages=1,
     outage_s=(5.0, 9.0),
     drain_max_s=150,
+    repricings=1,
 )
 
 
 def timetable(dice: random.Random, form: Form) -> list[Strike]:
     """Every strike of a storm, in order. Workers die at any moment; warehouse, broker and room go one at a time."""
-    strikes = [*_absences(dice, form), *_small_strikes(dice, form), *_expiries(dice, form)]
+    strikes = [*_absences(dice, form), *_small_strikes(dice, form), *_expiries(dice, form), *_repricings(dice, form)]
     return sorted(strikes, key=lambda strike: strike.at_s)
 
 
@@ -120,6 +125,15 @@ def _absences(dice: random.Random, form: Form) -> list[Strike]:
 
 def _expiries(dice: random.Random, form: Form) -> list[Strike]:
     return [Strike(dice.uniform(0, form.seconds), Act.EXPIRE, 0.0) for _ in range(form.expiries)]
+
+
+def _repricings(dice: random.Random, form: Form) -> list[Strike]:
+    """One after the other: the next one waits until the right of the one that was killed has lapsed."""
+    slot_s = form.seconds / max(form.repricings, 1)
+    return [
+        Strike(slot_s * (number + 0.2 + dice.random() * 0.2), Act.REPRICE, dice.uniform(*REPRICING_S))
+        for number in range(form.repricings)
+    ]
 
 
 def _small_strikes(dice: random.Random, form: Form) -> list[Strike]:

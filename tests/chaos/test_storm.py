@@ -271,6 +271,7 @@ def test_a_timetable_has_every_strike_and_one_absence_at_a_time(form: Form, seed
         form.broker_restarts,
         form.expiries,
         form.full_disks,
+        form.repricings,
     ]
     absences = [strike for strike in strikes if strike.act in (Act.WAREHOUSE, Act.BROKER, Act.DISK)]
     assert all(one.at_s + one.lasts_s < next_.at_s for one, next_ in pairwise(absences))

@@ -14,7 +14,7 @@ from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import RetentionDiffers, RowsWouldExpire
-from stream.audit.checks import ground
+from stream.audit.ground import ground
 from stream.runtime.settings import Settings
 from tests.support.records import until
 from tests.support.warehouse import Server, drop_database

@@ -92,8 +92,15 @@ def test_where_no_call_has_a_price_no_view_says_that_it_cost_nothing(writer: Wri
         assert [row[name] for row in rows(reader, f"SELECT * FROM {table}")] == [None], table
 
 
-# they ask usage_events or the days of users, which have none of these calls
-OF_OTHERS = {"usage_events", "usage_user_daily", "partial_cost_calls", "user_cost_summary", "reported_costs"}
+# they ask usage_events, the days of users, or re-pricings, and there are none of these
+OF_OTHERS = {
+    "usage_events",
+    "usage_user_daily",
+    "partial_cost_calls",
+    "user_cost_summary",
+    "reported_costs",
+    "cost_adjustments",
+}
 
 
 def test_shares_are_of_the_whole_and_the_dearest_comes_first(writer: Writer, reader: Reader) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.remover import Remover
 from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
-from stream.audit import AuditCancelled, AuditReport, KafkaFacts, Repairs, audit, checks, repair
+from stream.audit import AuditCancelled, AuditReport, KafkaFacts, Repairs, audit, checks, corrections, repair
 from stream.audit.checks import ATTEMPTS_MAX
 from stream.audit.kafka import LogFacts
 from stream.decode.cut import Cut
@@ -612,7 +611,7 @@ def test_a_worker_that_goes_on_after_a_repair_counts_right(resent: Stream) -> No
 def test_dropped_rollups_are_rebuilt_exactly_in_as_many_rounds_as_it_takes(
     stream: Stream, table: str, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (checks, sys.modules[repair.__module__]):
+    for module in (checks, corrections):
         monkeypatch.setattr(module, "CELLS_MAX", at_once)
     totals = f"SELECT sum(calls), sum(errors), sum(unpriced_calls), sum(input_tokens), sum(cost_usd) FROM {table}"
     before = stream.reader.frame(totals)

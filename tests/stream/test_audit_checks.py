@@ -11,7 +11,9 @@ import polars as pl
 import pytest
 
 from stream.audit import checks, queries
-from stream.audit.checks import ATTEMPTS_MAX, Ground, differing_cells, ground
+from stream.audit import ground as grounds
+from stream.audit.checks import ATTEMPTS_MAX, differing_cells
+from stream.audit.ground import Ground, ground
 from stream.audit.queries import USER_DAILY, RollupTable, spans, stored_to
 from tests.support.records import NOW
 from tests.support.tables import columns_of, key_of
@@ -115,7 +117,7 @@ LEDGER = pl.DataFrame({"source": ["s", "s", "r"], "source_partition": [1, 1, 0],
 def start_of(
     monkeypatch: pytest.MonkeyPatch, raw_since: datetime, **options: datetime | timedelta | None
 ) -> tuple[date, datetime]:
-    monkeypatch.setattr(checks, "raw_since", lambda *_, **__: raw_since)
+    monkeypatch.setattr(grounds, "raw_since", lambda *_, **__: raw_since)
     monkeypatch.setattr(queries, "ledger", lambda _: LEDGER)
     on = ground(reader(LEDGER), now=NOW, **options)  # type: ignore[arg-type]  # each is of its kind
     assert on.stored == [("r", 0, 5), ("s", 1, 70_001)]
