@@ -66,7 +66,10 @@ class Report:
 
     def figures(self) -> list[Figure]:
         alone = (self._bytes, self._latency, self._alert, self._record, self._memory, self._hostile, self._series)
-        return [*self._contest(), *(figure for figures in (*alone, self._queries) for figure in figures())]
+        return [
+            *self._contest(),
+            *(figure for figures in (*alone, self._queries, self._reprice) for figure in figures()),
+        ]
 
     def _contest(self) -> Iterator[Figure]:
         if rates := self.rates("costream"):
@@ -139,6 +142,12 @@ class Report:
             for each in asked:
                 yield Figure(f"{each.name}, p50", each.p50_ms, "ms")
                 yield _below(f"{each.name}, p95", each.p95_ms, each.goal_ms, "ms")
+
+    def _reprice(self) -> Iterator[Figure]:
+        for result in self.results.get("reprice", ()):
+            at = f"while {result.live_per_second:,.0f}/s are stored"
+            yield _below(f"{result.calls:,} calls priced anew {at}", result.seconds, 30, "s")
+            yield Figure("calls priced anew per second", result.per_second, "/s")
 
 
 def _at_least(name: str, value: float, least: float, unit: str) -> Figure:

@@ -25,7 +25,19 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from benchmarks import alert, contenders, full_job, hostile, latency, memory, queries, record, series, stored_bytes
+from benchmarks import (
+    alert,
+    contenders,
+    full_job,
+    hostile,
+    latency,
+    memory,
+    queries,
+    record,
+    reprice,
+    series,
+    stored_bytes,
+)
 from benchmarks.events import MIXED, PLAIN, Loaded, Recipe, load
 from benchmarks.ground import Ground, ground
 from benchmarks.machine import machine
@@ -34,7 +46,7 @@ from benchmarks.sizes import FULL, QUICK, Sizes
 from costream.topics import EVENTS
 
 CONTEST: Final = ("costream", "costream-mixed", "plain-faust", "quix", "raw-aiokafka", "raw-confluent")
-OTHERS: Final = ("bytes", "latency", "alert", "record", "memory", "hostile", "series", "queries")
+OTHERS: Final = ("bytes", "latency", "alert", "record", "memory", "hostile", "series", "queries", "reprice")
 NAMES: Final = (*CONTEST, *OTHERS)
 
 
@@ -99,6 +111,7 @@ class Bench:
             "hostile": lambda: hostile.run(self.ground),
             "series": lambda: series.run(self.ground, self.sizes),
             "queries": lambda: queries.run(self.ground, self.sizes),
+            "reprice": lambda: reprice.run(self.ground, self.sizes),
         }
         for name, measure in alone.items():
             if name in wanted:

@@ -21,6 +21,7 @@ class Sizes:
     ids: int
     series: int  # different ones in an hour, and as many events
     raw_rows: int  # single calls of the warehouse that is asked
+    repriced_calls: int
 
 
 FULL: Final = Sizes(
@@ -37,6 +38,7 @@ FULL: Final = Sizes(
     ids=5_000_000,
     series=2_000_000,
     raw_rows=50_000_000,
+    repriced_calls=1_000_000,
 )
 QUICK: Final = Sizes(
     form="quick",
@@ -52,4 +54,5 @@ QUICK: Final = Sizes(
     ids=300_000,
     series=100_000,
     raw_rows=500_000,
+    repriced_calls=20_000,
 )

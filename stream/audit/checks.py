@@ -15,7 +15,7 @@ import polars as pl
 from sinks.clickhouse.reader import Reader
 from stream.audit import queries
 from stream.audit.adjustments import adjustments_check
-from stream.audit.ground import Ground, ground
+from stream.audit.ground import Ground, RowsMissing, ground
 from stream.audit.kafka import KafkaFacts, with_kafka
 from stream.audit.ledger import Conservation, conservation
 from stream.audit.queries import ROLLUPS, RollupTable
@@ -111,6 +111,12 @@ def ledger_checks(reader: Reader, on: Ground, *, now: datetime) -> Conservation:
         now=now,
         horizon=on.horizon,
     )
+
+
+def require_rows(reader: Reader, on: Ground, *, now: datetime) -> None:
+    """Raises ``RowsMissing`` where a partition lacks raw rows that its ledger has."""
+    if short := ledger_checks(reader, on, now=now).short:
+        raise RowsMissing(short)
 
 
 # --- rollups ---------------------------------------------------------------------------------------------------------

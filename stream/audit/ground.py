@@ -11,6 +11,28 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.retention import raw_since
 from stream.audit import queries
 from stream.audit.queries import Stored
+from stream.runtime.errors import StreamError
+
+
+class SpanNotKept(StreamError):
+    """Calls of the span may have expired."""
+
+    def __init__(self, *, start: datetime, kept: date) -> None:
+        super().__init__(
+            f"the span begins at {start:%Y-%m-%d %H:%M} UTC, and single calls are kept whole from {kept} on: what is "
+            f"older cannot be worked out again. Nothing was changed; give --from {kept} or later"
+        )
+
+
+class RowsMissing(StreamError):
+    """Raw rows are missing, so a whole difference would take away usage that only the rollups know of."""
+
+    def __init__(self, partitions: frozenset[tuple[str, int]]) -> None:
+        named = ", ".join(f"partition {partition} of {source}" for source, partition in sorted(partitions))
+        super().__init__(
+            f"single calls of {named} are missing, so rollups cannot be worked out from calls. Nothing was changed; "
+            "`costream audit` says how to bring them back"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +55,14 @@ def ground(
     start = max(horizon, _midnight(since)) if since else horizon
     rows = queries.ledger(reader)
     return Ground(start.date(), horizon, rows, queries.stored_to(rows))
+
+
+def kept_ground(reader: Reader, start: datetime, *, now: datetime, retention: timedelta | None) -> Ground:
+    """What can be worked out again. Raises ``SpanNotKept`` where calls from ``start`` on may have expired."""
+    on = ground(reader, now=now, retention=retention)
+    if start.date() < on.start:
+        raise SpanNotKept(start=start, kept=on.start)
+    return on
 
 
 def _midnight(moment: datetime) -> datetime:

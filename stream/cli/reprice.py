@@ -53,7 +53,8 @@ def reprice(
     published = books.revision_of(revision)
     book, _ = books.with_texts(published.files if published else {})
     from sinks.clickhouse.reader import Reader
-    from stream.repricing.run import Repricer, kept_ground
+    from stream.audit.ground import kept_ground
+    from stream.repricing.run import Repricer
 
     now = datetime.now(UTC)
     span = changes.span_of(start, end, now=now, provider=provider, model=model, feature=feature)

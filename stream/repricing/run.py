@@ -28,9 +28,9 @@ from sinks.clickhouse.repricings import Repricing
 from sinks.clickhouse.writer import SPLIT_ROWS_MIN, Writer
 from sinks.errors import WarehouseTooSmall
 from stream.audit.adjustments import settle, unsettled
-from stream.audit.checks import Progress, ledger_checks, rest, silent
+from stream.audit.checks import Progress, require_rows, rest, silent
 from stream.audit.corrections import correct
-from stream.audit.ground import Ground, ground
+from stream.audit.ground import Ground, kept_ground
 from stream.audit.queries import DAILY, HOURLY, USER_DAILY, spans
 from stream.pricing import price_rows
 from stream.repricing.changes import adjustments, as_rows, as_sent, changed
@@ -40,40 +40,11 @@ WITH_MONEY: Final = (HOURLY, DAILY, USER_DAILY)  # units have none
 DAYS_ROWS_MAX: Final = 1_000_000  # calls of the days whose rollups are corrected together: some seconds
 
 
-class SpanNotKept(StreamError):
-    """Calls of the span may have expired."""
-
-    def __init__(self, *, start: datetime, kept: date) -> None:
-        super().__init__(
-            f"the span begins at {start:%Y-%m-%d %H:%M} UTC, and single calls are kept whole from {kept} on: what "
-            f"older ones cost cannot be worked out again. Nothing was changed; give --from {kept} or later"
-        )
-
-
-class RowsMissing(StreamError):
-    """Raw rows are missing, so a whole difference would take away usage that only the rollups know of."""
-
-    def __init__(self, partitions: frozenset[tuple[str, int]]) -> None:
-        named = ", ".join(f"partition {partition} of {source}" for source, partition in sorted(partitions))
-        super().__init__(
-            f"single calls of {named} are missing, so rollups cannot be worked out from calls. Nothing was changed; "
-            "`costream audit` says how to bring them back"
-        )
-
-
 class NumbersUsedUp(StreamError):
     """price_rev has 16 bits."""
 
     def __init__(self) -> None:
         super().__init__(f"{stored.NUMBER_MAX:,} re-pricings are as many as there can be; nothing was changed")
-
-
-def kept_ground(reader: Reader, start: datetime, *, now: datetime, retention: timedelta | None) -> Ground:
-    """What can be worked out again. Raises ``SpanNotKept`` where calls from ``start`` on may have expired."""
-    on = ground(reader, now=now, retention=retention)
-    if start.date() < on.start:
-        raise SpanNotKept(start=start, kept=on.start)
-    return on
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +79,11 @@ class Repricer:
     def run(self, span: Span, *, by: str, reason: str) -> Repriced:
         """Price the calls of the span anew. Raises ``SpanNotKept`` and ``RowsMissing`` before anything is changed."""
         on = kept_ground(self.reader, span.start, now=self.clock(), retention=self.retention)
-        if short := ledger_checks(self.reader, on, now=self.clock()).short:
-            raise RowsMissing(short)
+        require_rows(self.reader, on, now=self.clock())
         known = stored.repricings(self.reader)
         finished, corrected, restless = self._finish(on, known)
+        if len(known) == stored.NUMBER_MAX:
+            raise NumbersUsedUp
         run = Repricing(
             number=max((each.number for each in known), default=0) + 1,
             begun_at=self.clock(),

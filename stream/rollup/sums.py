@@ -433,8 +433,8 @@ class ListCodes:
         return self._coded(texts, lambda text: (part[1:] for part in text.split("\n") if part))
 
     def of_texts(self, texts: pl.Series) -> pl.Series:
-        """The code of the list of each text alone; where there is none, that of the empty list."""
-        return self._coded(texts, lambda text: () if text is None else (text,))
+        """The code of the list of each text alone; where there is none or an empty one, that of the empty list."""
+        return self._coded(texts, lambda text: (text,) if text else ())
 
     def union(self, groups: pl.Series) -> pl.Series:
         """For each group of codes the code of all their texts together."""

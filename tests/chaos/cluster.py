@@ -56,16 +56,6 @@ class WorkerProcess:
         return self.process.poll() is None
 
     @property
-    def _environment(self) -> dict[str, str]:
-        return {name: value for name, value in os.environ.items() if not name.startswith("COSTREAM_")} | {
-            "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
-            "COSTREAM_TOPIC_PREFIX": self.settings.topic_prefix,
-            "COSTREAM_CONSUMER_GROUP": self.settings.consumer_group,
-            "COSTREAM_CLICKHOUSE_URL": self.endpoint.url,
-            "COSTREAM_CLICKHOUSE_DATABASE": self.settings.clickhouse_database,
-        }
-
-    @property
     def staying(self) -> bool:
         return self.alive and self.leaving_since is None
 
@@ -157,6 +147,16 @@ class Cluster:
                 "log_level": 0,
             }
         )
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if not name.startswith("COSTREAM_")} | {
+            "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
+            "COSTREAM_TOPIC_PREFIX": self.settings.topic_prefix,
+            "COSTREAM_CONSUMER_GROUP": self.settings.consumer_group,
+            "COSTREAM_CLICKHOUSE_URL": self.endpoint.url,
+            "COSTREAM_CLICKHOUSE_DATABASE": self.settings.clickhouse_database,
+        }
 
     @property
     def address(self) -> ClickHouseAddress:

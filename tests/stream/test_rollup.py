@@ -258,6 +258,11 @@ def test_the_price_versions_of_a_row_are_the_union_of_those_met() -> None:
     assert rows["price_versions"].to_list() == [["a", "b", "c"]]
 
 
+def test_a_call_without_a_price_names_no_price_version() -> None:
+    rows = Stored(HOURLY).worker().add(spent({"price_version": ""}, {"feature": "other", "source_offset": 1}))
+    assert sorted(rows["price_versions"].to_list()) == [[], ["v1"]]
+
+
 def test_quantities_are_summed_unit_by_unit() -> None:
     stored = Stored(UNITS)
     first = spent({"quantities": '{"images":"1"}'}, {"source_offset": 1})
