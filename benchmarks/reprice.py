@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,9 +20,12 @@ from benchmarks.latency import Sender
 from benchmarks.sizes import Sizes
 from costream import UsageProducer
 from costream.topics import EVENTS
+from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.reader import Reader
 from tests.support.warehouse import Endpoint, migrated
 
 SECONDS_MAX: Final = 600.0
+CALM_LOOKS: Final = 15  # one after the other without a merge: three seconds
 DEARER: Final = "".join(
     f'[[price]]\nprovider = "{provider}"\nmodels = ["*"]\nfactor = "1.5"\nsource = "benchmark"\n'
     for provider in ("openai", "anthropic", "google", "mistral")
@@ -62,6 +66,7 @@ def run(ground: Ground, sizes: Sizes) -> Repriced:
             run_child(
                 [COSTREAM, "prices", "publish", str(prices)], folder=folder, seconds_max=SECONDS_MAX, settings=settings
             )
+            _wait_for_merges(endpoint.address())
             live = threading.Thread(
                 target=Sender(producer, per_second=sizes.latency_per_second).send, args=(SECONDS_MAX,), daemon=True
             )
@@ -83,3 +88,12 @@ def run(ground: Ground, sizes: Sizes) -> Repriced:
         raise BenchmarkFailed(f"the audit does not hold after it: {json.dumps(audit)[:2_000]}")
     calls = told["changed_calls"]
     return Repriced(calls, seconds, calls / seconds, told["corrected_rows"], handled / seconds)
+
+
+def _wait_for_merges(address: ClickHouseAddress) -> None:
+    with closing(Reader(address)) as reader:
+        calm = 0
+        while calm < CALM_LOOKS:
+            running = reader.frame("SELECT toInt64(count()) FROM system.merges").item()
+            calm = 0 if running else calm + 1
+            time.sleep(0.2)

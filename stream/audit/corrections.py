@@ -5,8 +5,10 @@ the same key and partition, with ``source = 'correction:' || source``, and is th
 take it in like any other row. A repair, a re-pricing and a rebuild all write it here, one of them at a time.
 
 Workers may go on meanwhile. The tables of one question are not read in the same instant, so a flush that ends in
-between can bend a number. A difference is believed once two questions after each other give it alike, and what was
-written is looked at again, until nothing differs any more.
+between could bend a number. So the ledger is read before, and only calls that it has applied are added up: a worker's
+row that has applied no more is whole, and its difference is right at the first reading. A row that is ahead of the
+ledger has its turn at the next one. What is ahead again and again is compared with the calls that the row itself has
+applied, and believed once two readings after each other give the same difference.
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ import polars as pl
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.audit import queries
-from stream.audit.checks import days_of
 from stream.audit.ground import Ground
-from stream.audit.queries import CORRECTION, HOURLY, RollupTable
+from stream.audit.queries import CORRECTION, HOURLY, RollupTable, Stored
 
-CELLS_MAX: Final = 50_000  # corrected at once: about 30 MB as a frame
-ROUNDS_MAX: Final = 1_000  # fifty million cells are no accident; then run it again
-RESTLESS_ROUNDS_MAX: Final = 10  # without two questions alike for any cell that differs in both of them
+CELLS_MAX: Final = 100_000  # corrected at once: about 60 MB as a frame
+ROUNDS_MAX: Final = 1_000  # a hundred million cells are no accident; then run it again
+AHEAD_ROUNDS_MAX: Final = 4  # a cell is ahead that a flush has met within the last hundredths of a second
+RESTLESS_ROUNDS_MAX: Final = 10  # without two readings alike for any cell that differs in both of them
 
 PLACE: Final = ("source", "source_partition")
 
@@ -55,42 +57,99 @@ def correct(
     before_each: Callable[[], None] = lambda: None,
 ) -> Corrected:
     """Correct the cells of the days from the first to before the second. Before each write it calls ``before_each``."""
-    written = restless_rounds = 0
-    left = restless = pl.DataFrame()
-    for _ in range(ROUNDS_MAX):
-        cells = queries.differing(reader, spec, stored=on.stored, start=days[0], end=days[1], limit=CELLS_MAX)
-        mendable = cells.filter(~_of_partitions(short))
-        left = cells.filter(_of_partitions(short))
-        if mendable.is_empty():
-            restless = mendable
-            break
-        pause()
-        first, after = days_of(spec, mendable)
-        bounds = {"start": max(first, days[0]), "end": min(after, days[1])}
-        again = queries.differing(reader, spec, stored=on.stored, **bounds, limit=CELLS_MAX).filter(
-            ~_of_partitions(short)
-        )
-        alike = _alike(spec, again, mendable)
-        restless = again.join(mendable, on=[*spec.keys, *PLACE], how="semi")
-        if alike.is_empty():
-            restless_rounds += 1
-            if restless.is_empty() or restless_rounds == RESTLESS_ROUNDS_MAX:
-                break
-            continue
+    table = _Table(reader, writer, spec, on, days, short, clock, pause, before_each)
+    if table.correct_what_rests():
+        table.correct_what_moves()
+    return table.done()
+
+
+@dataclass(slots=True)
+class _Table:
+    """The days of one table, and how far they are corrected."""
+
+    reader: Reader
+    writer: Writer
+    spec: RollupTable
+    on: Ground
+    days: tuple[date, date]
+    short: frozenset[tuple[str, int]]
+    clock: Callable[[], datetime]
+    pause: Callable[[], None]
+    before_each: Callable[[], None]
+    written: int = 0
+    left: pl.DataFrame = field(default_factory=pl.DataFrame)
+    restless: int = 0
+
+    def correct_what_rests(self) -> bool:
+        """Returns whether some cells were ahead of the ledger each time."""
+        open_: pl.DataFrame | None = None  # cells that were ahead at every reading so far; None: not all are known
+        ahead_rounds = 0
+        for _ in range(ROUNDS_MAX):
+            stored = queries.stored_to(queries.ledger(self.reader))
+            cells = self._mendable(self._asked(queries.settled, stored))
+            resting, ahead = cells.filter(~pl.col("ahead")), cells.filter("ahead")
+            self._write(resting)
+            if cells.height + self.left.height == CELLS_MAX:
+                open_ = None
+                if resting.height:
+                    continue
+            open_ = ahead if open_ is None else self._also_in(ahead, open_)
+            if open_.is_empty():
+                return False
+            ahead_rounds += 1
+            if ahead_rounds == AHEAD_ROUNDS_MAX:
+                return True
+            self.pause()
+        return True
+
+    def correct_what_moves(self) -> None:
         restless_rounds = 0
-        taken_out = queries.taken_out(reader) if spec is HOURLY else None
-        before_each()
-        writer.insert(spec.table, corrections(spec, alike, taken_out, now=clock()))
-        written += alike.height
-    by_place = left.group_by(PLACE).len().iter_rows() if left.height else ()
-    return Corrected(written, {(source, partition): rows for source, partition, rows in by_place}, restless.height)
+        for _ in range(ROUNDS_MAX):
+            cells = self._mendable(self._asked(queries.differing, self.on.stored))
+            self.restless = cells.height
+            if cells.is_empty():
+                return
+            self.pause()
+            again = self._mendable(self._asked(queries.differing, self.on.stored))
+            alike = _alike(self.spec, again, cells)
+            self.restless = self._also_in(again, cells).height
+            self._write(alike)
+            restless_rounds = 0 if alike.height else restless_rounds + 1
+            if not self.restless or restless_rounds == RESTLESS_ROUNDS_MAX:
+                return
 
+    def done(self) -> Corrected:
+        by_place = self.left.group_by(PLACE).len().iter_rows() if self.left.height else ()
+        return Corrected(
+            self.written, {(source, partition): rows for source, partition, rows in by_place}, self.restless
+        )
 
-def _of_partitions(short: frozenset[tuple[str, int]]) -> pl.Expr:
-    return pl.any_horizontal(
-        pl.lit(False),  # no partition is short of rows
-        *((pl.col("source") == source) & (pl.col("source_partition") == partition) for source, partition in short),
-    )
+    def _asked(self, question: Callable[..., pl.DataFrame], stored: Stored) -> pl.DataFrame:
+        start, end = self.days
+        return question(self.reader, self.spec, stored=stored, start=start, end=end, limit=CELLS_MAX)
+
+    def _mendable(self, cells: pl.DataFrame) -> pl.DataFrame:
+        """Without those of partitions that are short of raw rows, which are left."""
+        of_short = pl.any_horizontal(
+            pl.lit(False),  # no partition is short of rows
+            *(
+                (pl.col("source") == source) & (pl.col("source_partition") == partition)
+                for source, partition in self.short
+            ),
+        )
+        self.left = cells.filter(of_short & ~pl.col("ahead")) if "ahead" in cells.columns else cells.filter(of_short)
+        return cells.filter(~of_short)
+
+    def _also_in(self, cells: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+        return cells.join(others, on=[*self.spec.keys, *PLACE], how="semi")
+
+    def _write(self, cells: pl.DataFrame) -> None:
+        if cells.is_empty():
+            return
+        taken_out = queries.taken_out(self.reader) if self.spec is HOURLY else None
+        self.before_each()
+        self.writer.insert(self.spec.table, corrections(self.spec, cells, taken_out, now=self.clock()))
+        self.written += cells.height
 
 
 def _alike(spec: RollupTable, cells: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:

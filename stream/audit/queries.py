@@ -198,9 +198,6 @@ def differing_sql(spec: RollupTable) -> str:
     """
     keys = ", ".join(spec.keys)
     measures = ", ".join((*spec.columns, *spec.sets))
-    collected = [f"groupUniqArrayIf(toString({name}), {name} != '') AS {as_}_of_raw" for as_, name in spec.sets.items()]
-    differs = [f"{name}_raw != {name}_rolled" for name in spec.columns]
-    differs += [f"NOT hasAll({name}_rolled, {name}_raw)" for name in spec.sets]
     read = "".join(
         f"{sql} AS {name}, " for name, sql in {spec.bucket: spec.bucket_of_event, **spec.joined_columns}.items()
     )
@@ -237,12 +234,68 @@ FROM (
       applied_next - 1 AS version, {measures}
     FROM rolled
     UNION ALL
-    SELECT {keys}, origin, origin_partition, 'raw', 0, {", ".join((*spec.columns.values(), *collected))}
+    SELECT {keys}, origin, origin_partition, 'raw', 0, {", ".join((*spec.columns.values(), *_collected(spec)))}
     FROM applied GROUP BY {keys}, origin, origin_partition)
   GROUP BY {keys}, origin, origin_partition)
-WHERE {" OR ".join(differs)}
+WHERE {" OR ".join(_differs(spec))}
 ORDER BY {keys}, source, source_partition
 LIMIT {{limit:UInt32}}"""  # noqa: S608 - every part comes from the constants above
+
+
+def settled_sql(spec: RollupTable) -> str:
+    """Like ``differing_sql``, of what was at rest when the ledger was read, which makes one reading enough.
+
+    Only what the ledger had applied is added up on the side of the calls. A worker's row that has applied no more than
+    that is then its whole sum of the same calls, whichever table is read first. One that has applied more is ``ahead``:
+    of its numbers nothing is said.
+    """
+    keys = ", ".join(spec.keys)
+    measures = ", ".join((*spec.columns, *spec.sets))
+    read = "".join(
+        f"{sql} AS {name}, " for name, sql in {spec.bucket: spec.bucket_of_event, **spec.joined_columns}.items()
+    )
+    origin = f"if(is_correction, substring(source, {len(CORRECTION) + 1}), source)"
+    return f"""
+WITH {STORED},
+  told AS (
+    SELECT {keys}, {origin} AS origin, source_partition AS origin_partition, {measures}, version,
+      startsWith(source, '{CORRECTION}') AS is_correction, if(is_correction, 'correction', 'worker') AS side
+    FROM {rows_of(spec.table)} FINAL
+    WHERE {spec.bucket} >= {{start:Date}} AND {spec.bucket} < {{end:Date}}
+    UNION ALL
+    SELECT {keys}, origin, origin_partition, {", ".join((*spec.columns.values(), *_collected(spec)))},
+      toUInt64(0), false, 'raw'
+    FROM (
+      SELECT *, {read} source AS origin, source_partition AS origin_partition
+      FROM usage_events_rows FINAL {spec.joined}
+      WHERE occurred_at >= {{start:Date}} AND occurred_at < {{end:Date}}
+        AND (source, source_partition, source_offset) NOT IN {REMOVED}) AS calls
+    LEFT ANY JOIN stored USING (source, source_partition)
+    WHERE source_offset < stored_next
+    GROUP BY {keys}, origin, origin_partition)
+SELECT cells.*, toBool(cells.applied >= stored.stored_next) AS ahead
+FROM (
+  SELECT {keys}, origin AS source, toInt64(origin_partition) AS source_partition,
+    {_sums("raw", "side = 'raw'", spec)},
+    {_sums("worker", "side = 'worker'", spec)},
+    {_sums("rolled", "side != 'raw'", spec)},
+    maxIf(version, side = 'worker') AS applied,
+    toInt64(maxIf(version, side = 'correction')) AS corrected_version
+  FROM told
+  GROUP BY {keys}, origin, origin_partition) AS cells
+LEFT ANY JOIN stored USING (source, source_partition)
+WHERE ahead OR {" OR ".join(_differs(spec))}
+ORDER BY {keys}, source, source_partition
+LIMIT {{limit:UInt32}}"""  # noqa: S608 - every part comes from the constants above
+
+
+def _collected(spec: RollupTable) -> list[str]:
+    return [f"groupUniqArrayIf(toString({name}), {name} != '') AS {as_}_of_raw" for as_, name in spec.sets.items()]
+
+
+def _differs(spec: RollupTable) -> list[str]:
+    differs = [f"{name}_raw != {name}_rolled" for name in spec.columns]
+    return differs + [f"NOT hasAll({name}_rolled, {name}_raw)" for name in spec.sets]
 
 
 def _sums(as_: str, of: str, spec: RollupTable) -> str:
@@ -260,6 +313,11 @@ def _sums(as_: str, of: str, spec: RollupTable) -> str:
 def differing(reader: Reader, spec: RollupTable, *, stored: Stored, start: date, end: date, limit: int) -> pl.DataFrame:
     """The cells from ``start`` until before ``end`` where raw rows and rollup do not agree; at most ``limit``."""
     return reader.frame(differing_sql(spec), stored=list(stored), start=start, end=end, limit=limit)
+
+
+def settled(reader: Reader, spec: RollupTable, *, stored: Stored, start: date, end: date, limit: int) -> pl.DataFrame:
+    """The cells from ``start`` until before ``end`` that differ, or are ahead of the ledger; at most ``limit``."""
+    return reader.frame(settled_sql(spec), stored=list(stored), start=start, end=end, limit=limit)
 
 
 CELLS: Final = "SELECT toInt64(count()) FROM {table} FINAL WHERE {bucket} >= {{start:Date}}"
