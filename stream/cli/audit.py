@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from stream.cli import common
-from stream.cli.corrections import correcting
+from stream.cli.corrections import INTERRUPTED, correcting
 
 if TYPE_CHECKING:
     from stream.audit import AuditReport, Check, KafkaFacts, PartitionTotals, Repairs
@@ -54,7 +54,10 @@ def audit(
     start = since.replace(tzinfo=UTC) if since and since.tzinfo is None else since
     reader = Reader(address)
     repairs = None
-    with common.explained(), common.progress("audit") as progress:
+    with (
+        common.explained(interrupted=INTERRUPTED if repair else "interrupted"),
+        common.progress("audit") as progress,
+    ):
         if repair:
             repairs = repaired(settings, start, progress)
         if accept_vanished:

@@ -96,14 +96,15 @@ def duration(text: str, *, option: str) -> timedelta:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Turns what can go wrong outside of us into one line instead of a traceback."""
+def explained(*, interrupted: str = "interrupted") -> Iterator[None]:
+    """Turns what can go wrong outside of us into one line instead of a traceback. ``interrupted`` says what Ctrl-C has
+    left behind."""
     try:
         yield
     except (StreamError, WarehouseError) as error:
         fail(str(error))
     except KeyboardInterrupt:
-        fail("interrupted", status=130)
+        fail(interrupted, status=130)
 
 
 def visible(text: str) -> str:

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sinks.clickhouse.reader import Reader
     from sinks.clickhouse.writer import Writer
     from stream.runtime.settings import Settings
+
+INTERRUPTED: Final = "interrupted: what was changed by then stands; give the same command again to do the rest"
 
 
 @contextmanager

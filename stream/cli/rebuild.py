@@ -11,7 +11,7 @@ import typer
 from rich.table import Column, Table
 
 from stream.cli import common
-from stream.cli.corrections import correcting
+from stream.cli.corrections import INTERRUPTED, correcting
 
 if TYPE_CHECKING:
     from stream.audit.rebuild import Rebuilt
@@ -56,7 +56,7 @@ def rebuild(
             )
     else:
         with (
-            common.explained(),
+            common.explained(interrupted=INTERRUPTED),
             correcting(settings, "a rebuild") as (reader, writer, claim),
             common.progress("rebuild") as progress,
         ):

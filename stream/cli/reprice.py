@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from stream.cli import changes, common
-from stream.cli.corrections import correcting
+from stream.cli.corrections import INTERRUPTED, correcting
 
 if TYPE_CHECKING:
     from sinks.clickhouse.calls_of_span import Span
@@ -71,7 +71,7 @@ def reprice(
             changes.tell(found, span, named)
         return
     with (
-        common.explained(),
+        common.explained(interrupted=INTERRUPTED),
         correcting(settings, "a re-pricing") as (reader, writer, claim),
         common.progress("reprice") as progress,
     ):

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from costream.alerts import Alert
 from costream.pricing import PriceBook
 from sinks.clickhouse import repricings as stored
 from sinks.clickhouse.calls_of_span import Span
@@ -21,6 +22,9 @@ from sinks.errors import WarehouseTooSmall
 from stream.audit import audit
 from stream.audit.ground import RowsMissing, SpanNotKept
 from stream.repricing.changes import as_rows, changed
+from stream.runtime.settings import Settings
+from stream.watch.rules import money_rules
+from stream.watch.watcher import Watcher
 from tests.support.ingest import flush_of, ingest_of, run
 from tests.support.repriced import LIST, NOW, OURS, PARTITIONS, SOURCE, WEEK, Killed, MortalWriter, Place, call
 from tests.support.warehouse import Server, drop_database, emptied
@@ -310,6 +314,44 @@ def test_a_call_that_an_audit_has_taken_out_is_none_any_more(place: Place) -> No
     place.reprice(LIST)
     assert place.broken() == {}
     assert len(totals(place)) == 1
+
+
+# --- what the watch says of it ---------------------------------------------------------------------------------------
+
+
+class Topic:
+    def __init__(self) -> None:
+        self.said: list[Alert] = []
+
+    def publish(self, alerts: Sequence[Alert]) -> None:
+        self.said += alerts
+
+
+def alerts_of(place: Place) -> set[str]:
+    """The rules that raise one. That some models have no price is told, and not asked here."""
+    topic = Topic()
+    rules = money_rules(Settings(), reader=place.reader)
+    writer = place.warehouse.writer
+    watcher = Watcher(rules=rules, reader=place.reader, writer=writer, publish=topic.publish, clock=lambda: NOW)
+    watcher.restore()
+    watcher.evaluate(NOW)
+    return {alert.rule for alert in topic.said} - {"unknown_price"}
+
+
+def test_hours_that_are_over_raise_no_alert_whatever_they_cost_now(place: Place) -> None:
+    """Ten million tokens in each hour of four days: 1.50 USD, and 90 USD by the other price."""
+    hours = [NOW - timedelta(hours=back) for back in range(96)]
+    calls = [
+        call(5_000 + 10 * back, input_tokens=10_000_000, occurred_at=hour.isoformat())
+        for back, hour in enumerate(hours)
+    ]
+    place.store(calls)
+    assert alerts_of(place) == set()
+    past = (NOW - timedelta(hours=6)).replace(minute=0)
+    place.reprice(span=Span(past, past + timedelta(hours=2)))
+    assert alerts_of(place) == set()
+    place.reprice(span=Span(NOW.replace(minute=0), NOW + timedelta(minutes=1)))
+    assert "hourly_spike" in alerts_of(place), "or this test would show nothing"
 
 
 # --- what the audit says of it --------------------------------------------------------------------------------------
