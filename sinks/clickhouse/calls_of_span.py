@@ -51,12 +51,8 @@ class Span:
 
 def blocks_of(reader: Reader, span: Span) -> list[tuple[int, int]]:
     """Bounds in milliseconds of parts of the span, without a gap."""
-    return list(runs_of_hours(hours_of(reader, span), start=_ms(span.start), end=_ms(span.end)))
-
-
-def hours_of(reader: Reader, span: Span) -> pl.DataFrame:
-    """The hours of the span that have calls (``hour``, in milliseconds), and how many each has, in their order."""
-    return reader.frame(HOURS, **span.asked())
+    filled = reader.frame(HOURS, **span.asked())
+    return list(runs_of_hours(filled, start=_ms(span.start), end=_ms(span.end)))
 
 
 def calls_in(reader: Reader, span: Span, blocks: list[tuple[int, int]]) -> Iterator[pl.DataFrame]:

@@ -9,21 +9,24 @@ so that one that breaks off anywhere can be told from what is stored (``open_adj
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from math import ceil
 from typing import Any, Final
 
 import polars as pl
 
-from sinks.clickhouse.calls_of_span import IN_SPAN, Span, hours_of
+from sinks.clickhouse.calls_of_span import IN_SPAN, Span
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.rows import MONEY
 from sinks.clickhouse.writer import Writer
 
 NUMBER_MAX: Final = 2**16 - 1  # price_rev is 16 bits
 PLACES_MAX: Final = 2_000  # in one question: a server takes 128 KiB as one parameter
-BLOCK_ROWS_MAX: Final = 250_000  # of calls read, priced and written at once: about 100 MB
+BLOCK_ROWS_MAX: Final = 250_000  # of calls read, priced and written at once: about 100 MB of usual ones
+BLOCK_BYTES_MAX: Final = 128 * 1024**2  # of them, for calls with much metadata
+ROW_BYTES: Final = 400  # of a usual call without its longer texts
 
 UNDER_WAY, FINISHED, BROKEN_OFF = "under way", "finished", "broken off"
 PLANNED, VOID, APPLIED = "planned", "void", "applied"
@@ -47,6 +50,11 @@ CALLS: Final = f"""
   WHERE source_offset < stored_next AND (source, source_partition, source_offset) NOT IN (
     SELECT source, source_partition, source_offset FROM removed_events_rows)
   SETTINGS do_not_merge_across_partitions_select_final = 1"""  # noqa: S608 - written here
+
+HOURS: Final = f"""
+  SELECT toInt64(toUnixTimestamp(toStartOfHour(occurred_at))) * 1000 AS hour, toInt64(count()) AS calls,
+    toInt64(sum({ROW_BYTES} + length(metadata) + length(error) + length(quantities) + length(unit_prices))) AS bytes
+  FROM usage_events_rows WHERE {IN_SPAN} GROUP BY hour ORDER BY hour"""  # noqa: S608 - written here
 
 RUNS: Final = """
   SELECT toInt64(repricing) AS number, begun_at, begun_by, reason, span_start, span_end, provider, model, feature,
@@ -114,20 +122,28 @@ class Block:
 
 
 def blocks_of(reader: Reader, span: Span, *, rows_max: int = BLOCK_ROWS_MAX) -> list[Block]:
-    """The hours of the span that have calls, in blocks of about ``rows_max``."""
-    blocks: list[Block] = []
-    start = end = held = 0
-    for hour, calls in hours_of(reader, span).iter_rows():
-        if held and (held + calls > rows_max):
-            blocks.append(Block(start, end))
-            held = 0
-        if calls > rows_max:
-            parts = -(-calls // rows_max)
-            blocks += (Block(hour, hour + _ms(HOUR), part, parts) for part in range(parts))
-            continue
-        start = start if held else hour
-        end, held = hour + _ms(HOUR), held + calls
-    return [*blocks, Block(start, end)] if held else blocks
+    """The hours of the span that have calls, in blocks of about ``rows_max`` of them, or of BLOCK_BYTES_MAX."""
+    return list(in_blocks(reader.frame(HOURS, **span.asked()).iter_rows(), rows_max=rows_max))
+
+
+def in_blocks(hours: Iterable[tuple[int, int, int]], *, rows_max: int) -> Iterator[Block]:
+    """``hours``: each in milliseconds, with its calls and their bytes, in their order."""
+    start = end = 0
+    held = 0.0  # of what a block may hold
+    for hour, calls, size in hours:
+        share = max(calls / rows_max, size / BLOCK_BYTES_MAX)
+        if held and held + share > 1:
+            yield Block(start, end)
+            held = 0.0
+        after = hour + _ms(HOUR)
+        if share > 1:
+            parts = ceil(share)
+            yield from (Block(hour, after, part, parts) for part in range(parts))
+        else:
+            start = start if held else hour
+            end, held = after, held + share
+    if held:
+        yield Block(start, end)
 
 
 def calls_of(reader: Reader, span: Span, block: Block, *, stored: Sequence[tuple[str, int, int]]) -> pl.DataFrame:

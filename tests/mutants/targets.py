@@ -125,9 +125,19 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
         ),
         {
             "stream/audit/checks.py": (*_AUDIT, "stream/test_audit_report.py"),
+            "stream/audit/corrections.py": ("stream/test_corrections.py",),
+            "stream/audit/ground.py": ("stream/test_audit_checks.py",),
             "stream/audit/ledger.py": _AUDIT,
             "stream/audit/steps.py": (*_AUDIT, "stream/test_audit_report.py"),
             "stream/reread/judge.py": ("stream/test_reread_judge.py",),
+        },
+    ),
+    (
+        ("stream/test_repricing_changes.py", "stream/test_repricing.py", "stream/test_reprice_command.py"),
+        {
+            "stream/repricing/changes.py": ("stream/test_repricing_changes.py",),
+            "stream/repricing/run.py": ("stream/test_repricing.py",),
+            "stream/audit/adjustments.py": ("stream/test_repricing.py",),
         },
     ),
     (

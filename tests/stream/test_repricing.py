@@ -408,6 +408,27 @@ def test_a_repair_says_of_what_broke_off_how_far_it_came(place: Place) -> None:
     assert place.frame("SELECT sum(calls) FROM cost_adjustments").item() == 120
 
 
+def test_hours_share_a_block_until_it_is_full_of_calls_or_of_bytes() -> None:
+    hour = 3_600_000
+    most = stored.BLOCK_BYTES_MAX
+    hours = [
+        (0, 4, 9),
+        (hour, 6, 9),
+        (2 * hour, 1, most),
+        (5 * hour, 25, 9),
+        (6 * hour, 1, 2 * most + 1),
+        (7 * hour, 2, 9),
+    ]
+    assert list(stored.in_blocks(hours, rows_max=10)) == [
+        stored.Block(0, 2 * hour),
+        stored.Block(2 * hour, 3 * hour),
+        *(stored.Block(5 * hour, 6 * hour, part, 3) for part in range(3)),
+        *(stored.Block(6 * hour, 7 * hour, part, 3) for part in range(3)),
+        stored.Block(7 * hour, 8 * hour),
+    ]
+    assert list(stored.in_blocks([], rows_max=10)) == []
+
+
 def test_a_block_is_cut_by_hours_and_an_hour_by_its_ids() -> None:
     hour = 3_600_000
     one, two = stored.Block(0, 3 * hour).halves()
