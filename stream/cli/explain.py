@@ -94,9 +94,10 @@ def _origins(row: dict[str, Any], answer: Explanation) -> list[str]:
 
 
 def _entry_told(entry: Mapping[str, Any]) -> str:
-    """What of a file is in the price: which entry, since when, and where it stands."""
+    """What of a file is in the price: which entry, since when, by which exchange rate, and where it stands."""
     since = f", since {entry['valid_from']}" if "valid_from" in entry else ""
-    return f"{entry['id']} in {entry['file']}{since}: {entry['source']}"
+    rate = f", {entry['exchange_rate']} {entry['currency']} for one USD" if "exchange_rate" in entry else ""
+    return f"{entry['id']} in {entry['file']}{since}{rate}: {entry['source']}"
 
 
 def _tell_others(request_id: str, known: KnownCall) -> None:

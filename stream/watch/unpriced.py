@@ -21,7 +21,10 @@ NAMED_MAX: Final = 100  # models told of by name: a producer may invent as many 
 SCOPE: Final = "model="
 
 # Of these a price is missing, whatever the call reports.
-NO_PRICE: Final = (Reason.UNKNOWN_PROVIDER, Reason.UNKNOWN_MODEL, Reason.NO_PRICE_AT_THAT_TIME, Reason.NO_RATE)
+NO_PRICE: Final = (
+    *(Reason.UNKNOWN_PROVIDER, Reason.UNKNOWN_MODEL, Reason.NO_PRICE_AT_THAT_TIME, Reason.NO_RATE),
+    Reason.NO_EXCHANGE_RATE,
+)
 # Of this too, unless other calls of the model have a price.
 NO_PRICE_OF_A_UNIT: Final = Reason.QUANTITY_UNPRICED
 

@@ -257,12 +257,14 @@ class Cluster:
             )
         self.counts.repricings += 1
 
-    def kill_repricing(self) -> None:
-        """SIGKILL, at whatever it is doing, unless it has ended."""
+    def kill_repricing(self) -> bool:
+        """SIGKILL, at whatever it is doing. Returns whether it had not ended before."""
         assert self.repricing is not None, "one was started"
-        self.counts.repricings_killed += self.repricing.poll() is None
+        was_alive = self.repricing.poll() is None
         self.repricing.kill()
         self.repricing.wait()
+        self.counts.repricings_killed += was_alive
+        return was_alive
 
     def finish_repricing(self, since: datetime, until: datetime) -> int:
         """The last one, which nobody kills; returns its exit status."""

@@ -200,7 +200,7 @@ class Storm:
             case Act.REPRICE:
                 self._next_prices()
                 cluster.start_repricing(*self.span)
-                self._later(strike.lasts_s, cluster.kill_repricing)
+                self._later(strike.lasts_s, lambda: self._kill_repricing(strike))
             case Act.EXPIRE:
                 expired = cluster.expire(self.tail)
                 if expired is None:
@@ -213,6 +213,11 @@ class Storm:
         factor = FACTORS[self._published % len(FACTORS)]
         if self.cluster.publish_prices(own_prices(factor)):
             self._published, self.factor = self._published + 1, factor
+
+    def _kill_repricing(self, strike: Strike) -> None:
+        """One that had ended before, for the warehouse was away or since it was quick, is begun again."""
+        if not self.cluster.kill_repricing():
+            self._later(1.0, lambda: self._strike(strike))
 
     def reprice_to_the_end(self) -> int:
         """Returns the exit status of the run that nobody kills."""

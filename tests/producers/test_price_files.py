@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from costream.pricing import PICO, Call, Linear, NoPrice, Partial, PriceBook, Priced, Reason, Sku, TimeOfDay, quote
 from costream.pricing.bundled import BundledPrices
-from costream.pricing.entries import PricesRefused, load
+from costream.pricing.entries import PricesRefused
+from costream.pricing.exchange import load_all
 from costream.pricing.layers import Layer, shipped
 from tests.support.price_tables import Table
 from tests.support.properties import examples
@@ -26,7 +27,7 @@ def entry(text: str, *, provider: str = "acme", model: str = "m") -> str:
 
 
 def layer(*texts: str) -> Layer:
-    return Layer("own", {"own.toml": load("\n".join(texts), file="own.toml")}, under=UNDER)
+    return Layer("own", load_all({"own.toml": "\n".join(texts)}), under=UNDER)
 
 
 def at(prices: Layer, moment: datetime = AT, **sku: str) -> Linear | NoPrice:
@@ -81,7 +82,11 @@ def test_two_and_a_half_hours_of_a_server_cost_what_its_card_says() -> None:
         ('rates.input_tokens = { price = "1", per = "2K" }', "rates.input_tokens.per: it must be '1', '1K'"),
         ('rates.images = { price = "1", per = "hour" }', "rates: images: a price per hour is for units that end in"),
         ('rates.Images = { price = "1" }', "rates: 'Images' is no unit: small letters, digits and _"),
-        (RATES + '\ncurrency = "EUR"', "currency 'EUR' is not known: USD"),
+        (RATES + '\ncurrency = "EURO"', "currency: 'EURO' is no currency: three capital letters, such as EUR"),
+        (RATES + '\ncurrency = "KRW"', "currency: there is no exchange rate of KRW: add an [[exchange_rate]] of it"),
+        (RATES + '\nexchange_rate = "0.9"', "an exchange_rate is for a price in another currency than USD"),
+        (RATES + '\ncurrency = "EUR"\nexchange_rate = "0"', "exchange_rate: an exchange rate must be above 0"),
+        ('factor = "0.9"\ncurrency = "EUR"', "a factor has no currency"),
         (RATES + "\nvalid_from = 2026-01-02\nvalid_to = 2026-01-02", "valid_to must be after valid_from"),
         (RATES + "\nvalid_from = 2026-01-02T00:00:00", "valid_from: 2026-01-02T00:00:00 has no zone: write"),
         (RATES + '\nvalid_from = "2026-01-02"', "valid_from: it must be a date, or a time with a zone, without quotes"),
@@ -100,7 +105,7 @@ def test_two_and_a_half_hours_of_a_server_cost_what_its_card_says() -> None:
 )
 def test_a_fault_names_the_file_the_entry_the_field_and_the_rule(text: str, fault: str) -> None:
     with pytest.raises(PricesRefused) as refused:
-        load(entry(text), file="own.toml")
+        load_all({"own.toml": entry(text)})["own.toml"]
     (told,) = refused.value.faults
     assert told.startswith("own.toml: entry 1 (acme/m): ")
     assert fault in told
@@ -108,12 +113,12 @@ def test_a_fault_names_the_file_the_entry_the_field_and_the_rule(text: str, faul
 
 def test_every_fault_of_a_file_is_told_at_once() -> None:
     faulty = (
-        entry('currency = "EUR"\n' + RATES) + '[[price]]\nprovider = "acme"\n' + entry("x = 1\n" + RATES, model="n")
+        entry('currency = "euro"\n' + RATES) + '[[price]]\nprovider = "acme"\n' + entry("x = 1\n" + RATES, model="n")
     )
     with pytest.raises(PricesRefused) as refused:
-        load(faulty, file="own.toml")
+        load_all({"own.toml": faulty})["own.toml"]
     assert refused.value.faults == (
-        "own.toml: entry 1 (acme/m): currency 'EUR' is not known: USD",
+        "own.toml: entry 1 (acme/m): currency: 'euro' is no currency: three capital letters, such as EUR",
         "own.toml: entry 2 (acme): models: it is required",
         "own.toml: entry 2 (acme): source: it is required",
         "own.toml: entry 3 (acme/n): x: there is no such field",
@@ -123,13 +128,13 @@ def test_every_fault_of_a_file_is_told_at_once() -> None:
 @pytest.mark.parametrize("text", ["", "[[price]", "price = 1", "[[prices]]\na = 1"])
 def test_what_is_no_file_of_prices_is_refused_in_a_line_that_names_it(text: str) -> None:
     with pytest.raises(PricesRefused, match=r"^own\.toml: "):
-        load(text, file="own.toml")
+        load_all({"own.toml": text})["own.toml"]
 
 
 def test_an_entry_that_says_anything_else_has_another_digest() -> None:
     same, note = entry(RATES), entry(RATES + '\nnote = "x"')
-    digests = [load(text, file="a")[0].digest for text in (same, note)]
-    assert load(same, file="b")[0].digest == digests[0] != digests[1]
+    digests = [load_all({"a": text})["a"][0].digest for text in (same, note)]
+    assert load_all({"b": same})["b"][0].digest == digests[0] != digests[1]
 
 
 # --- how entries stand over the table --------------------------------------------------------------------------------
@@ -225,12 +230,12 @@ def test_after_the_last_price_of_a_card_there_is_none_and_no_first_one_is_told()
 def test_a_layer_changes_whenever_what_is_under_it_does() -> None:
     table = BundledPrices.load()
     assert table.changes
-    assert {*table.changes} <= {*Layer("own", {"f": load(entry(RATES), file="f")}, under=table).changes}
+    assert {*table.changes} <= {*Layer("own", load_all({"f": entry(RATES)}), under=table).changes}
 
 
 def test_over_a_price_that_changes_within_the_day_an_entry_leaves_the_changes() -> None:
     text = entry('rates.images = { price = "1" }', provider="deepseek", model="deepseek-chat")
-    prices = Layer("own", {"f": load(text, file="f")}, under=BundledPrices.load())
+    prices = Layer("own", load_all({"f": text}), under=BundledPrices.load())
     found = {
         clock: cost(
             at(prices, datetime.combine(date(2026, 11, 1), clock, UTC), provider="deepseek", model="deepseek-chat"),

@@ -26,7 +26,8 @@ from costream.pricing import (
     quote,
 )
 from costream.pricing.differences import differences
-from costream.pricing.entries import PriceEntry, PricesRefused, load
+from costream.pricing.entries import PriceEntry, PricesRefused
+from costream.pricing.exchange import load_all
 from costream.pricing.items import Within, items, within
 from costream.pricing.layers import OWN, SHIPPED, SHIPPED_FILE, Layer, shipped
 from costream.pricing.rates import ChargedAs, by_rules
@@ -52,7 +53,7 @@ def rates(**prices: int) -> str:
 def own(*texts: str) -> PriceBook:
     """The entries of a file over the table and what is shipped."""
     under = Layer(SHIPPED, {SHIPPED_FILE: shipped()}, under=TABLE)
-    return PriceBook([Layer(OWN, {"own.toml": load("\n".join(texts), file="own.toml")}, under=under)])
+    return PriceBook([Layer(OWN, load_all({"own.toml": "\n".join(texts)}), under=under)])
 
 
 def at(book: PriceBook, provider: str = "acme", model: str = "m", tier: str = "") -> Linear:
@@ -105,14 +106,14 @@ CARD = rates(input_tokens=10, output_tokens=100, cache_read_tokens=1)
 )
 def test_a_rule_that_cannot_be_kept_is_refused_with_its_file_its_entry_and_why(text: str, fault: str) -> None:
     with pytest.raises(PricesRefused) as refused:
-        load(entry(text), file="own.toml")
+        load_all({"own.toml": entry(text)})["own.toml"]
     (told,) = refused.value.faults
     assert told.startswith("own.toml: entry 1 (acme/m): ")
     assert fault in told
 
 
 def test_an_entry_without_a_rule_keeps_the_digest_that_stored_rows_name() -> None:
-    plain, ruled = (load(entry(text), file="f")[0].digest for text in (CARD, f"{CARD}\n{IMAGES}"))
+    plain, ruled = (load_all({"f": entry(text)})["f"][0].digest for text in (CARD, f"{CARD}\n{IMAGES}"))
     assert plain == "1992e1df6da6"
     assert ruled != plain
 
@@ -188,7 +189,7 @@ def test_a_rule_is_as_sure_as_the_rate_of_its_total() -> None:
     answer = cost(price, **used)
     assert isinstance(answer, Partial)
     assert answer.note.detail.startswith("cache_image_read_tokens, cache_read_tokens without a rate of their own")
-    named = load(entry(text, provider="google", model="gemini-2.5-flash"), file="own.toml")
+    named = load_all({"own.toml": entry(text, provider="google", model="gemini-2.5-flash")})["own.toml"]
     without = own(entry(CARD))
     ruled = own(entry(CARD), entry(text, provider="google", model="gemini-2.5-flash"))
     assert not list(differences(without, ruled, named=named, known=[], since=AT)), "it is no price, so none changes"

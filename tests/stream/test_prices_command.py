@@ -165,6 +165,7 @@ def test_a_call_with_images_is_priced_by_a_rule_at_the_same_cost(tmp_path: Path)
 def test_a_right_file_is_called_right_and_of_wrong_ones_every_fault_is_told(tmp_path: Path) -> None:
     right = file_of(tmp_path, f'provider = "acme"\nmodels = ["a", "b"]\n{RATES}')
     assert run("check", right).stdout == "right: 2 models in 1 entries\n"
+
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('[[price]]\nprovider = "acme"\nmodels = ["a"]\nfactor = "x"\n')
     told = run("check", right, str(wrong), str(tmp_path / "none.toml"), status=2).stderr
@@ -172,6 +173,36 @@ def test_a_right_file_is_called_right_and_of_wrong_ones_every_fault_is_told(tmp_
     assert "wrong.toml: entry 1 (acme/a): source: it is required" in told
     assert "wrong.toml: entry 1 (acme/a): factor: 'x' is not decimal text" in told
     assert "none.toml cannot be read: No such file or directory" in told
+
+
+EUROS = """
+[[price]]
+provider = "openai"
+models = ["gpt-4o-mini"]
+currency = "EUR"
+source = "contract 21"
+rates.requests = { price = "0.46" }
+"""
+RATE = """
+[[exchange_rate]]
+currency = "EUR"
+per_usd = "0.46"
+valid_from = 2026-01-01
+source = "a bank"
+"""
+
+
+def test_an_exchange_rate_that_nobody_has_dated_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "euros.toml"
+    path.write_text(EUROS)
+    told = " ".join(run("check", str(path)).stdout.split())
+    undated = "prices in EUR go by the rate that is shipped, 0.92 for one USD, which has no date: add an"
+    assert told == f"right: 1 model in 1 entries {undated} [[exchange_rate]] of EUR with its date"
+    path.write_text(EUROS + RATE)
+    assert run("check", str(path)).stdout == "right: 1 model in 1 entries\n"
+    asked = ("show", "openai/gpt-4o-mini", "--prices", str(path), "--at", "2026-02-01T00:00:00", "--json")
+    (found,) = json.loads(run(*asked).stdout)
+    assert found["prices"][0]["usd"]["requests"] == "1"
 
 
 def test_a_rule_that_cannot_be_kept_is_told_with_its_file_its_entry_and_why(tmp_path: Path) -> None:

@@ -241,7 +241,10 @@ def test_a_model_called_by_another_provider_is_another(staged: Start) -> None:
 
 # --- which reasons count ---------------------------------------------------------------------------------------------
 
-LACK_A_PRICE: Final = {"unknown_provider", "unknown_model", "no_price_at_that_time", "no_rate", "quantity_unpriced"}
+LACK_A_PRICE: Final = {
+    *("unknown_provider", "unknown_model", "no_price_at_that_time", "no_rate", "quantity_unpriced"),
+    "no_exchange_rate",
+}
 
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if REASONS[reason][0].startswith("unpriced")] + ["?"])

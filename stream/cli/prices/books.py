@@ -74,7 +74,7 @@ def texts_of(files: Iterable[Path]) -> dict[str, str]:
 def with_texts(texts: Mapping[str, str]) -> Book:
     """Exit status 2 with every fault of all texts."""
     from costream.pricing import PriceBook
-    from costream.pricing.entries import load_all
+    from costream.pricing.exchange import load_all
 
     if faults := _faults(texts):
         _refuse(faults)
@@ -103,8 +103,20 @@ def revision_of(revision: str) -> Revision | None:
     return found
 
 
+def tell_shipped_rates(texts: Mapping[str, str]) -> None:
+    """A line for each exchange rate that nobody has dated."""
+    from costream.pricing.exchange import shipped_in_use
+
+    for rate in shipped_in_use(texts):
+        common.say(
+            f"prices in {rate.currency} go by the rate that is shipped, {rate.per_usd:f} for one USD, which has no "
+            f"date: add an [[exchange_rate]] of {rate.currency} with its date"
+        )
+
+
 def _faults(texts: Mapping[str, str]) -> Sequence[str]:
-    from costream.pricing.entries import PricesRefused, load_all
+    from costream.pricing.entries import PricesRefused
+    from costream.pricing.exchange import load_all
 
     try:
         load_all(texts)

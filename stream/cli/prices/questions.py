@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from costream.pricing.entries import PriceEntry
 
 QUOTED_AT_ONCE: Final = 1_000
-UNKNOWN: Final = ("unknown_provider", "unknown_model", "no_rate", "no_price_at_that_time")
+UNKNOWN: Final = ("unknown_provider", "unknown_model", "no_rate", "no_price_at_that_time", "no_exchange_rate")
 
 
 def show(
@@ -89,9 +89,14 @@ def check(files: Annotated[list[Path], typer.Argument(help="Files of prices (TOM
 
     Example: costream prices check our-rates.toml
     """
-    _, entries = books.with_texts(books.texts_of(files))
+    texts = books.texts_of(files)
+    books.with_texts(texts)
+    from costream.pricing.entries import read
+
+    entries = [entry for name, text in texts.items() for entry in read(text, file=name).price]
     models = {(entry.provider, model) for entry in entries for model in entry.models}
     common.say(f"right: {common.counted(len(models), 'model')} in {len(entries):,} entries")
+    books.tell_shipped_rates(texts)
 
 
 def diff(

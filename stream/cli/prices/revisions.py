@@ -66,6 +66,8 @@ def publish(
             return
         before = books.with_texts(last.files if last else {})
         found = books.found_between(before, books.with_texts(texts), datetime.now(UTC))
+        if not as_json:
+            books.tell_shipped_rates(texts)
         if dry_run:
             _tell_published(last, found, published=False, as_json=as_json, dry_run=True)
             return

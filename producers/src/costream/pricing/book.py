@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from costream.events import NAME_CHARS_MAX
 from costream.pricing.bundled import BundledPrices
-from costream.pricing.entries import load_all
+from costream.pricing.exchange import load_all
 from costream.pricing.layers import OWN, SHIPPED, SHIPPED_FILE, Layer, shipped
 from costream.pricing.names import provider_id
 from costream.pricing.rates import Linear, NoPrice, Resolution, TimeOfDay

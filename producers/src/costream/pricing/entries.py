@@ -8,7 +8,7 @@
     rates.requests = { price = "5", per = "1K" }
 
 An entry names the rates that it changes, and the units that are charged as their total (``same``). For the others, what
-lies under it stays in force. Of several that hold at a moment, the later one wins, in a file and among files. ``load``
+lies under it stays in force. Of several that hold at a moment, the later one wins, in a file and among files. ``read``
 tells every fault of a file at once.
 """
 
@@ -40,7 +40,8 @@ from costream.pricing.names import provider_id
 from costream.pricing.rates import PICO, Exact, exact
 from costream.pricing.units import DIMENSIONS, is_part
 
-CURRENCIES: Final = ("USD",)
+USD: Final = "USD"
+CURRENCY: Final = r"^[A-Z]{3}$"
 PER: Final[Mapping[str, int]] = {"1": 1, "1K": 10**3, "1M": 10**6, "1B": 10**9}
 PER_SECONDS: Final[Mapping[str, int]] = {"second": 1, "minute": 60, "hour": 3_600}
 PRICE: Final = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$"
@@ -65,9 +66,31 @@ def _decimal(value: Any) -> Decimal:
     return Decimal(value)
 
 
-Price = Annotated[
-    Decimal, BeforeValidator(_decimal), WithJsonSchema({"type": "string", "pattern": PRICE, "description": "in USD"})
+def _of(description: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": PRICE, "description": description})
+
+
+Price = Annotated[Decimal, BeforeValidator(_decimal), _of("in the currency of the entry")]
+
+
+def _above_zero(value: Decimal) -> Decimal:
+    if not value:
+        raise ValueError("an exchange rate must be above 0")
+    return value
+
+
+PerUSD = Annotated[
+    Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _of("of the currency for one USD, such as 0.92")
 ]
+
+
+def _currency(value: str) -> str:
+    if not matches(CURRENCY, value):
+        raise ValueError(f"'{value}' is no currency: three capital letters, such as EUR")
+    return value
+
+
+Currency = Annotated[str, AfterValidator(_currency), Field(json_schema_extra={"pattern": CURRENCY})]
 
 
 class Rate(_Strict):
@@ -77,7 +100,7 @@ class Rate(_Strict):
     per: Literal["1", "1K", "1M", "1B", "second", "minute", "hour"] = "1"
 
     def of(self, unit: str) -> Exact:
-        """In 1e-12 USD for one of the unit."""
+        """In 1e-12 of its currency for one of the unit."""
         if self.per in PER:
             return exact(Fraction(self.price) * PICO / PER[self.per])
         seconds = PER_SECONDS[self.per]
@@ -203,7 +226,10 @@ class PriceEntry(_Strict):
     valid_from: Moment | None = None
     valid_to: Moment | None = None
     when: When | None = None
-    currency: str = "USD"
+    currency: Currency = USD
+    exchange_rate: PerUSD | None = Field(
+        default=None, description="one of its own; else those of the files hold, each from its moment on"
+    )
     rates: Rates = Field(default_factory=dict)
     tiers: tuple[Tier, ...] = ()
     factor: Price | None = Field(default=None, description="times what lies under it, in place of rates")
@@ -215,8 +241,10 @@ class PriceEntry(_Strict):
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
-        if self.currency not in CURRENCIES:
-            raise ValueError(f"currency '{self.currency}' is not known: {', '.join(CURRENCIES)}")
+        if self.exchange_rate is not None and self.currency == USD:
+            raise ValueError("an exchange_rate is for a price in another currency than USD")
+        if self.factor is not None and self.currency != USD:
+            raise ValueError("a factor has no currency")
         if self.named and self.factor is not None:
             raise ValueError("an entry has either rates or a factor")
         if not self.named and self.factor is None and not self.same:
@@ -235,46 +263,71 @@ class PriceEntry(_Strict):
         return {unit for rates in (self.rates, *(tier.rates for tier in self.tiers)) for unit in rates}
 
     @property
+    def lacks_exchange(self) -> bool:
+        """Whether its rates cannot be told in USD."""
+        return bool(self.named) and self.currency != USD and self.exchange_rate is None
+
+    def pico_usd(self, unit: str, rate: Rate) -> Exact:
+        """A rate of it in 1e-12 USD for one of the unit, exactly: a quotient without end is rounded with the cost."""
+        price = rate.of(unit)
+        return price if self.exchange_rate is None else exact(Fraction(price) / Fraction(self.exchange_rate))
+
+    @property
     def digest(self) -> str:
         """Of everything that the entry says: another price is another digest."""
-        # Stored rows name entries by their digests. One without rules keeps that of the builds that knew none.
-        said = self.model_dump(mode="json", exclude=set() if self.same else {"same"})
+        # Stored rows name entries by their digests. One without rules, or in USD, keeps that of the builds that knew
+        # nothing of them.
+        unsaid = {"same"} if not self.same else set()
+        unsaid |= {"exchange_rate"} if self.currency == USD else set()
+        said = self.model_dump(mode="json", exclude=unsaid)
         text = json.dumps(said, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-class _PriceFile(_Strict):
-    price: tuple[PriceEntry, ...]
+class ExchangeRate(_Strict):
+    """What one USD is worth in another currency, from a moment until the next rate of it."""
+
+    currency: Currency
+    per_usd: PerUSD
+    valid_from: Moment | None = None
+    source: str = Field(min_length=1, description="where the rate stands, and when it was read")
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _is_of_another(self) -> Self:
+        if self.currency == USD:
+            raise ValueError("one USD is one USD")
+        return self
 
 
-def load(text: str, *, file: str) -> tuple[PriceEntry, ...]:
-    """The entries of a TOML file. Raises ``PricesRefused`` with every fault: file, entry, field and rule."""
+class PriceFile(_Strict):
+    """Prices, exchange rates, or both."""
+
+    price: tuple[PriceEntry, ...] = ()
+    exchange_rate: tuple[ExchangeRate, ...] = ()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("there is neither a [[price]] nor an [[exchange_rate]]")
+        return self
+
+
+def read(text: str, *, file: str) -> PriceFile:
+    """A TOML file, as it says it. Raises ``PricesRefused`` with every fault: file, entry, field and rule."""
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PricesRefused([f"{file}: no TOML: {error}"]) from None
     try:
-        return _PriceFile.model_validate(_as_tuples(content)).price
+        return PriceFile.model_validate(_as_tuples(content))
     except ValidationError as error:
         raise PricesRefused(sorted({_told(fault, content, file) for fault in error.errors()})) from None
 
 
-def load_all(files: Mapping[str, str]) -> dict[str, tuple[PriceEntry, ...]]:
-    """The entries of TOML files by their names, in their order. Raises ``PricesRefused`` with every fault of all."""
-    entries, faults = dict[str, tuple[PriceEntry, ...]](), list[str]()
-    for name, text in files.items():
-        try:
-            entries[name] = load(text, file=name)
-        except PricesRefused as error:
-            faults += error.faults
-    if faults:
-        raise PricesRefused(faults)
-    return entries
-
-
 def json_schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of a file of prices, as TOML reads it."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _PriceFile.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | PriceFile.model_json_schema(mode="validation")
 
 
 def _as_tuples(value: Any) -> Any:
@@ -309,5 +362,11 @@ def _told(fault: Any, content: Mapping[str, Any], file: str) -> str:
             names = [str(entry.get("provider", "?")), *map(str, entry.get("models", ())[:1])] if entry else ["?"]
             place = ".".join(str(part) for part in field if part not in ("Price", "Rate"))
             return f"{file}: entry {at + 1} ({'/'.join(names)}): {place + ': ' if place else ''}{rule}"
+        case ["exchange_rate", int(at), *field]:
+            currency = content["exchange_rate"][at].get("currency", "?") if content["exchange_rate"][at] else "?"
+            place = ".".join(map(str, field))
+            return f"{file}: exchange rate {at + 1} ({currency}): {place + ': ' if place else ''}{rule}"
+        case []:
+            return f"{file}: {rule}"
         case field:
             return f"{file}: {'.'.join(map(str, field))}: {rule}"

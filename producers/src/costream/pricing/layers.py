@@ -10,7 +10,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final
 
-from costream.pricing.entries import PriceEntry, load
+from costream.pricing.entries import PriceEntry
+from costream.pricing.exchange import load_all
 from costream.pricing.names import DATA, provider_id, spellings
 from costream.pricing.rates import (
     OVERRIDE,
@@ -41,7 +42,7 @@ OVERLAID_MAX: Final = 4_096
 
 def shipped() -> tuple[PriceEntry, ...]:
     """What the table says wrong or does not say, each with a source and a date."""
-    return load((DATA / SHIPPED_FILE).read_text("utf-8"), file=SHIPPED_FILE)
+    return load_all({SHIPPED_FILE: (DATA / SHIPPED_FILE).read_text("utf-8")})[SHIPPED_FILE]
 
 
 class Layer:
@@ -175,6 +176,9 @@ def _laid(price: Linear | NoPrice, entry: PriceEntry, id_of_entry: str) -> Linea
     """An entry over a price: the rates that it names, or its factor on all of them; and its rules."""
     if isinstance(price, NoPrice) and not entry.named:
         return price
+    if entry.lacks_exchange:
+        told = f"a price in {entry.currency}, and no exchange rate of that time is known"
+        return NoPrice.of(Reason.NO_EXCHANGE_RATE, told)
     base = Linear("", (Bracket.of(-1, {}),), source=RATE_CARD) if isinstance(price, NoPrice) else price
     laid = base
     if entry.factor is not None:
@@ -188,12 +192,12 @@ def _laid(price: Linear | NoPrice, entry: PriceEntry, id_of_entry: str) -> Linea
 def _with_rates(price: Linear, entry: PriceEntry) -> tuple[Bracket, ...]:
     thresholds = sorted({bracket.above for bracket in price.brackets} | {tier.above for tier in entry.tiers})
     brackets = list[Bracket]()
-    rates = {unit: rate.of(unit) for unit, rate in entry.rates.items()}
+    rates = {unit: entry.pico_usd(unit, rate) for unit, rate in entry.rates.items()}
     for above in thresholds:
         under = next(bracket for bracket in reversed(price.brackets) if bracket.above <= above)
         for tier in entry.tiers:
             if tier.above == above:
-                rates = rates | {unit: rate.of(unit) for unit, rate in tier.rates.items()}
+                rates = rates | {unit: entry.pico_usd(unit, rate) for unit, rate in tier.rates.items()}
         brackets.append(Bracket.of(above, {**under.prices(), **rates}))
     return tuple(brackets)
 

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     UNKNOWN_PROVIDER = "unknown_provider"
     UNKNOWN_MODEL = "unknown_model"
     NO_PRICE_AT_THAT_TIME = "no_price_at_that_time"
+    NO_EXCHANGE_RATE = "no_exchange_rate"
     NO_RATE = "no_rate"  # the table lists the model, and no rate for it
     USAGE_MISSING = "usage_missing"
     USAGE_CONTRADICTORY = "usage_contradictory"
@@ -40,6 +41,7 @@ REASONS: Final[Mapping[Reason, tuple[str, str]]] = {
         "unpriced",
         "no price held then; or partial, where it goes by a calendar that has ended",
     ),
+    Reason.NO_EXCHANGE_RATE: ("unpriced", "the price is in another currency, and no exchange rate held then"),
     Reason.NO_RATE: ("unpriced", "the table lists the model, and no rate for it"),
     Reason.USAGE_MISSING: ("unpriced", "no usage was reported, or not a total that the price needs"),
     Reason.USAGE_CONTRADICTORY: ("unpriced", "the parts of a total exceed it, come without it, or come twice"),
