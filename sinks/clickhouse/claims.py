@@ -77,8 +77,10 @@ class Claim:
             with suppress(WarehouseError):  # an outage: said again soon, or the right ends
                 self.say_that_it_lives()
 
-    def release(self) -> None:
+    def say_no_more(self) -> None:
         self._ended.set()
+
+    def release(self) -> None:
         with suppress(WarehouseError):  # then it lapses by itself
             _put(self._writer, self._claimed, released=1)
 
@@ -116,8 +118,9 @@ def claimed(
     try:
         yield claim
     finally:
+        claim.say_no_more()
+        speaking.join(SEEN_EVERY_SECONDS)  # or its last word would take the release back
         claim.release()
-        speaking.join(SEEN_EVERY_SECONDS)
 
 
 def _take(

@@ -29,8 +29,8 @@ BLOCK_BYTES_MAX: Final = 128 * 1024**2  # of them, for calls with much metadata
 ROW_BYTES: Final = 400  # of a usual call without its longer texts
 
 UNDER_WAY, FINISHED, BROKEN_OFF = "under way", "finished", "broken off"
-PLANNED, VOID, APPLIED = "planned", "void", "applied"
-STEPS: Final = {PLANNED: 0, VOID: 1, APPLIED: 2}
+PLANNED, VOID, APPLIED, SPLIT = "planned", "void", "applied", "split"
+STEPS: Final = {PLANNED: 0, VOID: 1, APPLIED: 2, SPLIT: 3}
 
 HOUR: Final = timedelta(hours=1)
 
@@ -62,7 +62,7 @@ RUNS: Final = """
   FROM repricings_rows FINAL ORDER BY number"""
 
 OPEN: Final = """
-  SELECT * FROM cost_adjustments_rows FINAL WHERE state != 'applied' AND hour >= {since:DateTime('UTC')}"""
+  SELECT * FROM cost_adjustments_rows FINAL WHERE state IN ('planned', 'void') AND hour >= {since:DateTime('UTC')}"""
 CHANGED: Final = """
   SELECT toInt64(count()), toDate(min(hour)), toDate(max(hour)) + 1
   FROM cost_adjustments_rows WHERE repricing IN {numbers:Array(UInt16)}"""
@@ -111,11 +111,14 @@ class Block:
     part: int = 0
     parts: int = 1
 
+    @property
+    def of_one_hour(self) -> bool:
+        return self.end - self.start <= _ms(HOUR)
+
     def halves(self) -> tuple[Block, Block]:
         """By hours; one hour by the hash of its ids."""
-        hours = (self.end - self.start) // _ms(HOUR)
-        if hours > 1:
-            middle = self.start + hours // 2 * _ms(HOUR)
+        if not self.of_one_hour:
+            middle = self.start + (self.end - self.start) // _ms(HOUR) // 2 * _ms(HOUR)
             return replace(self, end=middle), replace(self, start=middle)
         one = replace(self, parts=self.parts * 2)
         return one, replace(one, part=self.part + self.parts)
@@ -207,7 +210,8 @@ PLACE: Final = ("repricing", "hour", "part", "parts")  # of what is changed at o
 
 
 def put_adjustments(writer: Writer, adjustments: pl.DataFrame, state: str) -> None:
-    """Rows as ADJUSTMENT has them, as planned, void or applied. The furthest of these is what counts."""
+    """Rows as ADJUSTMENT has them, in the state that they are in: the furthest in STEPS is what counts. What is split
+    was refused by the warehouse, and is planned anew in smaller parts."""
     known = adjustments.select(ADJUSTMENT.names()).cast(ADJUSTMENT)
     writer.insert(
         "cost_adjustments", known.with_columns(state=pl.lit(state), step=pl.lit(STEPS[state], dtype=pl.UInt8))

@@ -148,7 +148,8 @@ class Repricer:
             except WarehouseTooSmall:
                 if changes.height <= SPLIT_ROWS_MIN:
                     raise
-                self._write(stored.put_adjustments, told, stored.VOID)
+                if block.of_one_hour:  # hours are planned anew under the same keys
+                    self._write(stored.put_adjustments, told, stored.SPLIT)
                 blocks.extendleft(block.halves())
             else:
                 yield told

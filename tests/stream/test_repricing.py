@@ -274,6 +274,9 @@ def test_a_block_that_is_too_large_for_the_warehouse_goes_by_halves(
     assert place.broken() == {}
     assert place.frame("SELECT sum(calls) FROM cost_adjustments").item() == 120 + 30
     assert set(place.frame("SELECT price_rev FROM usage_events WHERE model = 'a'")["price_rev"]) == {1}
+    assert place.reprice().calls == 0, "which looks at what was planned once more"
+    assert place.frame("SELECT sum(calls) FROM cost_adjustments").item() == 120 + 30
+    assert place.broken() == {}
 
 
 def test_a_block_travels_as_one_part(place: Place) -> None:

@@ -39,8 +39,8 @@ CREATE TABLE IF NOT EXISTS cost_adjustments_rows (
   partial_calls_before UInt64,
   partial_calls UInt64,
   adjusted_at DateTime64(3, 'UTC'),
-  state LowCardinality(String),             -- planned | void | applied
-  step UInt8                                -- 0 | 1 | 2, of the same
+  state LowCardinality(String),             -- planned | void | applied | split, into parts that are planned anew
+  step UInt8                                -- 0 | 1 | 2 | 3, of the same
 ) ENGINE = ReplacingMergeTree(step)
 PARTITION BY toYYYYMM(hour)
 ORDER BY (hour, model, feature, provider, repricing, price_rev_before, part, parts)
