@@ -169,7 +169,7 @@ def _tell_published(
     if published and revision:
         common.say(
             f"published as revision {revision.number}: workers price by it within 10 seconds. What is stored keeps the "
-            "price that it got"
+            "price that it got, until `costream reprice`"
         )
     elif dry_run:
         common.say("nothing was published: this was a rehearsal")
