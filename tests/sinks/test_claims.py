@@ -93,7 +93,7 @@ def heard_of(holder: str, reader: Reader, writer: Writer) -> None:
 def test_the_right_of_one_that_was_killed_lapses_while_the_next_one_waits(
     claim: Claiming, writer: Writer, reader: Reader, waited_for: list[Claimed]
 ) -> None:
-    killed(writer, "ada", seconds_ago=LAPSE_SECONDS - 1)
+    killed(writer, "ada", seconds_ago=LAPSE_SECONDS - 4)  # long enough to be seen on a slow machine
     with claim("bob", pause=lambda _: time.sleep(0.2)) as right:
         right.require()
         assert [each.holder for each in living(reader)] == ["bob"]
