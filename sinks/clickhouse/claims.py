@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
@@ -32,6 +32,11 @@ LIVING: Final = f"""
   FROM correction_claims_rows FINAL
   WHERE released = 0 AND seen_at > now64(6) - INTERVAL {LAPSE_SECONDS} SECOND
   ORDER BY claimed_at, claim"""  # noqa: S608 - a number written here
+LATELY: Final = """
+  SELECT claim, holder, doing, claimed_at, seen_at
+  FROM correction_claims_rows FINAL
+  WHERE seen_at > now64(6) - toIntervalMillisecond({milliseconds:Int64})
+  ORDER BY claimed_at, claim"""
 ONE: Final = "SELECT claimed_at FROM correction_claims_rows FINAL WHERE claim = {claim:String}"
 
 
@@ -49,6 +54,12 @@ class Claimed:
 def living(reader: Reader) -> list[Claimed]:
     """The claims that were seen lately, the one that has the right first."""
     return [Claimed(*row) for row in reader.frame(LIVING).iter_rows()]
+
+
+def lately(reader: Reader, span: timedelta) -> list[Claimed]:
+    """Who was writing corrections within this time until now, or wanted to; ended ones too."""
+    found = reader.frame(LATELY, milliseconds=span // timedelta(milliseconds=1))
+    return [Claimed(*row) for row in found.iter_rows()]
 
 
 class Claim:

@@ -1,10 +1,11 @@
 """The audit: proof of guarantee 4, and the repair of what it finds (docs/audit.md).
 
-``checks`` asks, ``queries`` is how, ``ledger``, ``kafka`` and ``vanished`` judge the offsets, ``report`` is the
-answer, ``repair`` sets right what can be, ``schedule`` is when a worker audits by itself.
+``checks`` asks, on the ``ground`` that can be compared, ``queries`` is how; ``ledger``, ``kafka`` and ``vanished``
+judge the offsets, ``adjustments`` the costs that were priced anew; ``report`` is the answer. ``corrections`` set
+rollups right, for ``repair`` and ``rebuild``. ``schedule`` is when a worker audits by itself.
 """
 
-from stream.audit.checks import AuditCancelled, audit
+from stream.audit.checks import AuditCancelled, audit, writing_since
 from stream.audit.kafka import KafkaFacts, kafka_facts
 from stream.audit.repair import Repairs, repair
 from stream.audit.report import AuditReport, Check, Finding, PartitionTotals
@@ -22,4 +23,5 @@ __all__ = [
     "audit",
     "kafka_facts",
     "repair",
+    "writing_since",
 ]

@@ -12,9 +12,10 @@ from typing import Final
 
 import structlog
 
+from sinks.clickhouse.claims import Claimed
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
-from stream.audit import AuditCancelled, AuditReport, audit, kafka_facts
+from stream.audit import AuditCancelled, AuditReport, audit, kafka_facts, writing_since
 from stream.runtime.errors import StreamError
 from stream.runtime.settings import Settings
 from stream.runtime.telemetry import Telemetry
@@ -26,8 +27,19 @@ AGAIN_AFTER: Final = timedelta(minutes=30)  # while it does not hold: a repair i
 REACH: Final = timedelta(days=2)  # how far back rollups are compared; older ones change only by corrections
 OFF: Final = timedelta(0)
 
-# Audits from a day on. Raises AuditCancelled once the turn is over.
+# Audits from a day on. Raises AuditCancelled once the turn is over, and where what it found means nothing yet.
 Prove = Callable[[datetime], AuditReport]
+
+
+class CorrectionsUnderWay(AuditCancelled):
+    """A re-pricing, a rebuild or a repair was writing meanwhile: rollups follow the calls only at its end."""
+
+    def __init__(self, other: Claimed) -> None:
+        StreamError.__init__(
+            self,
+            f"{other.doing} by {other.holder} was writing corrections meanwhile, and what differs may be its work half "
+            "done; it is audited again soon",
+        )
 
 
 def audit_in_turn(
@@ -36,8 +48,8 @@ def audit_in_turn(
     """An audit that is broken off once the turn in which it was begun is over."""
 
     def prove(since: datetime) -> AuditReport:
-        number = turn()
-        return audit(
+        number, begun = turn(), clock()
+        report = audit(
             reader,
             clock=clock,
             kafka=kafka_facts(settings),
@@ -45,6 +57,9 @@ def audit_in_turn(
             retention=settings.retention,
             cancelled=lambda: number is None or turn() != number,
         )
+        if not report.holds and (others := writing_since(reader, begun, now=clock())):
+            raise CorrectionsUnderWay(others[0])
+        return report
 
     return prove
 
@@ -98,6 +113,9 @@ class Auditor:
         self._due = now + self._interval
         try:
             report = self._prove(min(now - REACH, self._suspect_since() or now))
+        except CorrectionsUnderWay as error:
+            self._due = now + min(FIRST_AFTER, self._interval)
+            log.info("audit put off", reason=str(error), next=f"tried again at {self._due}")
         except AuditCancelled as error:
             log.info("audit broken off", reason=str(error))
         except Exception as error:

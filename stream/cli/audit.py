@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from stream.cli import common
-from stream.cli.corrections import INTERRUPTED, correcting
+from stream.cli.corrections import INTERRUPTED, correcting, holder
 
 if TYPE_CHECKING:
     from stream.audit import AuditReport, Check, KafkaFacts, PartitionTotals, Repairs
@@ -62,13 +62,22 @@ def audit(
             repairs = repaired(settings, start, progress)
         if accept_vanished:
             _accept_vanished(settings, accept_vanished)
-        facts = _facts(settings) if with_kafka else None
+        facts, begun = _facts(settings) if with_kafka else None, datetime.now(UTC)
         report = auditing.audit(reader, kafka=facts, since=start, retention=settings.retention, progress=progress)
+        writing = [] if report.holds else auditing.writing_since(reader, begun, now=datetime.now(UTC))
+        others = [each for each in writing if each.holder != holder()]
     reader.close()
     if as_json:
         typer.echo(_json(report, repairs))
     else:
         _print(report, repairs)
+    if others:
+        common.errors.print(
+            Text(
+                f"costream: {others[-1].doing} by {others[-1].holder} has been writing corrections: what differs may "
+                "be its work half done. Audit again once it has ended"
+            )
+        )
     raise typer.Exit(0 if report.holds else common.EXIT_FAILED)
 
 

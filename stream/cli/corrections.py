@@ -37,7 +37,7 @@ def correcting(settings: Settings, doing: str) -> Iterator[tuple[Reader, Writer,
         right = claimed(
             reader,
             writer,
-            holder=f"{getpass.getuser()} ({socket.gethostname()}, process {os.getpid()})",
+            holder=holder(),
             doing=doing,
             new_id=lambda: str(uuid4()),
             pause=time.sleep,
@@ -46,6 +46,11 @@ def correcting(settings: Settings, doing: str) -> Iterator[tuple[Reader, Writer,
         )
         with right as claim:
             yield reader, writer, claim
+
+
+def holder() -> str:
+    """Who this process is, to a person who waits for it."""
+    return f"{getpass.getuser()} ({socket.gethostname()}, process {os.getpid()})"
 
 
 def _waiting(other: Claimed) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from sinks.clickhouse import claims
-from sinks.clickhouse.claims import LAPSE_SECONDS, Claim, Claimed, claimed, living
+from sinks.clickhouse.claims import LAPSE_SECONDS, Claim, Claimed, claimed, lately, living
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import CorrectionsClaimed, CorrectionsLost, WarehouseUnavailable
@@ -106,6 +106,16 @@ def test_one_that_was_killed_long_ago_is_not_waited_for(
     killed(writer, "ada", seconds_ago=LAPSE_SECONDS + 1)
     with claim("bob"):
         assert waited_for == []
+
+
+def test_who_has_been_writing_lately_is_known_after_it_has_ended(
+    claim: Claiming, writer: Writer, reader: Reader
+) -> None:
+    killed(writer, "ada", seconds_ago=100)
+    with claim("bob"):
+        pass
+    assert [each.holder for each in lately(reader, timedelta(seconds=90))] == ["bob"]
+    assert [each.holder for each in lately(reader, timedelta(seconds=110))] == ["ada", "bob"]
 
 
 def test_who_could_not_say_that_it_lives_for_half_of_the_lapse_writes_no_more(

@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from prometheus_client import generate_latest
 
+from sinks.clickhouse.claims import Claimed
 from sinks.errors import WarehouseUnavailable
 from stream.audit import AuditCancelled, AuditReport, Check
-from stream.audit.schedule import AGAIN_AFTER, FIRST_AFTER, REACH, Auditor
+from stream.audit.schedule import AGAIN_AFTER, FIRST_AFTER, REACH, Auditor, CorrectionsUnderWay
 from stream.runtime.telemetry import Telemetry
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -118,6 +119,21 @@ def test_an_audit_whose_turn_ends_says_nothing(stage: Stage) -> None:
     stage.auditor.begin()
     assert stage.after(FIRST_AFTER)
     assert stage.metrics() == {"costream_audit_timestamp_seconds": 0}
+
+
+def test_what_differs_while_corrections_are_written_is_no_verdict_and_is_looked_at_again_soon(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Claimed("1", "ada (host, process 7)", "a re-pricing", START, START)
+    stage.outcome = CorrectionsUnderWay(other)
+    stage.auditor.begin()
+    assert stage.after(FIRST_AFTER)
+    assert "a re-pricing by ada (host, process 7) was writing corrections meanwhile" in capsys.readouterr().out
+    assert stage.metrics() == {"costream_audit_timestamp_seconds": 0}
+    assert not stage.after(FIRST_AFTER - timedelta(seconds=1))
+    stage.outcome = []
+    assert stage.after(timedelta(seconds=1))
+    assert stage.metrics() == {"costream_audit_timestamp_seconds": stage.now.timestamp()}
 
 
 def test_while_it_does_not_hold_it_audits_again_soon_and_as_far_back_as_before(stage: Stage) -> None:

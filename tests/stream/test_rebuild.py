@@ -93,6 +93,7 @@ def test_rows_that_were_changed_get_their_digits_and_keep_their_repeats(place: P
     assert place.broken() == {}
 
 
+@pytest.mark.slow
 def test_rollups_of_calls_that_were_priced_anew_come_back_as_these_calls_are(place: Place) -> None:
     place.reprice()
     parts = ("duplicates", "price_versions")  # a rollup goes on naming the prices before
@@ -103,6 +104,7 @@ def test_rollups_of_calls_that_were_priced_anew_come_back_as_these_calls_are(pla
     assert place.broken() == {}
 
 
+@pytest.mark.slow
 def test_a_worker_that_goes_on_over_rebuilt_rows_counts_right(place: Place) -> None:
     """Its rows are in memory from before: it writes them whole, and the correction takes them off again."""
     drop(place)
@@ -116,6 +118,7 @@ def test_a_worker_that_goes_on_over_rebuilt_rows_counts_right(place: Place) -> N
     assert place.broken() == {}
 
 
+@pytest.mark.slow
 def test_the_second_time_nothing_changes(place: Place) -> None:
     drop(place)
     rebuilt(place)
@@ -135,6 +138,7 @@ def test_one_that_breaks_off_is_finished_by_the_next(place: Place, dies_at: int)
     assert same(figures(place, without=("duplicates",)), before)
 
 
+@pytest.mark.slow
 def test_other_days_stay_as_they_are(place: Place) -> None:
     yesterday = NOW.date() - timedelta(days=1)
     drop(place)

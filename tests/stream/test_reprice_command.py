@@ -210,6 +210,20 @@ def test_a_second_one_at_the_same_time_is_refused(place: Place) -> None:
     assert place.costs() == [Decimal("0.15"), Decimal("0.15"), Decimal("2.5")]
 
 
+def test_an_audit_meanwhile_says_who_is_writing(place: Place) -> None:
+    place.writer.insert(
+        "usage_hourly", place.reader.frame("SELECT * REPLACE (calls + 1 AS calls) FROM usage_hourly_rows")
+    )
+    told = " ".join(place.asked("--no-kafka", command="audit", status=1).output.split())
+    assert "has been writing corrections" not in told
+    options: dict[str, Any] = {"holder": "bob", "doing": "a repair", "new_id": lambda: "bobs"}
+    with claims.claimed(
+        place.reader, place.writer, pause=lambda _: None, monotonic=lambda: 0.0, waiting=lambda _: None, **options
+    ):
+        told = " ".join(place.asked("--no-kafka", command="audit", status=1).output.split())
+    assert "a repair by bob has been writing corrections: what differs may be its work half done" in told
+
+
 def test_a_file_of_prices_is_published_before_it_counts(place: Place, tmp_path: Path) -> None:
     """There is no option for files: two workers would then go by different prices."""
     path = tmp_path / "ours.toml"

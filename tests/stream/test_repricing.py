@@ -92,6 +92,7 @@ def test_the_second_time_nothing_changes(place: Place) -> None:
     assert (done.run, done.calls, done.corrected, writer.writes) == (None, 0, 0, [])
 
 
+@pytest.mark.slow
 def test_what_a_revision_changed_and_the_next_took_back_sums_to_nothing(place: Place) -> None:
     costs, (before,) = place.costs(), totals(place)
     place.reprice(OURS)
@@ -127,6 +128,7 @@ def test_what_was_unknown_and_is_known_now_was_unknown_and_not_zero(place: Place
     assert rows["difference_usd"].sum() == rows["cost_usd"].sum() > 0
 
 
+@pytest.mark.slow
 def test_only_the_span_and_the_names_that_were_asked_for_change(place: Place) -> None:
     span = Span(NOW - timedelta(hours=10, minutes=1), NOW - timedelta(hours=5, minutes=1), feature="chat")
     place.reprice(span=span)
@@ -148,6 +150,7 @@ def test_a_late_redelivery_of_an_old_row_does_not_win(place: Place) -> None:
     assert place.broken() == {}
 
 
+@pytest.mark.slow
 def test_a_record_that_is_read_again_keeps_its_new_price(place: Place) -> None:
     place.reprice()
     costs, sums = place.costs(), totals(place)
@@ -170,6 +173,7 @@ def test_workers_of_both_prices_go_on_meanwhile(place: Place) -> None:
     assert place.broken() == {}
 
 
+@pytest.mark.slow
 def test_what_the_ledger_has_not_applied_is_left_to_the_worker(place: Place) -> None:
     torn = place.records([call(number) for number in range(200, 240)])
     place.warehouse.store(flush_of(place.ingest, torn), tables=("usage_events", "usage_hourly"))
@@ -234,6 +238,7 @@ def of_hours(place: Place, was: dict[str, Any], becomes: dict[str, Any]) -> None
         assert now in ({each: was[each] for each in ids}, {each: becomes[each] for each in ids})
 
 
+@pytest.mark.slow
 def test_an_hour_with_very_many_calls_changes_in_parts_that_are_told_one_by_one(place: Place) -> None:
     hour = (NOW - timedelta(hours=60)).replace(minute=5)
     place.store([call(number, occurred_at=hour.isoformat()) for number in range(500, 800)])
@@ -341,6 +346,7 @@ def alerts_of(place: Place) -> set[str]:
     return {alert.rule for alert in topic.said} - {"unknown_price"}
 
 
+@pytest.mark.slow
 def test_hours_that_are_over_raise_no_alert_whatever_they_cost_now(place: Place) -> None:
     """Ten million tokens in each hour of four days: 1.50 USD, and 90 USD by the other price."""
     hours = [NOW - timedelta(hours=back) for back in range(96)]
@@ -367,10 +373,13 @@ ONE_CELL = "SELECT * FROM cost_adjustments_rows FINAL ORDER BY ALL LIMIT 1"
 @pytest.mark.parametrize(
     ("table", "of", "other"),
     [
-        ("usage_events_rows", ONE_CALL, "7 AS price_rev"),
+        pytest.param("usage_events_rows", ONE_CALL, "7 AS price_rev", marks=pytest.mark.slow),
         ("usage_events_rows", ONE_CALL, "toDecimal64(5, 12) AS cost_usd"),
         ("cost_adjustments_rows", ONE_CELL, "calls - 1 AS calls"),
-        ("cost_adjustments_rows", ONE_CELL, "cost_usd + toDecimal128('0.000000000001', 12) AS cost_usd"),
+        pytest.param(
+            *("cost_adjustments_rows", ONE_CELL, "cost_usd + toDecimal128('0.000000000001', 12) AS cost_usd"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_cost_that_no_adjustment_tells_is_named(place: Place, table: str, of: str, other: str) -> None:
@@ -383,6 +392,7 @@ def test_a_cost_that_no_adjustment_tells_is_named(place: Place, table: str, of: 
     assert [step.check for step in report.next_steps if step.check == "adjustments"] == ["adjustments"]
 
 
+@pytest.mark.slow
 def test_what_was_written_after_a_run_was_given_up_is_told_by_the_next_one(place: Place) -> None:
     """An insert that reached the warehouse so late that the run had been found to have come to nothing."""
     mortal = MortalWriter(place.warehouse.writer, dies_at=4)  # before the calls
@@ -397,6 +407,7 @@ def test_what_was_written_after_a_run_was_given_up_is_told_by_the_next_one(place
     assert place.frame("SELECT sum(calls) FROM cost_adjustments").item() == 120
 
 
+@pytest.mark.slow
 def test_a_repair_says_of_what_broke_off_how_far_it_came(place: Place) -> None:
     from sinks.clickhouse.remover import Remover
     from stream.audit import repair

@@ -93,7 +93,7 @@ def costs(calls: pl.DataFrame) -> dict[str, tuple[Any, ...]]:
 
 
 @given(CALLS, st.sampled_from(list(permutations(BOOKS, 2))))
-@examples(300)
+@examples(200)
 def test_every_call_has_the_price_of_the_book_then_and_a_second_time_nothing_changes(
     calls: list[dict[str, Any]], books: tuple[PriceBook, PriceBook]
 ) -> None:
@@ -129,7 +129,7 @@ def test_neither_the_order_of_calls_nor_that_of_revisions_before_the_last_matter
 
 
 @given(CALLS, st.sampled_from(list(permutations(BOOKS, 2))))
-@examples(200)
+@examples(150)
 def test_adjustments_are_the_plain_sums_of_the_calls_that_change(
     calls: list[dict[str, Any]], books: tuple[PriceBook, PriceBook]
 ) -> None:
