@@ -90,6 +90,7 @@ def heard_of(holder: str, reader: Reader, writer: Writer) -> None:
     claims._put(writer, mine, released=0)
 
 
+@pytest.mark.slow
 def test_the_right_of_one_that_was_killed_lapses_while_the_next_one_waits(
     claim: Claiming, writer: Writer, reader: Reader, waited_for: list[Claimed]
 ) -> None:

@@ -182,6 +182,7 @@ def test_it_is_told_before_done_and_told_after(place: Place) -> None:
     assert asked(place, "--from", str(START)).stdout.endswith("\nevery row is the sum of its calls\n")
 
 
+@pytest.mark.slow
 def test_as_json_it_is_one_object(place: Place) -> None:
     hours = cells(place, "usage_hourly")
     place.command("TRUNCATE TABLE usage_hourly_rows")

@@ -205,7 +205,7 @@ def writes_of_a_run(place: Place) -> list[str]:
     return writer.writes
 
 
-@pytest.mark.parametrize("share", [pytest.param(1, marks=pytest.mark.slow), 17])
+@pytest.mark.parametrize("share", [pytest.param(1, marks=pytest.mark.slow), 37])
 def test_wherever_it_breaks_off_each_hour_has_old_or_new_digits_and_the_next_run_does_the_rest(
     place: Place, share: int
 ) -> None:

@@ -9,6 +9,7 @@ from itertools import permutations
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,6 +115,7 @@ def test_every_call_has_the_price_of_the_book_then_and_a_second_time_nothing_cha
     assert after.select(untouched).sort("request_id").equals(before.select(untouched).sort("request_id"))
 
 
+@pytest.mark.slow
 @given(CALLS, st.permutations(BOOKS), st.randoms())
 @examples(100)
 def test_neither_the_order_of_calls_nor_that_of_revisions_before_the_last_matters(
