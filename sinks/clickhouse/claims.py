@@ -68,7 +68,7 @@ class Claim:
     def __init__(self, reader: Reader, writer: Writer, claimed: Claimed, *, monotonic: Callable[[], float]) -> None:
         self._writer = writer
         self._reader = reader
-        self._claimed = claimed
+        self.claimed = claimed
         self._monotonic = monotonic
         self._seen_at = monotonic()
         self._ended = threading.Event()
@@ -80,7 +80,7 @@ class Claim:
 
     def say_that_it_lives(self) -> None:
         began = self._monotonic()
-        _put(self._writer, self._claimed, released=0)
+        _put(self._writer, self.claimed, released=0)
         self._seen_at = began
 
     def keep_saying(self) -> None:
@@ -93,7 +93,7 @@ class Claim:
 
     def release(self) -> None:
         with suppress(WarehouseError):  # then it lapses by itself
-            _put(self._writer, self._claimed, released=1)
+            _put(self._writer, self.claimed, released=1)
 
 
 @contextmanager
@@ -110,46 +110,39 @@ def claimed(
 ) -> Iterator[Claim]:
     """The right to write corrections. ``waiting`` is told of a holder that was not heard of meanwhile: it may have been
     killed, and its right lapses. Raises ``CorrectionsClaimed`` where the holder lives."""
-    claim = _take(reader, writer, holder=holder, doing=doing, new_id=new_id, pause=pause, monotonic=monotonic)
-    other = _before(reader, claim._claimed)
-    if other:
-        waiting(other)
-        waited = 0.0
-        while (now := _before(reader, claim._claimed)) and waited <= LAPSE_SECONDS:
-            if (now.claim, now.seen_at) != (other.claim, other.seen_at):
-                break  # it lives
-            pause(SETTLE_SECONDS)
-            waited += SETTLE_SECONDS
-            claim.say_that_it_lives()
-        if now:
-            claim.release()
-            raise CorrectionsClaimed(holder=now.holder, doing=now.doing, since=now.claimed_at, seen=now.seen_at)
-    speaking = threading.Thread(target=claim.keep_saying, name="costream-claim", daemon=True)
-    speaking.start()
-    try:
-        yield claim
-    finally:
-        claim.say_no_more()
-        speaking.join(SEEN_EVERY_SECONDS)  # or its last word would take the release back
-        claim.release()
-
-
-def _take(
-    reader: Reader,
-    writer: Writer,
-    *,
-    holder: str,
-    doing: str,
-    new_id: Callable[[], str],
-    pause: Callable[[float], None],
-    monotonic: Callable[[], float],
-) -> Claim:
     name = new_id()
     writer.insert(TABLE, pl.DataFrame({"claim": [name], "holder": [holder], "doing": [doing]}))
     (at,) = reader.frame(ONE, claim=name)["claimed_at"]
     claim = Claim(reader, writer, Claimed(name, holder, doing, at, at), monotonic=monotonic)
-    pause(SETTLE_SECONDS)
-    return claim
+    speaking = threading.Thread(target=claim.keep_saying, name="costream-claim", daemon=True)
+    try:
+        pause(SETTLE_SECONDS)
+        _wait_for_the_right(reader, claim, pause=pause, waiting=waiting)
+        speaking.start()
+        yield claim
+    finally:
+        claim.say_no_more()
+        if speaking.is_alive():
+            speaking.join(SEEN_EVERY_SECONDS)  # or its last word would take the release back
+        claim.release()
+
+
+def _wait_for_the_right(
+    reader: Reader, claim: Claim, *, pause: Callable[[float], None], waiting: Callable[[Claimed], None]
+) -> None:
+    other = _before(reader, claim.claimed)
+    if other is None:
+        return
+    waiting(other)
+    waited = 0.0
+    while (now := _before(reader, claim.claimed)) and waited <= LAPSE_SECONDS:
+        if (now.claim, now.seen_at) != (other.claim, other.seen_at):
+            break  # it lives
+        pause(SETTLE_SECONDS)
+        waited += SETTLE_SECONDS
+        claim.say_that_it_lives()
+    if now:
+        raise CorrectionsClaimed(holder=now.holder, doing=now.doing, since=now.claimed_at, seen=now.seen_at)
 
 
 def _before(reader: Reader, claim: Claimed) -> Claimed | None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import polars as pl
 
 from sinks.clickhouse.calls_of_span import IN_SPAN, Span
+from sinks.clickhouse.ledger import REMOVED, STORED
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.rows import MONEY
 from sinks.clickhouse.writer import Writer
@@ -34,21 +35,15 @@ STEPS: Final = {PLANNED: 0, VOID: 1, APPLIED: 2, SPLIT: 3}
 
 HOUR: Final = timedelta(hours=1)
 
-_STORED: Final = """
-  stored AS (
-    SELECT tupleElement(place, 1) AS source, tupleElement(place, 2) AS source_partition,
-      tupleElement(place, 3) AS stored_next
-    FROM (SELECT arrayJoin({stored:Array(Tuple(String, UInt16, UInt64))}) AS place))"""
 # Whole rows of what the ledger has applied. What an audit has taken out is no call any more.
 CALLS: Final = f"""
-  WITH {_STORED}
+  WITH {STORED}
   SELECT * EXCEPT stored_next
   FROM (
     SELECT * FROM usage_events_rows FINAL
     WHERE {IN_SPAN} AND cityHash64(request_id) % {{parts:UInt32}} = {{part:UInt32}}) AS e
   LEFT ANY JOIN stored USING (source, source_partition)
-  WHERE source_offset < stored_next AND (source, source_partition, source_offset) NOT IN (
-    SELECT source, source_partition, source_offset FROM removed_events_rows)
+  WHERE source_offset < stored_next AND (source, source_partition, source_offset) NOT IN {REMOVED}
   SETTINGS do_not_merge_across_partitions_select_final = 1"""  # noqa: S608 - written here
 
 HOURS: Final = f"""

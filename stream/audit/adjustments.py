@@ -13,11 +13,11 @@ from typing import Any, Final
 import polars as pl
 
 from sinks.clickhouse import repricings as stored
+from sinks.clickhouse.ledger import REMOVED
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.repricings import Repricing
 from sinks.clickhouse.writer import Writer
 from stream.audit.ground import Ground
-from stream.audit.queries import REMOVED
 from stream.audit.report import FINDINGS_MAX, Check, Finding
 
 # Calls may be missing, which other checks say; there is never one too many, and where all are there the cost is right.

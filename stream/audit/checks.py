@@ -28,7 +28,7 @@ from stream.runtime.errors import StreamError
 SPAN_ROWS_MAX: Final = 5_000_000  # raw rows compared by one statement: about 1 GB and some seconds
 SHARD_ROWS_MAX: Final = 5_000_000  # ids compared by one statement, for the same reason
 CELLS_MAX: Final = 10_000  # differing cells looked at one by one in a span; beyond it there is one cause, not many
-MARGIN: Final = timedelta(seconds=10)  # a claim says every five seconds that it lives
+CLAIM_MARGIN: Final = timedelta(seconds=10)  # a claim says every five seconds that it lives
 ATTEMPTS_MAX: Final = 6  # a flush that ends between two reads is over a moment later
 PAUSE_SECONDS: Final = 0.5
 
@@ -117,7 +117,7 @@ def ledger_checks(reader: Reader, on: Ground, *, now: datetime) -> Conservation:
 
 def writing_since(reader: Reader, begun: datetime, *, now: datetime) -> list[Claimed]:
     """Who has been writing corrections since then: while calls are priced anew, their rollups differ."""
-    return lately(reader, now - begun + MARGIN)
+    return lately(reader, now - begun + CLAIM_MARGIN)
 
 
 def require_rows(reader: Reader, on: Ground, *, now: datetime) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 
 import polars as pl
 
+from sinks.clickhouse.ledger import REMOVED, STORED
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.vocabulary import DIMENSIONS, TOKENS_WITHOUT_A_PRICE, rows_of
 
@@ -49,14 +50,6 @@ _AMOUNTS: Final = {  # `metered_text` is the decimal text of one unit of one eve
     "amount_pico": "sum(toDecimal128(rightPad(splitByChar('.', metered_text)[2], 12, '0'), 0))",
 }
 _METERED: Final = "ARRAY JOIN JSONExtractKeysAndValues(quantities, 'String') AS metered"
-
-# One subquery each, put before a question with WITH.
-STORED: Final = """
-  stored AS (
-    SELECT tupleElement(place, 1) AS source, tupleElement(place, 2) AS source_partition,
-      tupleElement(place, 3) AS stored_next
-    FROM (SELECT arrayJoin({stored:Array(Tuple(String, UInt16, UInt64))}) AS place))"""
-REMOVED: Final = "(SELECT source, source_partition, source_offset FROM removed_events_rows)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,23 +191,13 @@ def differing_sql(spec: RollupTable) -> str:
     """
     keys = ", ".join(spec.keys)
     measures = ", ".join((*spec.columns, *spec.sets))
-    read = "".join(
-        f"{sql} AS {name}, " for name, sql in {spec.bucket: spec.bucket_of_event, **spec.joined_columns}.items()
-    )
-    corrects = f"startsWith(source, '{CORRECTION}')"
     return f"""
 WITH {STORED},
   rolled AS (
-    SELECT {keys}, {measures}, {corrects} AS is_correction,
-      if(is_correction, substring(source, {len(CORRECTION) + 1}), source) AS origin,
-      source_partition AS origin_partition, version + 1 AS applied_next
+    SELECT {keys}, {measures}, {_ORIGIN}, version + 1 AS applied_next
     FROM {rows_of(spec.table)} FINAL
     WHERE {spec.bucket} >= {{start:Date}} AND {spec.bucket} < {{end:Date}}),
-  raw AS (
-    SELECT *, {read} source AS origin, source_partition AS origin_partition
-    FROM usage_events_rows FINAL {spec.joined}
-    WHERE occurred_at >= {{start:Date}} AND occurred_at < {{end:Date}}
-      AND (source, source_partition, source_offset) NOT IN {REMOVED}),
+  raw AS ({_calls(spec)}),
   applied AS (
     SELECT *
     FROM raw
@@ -251,25 +234,16 @@ def settled_sql(spec: RollupTable) -> str:
     """
     keys = ", ".join(spec.keys)
     measures = ", ".join((*spec.columns, *spec.sets))
-    read = "".join(
-        f"{sql} AS {name}, " for name, sql in {spec.bucket: spec.bucket_of_event, **spec.joined_columns}.items()
-    )
-    origin = f"if(is_correction, substring(source, {len(CORRECTION) + 1}), source)"
     return f"""
 WITH {STORED},
   told AS (
-    SELECT {keys}, {origin} AS origin, source_partition AS origin_partition, {measures}, version,
-      startsWith(source, '{CORRECTION}') AS is_correction, if(is_correction, 'correction', 'worker') AS side
+    SELECT {keys}, {measures}, {_ORIGIN}, version, if(is_correction, 'correction', 'worker') AS side
     FROM {rows_of(spec.table)} FINAL
     WHERE {spec.bucket} >= {{start:Date}} AND {spec.bucket} < {{end:Date}}
     UNION ALL
-    SELECT {keys}, origin, origin_partition, {", ".join((*spec.columns.values(), *_collected(spec)))},
-      toUInt64(0), false, 'raw'
-    FROM (
-      SELECT *, {read} source AS origin, source_partition AS origin_partition
-      FROM usage_events_rows FINAL {spec.joined}
-      WHERE occurred_at >= {{start:Date}} AND occurred_at < {{end:Date}}
-        AND (source, source_partition, source_offset) NOT IN {REMOVED}) AS calls
+    SELECT {keys}, {", ".join((*spec.columns.values(), *_collected(spec)))}, false, origin, origin_partition,
+      toUInt64(0), 'raw'
+    FROM ({_calls(spec)}) AS calls
     LEFT ANY JOIN stored USING (source, source_partition)
     WHERE source_offset < stored_next
     GROUP BY {keys}, origin, origin_partition)
@@ -287,6 +261,25 @@ LEFT ANY JOIN stored USING (source, source_partition)
 WHERE ahead OR {" OR ".join(_differs(spec))}
 ORDER BY {keys}, source, source_partition
 LIMIT {{limit:UInt32}}"""  # noqa: S608 - every part comes from the constants above
+
+
+# Of a row of rollups: whether it is a correction, and of which source and partition.
+_ORIGIN: Final = (
+    f"startsWith(source, '{CORRECTION}') AS is_correction, "
+    f"if(is_correction, substring(source, {len(CORRECTION) + 1}), source) AS origin, "
+    "source_partition AS origin_partition"
+)
+
+
+def _calls(spec: RollupTable) -> str:
+    """The calls of the days that are asked about, with the bucket that each belongs to."""
+    columns = {spec.bucket: spec.bucket_of_event, **spec.joined_columns}
+    read = "".join(f"{sql} AS {name}, " for name, sql in columns.items())
+    return f"""
+    SELECT *, {read} source AS origin, source_partition AS origin_partition
+    FROM usage_events_rows FINAL {spec.joined}
+    WHERE occurred_at >= {{start:Date}} AND occurred_at < {{end:Date}}
+      AND (source, source_partition, source_offset) NOT IN {REMOVED}"""  # noqa: S608 - constants above
 
 
 def _collected(spec: RollupTable) -> list[str]:

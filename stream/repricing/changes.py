@@ -9,7 +9,7 @@ import polars as pl
 
 from costream.pricing import PriceBook
 from sinks.clickhouse.repricings import ADJUSTMENT, Block
-from sinks.clickhouse.rows import to_decimal
+from sinks.clickhouse.rows import to_decimal, to_integers
 from stream.pricing.columns import COSTS, USED, WHY, price
 
 CELL: Final = ("hour", "provider", "model", "feature", "price_rev_before")
@@ -21,7 +21,7 @@ def changed(calls: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
 
     Otherwise is another cost, or the same by another price or for another reason: so a second time there are none.
     """
-    stored = calls.with_columns(stored_cost_pico=_pico("cost_usd"))
+    stored = to_integers(calls.with_columns(stored_cost_pico=pl.col("cost_usd")), pl.Int64)
     counts = [pl.col(name).cast(pl.Int64) for name in USED if name.endswith("_tokens")]
     priced = price(as_sent(calls).with_columns(counts), book).select(list(COSTS))
     differs = [pl.col("cost_pico").ne_missing(stored["stored_cost_pico"])]
@@ -37,10 +37,6 @@ def as_sent(calls: pl.DataFrame) -> pl.DataFrame:
         pl.when(pl.col(f"{name}_sent") == "").then(pl.col(name)).otherwise(pl.col(f"{name}_sent")).alias(name)
         for name in ("provider", "model")
     )
-
-
-def _pico(usd: str) -> pl.Expr:
-    return pl.col(usd).to_physical().cast(pl.Int64)
 
 
 def as_rows(changes: pl.DataFrame, *, repricing: int) -> pl.DataFrame:

@@ -32,7 +32,7 @@ def load_all(files: Mapping[str, str]) -> dict[str, tuple[PriceEntry, ...]]:
             read_files[name] = read(text, file=name)
         except PricesRefused as error:
             faults += error.faults
-    rates = rates_of(read_files.values())
+    rates = _rates_of(read_files.values())
     for name, file in read_files.items():
         faults += _faults(name, file, rates)
     if faults:
@@ -54,7 +54,7 @@ def shipped_in_use(files: Mapping[str, str]) -> list[ExchangeRate]:
 Rates = Mapping[str, Mapping[datetime, ExchangeRate]]  # by currency, and the moment from which each holds
 
 
-def rates_of(files: Iterable[PriceFile]) -> Rates:
+def _rates_of(files: Iterable[PriceFile]) -> Rates:
     """Those that are shipped, and over them those of the files: of two from one moment the later one counts."""
     rates: dict[str, dict[datetime, ExchangeRate]] = {}
     for rate in (*shipped_rates(), *(rate for file in files for rate in file.exchange_rate)):
