@@ -44,38 +44,36 @@ class Corrected:
     restless: int = 0
 
 
-def correct(
-    reader: Reader,
-    writer: Writer,
-    spec: RollupTable,
-    on: Ground,
-    *,
-    days: tuple[date, date],
-    short: frozenset[tuple[str, int]],
-    clock: Callable[[], datetime],
-    pause: Callable[[], None],
-    before_each: Callable[[], None] = lambda: None,
-) -> Corrected:
-    """Correct the cells of the days from the first to before the second. Before each write it calls ``before_each``."""
-    table = _Table(reader, writer, spec, on, days, short, clock, pause, before_each)
-    if table.correct_what_rests():
-        table.correct_what_moves()
-    return table.done()
+@dataclass(frozen=True, slots=True)
+class Corrector:
+    """Corrects rollups ``on`` this ground. Before each write it calls ``before_each``."""
+
+    reader: Reader
+    writer: Writer
+    on: Ground
+    clock: Callable[[], datetime]
+    pause: Callable[[], None]
+    before_each: Callable[[], None] = lambda: None
+
+    def correct(
+        self, spec: RollupTable, days: tuple[date, date], *, short: frozenset[tuple[str, int]] = frozenset()
+    ) -> Corrected:
+        """The cells of the days from the first to before the second; those of partitions that are ``short`` of raw rows
+        are left."""
+        table = _Table(self, spec, days, short)
+        if table.correct_what_rests():
+            table.correct_what_moves()
+        return table.done()
 
 
 @dataclass(slots=True)
 class _Table:
     """The days of one table, and how far they are corrected."""
 
-    reader: Reader
-    writer: Writer
+    by: Corrector
     spec: RollupTable
-    on: Ground
     days: tuple[date, date]
     short: frozenset[tuple[str, int]]
-    clock: Callable[[], datetime]
-    pause: Callable[[], None]
-    before_each: Callable[[], None]
     written: int = 0
     left: pl.DataFrame = field(default_factory=pl.DataFrame)
     restless: int = 0
@@ -85,7 +83,7 @@ class _Table:
         open_: pl.DataFrame | None = None  # cells that were ahead at every reading so far; None: not all are known
         ahead_rounds = 0
         for _ in range(ROUNDS_MAX):
-            stored = queries.stored_to(queries.ledger(self.reader))
+            stored = queries.stored_to(queries.ledger(self.by.reader))
             cells = self._mendable(self._asked(queries.settled, stored))
             resting, ahead = cells.filter(~pl.col("ahead")), cells.filter("ahead")
             self._write(resting)
@@ -99,18 +97,18 @@ class _Table:
             ahead_rounds += 1
             if ahead_rounds == AHEAD_ROUNDS_MAX:
                 return True
-            self.pause()
+            self.by.pause()
         return True
 
     def correct_what_moves(self) -> None:
         restless_rounds = 0
         for _ in range(ROUNDS_MAX):
-            cells = self._mendable(self._asked(queries.differing, self.on.stored))
+            cells = self._mendable(self._asked(queries.differing, self.by.on.stored))
             self.restless = cells.height
             if cells.is_empty():
                 return
-            self.pause()
-            again = self._mendable(self._asked(queries.differing, self.on.stored))
+            self.by.pause()
+            again = self._mendable(self._asked(queries.differing, self.by.on.stored))
             alike = _alike(self.spec, again, cells)
             self.restless = self._also_in(again, cells).height
             self._write(alike)
@@ -126,7 +124,7 @@ class _Table:
 
     def _asked(self, question: Callable[..., pl.DataFrame], stored: Stored) -> pl.DataFrame:
         start, end = self.days
-        return question(self.reader, self.spec, stored=stored, start=start, end=end, limit=CELLS_MAX)
+        return question(self.by.reader, self.spec, stored=stored, start=start, end=end, limit=CELLS_MAX)
 
     def _mendable(self, cells: pl.DataFrame) -> pl.DataFrame:
         """Without those of partitions that are short of raw rows, which are left."""
@@ -146,9 +144,9 @@ class _Table:
     def _write(self, cells: pl.DataFrame) -> None:
         if cells.is_empty():
             return
-        taken_out = queries.taken_out(self.reader) if self.spec is HOURLY else None
-        self.before_each()
-        self.writer.insert(self.spec.table, corrections(self.spec, cells, taken_out, now=self.clock()))
+        taken_out = queries.taken_out(self.by.reader) if self.spec is HOURLY else None
+        self.by.before_each()
+        self.by.writer.insert(self.spec.table, corrections(self.spec, cells, taken_out, now=self.by.clock()))
         self.written += cells.height
 
 

@@ -11,7 +11,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.audit import queries
 from stream.audit.checks import SPAN_ROWS_MAX, Progress, require_rows, rest, silent
-from stream.audit.corrections import correct
+from stream.audit.corrections import Corrector
 from stream.audit.ground import Ground, kept_ground
 from stream.audit.queries import ROLLUPS, RollupTable
 
@@ -45,23 +45,14 @@ def rebuild(
     Raises ``SpanNotKept`` and ``RowsMissing`` before anything is changed.
     """
     on = _ground(reader, start, now=clock(), retention=retention)
+    corrector = Corrector(reader, writer, on, clock, pause, before_each)
     rows, restless = dict[str, int](), 0
     for spec in ROLLUPS:
         rows[spec.table] = 0
         runs = _runs(reader, start, end)
         for done, days in enumerate(runs):
             progress(spec.table, done, len(runs))
-            found = correct(
-                reader,
-                writer,
-                spec,
-                on,
-                days=days,
-                short=frozenset(),
-                clock=clock,
-                pause=pause,
-                before_each=before_each,
-            )
+            found = corrector.correct(spec, days)
             rows[spec.table] += found.corrected
             restless += found.restless
     return Rebuilt(rows, restless)

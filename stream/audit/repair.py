@@ -32,7 +32,7 @@ from stream.audit.checks import (
     rest,
     silent,
 )
-from stream.audit.corrections import ROUNDS_MAX, correct
+from stream.audit.corrections import ROUNDS_MAX, Corrector
 from stream.audit.ground import Ground, ground
 from stream.audit.queries import ROLLUPS
 from stream.audit.report import plain
@@ -82,21 +82,12 @@ def repair(
     removed += _finish_removals(reader, remover)
     short = ledger_checks(reader, on, now=now).short
     corrected, left = 0, Counter[tuple[str, str, int]]()
+    corrector = Corrector(reader, writer, on, clock, pause, before_each)
     spans = queries.spans(reader, start=on.start, rows_max=SPAN_ROWS_MAX)
     for spec in ROLLUPS:
         for done, days in enumerate(spans):
             progress(spec.table, done, len(spans))
-            found = correct(
-                reader,
-                writer,
-                spec,
-                on,
-                days=days,
-                short=short,
-                clock=clock,
-                pause=pause,
-                before_each=before_each,
-            )
+            found = corrector.correct(spec, days, short=short)
             corrected += found.corrected
             left.update({(spec.table, *place): rows for place, rows in found.left.items()})
     if since is None:  # all rollups are looked at, so what broke off is right as far as it came

@@ -29,7 +29,7 @@ from sinks.clickhouse.writer import SPLIT_ROWS_MIN, Writer
 from sinks.errors import WarehouseTooSmall
 from stream.audit.adjustments import settle, unsettled
 from stream.audit.checks import Progress, require_rows, rest, silent
-from stream.audit.corrections import correct
+from stream.audit.corrections import Corrector
 from stream.audit.ground import Ground, kept_ground
 from stream.audit.queries import DAILY, HOURLY, USER_DAILY, spans
 from stream.pricing import price_rows
@@ -166,20 +166,11 @@ class Repricer:
     # --- rollups -----------------------------------------------------------------------------------------------------
 
     def _correct(self, on: Ground, days: tuple[date, date]) -> tuple[int, int]:
+        corrector = Corrector(self.reader, self.writer, on, self.clock, self.pause, self.claim.require)
         corrected = restless = 0
         for done, spec in enumerate(WITH_MONEY):
             self.progress(f"rollups of {days[0]}", done, len(WITH_MONEY))
-            found = correct(
-                self.reader,
-                self.writer,
-                spec,
-                on,
-                days=days,
-                short=frozenset(),
-                clock=self.clock,
-                pause=self.pause,
-                before_each=self.claim.require,
-            )
+            found = corrector.correct(spec, days)
             corrected, restless = corrected + found.corrected, restless + found.restless
         return corrected, restless
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from stream.audit import corrections
-from stream.audit.corrections import AHEAD_ROUNDS_MAX, RESTLESS_ROUNDS_MAX, Corrected, correct
+from stream.audit.corrections import AHEAD_ROUNDS_MAX, RESTLESS_ROUNDS_MAX, Corrected, Corrector
 from stream.audit.ground import Ground
 from stream.audit.queries import LEDGER, TAKEN_OUT, USER_DAILY, differing_sql, settled_sql
 
@@ -75,16 +75,9 @@ class Warehouse:
 
 
 def corrected(warehouse: Any, *, short: Sequence[tuple[str, int]] = (), pause: Callable[[], None] = int) -> Corrected:
-    return correct(
-        warehouse,
-        warehouse,
-        USER_DAILY,
-        Ground(DAY, NOW, EMPTY, []),
-        days=(DAY, DAY + timedelta(days=1)),
-        short=frozenset(short),
-        clock=lambda: NOW,
-        pause=pause,
-    )
+    on = Ground(DAY, NOW, EMPTY, [])
+    corrector = Corrector(warehouse, warehouse, on, clock=lambda: NOW, pause=pause)
+    return corrector.correct(USER_DAILY, (DAY, DAY + timedelta(days=1)), short=frozenset(short))
 
 
 def test_where_nothing_differs_one_reading_is_enough() -> None:
