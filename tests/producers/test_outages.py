@@ -20,7 +20,10 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from costream import UsageEvent, UsageProducer
+from costream.delivery.copies import Copies
 from costream.delivery.courier import Courier
+from costream.delivery.parcel import Parcel
+from costream.delivery.spool import Message
 from costream.events import DROPPED_MODEL, DROPPED_PROVIDER, DROPPED_UNIT
 from costream.settings import Settings
 from tests.support.forwarder import Forwarder
@@ -313,6 +316,21 @@ def test_the_first_events_of_a_process_are_on_disk_before_kafka_has_answered(
     until(lambda: first.courier.stats().spool_rows == 0)  # the answer is counted when it comes, the row goes after it
     stats = first.courier.stats()
     assert (stats.spooled, stats.spool_rows, stats.queued, stats.dropped) == (1, 0, 0, 0)
+
+
+def test_a_copy_that_became_the_message_is_counted_until_the_spool_counts_it(stand: Callable[..., Stand]) -> None:
+    disk = stand().courier._disk
+    copies = Copies(disk, now=lambda: NOW, monotonic=lambda: 0.0)
+    kept, delivered, silent = parcels = [Parcel(Message(b"k", b"v")) for _ in range(3)]
+    copies.watch(parcels)
+    copies.write(0.0)
+    copies.answered(delivered)
+    copies.keep(kept)
+    copies.end()
+    assert (copies.rows, disk.rows) == (2, 0), "one is kept, and of one Kafka has said nothing"
+    copies.answered(silent)
+    copies.end()
+    assert (copies.rows, disk.rows) == (0, 1)
 
 
 def on_disk(tmp_path: Path) -> int:

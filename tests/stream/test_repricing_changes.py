@@ -159,3 +159,14 @@ def test_adjustments_are_the_plain_sums_of_the_calls_that_change(
     rows = {tuple(row[name] for name in keys): [row[name] for name in measures] for row in told.to_dicts()}
     assert rows == dict(sums)
     assert set(told["adjusted_at"]) <= {AT}
+
+
+def test_a_call_is_priced_by_the_name_that_was_sent_and_keeps_the_one_that_is_stored() -> None:
+    """The table of the build that stored it may have had another name for what was sent."""
+    call = {"sent": ("openai", "m"), "feature": "f", "minutes": 0, "quantities": ""}
+    call |= {"input_tokens": 7, "output_tokens": 0}
+    stored_otherwise = stored([call], LIST).with_columns(
+        provider=pl.lit("old"), model=pl.lit("name"), provider_sent=pl.lit("acme"), model_sent=pl.lit("a")
+    )
+    (row,) = as_rows(changed(stored_otherwise, HALF), repricing=1).to_dicts()
+    assert (row["provider"], row["model"], row["cost_usd"]) == ("old", "name", Decimal("0.0035"))
