@@ -115,6 +115,16 @@ def test_a_lost_report_gives_back_the_events_it_reported(tmp_path: Path) -> None
     assert one.expire(NOW + timedelta(days=1)) == Lost(events=2, reported=412)
 
 
+def test_a_file_that_its_process_puts_away_while_it_is_looked_at_is_no_fault_of_the_disk(tmp_path: Path) -> None:
+    """It is listed, and gone before anything is asked of it: so is a link to nothing."""
+    ended = spool(tmp_path)
+    ended.write(messages(10), NOW)
+    ended.close()
+    (left,) = tmp_path.glob("*.sqlite")
+    left.with_name(f"{left.name.partition('@')[0]}@1-gone.sqlite").symlink_to(tmp_path / "nothing")
+    assert spool(tmp_path).adopt() == 10
+
+
 def test_a_closed_spool_is_adopted_and_a_held_one_is_not(tmp_path: Path) -> None:
     gone, living, heir = spool(tmp_path), spool(tmp_path), spool(tmp_path)
     gone.write(messages(10), NOW)

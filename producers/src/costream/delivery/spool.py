@@ -58,7 +58,8 @@ class Stored:
 
 
 class SpoolFile:
-    """One existing sqlite file in this process's hands. Raises ``sqlite3.Error`` where another process holds it."""
+    """One existing sqlite file in this process's hands. Raises ``sqlite3.Error`` where another process holds it,
+    and ``FileNotFoundError`` where it has put it away."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -68,7 +69,7 @@ class SpoolFile:
         )
         try:
             self._prepare()
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             self._db.close()
             raise
 
@@ -272,8 +273,7 @@ class Spool:
     def _strangers(self) -> list[Path]:
         held = {file.path for file in (*self._held(), *([self._ahead] if self._ahead else []))}
         ours = (path for path in self._folder.iterdir() if path.name.startswith(f"{self._topic}@"))
-        # A file without a byte is one that its process is about to lock.
-        return [path for path in ours if path.suffix == SUFFIX and path not in held and path.stat().st_size]
+        return [path for path in ours if path.suffix == SUFFIX and path not in held and _has_bytes(path)]
 
     def expire(self, now: datetime) -> Lost:
         """Give up what is older than the age bound."""
@@ -298,9 +298,19 @@ class Spool:
         self._own, self._adopted, self._lender, self._lent = None, [], None, frozenset()
 
 
+def _has_bytes(path: Path) -> bool:
+    """A file without a byte is one that its process is about to lock; one that is gone was put away by its process."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def _open_if_orphaned(path: Path) -> SpoolFile | None:
     try:
         return SpoolFile(path)
+    except FileNotFoundError:  # its process has just put it away
+        return None
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             broken = path.replace(path.with_suffix(".corrupt"))
