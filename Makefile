@@ -37,9 +37,10 @@ format: $(INSTALLED) ## Put imports and lines in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schemas: $(INSTALLED) ## Write anew what is published from the code: JSON Schemas, the reference, Grafana's boards
+schemas: $(INSTALLED) ## Write anew what is published from the code: JSON Schemas, the reference, views, Grafana's boards
 	$(BIN)/python -m costream.schema --write
 	$(BIN)/python -m stream.cli.reference --write
+	$(BIN)/python -m sinks.clickhouse.views.writing --write
 	$(BIN)/python -m sinks.clickhouse.catalogue --write
 	$(BIN)/python -m sinks.dashboards --write
 

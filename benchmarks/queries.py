@@ -116,7 +116,7 @@ def make(address: ClickHouseAddress, *, calls: int) -> None:
 
 
 def _between(days: int, zone: str = "UTC") -> str:
-    return f"(from = today() - {days}, to = today(), zone = '{zone}')"
+    return f"(from = today() - {days}, to = today(), zone = '{zone}', currency = 'USD')"
 
 
 def questions(request_id: str) -> dict[str, tuple[str, float]]:
@@ -133,7 +133,9 @@ def questions(request_id: str) -> dict[str, tuple[str, float]]:
             f"{days} days by day and model": (f"SELECT * FROM daily_cost_by_model_between{_between(days)}", goal),
             f"{days} days by feature, any span": (
                 f"SELECT * FROM feature_cost_summary_between(from = now() - toIntervalDay({days}) + toIntervalHour(3), "
-                "to = toStartOfHour(now()), zone = 'UTC')".replace("now() - to", "toStartOfHour(now()) - to"),
+                "to = toStartOfHour(now()), zone = 'UTC', currency = 'USD')".replace(
+                    "now() - to", "toStartOfHour(now()) - to"
+                ),
                 goal,
             ),
             f"{days} days, top users": (

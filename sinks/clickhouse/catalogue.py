@@ -1,22 +1,21 @@
-"""docs/data.md, its second half: every view and column, from the comments of the migrations. ``--write`` renews it."""
+"""docs/data.md, its second half: every view and column, from the comments of the views. ``--write`` renews it."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-FOLDER: Final = Path(__file__).parent / "migrations"
+from sinks.clickhouse.views.texts import ViewText, texts
+
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "data.md"
 MARK: Final = "<!-- From here on written by `make schemas`, from the comments of the views. -->\n"
 
 _TEXT: Final = r"'((?:[^']|'')*)'"
-_MADE: Final = re.compile(rf"CREATE OR REPLACE VIEW (\w+) \(\n(.*?)\n\)\n.*?\nCOMMENT {_TEXT};", re.DOTALL)
-_GONE: Final = re.compile(r"DROP VIEW IF EXISTS (\w+)")
-_COMMENTED: Final = re.compile(rf"ALTER TABLE (\w+) COMMENT COLUMN (\w+)\s+{_TEXT};")
+_MADE: Final = re.compile(rf"^CREATE OR REPLACE VIEW \w+ \(\n(.*?)\n\)\n.*?\nCOMMENT {_TEXT}$", re.DOTALL)
 _COLUMN: Final = re.compile(rf"^  (\w+) (.+) COMMENT {_TEXT}", re.MULTILINE)
 
 
@@ -39,23 +38,15 @@ class View:
 
 
 def views() -> list[View]:
-    """Every view that the migrations leave, in the order in which they make them."""
-    found: dict[str, View] = {}
-    for file in sorted(file for file in FOLDER.glob("*.sql") if ".down." not in file.name):
-        text = file.read_text(encoding="utf-8")
-        for name in _GONE.findall(text):
-            found.pop(name, None)
-        for name, columns, comment in _MADE.findall(text):
-            of = tuple(Column(*(part.replace("''", "'") for part in column)) for column in _COLUMN.findall(columns))
-            found[name] = View(name, comment.replace("''", "'"), of)
-        for name, column, comment in _COMMENTED.findall(text):
-            found[name] = _commented(found[name], column, comment.replace("''", "'"))
-    return list(found.values())
+    """Every view, in the order in which they are made."""
+    return [_view(text) for text in texts()]
 
 
-def _commented(view: View, name: str, comment: str) -> View:
-    columns = (replace(column, comment=comment) if column.name == name else column for column in view.columns)
-    return replace(view, columns=tuple(columns))
+def _view(text: ViewText) -> View:
+    made = _MADE.match(text.statement)
+    assert made, f"{text.name} says its columns and what it is"
+    columns = tuple(Column(*(part.replace("''", "'") for part in column)) for column in _COLUMN.findall(made[1]))
+    return View(text.name, made[2].replace("''", "'"), columns)
 
 
 def page(handwritten: str) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
 
+from costream.pricing.money import told
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 
@@ -29,6 +30,24 @@ REVISIONS: Final = f"SELECT {_TOLD} FROM price_revisions_rows FINAL"  # noqa: S6
 NEWEST: Final = f"{REVISIONS} WHERE revision > {{above:UInt32}} {_FIRST} LIMIT 1"
 NUMBERED: Final = f"{REVISIONS} WHERE revision = {{number:UInt32}} {_FIRST}"
 ALL: Final = f"{REVISIONS} {_FIRST}"
+UNTOLD: Final = f"{REVISIONS} WHERE NOT money_told"
+
+_AMOUNT: Final = pl.Decimal(38, 12)
+_KINDS: Final = pl.Schema(
+    {
+        "revision": pl.UInt32(),
+        "file_names": pl.List(pl.String),
+        "file_texts": pl.List(pl.String),
+        "exchange_rates": pl.List(
+            pl.Struct({"currency": pl.String, "first_day": pl.Date, "per_usd": _AMOUNT, "source": pl.String})
+        ),
+        "credit_prices": pl.List(
+            pl.Struct({"first_day": pl.Date, "price": _AMOUNT, "currency": pl.String, "source": pl.String})
+        ),
+        "feature_credits": pl.List(pl.Struct({"feature": pl.String, "first_day": pl.Date, "credits": _AMOUNT})),
+        "money_told": pl.UInt8(),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +111,43 @@ def publish(
             "published_by": published_by,
             "note": note,
             "build": build,
-            "file_names": list(files),
-            "file_texts": list(files.values()),
-            "digest": digest_of(files),
         }
-        texts = pl.List(pl.String)
-        kinds = pl.Schema({"revision": pl.UInt32(), "file_names": texts, "file_texts": texts})
-        writer.insert(TABLE, pl.DataFrame([row], schema_overrides=kinds))
+        writer.insert(TABLE, pl.DataFrame([row | _of_files(files)], schema_overrides=_KINDS))
         pause()
         written = numbered(reader, number)
         if written and written.publication == publication:
             return written
     raise AssertionError(f"{ATTEMPTS_MAX} others have published meanwhile, one after the other")
+
+
+def tell_money(reader: Reader, writer: Writer) -> list[int]:
+    """Put beside revisions of an earlier release what their files say of money by day, and return their numbers."""
+    untold = [_revision(row) for row in reader.frame(UNTOLD).iter_rows(named=True)]
+    for one in untold:
+        row = {name: getattr(one, name) for name in ("publication", "published_at", "published_by", "note", "build")}
+        writer.insert(
+            TABLE, pl.DataFrame([{"revision": one.number} | row | _of_files(one.files)], schema_overrides=_KINDS)
+        )
+    return [one.number for one in untold]
+
+
+def _of_files(files: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "file_names": list(files),
+        "file_texts": list(files.values()),
+        "digest": digest_of(files),
+        **{name: list(map(asdict, rows)) for name, rows in _money_of(files).items()},
+        "money_told": 1,
+    }
+
+
+def _money_of(files: Mapping[str, str]) -> dict[str, Any]:
+    money = told(files)
+    return {
+        "exchange_rates": money.exchange_rates,
+        "credit_prices": money.credit_prices,
+        "feature_credits": money.feature_credits,
+    }
 
 
 def _one(found: pl.DataFrame) -> Revision | None:

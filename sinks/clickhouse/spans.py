@@ -7,7 +7,7 @@ from typing import Final
 
 from sinks.errors import code_of
 
-SPAN: Final = "(from = '2026-11-01', to = '2026-12-01', zone = 'UTC')"
+SPAN: Final = "(from = '2026-11-01', to = '2026-12-01', zone = 'UTC', currency = 'USD')"
 USER: Final = "(user_id = 'u-7', period_hours = 24)"
 
 _VIEW: Final = re.compile(r"\b(\w+_between|user_cost_summary)\b\s*(\()?")

@@ -18,10 +18,13 @@ BY: Final = "${by:doublequote}"
 # The scopes of alerts whose figures are USD.
 IN_USD: Final = "(scope = 'system' OR startsWith(scope, 'feature='))"
 
-SPENT: Final = ("cost_usd", "calls", "unpriced_calls")
+SPENT: Final = ("cost", "calls", "unpriced_calls")
 
-HOURS_OF: Final = "FROM usage_hourly WHERE $__timeFilter(hour)"
-DAYS_OF: Final = f"FROM usage_daily_between({SPAN})"
+# Unknown where a part of it has a cost and no exchange rate.
+IN_CURRENCY: Final = "if(countIf(u.cost_usd IS NOT NULL AND u.cost IS NULL) = 0, sum(u.cost), NULL)"
+
+HOURS_OF: Final = f"FROM usage_hourly_between({SPAN}) AS u"
+DAYS_OF: Final = f"FROM usage_daily_between({SPAN}) AS u"
 
 # The hour that is compared with the last one of the span. A whole one, so that no single calls are needed for it.
 SAME_HOUR: Final = f"toStartOfHour({END} - toIntervalMonth(1) - 1)"
@@ -31,12 +34,15 @@ def board() -> panels.Board:
     made = panels.board(
         "Cost",
         uid=UID,
-        about="What was spent, by whom, whether it is spiking, and what is unpriced. Money is USD. A cost without any "
-        "known price is unknown, never 0, and unpriced calls have no part in it.",
+        about="What was spent, by whom, whether it is spiking, and what is unpriced. A cost without any known "
+        "price is unknown, never 0, and unpriced calls have no part in it. Money is in the board's currency, by the "
+        "exchange rate of each day (UTC), and in USD where a panel says so.",
         span="now-7d/d",
     )
     made = made.link(panels.link_to("Pipeline", "costream-pipeline"))
     made = made.with_variable(panels.choice("by", label="by", options=DIMENSIONS, first="model"))
+    currencies = Sql("SELECT DISTINCT currency FROM exchange_rates ORDER BY currency")
+    made = made.with_variable(panels.choice_of("currency", label="in", question=currencies, first="USD"))
     for panel in (*_spent(), *_who(), *_spiking(), *_unpriced()):
         made = made.with_panel(panel)
     return made
@@ -97,8 +103,8 @@ def _spent() -> tuple[panels.AnyPanel, ...]:
 def _spent_in(title: str, about: str, span: str) -> panels.AnyPanel:
     question = Sql(
         f"""
-        SELECT sum(cost_usd) AS cost_usd, sum(calls) AS calls, sum(unpriced_calls) AS unpriced_calls
-        FROM usage_between({span})"""
+        SELECT {IN_CURRENCY} AS cost, sum(u.calls) AS calls, sum(u.unpriced_calls) AS unpriced_calls
+        FROM usage_between({span}) AS u"""
     )
     return panels.numbers(title, about, question, columns=SPENT)
 
@@ -118,7 +124,7 @@ def _by(time: str, rows: str) -> Sql:
         f"""
         SELECT {time} AS time,
           if({BY} IN ({dearest}), toString({BY}), '(all others)') AS series,
-          sum(cost_usd) AS cost_usd
+          {IN_CURRENCY} AS cost
         {rows}
         GROUP BY time, series ORDER BY time, series""",
         series=True,
@@ -132,12 +138,12 @@ def _who() -> tuple[panels.AnyPanel, ...]:
             f"Of the span to the millisecond, the {ROWS_MAX} dearest.",
             Sql(
                 f"""
-                SELECT toString({BY}) AS name, sum(cost_usd) AS cost_usd, sum(calls) AS calls, sum(errors) AS errors,
-                  sum(unpriced_calls) AS unpriced_calls, sum(partial_calls) AS partial_calls
-                FROM usage_between({SPAN})
-                GROUP BY name ORDER BY cost_usd DESC NULLS LAST, name LIMIT {ROWS_MAX}"""
+                SELECT toString({BY}) AS name, {IN_CURRENCY} AS cost, sum(u.calls) AS calls, sum(u.errors) AS errors,
+                  sum(u.unpriced_calls) AS unpriced_calls, sum(u.partial_calls) AS partial_calls
+                FROM usage_between({SPAN}) AS u
+                GROUP BY name ORDER BY sum(u.cost_usd) DESC NULLS LAST, name LIMIT {ROWS_MAX}"""
             ),
-            columns=("name", "cost_usd", "calls", "errors", "unpriced_calls", "partial_calls"),
+            columns=("name", "cost", "calls", "errors", "unpriced_calls", "partial_calls"),
         ),
         panels.listing(
             "Top users",
@@ -145,16 +151,33 @@ def _who() -> tuple[panels.AnyPanel, ...]:
             "day need single calls, which are kept for COSTREAM_RETENTION.",
             Sql(
                 f"""
-                SELECT if(user_id = '', '(no user)', user_id) AS user_id, cost_usd, calls, unpriced_calls, partial_calls
+                SELECT if(user_id = '', '(no user)', user_id) AS user_id, cost, calls, unpriced_calls, partial_calls
                 FROM user_cost_summary_between({SPAN})
                 ORDER BY cost_usd DESC NULLS LAST, user_id LIMIT {ROWS_MAX}"""
             ),
-            columns=("user_id", "cost_usd", "calls", "unpriced_calls", "partial_calls"),
+            columns=("user_id", "cost", "calls", "unpriced_calls", "partial_calls"),
+        ),
+        panels.listing(
+            "Margin by feature",
+            "Of the span to the millisecond, the worst first. A feature earns what its credits are sold for, for "
+            "each call that did not fail; without credits, what its events report. Red is a loss. Unpriced calls "
+            "have no part in the cost.",
+            Sql(
+                f"""
+                SELECT feature, revenue, cost, margin, margin_percent, calls, unpriced_calls, partial_calls
+                FROM feature_margin_between({SPAN})
+                ORDER BY margin NULLS LAST, feature LIMIT {ROWS_MAX}"""
+            ),
+            columns=(
+                *("feature", "revenue", "cost", "margin", "margin_percent", "calls", "unpriced_calls"),
+                "partial_calls",
+            ),
+            width=24,
         ),
         panels.listing(
             "Months by feature",
-            "The months (UTC) that the span touches, each beside the whole month before it. The month that runs is "
-            "told as far as it has come.",
+            "In USD. The months (UTC) that the span touches, each beside the whole month before it. The month that "
+            "runs is told as far as it has come.",
             Sql(
                 f"""
                 SELECT month, feature, cost_usd, previous_cost_usd, difference_usd, change_percent, calls,
@@ -254,7 +277,8 @@ def _unpriced() -> tuple[panels.AnyPanel, ...]:
         ),
         panels.listing(
             "Partly priced, and why",
-            "Calls on the days (UTC) of the span with an unsure cost: not all that they used has a price of its own.",
+            "In USD. Calls on the days (UTC) of the span with an unsure cost: not all that they used has a price of "
+            "its own.",
             Sql(
                 f"""
                 SELECT provider, model, cost_reason, cost_detail, sum(calls) AS calls, sum(cost_usd) AS cost_usd,

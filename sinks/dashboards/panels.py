@@ -23,7 +23,7 @@ from grafana_foundation_sdk.models.common import (
     VisibilityMode,
 )
 
-from sinks.dashboards.queries import CLICKHOUSE_PLUGIN, Sql
+from sinks.dashboards.queries import CLICKHOUSE_PLUGIN, WAREHOUSE, Sql
 
 UNKNOWN: Final = "unknown"
 
@@ -34,21 +34,27 @@ Panel = TypeVar("Panel", stat.Panel, table.Panel, timeseries.Panel)
 
 @dataclass(frozen=True)
 class Figure:
-    """How a column is shown. ``missing`` is said where it is NULL."""
+    """How a column is shown. ``missing`` is said where it is NULL. A ``loss`` below 0 is red."""
 
     label: str
     unit: str = "none"
     missing: str = ""
+    loss: bool = False
 
 
 COST: Final = "currencyUSD"
 SHARE: Final = "percentunit"
 COUNT: Final = "short"
 MOMENT: Final = "dateTimeAsIso"
+AMOUNT: Final = "locale"  # of a currency that is named beside it
 
 # Columns of the views, and the few that a panel names itself.
 FIGURES: Final = {
     "cost_usd": Figure("cost", COST, UNKNOWN),
+    "cost": Figure("cost, ${currency}", AMOUNT, UNKNOWN),
+    "revenue": Figure("revenue, ${currency}", AMOUNT, UNKNOWN),
+    "margin": Figure("margin, ${currency}", AMOUNT, UNKNOWN),
+    "margin_percent": Figure("margin", "percent", "no revenue", loss=True),
     "avg_cost_usd": Figure("cost of a call", COST, UNKNOWN),
     "previous_cost_usd": Figure("the month before", COST, UNKNOWN),
     "difference_usd": Figure("difference", COST, UNKNOWN),
@@ -148,7 +154,7 @@ def lines(title: str, about: str, *queries: Builder[Any], unit: str, height: int
 
 def costs_over_time(title: str, about: str, costs: Sql, unpriced: Sql, *, interval: str) -> timeseries.Panel:
     """Costs as stacked bars, by the column ``series``; on the right what they leave out, by the query B."""
-    panel = lines(title, about, costs, unpriced, unit=COST, height=10).interval(interval)
+    panel = lines(title, about, costs, unpriced, unit=AMOUNT, height=10).interval(interval)
     panel = panel.draw_style(GraphDrawStyle.BARS).fill_opacity(70)
     panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
     panel = panel.override_by_query("A", [_set("displayName", "${__field.labels.series}")])
@@ -183,6 +189,14 @@ def choice(name: str, *, label: str, options: Sequence[str], first: str) -> dash
     return variable.multi(False).include_all(False).allow_custom_value(False)
 
 
+def choice_of(name: str, *, label: str, question: Sql, first: str) -> dashboard.QueryVariable:
+    """A variable with one of the values that the warehouse answers, asked when the board is opened."""
+    chosen = model.VariableOption(selected=True, text=first, value=first)
+    variable = dashboard.QueryVariable(name).label(label).datasource(WAREHOUSE).query(question.sql).current(chosen)
+    variable = variable.refresh(model.VariableRefresh.ON_DASHBOARD_LOAD)
+    return variable.multi(False).include_all(False).allow_custom_value(False)
+
+
 def link_to(title: str, uid: str) -> dashboard.DashboardLink:
     """A way from one board to another that keeps the span."""
     link = dashboard.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}").icon("dashboard")
@@ -211,6 +225,10 @@ def _figures(panel: Panel, columns: Sequence[str]) -> Panel:
         looks = [_set("displayName", figure.label), _set("unit", figure.unit)]
         if figure.missing:
             looks += [_set("mappings", [_where_missing(figure.missing)]), _set("noValue", figure.missing)]
+        if figure.loss:
+            steps = [model.Threshold(value=None, color="red"), model.Threshold(value=0, color="text")]
+            looks += [_set("thresholds", {"mode": model.ThresholdsMode.ABSOLUTE, "steps": steps})]
+            looks += [_set("custom.cellOptions", {"type": "color-text"})]
         panel = panel.override_by_name(name, looks)
     return panel
 

@@ -1,6 +1,7 @@
 """What panels ask: SQL for the warehouse with the macros of Grafana's data source, and PromQL for Prometheus.
 
-The span of a board is handed to the ``*_between`` views as it is: to the millisecond, and in the board's time zone.
+The span of a board is handed to the ``*_between`` views as it is: to the millisecond, and in the board's time zone and
+currency.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ METRICS: Final = DataSourceRef(type_val="prometheus", uid="${metrics}")
 
 # Grafana names the zone as the database of zones does, and UTC in small letters, which ClickHouse does not know.
 ZONE: Final = "if('$__timezone' = 'utc', 'UTC', '$__timezone')"
-SPAN: Final = f"from = '${{__from:date:iso}}', to = '${{__to:date:iso}}', zone = {ZONE}"
+CURRENCY: Final = "${currency:sqlstring}"
+SPAN: Final = f"from = '${{__from:date:iso}}', to = '${{__to:date:iso}}', zone = {ZONE}, currency = {CURRENCY}"
 
 # The end of the board's span by the clock of its zone: the board's "now". A span that ends at midnight ends with the
 # day before, so the day and the month are those of its last second.
@@ -37,7 +39,7 @@ def between(start: str, end: str) -> str:
     They travel as Unix time: where clocks are set back, a time of the day names two moments.
     """
     moments = (f"toString(toUnixTimestamp({moment}))" for moment in (start, end))
-    return "from = {}, to = {}, zone = {}".format(*moments, ZONE)
+    return "from = {}, to = {}, zone = {}, currency = {}".format(*moments, ZONE, CURRENCY)
 
 
 class ClickHouseTarget(variants.Dataquery):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
@@ -44,7 +45,8 @@ def up(
             from stream.runtime.members import require_no_worker
 
             require_no_worker(settings)
-        _report("applied", migrate.up(address, target), as_json=as_json)
+        applied = migrate.up(address, target)
+        _report("applied", applied.versions, as_json=as_json, views=applied.views)
         if target is None:  # a part of the schema has no table yet to remember the change
             changed = retention.apply(address, settings.retention, now=datetime.now(UTC), drop_data=drop_data)
             if changed and not as_json:
@@ -72,26 +74,35 @@ def down(
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show every migration and whether the warehouse has it. Changes nothing.
+    """Show every migration and whether the warehouse has it, and the views that are not those of this release. Changes
+    nothing.
 
     Example: costream migrate status --json
     """
     address = common.address(common.settings())
     from sinks.clickhouse import migrate
+    from sinks.clickhouse.views import state as views
 
     with common.explained():
         rows = migrate.status(address)
+        differing = [view.name for view in views.differing(address)] if rows[-1].applied_at else []
     if as_json:
-        typer.echo(json.dumps([asdict(row) for row in rows], default=str))
+        others = [{"version": None, "name": f"view {name}", "state": "pending"} for name in differing]
+        typer.echo(json.dumps([asdict(row) for row in rows] + others, default=str))
         return
     table = Table("version", "name", "state", "applied at (UTC)", box=None)
     for row in rows:
         table.add_row(str(row.version), row.name, row.state, f"{row.applied_at:%F %T}" if row.applied_at else "")
+    for name in differing:
+        table.add_row("", f"view {name}", "pending", "")
     common.console.print(table)
 
 
-def _report(verb: str, versions: list[int], *, as_json: bool) -> None:
+def _report(verb: str, versions: list[int], *, as_json: bool, views: Sequence[str] | None = None) -> None:
     if as_json:
-        typer.echo(json.dumps({verb: versions}))
-    else:
+        typer.echo(json.dumps({verb: versions} | ({} if views is None else {"views": views})))
+        return
+    if versions or not views:
         typer.echo(f"{verb}: {', '.join(map(str, versions)) or 'nothing to do'}")
+    if views:
+        typer.echo(f"views made anew: {len(views)}")

@@ -108,7 +108,7 @@ def test_a_file_may_have_exchange_rates_alone() -> None:
         (rate("eur", "1"), "exchange rate 1 (eur): currency: 'eur' is no currency: three capital letters, such as EUR"),
         (rate("EUR", "1e3"), "exchange rate 1 (EUR): per_usd: '1e3' is not decimal text"),
         ('[[exchange_rate]]\ncurrency = "EUR"\nper_usd = "1"\n', "exchange rate 1 (EUR): source: it is required"),
-        ("", "there is neither a [[price]] nor an [[exchange_rate]]"),
+        ("", "there is no [[price]], no [[exchange_rate]], no [[credit_price]] and no [[feature_credits]]"),
     ],
 )
 def test_a_fault_of_a_rate_names_it(text: str, fault: str) -> None:

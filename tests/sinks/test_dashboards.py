@@ -17,10 +17,12 @@ import polars as pl
 import pytest
 
 from sinks.clickhouse.alert_rows import alert_rows
+from sinks.clickhouse.price_revisions import publish
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.clickhouse.writer import Writer
 from sinks.dashboards.__main__ import main
+from sinks.dashboards.cost import IN_CURRENCY
 from tests.producers.test_alert import alert
 from tests.support.grafana import Question, View, boards, expand, questions
 from tests.support.warehouse import Endpoint, migrated
@@ -138,12 +140,12 @@ def usd(text: str) -> Decimal:
 def test_a_span_to_date_is_held_against_the_same_span_before(
     reader: Reader, title: str, cost: str, calls: int, unpriced: int
 ) -> None:
-    assert answer(reader, title) == [{"cost_usd": usd(cost), "calls": calls, "unpriced_calls": unpriced}]
+    assert answer(reader, title) == [{"cost": usd(cost), "calls": calls, "unpriced_calls": unpriced}]
 
 
 def test_a_day_is_one_of_the_boards_time_zone(reader: Reader) -> None:
-    assert answer(reader, "Today", KOLKATA) == [{"cost_usd": usd("3.62"), "calls": 4, "unpriced_calls": 1}]
-    days = {(row["time"], row["series"]): row["cost_usd"] for row in answer(reader, "Cost by day", KOLKATA)}
+    assert answer(reader, "Today", KOLKATA) == [{"cost": usd("3.62"), "calls": 4, "unpriced_calls": 1}]
+    days = {(row["time"], row["series"]): row["cost"] for row in answer(reader, "Cost by day", KOLKATA)}
     first, second = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (YESTERDAY, NOON))
     east = timedelta(hours=5, minutes=30)
     assert days == {
@@ -156,23 +158,23 @@ def test_a_day_is_one_of_the_boards_time_zone(reader: Reader) -> None:
 
 def test_a_span_that_ends_at_midnight_ends_with_the_day_before(reader: Reader) -> None:
     midnight = replace(VIEW, end=NOON.replace(hour=0))
-    assert answer(reader, "Today", midnight) == [{"cost_usd": usd("0.87"), "calls": 3, "unpriced_calls": 0}]
+    assert answer(reader, "Today", midnight) == [{"cost": usd("0.87"), "calls": 3, "unpriced_calls": 0}]
     first = replace(VIEW, end=NOON.replace(day=1, hour=0))
-    assert answer(reader, "This month", first) == [{"cost_usd": usd("56"), "calls": 3, "unpriced_calls": 0}]
+    assert answer(reader, "This month", first) == [{"cost": usd("56"), "calls": 3, "unpriced_calls": 0}]
     assert answer(reader, "The month before, until the same hour", first)[0]["calls"] == 0
 
 
 def test_where_nothing_has_a_price_the_cost_is_unknown_and_the_calls_are_told(reader: Reader) -> None:
     span = View(start=NOON + timedelta(minutes=21), end=NOON + timedelta(minutes=22))
     (row,) = answer(reader, "Who spent it, by ${by}", span)
-    assert (row["name"], row["cost_usd"], row["calls"], row["unpriced_calls"]) == ("aurora", None, 1, 1)
+    assert (row["name"], row["cost"], row["calls"], row["unpriced_calls"]) == ("aurora", None, 1, 1)
 
 
 def test_cost_by_hour_is_by_what_the_board_names(reader: Reader) -> None:
-    by_user_of_models = {(row["time"], row["series"]): row["cost_usd"] for row in answer(reader, "Cost by hour")}
+    by_user_of_models = {(row["time"], row["series"]): row["cost"] for row in answer(reader, "Cost by hour")}
     assert by_user_of_models[NOON, "claude"] == usd("2.50")
     assert by_user_of_models[NOON, "aurora"] is None
-    by_provider = replace(VIEW, variables={"by": "provider"})
+    by_provider = replace(VIEW, variables={"by": "provider", "currency": "USD"})
     assert {row["series"] for row in answer(reader, "Cost by hour", by_provider)} >= {"openai", "anthropic"}
     unpriced = {row["time"]: row["unpriced_calls"] for row in answer(reader, "Cost by hour", ref="B")}
     assert unpriced[NOON - timedelta(hours=2)] == 0
@@ -185,16 +187,16 @@ def test_beyond_the_dearest_all_others_are_one_line_and_the_stack_is_the_whole(e
     with closing(Writer(address)) as writer, closing(Reader(address)) as own:
         store_calls(writer, calls)
         for title in ("Cost by hour", "Cost by day"):
-            costs = {row["series"]: row["cost_usd"] for row in answer(own, title)}
+            costs = {row["series"]: row["cost"] for row in answer(own, title)}
             assert len(costs) == 21
             assert costs["(all others)"] == usd("0.15"), "1 to 5 cents"
             assert sum(costs.values()) == usd("3.25")
 
 
 def test_who_spent_it_is_told_by_model_and_by_user_with_the_dearest_first(reader: Reader) -> None:
-    models = [(row["name"], row["cost_usd"], row["calls"]) for row in answer(reader, "Who spent it, by ${by}")]
+    models = [(row["name"], row["cost"], row["calls"]) for row in answer(reader, "Who spent it, by ${by}")]
     assert models == [("claude", usd("2.50"), 1), ("gpt-4o-mini", usd("1.87"), 4), ("aurora", None, 1)]
-    users = [(row["user_id"], row["cost_usd"], row["unpriced_calls"]) for row in answer(reader, "Top users")]
+    users = [(row["user_id"], row["cost"], row["unpriced_calls"]) for row in answer(reader, "Top users")]
     assert users == [("u-2", usd("2.50"), 0), ("u-1", usd("1.87"), 1)]
     month = replace(VIEW, start=NOON.replace(day=1, hour=0))
     assert [row["user_id"] for row in answer(reader, "Top users", month)] == ["(no user)", "u-2", "u-1"]
@@ -206,6 +208,75 @@ def test_a_month_is_told_beside_the_one_before_it(reader: Reader) -> None:
     assert (row["month"], row["feature"]) == (NOON.date().replace(day=1), "chatbot")
     assert (row["cost_usd"], row["previous_cost_usd"], row["difference_usd"]) == (usd("108.37"), 56, usd("52.37"))
     assert (row["change_percent"], row["unpriced_calls"]) == (usd("93.517857142857"), 1)
+
+
+# --- in another currency, and what features earn ---------------------------------------------------------------------
+
+WON: Final = f"""
+[[exchange_rate]]
+currency = "KRW"
+per_usd = "1400"
+valid_from = {YESTERDAY.date()}
+source = "a bank"
+
+[[credit_price]]
+price = "0.50"
+source = "our price list"
+
+[[feature_credits]]
+feature = "chatbot"
+credits = "1"
+"""
+
+
+@pytest.fixture(scope="module")
+def in_won(endpoint: Endpoint) -> Iterator[Reader]:
+    """The same calls, and rates of KRW from yesterday on."""
+    address = migrated(endpoint.unmade())
+    with closing(Writer(address)) as writer, closing(Reader(address)) as own:
+        store_calls(writer, CALLS)
+        told = {"published_by": "ann", "note": "", "build": "t"}
+        publish(own, writer, {"won": WON}, new_id=lambda: "p", pause=lambda: None, **told)
+        yield own
+
+
+KRW: Final = replace(VIEW, variables={"by": "model", "currency": "KRW"})
+
+
+def test_a_board_in_another_currency_goes_by_the_rate_of_each_day_and_is_unknown_without_one(in_won: Reader) -> None:
+    assert answer(in_won, "Today", KRW) == [{"cost": usd("4900"), "calls": 3, "unpriced_calls": 1}]
+    assert answer(in_won, "This month", KRW) == [{"cost": None, "calls": 7, "unpriced_calls": 1}], "its 3rd has no rate"
+    for title in ("Who spent it, by ${by}", "Top users"):
+        assert [row["cost"] for row in answer(in_won, title, KRW)] == [
+            None if row["cost"] is None else row["cost"] * 1400 for row in answer(in_won, title)
+        ]
+    for title in ("Cost by hour", "Cost by day"):
+        won = {(row["time"], row["series"]): row["cost"] for row in answer(in_won, title, KRW)}
+        dollars = {(row["time"], row["series"]): row["cost"] for row in answer(in_won, title)}
+        assert won == {at: None if cost is None else cost * 1400 for at, cost in dollars.items()}
+    month = replace(KRW, start=NOON.replace(day=1, hour=0))
+    assert {row["cost"] for row in answer(in_won, "Cost by day", month) if row["time"] < YESTERDAY.replace(hour=0)} == {
+        None
+    }
+
+
+def test_what_a_feature_earns_and_costs_is_told(in_won: Reader) -> None:
+    (row,) = answer(in_won, "Margin by feature")
+    assert (row["feature"], row["revenue"], row["cost"], row["calls"]) == ("chatbot", usd("3"), usd("4.37"), 6)
+    assert (row["margin"], row["margin_percent"]) == (usd("-1.37"), usd("-45.666666666666"))
+    (won,) = answer(in_won, "Margin by feature", KRW)
+    assert (won["revenue"], won["cost"], won["margin"]) == (usd("4200"), usd("6118"), usd("-1918"))
+    (panel,) = [each for each in boards()["costream-cost"]["panels"] if each["title"] == "Margin by feature"]
+    (looks,) = [o for o in panel["fieldConfig"]["overrides"] if o["matcher"]["options"] == "margin_percent"]
+    steps = {each["id"]: each["value"] for each in looks["properties"]}["thresholds"]["steps"]
+    assert [(step["value"], step["color"]) for step in steps] == [(None, "red"), (0, "text")]
+
+
+def test_the_currencies_to_choose_from_are_those_that_a_rate_is_known_of(in_won: Reader) -> None:
+    (variable,) = [v for v in boards()["costream-cost"]["templating"]["list"] if v["name"] == "currency"]
+    assert variable["current"]["value"] == "USD"
+    found = in_won.frame(variable["query"])["currency"].to_list()
+    assert found == ["CNY", "EUR", "GBP", "JPY", "KRW", "USD"]
 
 
 # --- is it spiking, what is unpriced ---------------------------------------------------------------------------------
@@ -268,7 +339,9 @@ def test_every_question_runs_and_every_column_of_its_answer_has_a_name_and_a_uni
     reader: Reader, question: Question, zone: str
 ) -> None:
     for by in DIMENSIONS if "${by" in question.sql else ["model"]:
-        columns = reader.frame(expand(question.sql, replace(VIEW, zone=zone, variables={"by": by}))).columns
+        columns = reader.frame(
+            expand(question.sql, replace(VIEW, zone=zone, variables={"by": by, "currency": "USD"}))
+        ).columns
         if question.target["format"] == 0:  # a series: when, which line, how much
             assert columns[0] == "time"
             assert len(columns) == (3 if question.target["refId"] == "A" else 2)
@@ -309,7 +382,7 @@ def test_every_panel_says_what_it_shows_and_names_its_source_by_a_variable() -> 
 
 # --- money -----------------------------------------------------------------------------------------------------------
 
-MONEY: Final = re.compile(r"\w*(_usd|_value)")
+MONEY: Final = re.compile(r"\w*(_usd|_value)|cost|revenue|margin")
 
 
 class Parsed:
@@ -359,7 +432,8 @@ def done_to_money(reader: Reader, sql: str) -> set[str]:
 
 @pytest.mark.parametrize("question", SQL, ids=str)
 def test_a_panel_adds_money_up_and_does_nothing_else_to_it(reader: Reader, question: Question) -> None:
-    assert done_to_money(reader, expand(question.sql, VIEW)) <= {"sum"}
+    """Or it says that the sum is unknown, where a part of it has no exchange rate."""
+    assert done_to_money(reader, expand(question.sql.replace(IN_CURRENCY, "sum(u.cost)"), VIEW)) <= {"sum"}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from sinks.clickhouse import catalogue
 from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.price_revisions import publish
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from tests.support.warehouse import Embedded, drop_database
@@ -80,24 +81,53 @@ ANSWERS: Final[dict[str, list[list[tuple[Any, ...]]]]] = {
         [(DAYS[1], 4, cents(15), 1)],
         [(DAYS[1], 4, cents(36), 0)],
     ],
+    "What did each feature cost in won?": [
+        [("chat", 3, cents(8), Decimal(109), "KRW"), ("search", 2, cents(3), Decimal(39), "KRW")]
+    ],
+    "What does each feature earn?": [
+        [
+            ("chat", Decimal(0), cents(8), cents(-8), None, None),
+            ("search", cents(15), cents(23), cents(-8), Decimal("-53.333333333333"), 1),
+        ]
+    ],
     "Which model fails how often?": [
         [("openai", "gpt-4o-mini", 6, 1, Decimal("0.166666")), ("openai", "mystery", 1, 0, Decimal(0))]
     ],
     "What did one session cost?": [[(2, cents(14), 0, CALLS[0]["occurred_at"], CALLS[7]["occurred_at"])]],
 }
+MONEY: Final = """
+[[exchange_rate]]
+currency = "KRW"
+per_usd = "1300"
+source = "a bank"
+
+[[exchange_rate]]
+currency = "KRW"
+per_usd = "1400"
+valid_from = 2099-11-01
+source = "a bank"
+
+[[credit_price]]
+price = "0.05"
+source = "our price list"
+
+[[feature_credits]]
+feature = "search"
+credits = "1"
+"""
 OF_TODAY: Final = ("How does yesterday compare with the day before?", "What have we spent this month so far?")
 
 
 def questions() -> dict[str, list[str]]:
     """The SQL under each heading of the page."""
-    ten = catalogue.PAGE.read_text().partition("## Ten questions")[2].partition(catalogue.MARK)[0]
-    parts = re.split(r"^### (.+)$", ten, flags=re.MULTILINE)[1:]
+    twelve = catalogue.PAGE.read_text().partition("## Twelve questions")[2].partition(catalogue.MARK)[0]
+    parts = re.split(r"^### (.+)$", twelve, flags=re.MULTILINE)[1:]
     blocks = (re.findall(r"```sql\n(.*?)```", text, re.DOTALL) for text in parts[1::2])
     return dict(zip(parts[::2], blocks, strict=True))
 
 
-def test_there_are_ten_and_each_has_an_answer() -> None:
-    assert len(questions()) == 10
+def test_there_are_twelve_and_each_has_an_answer() -> None:
+    assert len(questions()) == 12
     assert set(questions()) == {*ANSWERS, *OF_TODAY}
     assert {title: len(blocks) for title, blocks in questions().items()} == {
         title: len(ANSWERS.get(title, [None])) for title in questions()
@@ -109,6 +139,8 @@ def asked(clickhouse_embedded: Embedded) -> Iterator[Reader]:
     address = clickhouse_embedded.fresh()
     with closing(Writer(address)) as writer, closing(Reader(address)) as reader:
         store_calls(writer, CALLS)
+        told = {"published_by": "ann", "note": "", "build": "t"}
+        publish(reader, writer, {"money": MONEY}, new_id=lambda: "p", pause=lambda: None, **told)
         yield reader
     drop_database(address)
 
@@ -172,7 +204,7 @@ def test_the_page_names_every_view_and_column_that_the_engine_has(address: Click
 
 
 def test_a_view_with_parameters_has_the_columns_that_it_says(asked: Reader) -> None:
-    span = "(from = '2099-10-31', to = '2099-11-02', zone = 'UTC')"
+    span = "(from = '2099-10-31', to = '2099-11-02', zone = 'UTC', currency = 'USD')"
     for view in catalogue.views():
         if view.name.endswith("_between"):
             assert asked.frame(f"SELECT * FROM {view.name}{span}").columns == [each.name for each in view.columns]

@@ -9,7 +9,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.spans import explained
 from sinks.errors import WarehouseRefused
 
-SPAN = "(from = '2026-11-01', to = '2026-12-01', zone = 'UTC')"
+SPAN = "(from = '2026-11-01', to = '2026-12-01', zone = 'UTC', currency = 'USD')"
 NEEDS = f"usage_between takes parameters, and one is missing: write usage_between{SPAN}"
 
 
@@ -25,7 +25,9 @@ NEEDS = f"usage_between takes parameters, and one is missing: write usage_betwee
         ("SELECT * FROM user_cost_summary", 51, "user_cost_summary(user_id = 'u-7', period_hours = 24)"),
         (f"SELECT * FROM usage_between{SPAN.replace('UTC', 'Mars')}", 36, "write one such as 'Asia/Kolkata'"),
         (f"SELECT * FROM usage_between{SPAN.replace('2026-11-01', 'yesterday')}", 41, "write days or times"),
-        ("SELECT * FROM usage_between(from = '2026-02-02', to = '2026-02-01', zone = 'UTC')", 395, "the span is empty"),
+        ("SELECT * FROM usage_between(from = '2026-11-01', to = '2026-12-01', zone = 'UTC')", 456, NEEDS),
+        (f"SELECT * FROM usage_between{SPAN.replace('2026-12', '2026-10')}", 395, "the span is empty"),
+        (f"SELECT * FROM usage_between{SPAN.replace('USD', 'KRW')}", 395, "there is no exchange rate of 'KRW', and"),
     ],
 )
 def test_it_is_said_what_to_write(reader: Reader, sql: str, code: int, says: str) -> None:

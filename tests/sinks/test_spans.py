@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sinks.clickhouse import price_revisions as revisions
 from sinks.clickhouse import retention
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
@@ -87,12 +88,32 @@ def summed(calls: Sequence[dict[str, Any]], key: Callable[[dict[str, Any]], tupl
 CALLS: Final = [a_call(number, random.Random(number)) for number in range(400)]
 
 
+# By currency, the days (UTC) from which a rate holds. That of KRW from the 3rd at noon holds from the 4th on; of XTS
+# there is none before the 2nd; EUR is shipped.
+RATES: Final = {
+    "USD": {date.min: Decimal(1)},
+    "EUR": {date.min: Decimal("0.92")},
+    "KRW": {date.min: Decimal("1300.5"), date(2099, 11, 1): Decimal(1400), date(2099, 11, 4): Decimal("1512.25")},
+    "XTS": {date(2099, 11, 2): Decimal("0.333333333333")},
+}
+RATES_FILE: Final = """
+exchange_rate = [
+  { currency = "KRW", per_usd = "1400", valid_from = 2099-11-01, source = "the bank" },
+  { currency = "KRW", per_usd = "1512.25", valid_from = 2099-11-03T12:00:00Z, source = "the bank" },
+  { currency = "KRW", per_usd = "1300.5", source = "the bank" },
+  { currency = "XTS", per_usd = "0.333333333333", valid_from = 2099-11-02, source = "the bank" },
+]
+"""
+
+
 @pytest.fixture(scope="module")
 def spans(clickhouse_embedded: Embedded) -> Iterator[Reader]:
-    """A warehouse with these calls, and the hours and days that a worker makes of them."""
+    """A warehouse with these calls, the hours and days that a worker makes of them, and exchange rates."""
     address = clickhouse_embedded.fresh()
     with closing(Writer(address)) as writer, closing(Reader(address)) as reader:
         store_calls(writer, CALLS)
+        told = {"published_by": "ann", "note": "", "build": "t"}
+        revisions.publish(reader, writer, {"rates": RATES_FILE}, new_id=lambda: "p", pause=lambda: None, **told)
         yield reader
     drop_database(address)
 
@@ -128,8 +149,8 @@ def test_a_span_in_any_zone_is_the_sum_of_its_calls(spans: Reader, zone: str, on
         assert found == {key: {name: row[name] for name in columns} for key, row in expected.items()}, view
 
 
-def asked(start: datetime, end: datetime, zone: str) -> str:
-    return f"(from = '{start.isoformat()}', to = '{end.isoformat()}', zone = '{zone}')"
+def asked(start: datetime, end: datetime, zone: str, currency: str = "USD") -> str:
+    return f"(from = '{start.isoformat()}', to = '{end.isoformat()}', zone = '{zone}', currency = '{currency}')"
 
 
 def told(call: dict[str, Any], name: str, zone: str) -> Any:
@@ -139,12 +160,96 @@ def told(call: dict[str, Any], name: str, zone: str) -> Any:
     return day
 
 
+# --- in another currency ---------------------------------------------------------------------------------------------
+
+
+def in_currency(calls: Sequence[dict[str, Any]], currency: str) -> Decimal | None:
+    """What these calls cost in it: each by the rate of its day (UTC), added up, and rounded once."""
+    priced = [call for call in calls if call["cost_pico"] is not None]
+    total = Decimal(0)
+    for call in priced:
+        rates = [rate for day, rate in sorted(RATES[currency].items()) if day <= call["occurred_at"].date()]
+        if call["cost_pico"] and not rates:
+            return None
+        total += call["cost_pico"] * rates[-1] if rates else 0
+    return total.quantize(Decimal(1), ROUND_HALF_UP).scaleb(-12) if priced else None
+
+
+def rows_in_currency(
+    calls: Sequence[dict[str, Any]], currency: str, keys: Sequence[str], cell: Sequence[str], zone: str
+) -> dict[Any, Decimal | None]:
+    """By keys, the sums of cells: a sum is not known where one of its cells has a cost, and no rate."""
+    cells: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for call in calls:
+        cells[tuple(told(call, name, zone) for name in dict.fromkeys((*keys, *cell)))].append(call)
+    sums: dict[Any, list[Decimal | None]] = defaultdict(list)
+    for of, inside in cells.items():
+        if any(call["cost_pico"] is not None for call in inside):
+            sums[of[: len(keys)]].append(in_currency(inside, currency))
+        else:
+            sums[of[: len(keys)]] += []
+    return {
+        of: None if None in costs or not costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+        for of, costs in sums.items()
+    }
+
+
+@given(currency=st.sampled_from([*RATES]), zone=st.sampled_from(ZONES), one=MOMENTS, other=MOMENTS)
+@examples(60)
+def test_a_cost_in_a_currency_is_that_of_each_day_by_its_rate_and_unknown_without_one(
+    spans: Reader, currency: str, zone: str, one: timedelta, other: timedelta
+) -> None:
+    start, end = sorted((one, other))
+    end += timedelta(milliseconds=start == end)
+    inside = [call for call in CALLS if FIRST + start <= call["occurred_at"] < FIRST + end]
+    span = asked(FIRST + start, FIRST + end, zone, currency)
+    cell = ("model", "feature")
+    for view, keys, of in (
+        ("usage_between", ("model", "feature"), cell),
+        ("feature_cost_summary_between", ("feature",), cell),
+        ("model_performance_comparison_between", ("model",), cell),
+        ("user_cost_summary_between", ("user_id",), ()),
+        ("usage_daily_between", ("day", "model", "feature"), cell),
+        ("daily_cost_by_model_between", ("day", "model"), cell),
+    ):
+        answer = spans.frame(f"SELECT * FROM {view}{span}").to_dicts()
+        found = {tuple(row[name] for name in keys): row["cost"] for row in answer}
+        assert found == rows_in_currency(inside, currency, keys, of, zone), view
+        assert {row["currency"] for row in answer if "currency" in row} <= {currency}
+        for row in answer:
+            if row.get("avg_cost") is not None:
+                assert abs(row["avg_cost"] * (row["calls"] - row["unpriced_calls"]) - row["cost"]) < Decimal("1e-9")
+
+
+@pytest.mark.parametrize("currency", [*RATES])
+def test_hours_that_begin_in_a_span_are_told_in_a_currency(spans: Reader, currency: str) -> None:
+    start, end = datetime(2099, 10, 31, 22, 30, tzinfo=UTC), datetime(2099, 11, 2, 1, tzinfo=UTC)
+    answer = spans.frame(f"SELECT * FROM usage_hourly_between{asked(start, end, 'UTC', currency)}").to_dicts()
+    cells: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for call in CALLS:
+        hour = call["occurred_at"].replace(minute=0, second=0, microsecond=0)
+        if start <= hour < end:
+            cells[hour, call["model"], call["feature"]].append(call)
+    found = {(row["hour"], row["model"], row["feature"]): (row["calls"], row["cost"]) for row in answer}
+    assert found == {of: (len(calls), in_currency(calls, currency)) for of, calls in cells.items()}
+
+
+@pytest.mark.parametrize(
+    "view", ["usage_between", "usage_daily_between", "usage_hourly_between", "feature_margin_between"]
+)
+def test_a_currency_that_no_rate_is_known_of_is_refused_and_not_one_to_one(spans: Reader, view: str) -> None:
+    for currency in ("ZZZ", "krw", "it''s"):
+        span = asked(FIRST, FIRST + timedelta(days=3), "UTC", currency)
+        with pytest.raises(WarehouseRefused, match="there is no exchange rate of"):
+            spans.frame(f"SELECT * FROM {view}{span}")
+
+
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_day_without_an_offset_begins_where_the_zone_says(spans: Reader, zone: str) -> None:
     midnight = datetime(2099, 11, 1, tzinfo=ZoneInfo(zone))
     after = datetime(2099, 11, 2, tzinfo=ZoneInfo(zone))
     expected = sum(midnight <= call["occurred_at"] < after for call in CALLS)
-    span = f"(from = '2099-11-01', to = '2099-11-02', zone = '{zone}')"
+    span = f"(from = '2099-11-01', to = '2099-11-02', zone = '{zone}', currency = 'USD')"
     rows = spans.frame(f"SELECT toString(day) AS day, calls FROM daily_cost_between{span}").rows()
     assert rows == [("2099-11-01", expected)]
     assert spans.frame(f"SELECT sum(calls) FROM usage_between{span}").item() == expected
@@ -157,7 +262,7 @@ def test_a_day_without_an_offset_begins_where_the_zone_says(spans: Reader, zone:
 def test_a_span_that_is_empty_or_the_wrong_way_round_is_refused(spans: Reader, view: str) -> None:
     for start, end in (("2099-11-02", "2099-11-01"), ("2099-11-01", "2099-11-01")):
         with pytest.raises(WarehouseRefused, match="the span is empty: `from` must be before `to`"):
-            spans.frame(f"SELECT * FROM {view}(from = '{start}', to = '{end}', zone = 'UTC')")
+            spans.frame(f"SELECT * FROM {view}(from = '{start}', to = '{end}', zone = 'UTC', currency = 'USD')")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +281,7 @@ def test_a_span_that_is_empty_or_the_wrong_way_round_is_refused(spans: Reader, v
 def test_a_span_that_needs_single_calls_that_may_have_expired_is_refused(
     spans: Reader, view: str, start: str, zone: str, refused: str
 ) -> None:
-    sql = f"SELECT * FROM {view}(from = '{start}', to = '2099-11-01', zone = '{zone}')"
+    sql = f"SELECT * FROM {view}(from = '{start}', to = '2099-11-01', zone = '{zone}', currency = 'USD')"
     if not refused:
         spans.frame(sql)
         return

@@ -85,7 +85,8 @@ def every_view(reader: Reader) -> dict[str, list[str]]:
         "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View' ORDER BY name"
     )["name"].to_list()
     assert "usage_hourly" in names
-    span = f"(from = '{this_hour() - timedelta(days=7)}', to = '{this_hour() + timedelta(days=1)}', zone = 'UTC')"
+    start, end = this_hour() - timedelta(days=7), this_hour() + timedelta(days=1)
+    span = f"(from = '{start}', to = '{end}', zone = 'UTC', currency = 'USD')"
     asked = {name: f"{name}{span}" for name in names if name.endswith("_between")}
     asked["user_cost_summary"] = "user_cost_summary(user_id = 'u-1', period_hours = 24)"
     return {name: rows_but_for_the_time_of_storing(reader, asked.get(name, name)) for name in names}

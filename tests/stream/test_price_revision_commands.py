@@ -92,6 +92,41 @@ def test_a_published_revision_is_told_with_what_changes_and_listed_with_who_and_
     assert place.answer("list")["revisions"][1]["build"] == PriceBook.bundled().version
 
 
+MONEY = """
+[[exchange_rate]]
+currency = "KRW"
+per_usd = "1400"
+valid_from = 2026-11-01
+source = "a bank"
+
+[[credit_price]]
+price = "10"
+currency = "KRW"
+source = "our price list"
+
+[[feature_credits]]
+feature = "chat"
+credits = "2"
+valid_from = 2026-11-01
+"""
+
+
+def test_what_money_is_worth_is_told_where_it_changes_and_is_in_the_warehouse(place: Place) -> None:
+    told = place.told("publish", place.file("money.toml", MONEY))
+    assert "one USD in KRW from 2026-11-01 UTC: none -> 1400" in told
+    assert "one credit from ever: none -> 10 KRW" in told
+    assert "credits of chat from 2026-11-01 UTC: none -> 2" in told
+    assert "no price changes" not in told
+    changed = place.answer("publish", place.file("money.toml", MONEY.replace('"2"', '"3"')), "--dry-run")
+    assert changed["differences"] == []
+    assert changed["money"] == [
+        {"kind": "feature_credits", "name": "chat", "first_day": "2026-11-01", "old": "2", "new": "3"}
+    ]
+    assert place.reader.frame("SELECT credits FROM feature_credits").item() == 2
+    assert "credits of chat from 2026-11-01 UTC: 2 -> none" in place.told("publish", "--none")
+    assert place.reader.frame("SELECT credits FROM feature_credits").is_empty()
+
+
 def test_the_same_files_are_no_new_revision_and_a_rehearsal_publishes_nothing(place: Place) -> None:
     cheap = place.file("cheap.toml", CHEAP)
     rehearsed = place.answer("publish", cheap, "--dry-run")

@@ -198,11 +198,34 @@ def test_an_exchange_rate_that_nobody_has_dated_is_told(tmp_path: Path) -> None:
     told = " ".join(run("check", str(path)).stdout.split())
     undated = "prices in EUR go by the rate that is shipped, 0.92 for one USD, which has no date: add an"
     assert told == f"right: 1 model in 1 entries {undated} [[exchange_rate]] of EUR with its date"
-    path.write_text(EUROS + RATE)
-    assert run("check", str(path)).stdout == "right: 1 model in 1 entries\n"
+    today = datetime.now(UTC).date()
+    path.write_text(EUROS + RATE + RATE.replace("2026-01-01", str(today - timedelta(days=31))))
+    assert run("check", str(path)).stdout == "right: 1 model in 1 entries, 2 exchange rates\n"
     asked = ("show", "openai/gpt-4o-mini", "--prices", str(path), "--at", "2026-02-01T00:00:00", "--json")
     (found,) = json.loads(run(*asked).stdout)
     assert found["prices"][0]["usd"]["requests"] == "1"
+
+
+def test_an_exchange_rate_of_more_than_a_month_ago_is_told(tmp_path: Path) -> None:
+    day = datetime.now(UTC).date() - timedelta(days=32)
+    path = tmp_path / "rates.toml"
+    path.write_text(RATE.replace("2026-01-01", str(day)))
+    said = f"the newest exchange rate of EUR is of {day}, 32 days ago: add that of this month"
+    assert " ".join(run("check", str(path)).stdout.split()) == f"right: 1 exchange rate {said}"
+    path.write_text(RATE.replace("valid_from = 2026-01-01\n", ""))
+    assert run("check", str(path)).stdout == "right: 1 exchange rate\n", "one without a date is of any day"
+
+
+def test_credits_are_counted_and_their_currency_needs_a_rate(tmp_path: Path) -> None:
+    path = tmp_path / "credits.toml"
+    sold = '[[credit_price]]\nprice = "10"\ncurrency = "KRW"\nsource = "s"\n'
+    chat = '[[feature_credits]]\nfeature = "chat"\ncredits = "2"\n'
+    path.write_text(sold + chat)
+    told = run("check", str(path), status=2).stderr
+    assert "credit price 1: currency: there is no exchange rate of KRW: add an [[exchange_rate]] of it" in told
+    path.write_text(sold.replace("KRW", "EUR") + chat + chat.replace("2", "3"))
+    told = " ".join(run("check", str(path)).stdout.split())
+    assert told.startswith("right: 1 credit price, credits of 1 feature prices in EUR go by the rate that is shipped")
 
 
 def test_a_rule_that_cannot_be_kept_is_told_with_its_file_its_entry_and_why(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_units_of_the_release_before_equal_a_plain_recount_after_a_torn_flush_an
     for flush in flushes:
         release.store(flush)
     release.store(last, TORN)
-    assert migrate.up(old.reader.address)[0] == LAST_WITH_MAPS + 1
+    assert migrate.up(old.reader.address).versions[0] == LAST_WITH_MAPS + 1
     run(old, ingest_of(old, source), log[replayed_from:], batch=7)
     assert summed(old) == recounted(values)
     report = audit(old.reader, clock=lambda: NOW, pause=lambda: None)

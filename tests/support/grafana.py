@@ -26,7 +26,7 @@ class View:
     end: datetime
     zone: str = "utc"
     interval: timedelta = timedelta(hours=1)
-    variables: Mapping[str, str] = field(default_factory=lambda: {"by": "model"})
+    variables: Mapping[str, str] = field(default_factory=lambda: {"by": "model", "currency": "USD"})
 
 
 def expand(text: str, view: View) -> str:
@@ -43,6 +43,8 @@ def _variables(text: str, view: View) -> str:
             return view.zone
         if how == "doublequote":
             return '"{}"'.format(view.variables[name].replace('"', '\\"'))
+        if how == "sqlstring":
+            return "'{}'".format(view.variables[name].replace("'", "''"))
         raise AssertionError(f"{found[0]} is not a variable that is known here")
 
     return re.sub(r"\$\{(?P<name>\w+)(?::(?P<how>[\w:]+))?\}|\$(?P<bare>__timezone)\b", _named(value), text)

@@ -48,7 +48,8 @@ serve(sys.argv[1], port=int(sys.argv[2]), tokens=tokens, on_ready=lambda address
 
 FILLED = """
 SELECT name FROM system.tables
-WHERE database = {database:String} AND engine LIKE '%MergeTree' AND total_rows > 0 AND name != 'schema_versions'"""
+WHERE database = {database:String} AND engine LIKE '%MergeTree' AND total_rows > 0
+  AND name NOT IN ('schema_versions', 'schema_views')"""
 
 
 class Server:
@@ -208,8 +209,9 @@ def copied(pattern: ClickHouseAddress, address: ClickHouseAddress) -> ClickHouse
         client.command(f"CREATE DATABASE {quoted(address.database)}")
         for (statement,) in client.query(PARTS, parameters={"database": pattern.database}).result_rows:
             client.command(statement.replace(f"{pattern.database}.", f"{address.database}."))
-        versions = f"{quoted(address.database)}.schema_versions"
-        client.command(f"INSERT INTO {versions} SELECT * FROM {quoted(pattern.database)}.schema_versions")
+        for table in ("schema_versions", "schema_views"):
+            rows = f"SELECT * FROM {quoted(pattern.database)}.{table}"
+            client.command(f"INSERT INTO {quoted(address.database)}.{table} {rows}")
     return address
 
 

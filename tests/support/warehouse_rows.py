@@ -68,6 +68,7 @@ def hourly(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         "input_tokens": 100,
         "output_tokens": 10,
         "cost_pico": 1_000_000,
+        "revenue_pico": 0,
         "duration_ms": 0,
         "duration_calls": 0,
         "version": 1,
@@ -75,7 +76,7 @@ def hourly(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     whole = [usual | dict(row) for row in rows]
     frame = pl.DataFrame(
         {name: [row.get(name, usual.get(name)) for row in whole] for name in usual},
-        schema_overrides={"cost_pico": pl.Int128},
+        schema_overrides={"cost_pico": pl.Int128, "revenue_pico": pl.Int128},
     )
     return _stored(frame.with_columns(pl.col("hour").cast(MOMENT)))
 
@@ -84,7 +85,7 @@ def daily(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """``usage_daily``, of rows as ``hourly`` takes them: the sums of the latest state of each."""
     hours = hourly(rows)
     sums = ("calls", "errors", "unpriced_calls", "partial_calls", "input_tokens", "output_tokens")
-    sums += ("cost_usd", "duration_ms", "duration_calls")
+    sums += ("cost_usd", "revenue_usd", "duration_ms", "duration_calls")
     series = [name for name in hours.columns if name not in (*sums, "version")]
     latest = hours.sort("version").unique(series, keep="last", maintain_order=True)
     days = latest.with_columns(day=pl.col("hour").dt.date()).drop("hour")
@@ -129,6 +130,7 @@ def _counted(call: Mapping[str, Any]) -> dict[str, int]:
         "input_tokens": call.get("input_tokens") or 0,
         "output_tokens": call.get("output_tokens") or 0,
         "cost_pico": call.get("cost_pico") or 0,
+        "revenue_pico": call.get("revenue_pico") or 0,
     }
 
 

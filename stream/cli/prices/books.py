@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from costream.pricing import PriceBook
     from costream.pricing.differences import Difference
     from costream.pricing.entries import PriceEntry
+    from costream.pricing.money import MoneyDifference
     from sinks.clickhouse.price_revisions import Revision
 
 LIST, SHIPPED = "list", "shipped"  # in place of a file: the table alone, and with the corrections that are shipped
 REVISION: Final = "revision:"  # and before a number, or NEWEST
 NEWEST: Final = "newest"
+RATES_ARE_OLD: Final = timedelta(days=31)  # they are to be looked at each month
 
 Files = Annotated[
     list[Path] | None, typer.Option("--prices", help="A file of your own prices; may be given several times.")
@@ -103,15 +105,39 @@ def revision_of(revision: str) -> Revision | None:
     return found
 
 
-def tell_shipped_rates(texts: Mapping[str, str]) -> None:
-    """A line for each exchange rate that nobody has dated."""
+def tell_rates(texts: Mapping[str, str], *, today: date) -> None:
+    """A line for each exchange rate that nobody has dated, or that nobody has looked at for a month."""
     from costream.pricing.exchange import shipped_in_use
+    from costream.pricing.money import BEGINNING, told
 
     for rate in shipped_in_use(texts):
         common.say(
             f"prices in {rate.currency} go by the rate that is shipped, {rate.per_usd:f} for one USD, which has no "
             f"date: add an [[exchange_rate]] of {rate.currency} with its date"
         )
+    newest = {rate.currency: rate for rate in told(texts).exchange_rates}  # which are in the order of their days
+    for currency, of_days in newest.items():
+        if BEGINNING < of_days.first_day < today - RATES_ARE_OLD:
+            common.say(
+                f"the newest exchange rate of {currency} is of {of_days.first_day}, "
+                f"{(today - of_days.first_day).days} days ago: add that of this month"
+            )
+
+
+def tell_money(found: Sequence[MoneyDifference]) -> None:
+    """A line for each."""
+    names = {"exchange_rate": "one USD in {}", "credit_price": "one credit", "feature_credits": "credits of {}"}
+    for one in found:
+        since = "ever" if one.first_day == date(1970, 1, 1) else f"{one.first_day} UTC"
+        what = names[one.kind].format(one.name)
+        common.console.print(Text(f"{what} from {since}: {one.old or 'none'} -> {one.new or 'none'}"), soft_wrap=True)
+
+
+def money_between(old: Mapping[str, str], new: Mapping[str, str]) -> list[MoneyDifference]:
+    from costream.pricing.exchange import shipped_rates
+    from costream.pricing.money import differences, told
+
+    return differences(told(old), told(new), shipped=shipped_rates())
 
 
 def _faults(texts: Mapping[str, str]) -> Sequence[str]:

@@ -93,10 +93,18 @@ def check(files: Annotated[list[Path], typer.Argument(help="Files of prices (TOM
     books.with_texts(texts)
     from costream.pricing.entries import read
 
-    entries = [entry for name, text in texts.items() for entry in read(text, file=name).price]
+    read_files = [read(text, file=name) for name, text in texts.items()]
+    entries = [entry for file in read_files for entry in file.price]
     models = {(entry.provider, model) for entry in entries for model in entry.models}
-    common.say(f"right: {common.counted(len(models), 'model')} in {len(entries):,} entries")
-    books.tell_shipped_rates(texts)
+    rates = sum(len(file.exchange_rate) for file in read_files)
+    credit_prices = sum(len(file.credit_price) for file in read_files)
+    features = {entry.feature for file in read_files for entry in file.feature_credits}
+    told = [f"{common.counted(len(models), 'model')} in {len(entries):,} entries"] if entries else []
+    told += [common.counted(rates, "exchange rate")] if rates else []
+    told += [common.counted(credit_prices, "credit price")] if credit_prices else []
+    told += [f"credits of {common.counted(len(features), 'feature')}"] if features else []
+    common.say(f"right: {', '.join(told) or 'no prices'}")
+    books.tell_rates(texts, today=datetime.now(UTC).date())
 
 
 def diff(

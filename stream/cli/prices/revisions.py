@@ -6,6 +6,7 @@ import getpass
 import json
 import time
 from contextlib import closing
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -17,6 +18,7 @@ from stream.cli.prices import books
 
 if TYPE_CHECKING:
     from costream.pricing.differences import Difference
+    from costream.pricing.money import MoneyDifference
     from sinks.clickhouse.price_revisions import Revision
 
 BYTES_MAX: Final = 4 * 1024**2  # of all files of a revision: every worker reads them, and again with each change
@@ -62,14 +64,15 @@ def publish(
     with common.explained(), closing(Reader(address)) as reader, closing(Writer(address)) as writer:
         last = revisions.newest(reader)
         if last and last.digest == revisions.digest_of(texts):
-            _tell_published(last, [], published=False, as_json=as_json)
+            _tell_published(last, [], [], published=False, as_json=as_json)
             return
         before = books.with_texts(last.files if last else {})
         found = books.found_between(before, books.with_texts(texts), datetime.now(UTC))
+        money = books.money_between(last.files if last else {}, texts)
         if not as_json:
-            books.tell_shipped_rates(texts)
+            books.tell_rates(texts, today=datetime.now(UTC).date())
         if dry_run:
-            _tell_published(last, found, published=False, as_json=as_json, dry_run=True)
+            _tell_published(last, found, money, published=False, as_json=as_json, dry_run=True)
             return
         revision = revisions.publish(
             reader,
@@ -81,7 +84,7 @@ def publish(
             new_id=lambda: str(uuid4()),
             pause=lambda: time.sleep(revisions.SETTLE_SECONDS),
         )
-    _tell_published(revision, found, published=True, as_json=as_json)
+    _tell_published(revision, found, money, published=True, as_json=as_json)
 
 
 def list_revisions(as_json: books.Json = False) -> None:
@@ -154,17 +157,21 @@ def _require_bounds(texts: dict[str, str], note: str, by: str) -> None:
 def _tell_published(
     revision: Revision | None,
     found: list[Difference],
+    money: list[MoneyDifference],
     *,
     published: bool,
     as_json: bool,
     dry_run: bool = False,
 ) -> None:
     if as_json:
-        told = {"revision": revision.number if revision else None, "published": published}
-        typer.echo(json.dumps(told | {"differences": [books.as_json(one) for one in found]}))
+        told: dict[str, Any] = {"revision": revision.number if revision else None, "published": published}
+        told["differences"] = [books.as_json(one) for one in found]
+        told["money"] = [asdict(one) for one in money]
+        typer.echo(json.dumps(told, default=str))
         return
     books.tell(found)
-    if not found:
+    books.tell_money(money)
+    if not found and not money:
         common.say("no price changes")
     if published and revision:
         common.say(

@@ -300,16 +300,47 @@ class ExchangeRate(_Strict):
         return self
 
 
+class CreditPrice(_Strict):
+    """What one credit is sold for, from a moment until the next one."""
+
+    price: Price
+    currency: Currency = USD
+    valid_from: Moment | None = None
+    source: str = Field(min_length=1, description="where the price stands, and when it was read")
+    note: str = ""
+
+
+class FeatureCredits(_Strict):
+    """How many credits a call of a feature is sold for that did not fail. Without any, a feature earns what its events
+    report."""
+
+    feature: Name
+    credits: Annotated[Decimal, BeforeValidator(_decimal), _of("credits for each call that did not fail")]
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Self:
+        if self.valid_from and self.valid_to and self.valid_from >= self.valid_to:
+            raise ValueError("valid_to must be after valid_from")
+        return self
+
+
 class PriceFile(_Strict):
-    """Prices, exchange rates, or both."""
+    """Prices, exchange rates, what a credit is sold for, what features are sold for in credits: any of them."""
 
     price: tuple[PriceEntry, ...] = ()
     exchange_rate: tuple[ExchangeRate, ...] = ()
+    credit_price: tuple[CreditPrice, ...] = ()
+    feature_credits: tuple[FeatureCredits, ...] = ()
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("there is neither a [[price]] nor an [[exchange_rate]]")
+            raise ValueError(
+                "there is no [[price]], no [[exchange_rate]], no [[credit_price]] and no [[feature_credits]]"
+            )
         return self
 
 
@@ -366,6 +397,13 @@ def _told(fault: Any, content: Mapping[str, Any], file: str) -> str:
             currency = content["exchange_rate"][at].get("currency", "?") if content["exchange_rate"][at] else "?"
             place = ".".join(map(str, field))
             return f"{file}: exchange rate {at + 1} ({currency}): {place + ': ' if place else ''}{rule}"
+        case ["credit_price", int(at), *field]:
+            place = ".".join(map(str, field))
+            return f"{file}: credit price {at + 1}: {place + ': ' if place else ''}{rule}"
+        case ["feature_credits", int(at), *field]:
+            feature = content["feature_credits"][at].get("feature", "?") if content["feature_credits"][at] else "?"
+            place = ".".join(map(str, field))
+            return f"{file}: feature credits {at + 1} ({feature}): {place + ': ' if place else ''}{rule}"
         case []:
             return f"{file}: {rule}"
         case field:

@@ -48,6 +48,7 @@ def shipped_in_use(files: Mapping[str, str]) -> list[ExchangeRate]:
     read_files = [read(text, file=name) for name, text in files.items()]
     own = {rate.currency for file in read_files for rate in file.exchange_rate}
     asked = {entry.currency for file in read_files for entry in file.price if entry.exchange_rate is None}
+    asked |= {price.currency for file in read_files for price in file.credit_price}
     return [rate for rate in shipped_rates() if rate.currency in asked - own]
 
 
@@ -67,6 +68,10 @@ def _faults(name: str, file: PriceFile, rates: Rates) -> Iterator[str]:
         if entry.currency != USD and entry.exchange_rate is None and entry.currency not in rates:
             told = f"currency: there is no exchange rate of {entry.currency}: add an [[exchange_rate]] of it"
             yield f"{name}: entry {at} ({entry.provider}/{entry.models[0]}): {told}"
+    for at, price in enumerate(file.credit_price, start=1):
+        if price.currency != USD and price.currency not in rates:
+            told = f"currency: there is no exchange rate of {price.currency}: add an [[exchange_rate]] of it"
+            yield f"{name}: credit price {at}: {told}"
 
 
 def _in_usd(entry: PriceEntry, rates: Rates) -> Iterator[PriceEntry]:
