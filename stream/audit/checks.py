@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
@@ -14,8 +15,10 @@ import polars as pl
 
 from sinks.clickhouse.claims import Claimed, lately
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.sampled_calls import CallKey
 from stream.audit import queries
 from stream.audit.adjustments import adjustments_check
+from stream.audit.costs import costs_check
 from stream.audit.ground import Ground, RowsMissing, ground
 from stream.audit.kafka import KafkaFacts, with_kafka
 from stream.audit.ledger import Conservation, conservation
@@ -62,14 +65,17 @@ def audit(
     kafka: KafkaFacts | None = None,
     since: datetime | None = None,
     retention: timedelta | None = None,
+    salt: str = "",
+    again: Sequence[CallKey] = (),
     pause: Callable[[], None] = rest,
     progress: Progress = silent,
     cancelled: Callable[[], bool] = never,
 ) -> AuditReport:
     """Prove guarantee 4 on all that is stored, or say where it does not hold.
 
-    ``since`` narrows the comparison of rollups and the search for repeated ids to whole days; the ledger, which knows
-    no time, is always checked whole. Give ``kafka`` as it was before the call. Workers may go on meanwhile.
+    ``since`` narrows the comparison of rollups, the search for repeated ids and the sample of costs to whole days; the
+    ledger, which knows no time, is always checked whole. Give ``kafka`` as it was before the call. ``salt`` draws the
+    sample (if there is none, the day does), and ``again`` are calls beside it. Workers may go on meanwhile.
     Raises ``AuditCancelled`` at the next step once it is ``cancelled``.
     """
     now = clock()
@@ -84,13 +90,17 @@ def audit(
     kept = ledger_checks(reader, on, now=now)
     vanished = vanished_records(reader)
     totals, logs = with_kafka(kept.partitions, kafka, vanished) if kafka else (kept.partitions, None)
+    rollups = [_rollup_check(reader, spec, on, pause, step) for spec in ROLLUPS]
+    step("costs of a sample", 0, 1)
+    drawn_by = salt or f"{now:%Y-%m-%d}"
     checks = [
         kept.records,
         kept.raw_rows,
         kept.dead_letters,
         *([logs] if logs else []),
         vanished_check(vanished),
-        *(_rollup_check(reader, spec, on, pause, step) for spec in ROLLUPS),
+        *rollups,
+        costs_check(reader, on, salt=drawn_by, again=again),
         adjustments_check(reader, on),
         _ids_check(reader, on, step),
         _removals_check(reader),
@@ -100,7 +110,9 @@ def audit(
         since=on.start,
         checks=tuple(checks),
         partitions=totals,
-        next_steps=next_steps(checks, kept, kafka),
+        next_steps=next_steps(
+            checks, kept, kafka, drawn=f"costream audit --since {on.start} --salt {shlex.quote(drawn_by)}"
+        ),
     )
 
 

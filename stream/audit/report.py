@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -25,13 +25,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question of the audit. It holds if nothing differs; ``findings`` are the first that do."""
+    """One question of the audit. It holds if nothing differs; ``findings`` are the first that do. Of a sample
+    ``drawn`` are its calls, and ``left_out`` those that could not be compared, or only in part: why, and how many."""
 
     name: str
     question: str
     compared: int
     differing: int = 0
     findings: tuple[Finding, ...] = ()
+    drawn: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -100,6 +103,8 @@ class AuditReport:
                     "compared": check.compared,
                     "differing": check.differing,
                     "findings": [_finding(finding) for finding in check.findings],
+                    "drawn": check.drawn,
+                    "left_out": dict(check.left_out),
                 }
                 for check in self.checks
             ],

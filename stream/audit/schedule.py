@@ -14,8 +14,10 @@ import structlog
 
 from sinks.clickhouse.claims import Claimed
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.sampled_calls import CallKey
 from sinks.errors import WarehouseError
-from stream.audit import AuditCancelled, AuditReport, audit, kafka_facts, writing_since
+from stream.audit import AuditCancelled, AuditReport, audit, costs, kafka_facts, writing_since
+from stream.audit.costs import looked_at_again
 from stream.runtime.errors import StreamError
 from stream.runtime.settings import Settings
 from stream.runtime.telemetry import Telemetry
@@ -45,9 +47,15 @@ class CorrectionsUnderWay(AuditCancelled):
 def audit_in_turn(
     reader: Reader, *, settings: Settings, clock: Callable[[], datetime], turn: Callable[[], int | None]
 ) -> Prove:
-    """An audit that is broken off once the turn in which it was begun is over."""
+    """An audit that is broken off once the turn in which it was begun is over.
+
+    Calls whose costs were found to be wrong are looked at again, whatever the next sample is: else they would be
+    forgotten before anybody has put them right.
+    """
+    doubted: tuple[CallKey, ...] = ()
 
     def prove(since: datetime) -> AuditReport:
+        nonlocal doubted
         number, begun = turn(), clock()
         report = audit(
             reader,
@@ -55,10 +63,13 @@ def audit_in_turn(
             kafka=kafka_facts(settings),
             since=since,
             retention=settings.retention,
+            salt=f"{begun:%Y-%m-%dT%H}",
+            again=doubted,
             cancelled=lambda: number is None or turn() != number,
         )
         if not report.holds and (others := writing_since(reader, begun, now=clock())):
             raise CorrectionsUnderWay(others[0])
+        doubted = looked_at_again(report.check(costs.NAME))
         return report
 
     return prove

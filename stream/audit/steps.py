@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from operator import attrgetter
 from typing import Final
 
+from stream.audit import costs
 from stream.audit.kafka import KafkaFacts
 from stream.audit.ledger import Conservation, Gap
-from stream.audit.report import Check, NextStep
+from stream.audit.report import Check, Finding, NextStep
 
 REPAIR: Final = "costream audit --repair"
 MISSING: Final = "costream reread --missing"
@@ -27,20 +29,25 @@ def short_of(kept: Conservation) -> list[Gap]:
     return joined
 
 
-def next_steps(checks: Sequence[Check], kept: Conservation, kafka: KafkaFacts | None) -> tuple[NextStep, ...]:
-    """At least one for every check that does not hold, in an order in which they can be done."""
+def next_steps(
+    checks: Sequence[Check], kept: Conservation, kafka: KafkaFacts | None, *, drawn: str = "costream audit"
+) -> tuple[NextStep, ...]:
+    """At least one for every check that does not hold, in an order in which they can be done. ``drawn`` is the command
+    that draws the same sample again."""
     gaps = short_of(kept)
-    found = [step for check in checks if not check.holds for step in _steps(check, gaps, kafka)]
+    found = [step for check in checks if not check.holds for step in _steps(check, gaps, kafka, drawn)]
     return tuple(sorted(found, key=lambda step: step.command == REPAIR))  # rows first: a repair rests on them
 
 
-def _steps(check: Check, gaps: Sequence[Gap], kafka: KafkaFacts | None) -> Iterable[NextStep]:
+def _steps(check: Check, gaps: Sequence[Gap], kafka: KafkaFacts | None, drawn: str) -> Iterable[NextStep]:
     if check.name == "raw rows":
         return _rows_missing(check, [gap for gap in gaps if gap.rows], kafka, attrgetter("rows"))
     if check.name == "dead letters":
         return _rows_missing(check, [gap for gap in gaps if gap.letters], kafka, attrgetter("letters"))
     if check.name == "kafka":
         return _kafka(check)
+    if check.name == costs.NAME:
+        return _costs(check, drawn)
     if check.name.startswith("usage_"):
         return [_rollup(check, [gap for gap in gaps if gap.rows])]
     text, command = _OF_CHECK.get(check.name, _OF_ANY)
@@ -157,3 +164,44 @@ def _rollup(check: Check, gaps: Sequence[Gap]) -> NextStep:
     else:
         text = "Rebuild these rows from their raw rows: each gets a correction row with the difference."
     return NextStep(check.name, text, REPAIR)
+
+
+TEXTS_WRONG: Final = (
+    "Calls name prices whose texts are not there, or not as they were. Restore these rows of prices_rows from a backup."
+    " A worker stores the text of a price that it goes by once more after its start."
+)
+COSTS_WRONG: Final = (
+    "Costs are not what the texts of their prices come to: rows were changed by hand, or there is a bug. Look at one."
+)
+PRICED_ANEW: Final = (
+    "Pricing its hour anew puts calls right; the command only tells what would change. Do it before a repair, which"
+    " would make the rollups follow these rows."
+)
+
+
+def _costs(check: Check, drawn: str) -> list[NextStep]:
+    of_texts = [each for each in check.findings if each.rule in (costs.NO_TEXT, costs.OTHER_TEXT)]
+    of_calls = [each for each in check.findings if each not in of_texts]
+    steps = []
+    if of_texts:
+        named = sorted({str(each.where["price_id"]) for each in of_texts})[:NAMED_MAX]
+        steps.append(NextStep(check.name, f"{TEXTS_WRONG} Of them are {', '.join(named)}.", drawn))
+    if of_calls:
+        again = f"{COSTS_WRONG} `{drawn}` draws the same calls again."
+        steps.append(NextStep(check.name, again, _explained(of_calls[0])))
+        steps.append(NextStep(check.name, PRICED_ANEW, _repriced(of_calls[0])))
+    return steps
+
+
+def _explained(finding: Finding) -> str:
+    request_id = str(finding.where["request_id"])
+    if not request_id.isprintable():
+        return "costream audit --json"
+    return f"costream explain {'-- ' * request_id.startswith('-')}{shlex.quote(request_id)}"
+
+
+def _repriced(finding: Finding) -> str:
+    hour = finding.where["hour"]
+    assert isinstance(hour, datetime), "the hour of a call"
+    start, end = (f"{moment:%Y-%m-%dT%H:%M:%S}" for moment in (hour, hour + timedelta(hours=1)))
+    return f"costream reprice --from {start} --to {end} --dry-run"

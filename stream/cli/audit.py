@@ -27,8 +27,11 @@ def audit(
     ] = False,
     since: Annotated[
         datetime | None,
-        typer.Option(help="Compare rollups and look for repeated ids from this day (UTC) on; offsets always in full."),
+        typer.Option(help="Compare rollups, ids and costs from this day (UTC) on; offsets always in full."),
     ] = None,
+    salt: Annotated[
+        str, typer.Option(help="Draws the calls whose costs are worked out again; if it is not given, the day does.")
+    ] = "",
     accept_vanished: Annotated[
         str,
         typer.Option(
@@ -40,7 +43,8 @@ def audit(
         bool, typer.Option("--kafka/--no-kafka", help="Compare with committed offsets and the log's ends.")
     ] = True,
 ) -> None:
-    """Prove that every record went to exactly one place and every rollup is the sum of its events.
+    """Prove that every record went to exactly one place, every rollup is the sum of its events, and a sample of the
+    costs is what the stored texts of prices come to.
 
     Workers may go on meanwhile. Exit status 0 if everything holds, 1 if not.
 
@@ -63,7 +67,9 @@ def audit(
         if accept_vanished:
             _accept_vanished(settings, accept_vanished)
         facts, begun = _facts(settings) if with_kafka else None, datetime.now(UTC)
-        report = auditing.audit(reader, kafka=facts, since=start, retention=settings.retention, progress=progress)
+        report = auditing.audit(
+            reader, kafka=facts, since=start, retention=settings.retention, salt=salt, progress=progress
+        )
         writing = [] if report.holds else auditing.writing_since(reader, begun, now=datetime.now(UTC))
         others = [each for each in writing if each.holder != holder()]
     reader.close()
@@ -157,6 +163,8 @@ def _print(report: AuditReport, repairs: Repairs | None) -> None:
         say_repairs(repairs)
     common.console.print(_checks(report), width=min(common.console.width, common.COLUMNS_MAX))
     for check in report.checks:
+        for why, calls in check.left_out.items():
+            common.say(f"{check.name}: {calls:,} of {check.drawn:,} calls {why}", style="dim")
         _print_findings(check)
     for totals in report.partitions:
         _print_partition(totals)

@@ -126,6 +126,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
         {
             "stream/audit/checks.py": (*_AUDIT, "stream/test_audit_report.py"),
             "stream/audit/corrections.py": ("stream/test_corrections.py",),
+            "stream/audit/costs.py": ("stream/test_audit_costs.py",),
             "stream/audit/ground.py": ("stream/test_audit_checks.py",),
             "stream/audit/ledger.py": _AUDIT,
             "stream/audit/steps.py": (*_AUDIT, "stream/test_audit_report.py"),

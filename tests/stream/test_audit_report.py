@@ -13,7 +13,10 @@ from stream.audit.report import AuditReport, Check, Finding, NextStep, Partition
 
 AT = datetime(2026, 11, 23, 12, 30, 1, 250_000, tzinfo=UTC)
 FINDING = Finding({"source": "s", "source_partition": 3}, "a rule", {"cost_usd_raw": Decimal("1E-12"), "at": AT})
-HOLDS, BROKEN = Check("ids", "each id counts once", 7), Check("raw rows", "all are there", 9, 2, (FINDING,))
+HOLDS, BROKEN = (
+    Check("ids", "each id counts once", 7, drawn=8, left_out={"without a price": 1}),
+    Check("raw rows", "all are there", 9, 2, (FINDING,)),
+)
 TOTALS = PartitionTotals("s", 3, 0, 9, 10, 8, 1, 1, 0, 0, 0, 0, lag=4)
 STEPS = (NextStep("raw rows", "Read them again.", "costream reread"), NextStep("ids", "From a backup."))
 
@@ -47,6 +50,8 @@ def test_the_whole_report_is_in_its_json() -> None:
                 "compared": 7,
                 "differing": 0,
                 "findings": [],
+                "drawn": 8,
+                "left_out": {"without a price": 1},
             },
             {
                 "name": "raw rows",
@@ -61,6 +66,8 @@ def test_the_whole_report_is_in_its_json() -> None:
                         "numbers": {"cost_usd_raw": "0.000000000001", "at": "2026-11-23T12:30:01.250Z"},
                     }
                 ],
+                "drawn": 0,
+                "left_out": {},
             },
         ],
         "partitions": [

@@ -13,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from stream.audit import AuditReport, Check, Finding, KafkaFacts, PartitionTotals, Repairs
+from stream.audit import AuditReport, Check, Finding, KafkaFacts, PartitionTotals, Repairs, costs
 from stream.audit.kafka import LogFacts
 from stream.audit.ledger import Conservation, Gap, conservation
 from stream.audit.repair import LeftAlone
@@ -175,6 +175,42 @@ def test_no_check_that_fails_is_without_a_next_step(name: str) -> None:
     assert all(step.text.endswith(".") and step.command for step in steps)
 
 
+def of_call(rule: str, *, request_id: str = "r-1", price_id: str = "feed") -> Check:
+    where = {"request_id": request_id, "hour": NOW, "price_id": price_id}
+    return Check("costs", "?", compared=9, differing=1, findings=(Finding(where, rule, {}),))
+
+
+@pytest.mark.parametrize(
+    ("request_id", "command"),
+    [
+        ("r-1", "costream explain r-1"),
+        ("it's a; call", "costream explain 'it'\"'\"'s a; call'"),
+        ("--json", "costream explain -- --json"),
+        ("\x1b[31m", "costream audit --json"),
+    ],
+)
+def test_a_cost_that_is_not_what_it_comes_to_is_explained_and_priced_anew(request_id: str, command: str) -> None:
+    explain, anew = next_steps([of_call(costs.OTHER_COST, request_id=request_id)], kept(), None, drawn="again")
+    assert explain.command == command
+    assert "`again` draws the same calls again." in explain.text
+    assert anew.command == "costream reprice --from 2026-11-23T12:00:00 --to 2026-11-23T13:00:00 --dry-run"
+
+
+@pytest.mark.parametrize("rule", [costs.NO_TEXT, costs.OTHER_TEXT])
+def test_a_text_that_is_missing_is_told_by_its_id_and_comes_from_a_backup(rule: str) -> None:
+    step = only(next_steps([of_call(rule)], kept(), None, drawn="again"))
+    assert step.text.endswith("Of them are feed.")
+    assert ("backup" in step.text, step.command) == (True, "again")
+
+
+def test_texts_and_costs_that_are_wrong_are_told_apart() -> None:
+    findings = (*of_call(costs.NO_TEXT).findings, *of_call(costs.OTHER_STATUS, request_id="r-2").findings)
+    steps = next_steps([Check("costs", "?", 9, 2, findings)], kept(), None)
+    assert [step.command.split(" -")[0] for step in steps] == [
+        *("costream audit", "costream explain r-2", "costream reprice"),
+    ]
+
+
 def test_neighbouring_blocks_are_one_stretch_and_others_are_not() -> None:
     stretches = short_of(kept(gap(0), gap(1), gap(3), gap(4, partition=4)))
     assert [(each.partition, each.first, each.rows) for each in stretches] == [
@@ -264,6 +300,17 @@ def test_every_line_fits_80_columns_however_wide_the_data(monkeypatch: pytest.Mo
     command = "".join(line.strip().removesuffix("\\") for line in lines if line.strip().startswith(("costream", "--")))
     assert command.startswith(f"costream reread --topic-partition usage.events:65535 --from {WIDE}")
     assert f"--to {2 * WIDE}" in command
+
+
+def test_what_of_a_sample_was_not_compared_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.StringIO()
+    monkeypatch.setattr(common, "console", Console(file=printed, width=80))
+    check = Check("costs", "?", compared=1_890, drawn=2_000, left_out={costs.BEFORE_TEXTS: 10, costs.UNPRICED: 100})
+    audit_command._print(AuditReport(NOW, date(2026, 11, 1), (check,), ()), None)
+    lines = printed.getvalue().splitlines()
+    assert "costs: 10 of 2,000 calls stored before prices had texts" in lines
+    assert "costs: 100 of 2,000 calls without a price" in lines
+    assert lines[-2] == "the audit holds"
 
 
 def test_a_report_as_json_has_the_steps_with_their_commands() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
 
 from sinks.clickhouse.claims import Claimed
 from sinks.errors import WarehouseUnavailable
-from stream.audit import AuditCancelled, AuditReport, Check
+from stream.audit import AuditCancelled, AuditReport, Check, Finding, schedule
 from stream.audit.schedule import AGAIN_AFTER, FIRST_AFTER, REACH, Auditor, CorrectionsUnderWay
+from stream.runtime.settings import Settings
 from stream.runtime.telemetry import Telemetry
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -150,6 +152,33 @@ def test_while_it_does_not_hold_it_audits_again_soon_and_as_far_back_as_before(s
     assert not stage.after(AGAIN_AFTER)
     stage.auditor.end()
     assert stage.auditor.report is None
+
+
+def test_each_audit_draws_other_calls_and_those_that_were_wrong_are_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrong = {"request_id": "r-1", "hour": START, "model": "m", "feature": "f"}
+    checks = [
+        Check("costs", "?", 9, 1, (Finding(wrong, "a rule", {}),)),
+        Check("costs", "?", 9),
+        Check("costs", "?", 9),
+    ]
+    asked = list[tuple[object, object]]()
+
+    def audited(_reader: object, **options: object) -> AuditReport:
+        asked.append((options["salt"], options["again"]))
+        return AuditReport(START, date(2026, 11, 21), (checks.pop(0),), ())
+
+    monkeypatch.setattr(schedule, "audit", audited)
+    monkeypatch.setattr(schedule, "kafka_facts", lambda _: None)
+    monkeypatch.setattr(schedule, "writing_since", lambda *_, **__: [])
+    hours = iter(START + timedelta(hours=hour) for hour in (0, 0, 1, 2))  # it asks twice where something is wrong
+    nobody: Any = None
+    prove = schedule.audit_in_turn(nobody, settings=Settings(), clock=lambda: next(hours), turn=lambda: 1)
+    for _ in range(3):
+        prove(START)
+    found = ((START, "m", "f", "r-1"),)
+    assert asked == [("2026-11-23T12", ()), ("2026-11-23T13", found), ("2026-11-23T14", ())]
 
 
 def test_it_begins_once_with_each_turn_of_its_worker_and_ends_with_it(stage: Stage) -> None:

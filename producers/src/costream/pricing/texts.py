@@ -27,7 +27,26 @@ def price_id(price: Linear) -> str:
     """Empty for a price that an event alone names: its text is in the event."""
     if price.version == CALLER:
         return ""
-    return hashlib.sha256(json.dumps(_plain(price), sort_keys=True).encode()).hexdigest()[:ID_DIGITS]
+    return _id_of(_plain(price))
+
+
+def text_id(text: str) -> str:
+    """The id of the price that a text tells, by what stands there, whichever build wrote it. Empty where the text is no
+    object of JSON."""
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return ""
+    return _id_of(_without_entries(said)) if isinstance(said, dict) else ""
+
+
+def is_read_whole(text: str) -> bool:
+    """Whether this build reads the text of a price, and all of it: it would write the same."""
+    try:
+        again = price_text(price_of(text))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return False
+    return bool(_without_entries(json.loads(again)) == _without_entries(json.loads(text)))
 
 
 def price_text(price: Linear, entries: Sequence[Mapping[str, Any]] = ()) -> str:
@@ -65,6 +84,15 @@ def exact_usd(pico: Exact) -> str:
         return str(whole)
     text = f"{abs(whole):0{digits + 1}d}"
     return f"{'-' * (whole < 0)}{text[:-digits]}.{text[-digits:]}"
+
+
+def _id_of(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:ID_DIGITS]
+
+
+def _without_entries(said: Mapping[str, Any]) -> dict[str, Any]:
+    """An id is of the price: the same price may stand in another file."""
+    return {name: value for name, value in said.items() if name != "entries"}
 
 
 def _plain(price: Linear) -> dict[str, Any]:
