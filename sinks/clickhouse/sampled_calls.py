@@ -27,25 +27,21 @@ KINDS: Final = f"""
   SELECT toInt64(count()) AS calls FROM usage_events_rows WHERE occurred_at >= {{start:Date}}
   GROUP BY {KIND} LIMIT {{limit:UInt32}}"""  # noqa: S608 - written here
 
-# The keys are found first, in narrow columns. Then the wide ones are read where these keys are, by the sort key.
+# Hashes are found first, which reads the ids and the columns of KIND. Then the others are read where these ids are: an
+# id is part of the sort key, so PREWHERE leaves all copies of a row to FINAL.
 SAMPLE: Final = f"""
   WITH drawn AS (
-    SELECT arrayJoin(smallest) AS call
+    SELECT arrayJoin(smallest) AS hash
     FROM (
-      SELECT groupArraySorted({{of_each:UInt32}})(
-        (cityHash64(request_id, {{salt:String}}), toStartOfHour(occurred_at), model, feature, request_id)) AS smallest
+      SELECT groupArraySorted({{of_each:UInt32}})(cityHash64(request_id, {{salt:String}})) AS smallest
       FROM usage_events_rows FINAL
       WHERE occurred_at >= {{start:Date}}
       GROUP BY {KIND}
       ORDER BY cityHash64({KIND}, {{salt:String}})
       LIMIT {{kinds:UInt32}})),
-    wanted AS (
-      SELECT tupleElement(call, 2) AS hour, tupleElement(call, 3) AS model, tupleElement(call, 4) AS feature,
-        tupleElement(call, 5) AS request_id
-      FROM drawn
-      UNION ALL
-      SELECT toDateTime(tupleElement(call, 1), 'UTC'), tupleElement(call, 2), tupleElement(call, 3),
-        tupleElement(call, 4)
+    again AS (
+      SELECT toDateTime(tupleElement(call, 1), 'UTC') AS hour, tupleElement(call, 2) AS model,
+        tupleElement(call, 3) AS feature, tupleElement(call, 4) AS request_id
       FROM (SELECT arrayJoin({{again:Array(Tuple(UInt32, String, String, String))}}) AS call))
   SELECT request_id, toStartOfHour(occurred_at) AS hour, provider, model, feature, operation, status,
     toInt64(input_tokens) AS input_tokens, toInt64(output_tokens) AS output_tokens,
@@ -53,9 +49,10 @@ SAMPLE: Final = f"""
     toInt64(reasoning_tokens) AS reasoning_tokens, quantities, unit_prices,
     cost_usd AS cost_pico, cost_status, price_version, price_source, price_id
   FROM usage_events_rows AS e FINAL
-  WHERE (toStartOfHour(occurred_at), model, feature, request_id)
-      IN (SELECT hour, model, feature, request_id FROM wanted)
-    AND (source, source_partition, source_offset) NOT IN {REMOVED}
+  PREWHERE (toStartOfHour(occurred_at) >= {{start:Date}}
+      AND cityHash64(request_id, {{salt:String}}) IN (SELECT hash FROM drawn))
+    OR (toStartOfHour(occurred_at), model, feature, request_id) IN (SELECT hour, model, feature, request_id FROM again)
+  WHERE (source, source_partition, source_offset) NOT IN {REMOVED}
   ORDER BY hour, model, feature, request_id
   SETTINGS do_not_merge_across_partitions_select_final = 1"""  # noqa: S608 - written here
 

@@ -40,7 +40,7 @@ from stream.audit.ground import Ground
 from stream.audit.report import FINDINGS_MAX, Check, Finding, Value
 
 NAME: Final = "costs"
-CALLS_MAX: Final = 2_000  # of a sample: a second in all, and twice as many as an installation has prices
+CALLS_MAX: Final = 2_000  # of a sample: of millions of calls it is a seventh of what an audit takes
 AGAIN_MAX: Final = 20  # calls that are looked at again whatever the sample is: their names are one parameter
 
 TABLE: Final = "genai-prices/"  # before the version of the table, in that of a price

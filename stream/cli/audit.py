@@ -169,7 +169,7 @@ def _print(report: AuditReport, repairs: Repairs | None) -> None:
     for totals in report.partitions:
         _print_partition(totals)
     say_steps(report)
-    common.say(f"rollups and ids compared from {report.since} on", style="dim")
+    common.say(f"rollups, ids and costs compared from {report.since} on", style="dim")
 
 
 def say_repairs(repairs: Repairs) -> None:
