@@ -30,14 +30,14 @@ CREATE OR REPLACE VIEW usage_between (
 )
 SQL SECURITY DEFINER AS
 WITH
-parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
+  parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
   parseDateTime64BestEffort({to:String}, 3, {zone:String}) AS span_to,
   toStartOfHour(span_from, 'UTC') AS first_hour,
   toStartOfHour(span_from + toIntervalMillisecond(3599999), 'UTC') AS hours_from,
   toStartOfHour(span_to, 'UTC') AS hours_to,
   toDate(hours_from + toIntervalSecond(86399), 'UTC') AS days_from,
   toDate(hours_to, 'UTC') AS days_to,
-(SELECT groupArray((first_day, per_usd)) FROM
+  (SELECT groupArray((first_day, per_usd)) FROM
     (SELECT first_day, per_usd FROM exchange_rates WHERE currency = {currency:String} ORDER BY first_day)) AS rates,
   toDate(first_hour, 'UTC') AS first_day_of_span,
   arrayMap(n -> toUInt16(arrayCount(rate -> rate.1 <= first_day_of_span + n, rates)),
@@ -45,7 +45,7 @@ parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
   arrayFilter(h -> h < span_to AND (h < span_from OR h + toIntervalHour(1) > span_to),
     arrayDistinct([first_hour, hours_to])) AS parts
 SELECT
-provider, model, operation, feature, task_type, team, environment,
+  provider, model, operation, feature, task_type, team, environment,
   sum(r.calls) AS calls,
   sum(r.errors) AS errors,
   sum(r.unpriced_calls) AS unpriced_calls,
@@ -58,31 +58,33 @@ provider, model, operation, feature, task_type, team, environment,
   sum(r.cache_write_tokens) AS cache_write_tokens,
   sum(r.reasoning_tokens) AS reasoning_tokens,
   if(calls > unpriced_calls, sum(r.cost_usd), NULL) AS cost_usd,
-  if(calls > unpriced_calls, if(countIf(r.rate = 0 AND r.cost_usd != 0) > 0, NULL, toDecimal128(round(
+  if(calls > unpriced_calls,
+    if(countIf(r.rate = 0 AND r.cost_usd != 0) > 0, NULL, toDecimal128(round(
     sum(toDecimal256(r.cost_usd, 12) * if(r.rate = 0, toDecimal128(0, 12), rates[r.rate].2)), 12), 12)), NULL) AS cost,
   sum(r.revenue_usd) AS revenue_usd,
   sum(r.duration_ms) AS duration_ms,
   sum(r.duration_calls) AS duration_calls,
   arraySort(groupUniqArrayArray(r.price_versions)) AS price_versions
 FROM (
-SELECT provider, model, operation, feature, task_type, team, environment, rate_of_day[toUInt32(greatest(0, c.utc_day - first_day_of_span)) + 1] AS rate,
-  sum(c.calls) AS calls,
-  sum(c.errors) AS errors,
-  sum(c.unpriced_calls) AS unpriced_calls,
-  sum(c.partial_calls) AS partial_calls,
-  if(count() = count(c.unpriced_tokens), sum(c.unpriced_tokens), NULL) AS unpriced_tokens,
-  if(count() = count(c.partial_tokens), sum(c.partial_tokens), NULL) AS partial_tokens,
-  sum(c.input_tokens) AS input_tokens,
-  sum(c.output_tokens) AS output_tokens,
-  sum(c.cache_read_tokens) AS cache_read_tokens,
-  sum(c.cache_write_tokens) AS cache_write_tokens,
-  sum(c.reasoning_tokens) AS reasoning_tokens,
-  sum(c.cost_usd) AS cost_usd,
-  sum(c.revenue_usd) AS revenue_usd,
-  sum(c.duration_ms) AS duration_ms,
-  sum(c.duration_calls) AS duration_calls,
-  groupUniqArrayArray(c.price_versions) AS price_versions
-FROM (
+  SELECT provider, model, operation, feature, task_type, team, environment,
+    rate_of_day[toUInt32(greatest(0, c.utc_day - first_day_of_span)) + 1] AS rate,
+    sum(c.calls) AS calls,
+    sum(c.errors) AS errors,
+    sum(c.unpriced_calls) AS unpriced_calls,
+    sum(c.partial_calls) AS partial_calls,
+    if(count() = count(c.unpriced_tokens), sum(c.unpriced_tokens), NULL) AS unpriced_tokens,
+    if(count() = count(c.partial_tokens), sum(c.partial_tokens), NULL) AS partial_tokens,
+    sum(c.input_tokens) AS input_tokens,
+    sum(c.output_tokens) AS output_tokens,
+    sum(c.cache_read_tokens) AS cache_read_tokens,
+    sum(c.cache_write_tokens) AS cache_write_tokens,
+    sum(c.reasoning_tokens) AS reasoning_tokens,
+    sum(c.cost_usd) AS cost_usd,
+    sum(c.revenue_usd) AS revenue_usd,
+    sum(c.duration_ms) AS duration_ms,
+    sum(c.duration_calls) AS duration_calls,
+    groupUniqArrayArray(c.price_versions) AS price_versions
+  FROM (
   SELECT day AS utc_day, provider, model, operation, feature, task_type, team, environment,
     calls, errors, unpriced_calls, partial_calls, unpriced_tokens, partial_tokens, input_tokens, output_tokens,
     cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, revenue_usd, duration_ms, duration_calls,
@@ -98,7 +100,7 @@ FROM (
   WHERE hour >= hours_from AND hour < hours_to AND (days_from >= days_to OR hour < days_from OR hour >= days_to)
   UNION ALL
   SELECT toDate(occurred_at, 'UTC') AS utc_day, provider, model, operation, feature, task_type, team, environment,
-toInt64(1) AS calls,
+    toInt64(1) AS calls,
     toInt64(e.status = 'error') AS errors,
     toInt64(e.cost_status = 'unpriced') AS unpriced_calls,
     toInt64(e.cost_status = 'partial') AS partial_calls,
@@ -116,15 +118,15 @@ toInt64(1) AS calls,
     toInt64(ifNull(e.duration_ms, 0)) AS duration_ms,
     toInt64(e.duration_ms IS NOT NULL) AS duration_calls,
     if(e.price_version = '', [], [toString(e.price_version)]) AS price_versions
-FROM usage_events_rows AS e FINAL
+  FROM usage_events_rows AS e FINAL
   WHERE toStartOfHour(occurred_at) IN (
       SELECT arrayJoin(parts) FROM raw_kept_since
       WHERE throwIf(since > arrayMin(arrayPushBack(parts, since)), concat(
       'this span needs parts of hours from before raw_kept_since, whose single calls may have expired: ',
       'ask for whole hours of UTC, or for a later span')) = 0)
     AND occurred_at >= span_from AND occurred_at < span_to
-) AS c
-GROUP BY provider, model, operation, feature, task_type, team, environment, rate
+  ) AS c
+  GROUP BY provider, model, operation, feature, task_type, team, environment, rate
 ) AS r
 WHERE (SELECT throwIf(span_from >= span_to, 'the span is empty: `from` must be before `to`')) = 0
   AND (SELECT throwIf(empty(rates), concat('there is no exchange rate of ''', {currency:String}, ''', and without one ',
@@ -162,14 +164,14 @@ CREATE OR REPLACE VIEW usage_hourly_between (
 )
 SQL SECURITY DEFINER AS
 WITH
-parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
+  parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
   parseDateTime64BestEffort({to:String}, 3, {zone:String}) AS span_to,
   toStartOfHour(span_from, 'UTC') AS first_hour,
   toStartOfHour(span_from + toIntervalMillisecond(3599999), 'UTC') AS hours_from,
   toStartOfHour(span_to, 'UTC') AS hours_to,
   toDate(hours_from + toIntervalSecond(86399), 'UTC') AS days_from,
   toDate(hours_to, 'UTC') AS days_to,
-(SELECT groupArray((first_day, per_usd)) FROM
+  (SELECT groupArray((first_day, per_usd)) FROM
     (SELECT first_day, per_usd FROM exchange_rates WHERE currency = {currency:String} ORDER BY first_day)) AS rates,
   toDate(first_hour, 'UTC') AS first_day_of_span,
   arrayMap(n -> toUInt16(arrayCount(rate -> rate.1 <= first_day_of_span + n, rates)),
@@ -217,14 +219,14 @@ CREATE OR REPLACE VIEW usage_daily_between (
 )
 SQL SECURITY DEFINER AS
 WITH
-parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
+  parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
   parseDateTime64BestEffort({to:String}, 3, {zone:String}) AS span_to,
   toStartOfHour(span_from, 'UTC') AS first_hour,
   toStartOfHour(span_from + toIntervalMillisecond(3599999), 'UTC') AS hours_from,
   toStartOfHour(span_to, 'UTC') AS hours_to,
   toDate(hours_from + toIntervalSecond(86399), 'UTC') AS days_from,
   toDate(hours_to, 'UTC') AS days_to,
-(SELECT groupArray((first_day, per_usd)) FROM
+  (SELECT groupArray((first_day, per_usd)) FROM
     (SELECT first_day, per_usd FROM exchange_rates WHERE currency = {currency:String} ORDER BY first_day)) AS rates,
   toDate(first_hour, 'UTC') AS first_day_of_span,
   arrayMap(n -> toUInt16(arrayCount(rate -> rate.1 <= first_day_of_span + n, rates)),
@@ -239,7 +241,7 @@ parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
     arrayMap(n -> first_hour + toIntervalHour(n),
       range(toUInt32(greatest(0, intDiv(toUnixTimestamp(span_to) - toUnixTimestamp(first_hour), 3600) + 1))))) AS parts
 SELECT
-zone_day AS day, provider, model, operation, feature, task_type, team, environment,
+  zone_day AS day, provider, model, operation, feature, task_type, team, environment,
   sum(r.calls) AS calls,
   sum(r.errors) AS errors,
   sum(r.unpriced_calls) AS unpriced_calls,
@@ -252,31 +254,33 @@ zone_day AS day, provider, model, operation, feature, task_type, team, environme
   sum(r.cache_write_tokens) AS cache_write_tokens,
   sum(r.reasoning_tokens) AS reasoning_tokens,
   if(calls > unpriced_calls, sum(r.cost_usd), NULL) AS cost_usd,
-  if(calls > unpriced_calls, if(countIf(r.rate = 0 AND r.cost_usd != 0) > 0, NULL, toDecimal128(round(
+  if(calls > unpriced_calls,
+    if(countIf(r.rate = 0 AND r.cost_usd != 0) > 0, NULL, toDecimal128(round(
     sum(toDecimal256(r.cost_usd, 12) * if(r.rate = 0, toDecimal128(0, 12), rates[r.rate].2)), 12), 12)), NULL) AS cost,
   sum(r.revenue_usd) AS revenue_usd,
   sum(r.duration_ms) AS duration_ms,
   sum(r.duration_calls) AS duration_calls,
   arraySort(groupUniqArrayArray(r.price_versions)) AS price_versions
 FROM (
-SELECT zone_day, provider, model, operation, feature, task_type, team, environment, rate_of_day[toUInt32(greatest(0, c.utc_day - first_day_of_span)) + 1] AS rate,
-  sum(c.calls) AS calls,
-  sum(c.errors) AS errors,
-  sum(c.unpriced_calls) AS unpriced_calls,
-  sum(c.partial_calls) AS partial_calls,
-  if(count() = count(c.unpriced_tokens), sum(c.unpriced_tokens), NULL) AS unpriced_tokens,
-  if(count() = count(c.partial_tokens), sum(c.partial_tokens), NULL) AS partial_tokens,
-  sum(c.input_tokens) AS input_tokens,
-  sum(c.output_tokens) AS output_tokens,
-  sum(c.cache_read_tokens) AS cache_read_tokens,
-  sum(c.cache_write_tokens) AS cache_write_tokens,
-  sum(c.reasoning_tokens) AS reasoning_tokens,
-  sum(c.cost_usd) AS cost_usd,
-  sum(c.revenue_usd) AS revenue_usd,
-  sum(c.duration_ms) AS duration_ms,
-  sum(c.duration_calls) AS duration_calls,
-  groupUniqArrayArray(c.price_versions) AS price_versions
-FROM (
+  SELECT zone_day, provider, model, operation, feature, task_type, team, environment,
+    rate_of_day[toUInt32(greatest(0, c.utc_day - first_day_of_span)) + 1] AS rate,
+    sum(c.calls) AS calls,
+    sum(c.errors) AS errors,
+    sum(c.unpriced_calls) AS unpriced_calls,
+    sum(c.partial_calls) AS partial_calls,
+    if(count() = count(c.unpriced_tokens), sum(c.unpriced_tokens), NULL) AS unpriced_tokens,
+    if(count() = count(c.partial_tokens), sum(c.partial_tokens), NULL) AS partial_tokens,
+    sum(c.input_tokens) AS input_tokens,
+    sum(c.output_tokens) AS output_tokens,
+    sum(c.cache_read_tokens) AS cache_read_tokens,
+    sum(c.cache_write_tokens) AS cache_write_tokens,
+    sum(c.reasoning_tokens) AS reasoning_tokens,
+    sum(c.cost_usd) AS cost_usd,
+    sum(c.revenue_usd) AS revenue_usd,
+    sum(c.duration_ms) AS duration_ms,
+    sum(c.duration_calls) AS duration_calls,
+    groupUniqArrayArray(c.price_versions) AS price_versions
+  FROM (
   SELECT day AS zone_day, day AS utc_day, provider, model, operation, feature, task_type, team, environment,
     calls, errors, unpriced_calls, partial_calls, unpriced_tokens, partial_tokens, input_tokens, output_tokens,
     cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, revenue_usd, duration_ms, duration_calls,
@@ -293,7 +297,7 @@ FROM (
     AND (days_from >= days_end OR hour < days_from OR hour >= days_end)
   UNION ALL
   SELECT toDate(occurred_at, {zone:String}) AS zone_day, toDate(occurred_at, 'UTC') AS utc_day, provider, model, operation, feature, task_type, team, environment,
-toInt64(1) AS calls,
+    toInt64(1) AS calls,
     toInt64(e.status = 'error') AS errors,
     toInt64(e.cost_status = 'unpriced') AS unpriced_calls,
     toInt64(e.cost_status = 'partial') AS partial_calls,
@@ -311,15 +315,15 @@ toInt64(1) AS calls,
     toInt64(ifNull(e.duration_ms, 0)) AS duration_ms,
     toInt64(e.duration_ms IS NOT NULL) AS duration_calls,
     if(e.price_version = '', [], [toString(e.price_version)]) AS price_versions
-FROM usage_events_rows AS e FINAL
+  FROM usage_events_rows AS e FINAL
   WHERE toStartOfHour(occurred_at) IN (
       SELECT arrayJoin(parts) FROM raw_kept_since
       WHERE throwIf(since > arrayMin(arrayPushBack(parts, since)), concat(
       'this span needs parts of hours from before raw_kept_since, whose single calls may have expired: ',
       'ask for whole hours of UTC, or for a later span')) = 0)
     AND occurred_at >= span_from AND occurred_at < span_to
-) AS c
-GROUP BY zone_day, provider, model, operation, feature, task_type, team, environment, rate
+  ) AS c
+  GROUP BY zone_day, provider, model, operation, feature, task_type, team, environment, rate
 ) AS r
 WHERE (SELECT throwIf(span_from >= span_to, 'the span is empty: `from` must be before `to`')) = 0
   AND (SELECT throwIf(empty(rates), concat('there is no exchange rate of ''', {currency:String}, ''', and without one ',

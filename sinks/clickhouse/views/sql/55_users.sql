@@ -42,14 +42,14 @@ CREATE OR REPLACE VIEW user_cost_summary_between (
 )
 SQL SECURITY DEFINER AS
 WITH
-parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
+  parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
   parseDateTime64BestEffort({to:String}, 3, {zone:String}) AS span_to,
   toStartOfHour(span_from, 'UTC') AS first_hour,
   toStartOfHour(span_from + toIntervalMillisecond(3599999), 'UTC') AS hours_from,
   toStartOfHour(span_to, 'UTC') AS hours_to,
   toDate(hours_from + toIntervalSecond(86399), 'UTC') AS days_from,
   toDate(hours_to, 'UTC') AS days_to,
-(SELECT groupArray((first_day, per_usd)) FROM
+  (SELECT groupArray((first_day, per_usd)) FROM
     (SELECT first_day, per_usd FROM exchange_rates WHERE currency = {currency:String} ORDER BY first_day)) AS rates,
   toDate(first_hour, 'UTC') AS first_day_of_span,
   arrayMap(n -> toUInt16(arrayCount(rate -> rate.1 <= first_day_of_span + n, rates)),
@@ -70,29 +70,31 @@ SELECT
   sum(r.output_tokens) AS output_tokens,
   if(calls > unpriced_calls, sum(r.cost_usd), NULL) AS cost_usd,
   {currency:String} AS currency,
-  if(calls > unpriced_calls, if(countIf(r.rate = 0 AND r.cost_usd != 0) > 0, NULL, toDecimal128(round(
+  if(calls > unpriced_calls,
+    if(countIf(r.rate = 0 AND r.cost_usd != 0) > 0, NULL, toDecimal128(round(
     sum(toDecimal256(r.cost_usd, 12) * if(r.rate = 0, toDecimal128(0, 12), rates[r.rate].2)), 12), 12)), NULL) AS cost,
   sum(r.revenue_usd) AS revenue_usd
 FROM (
-SELECT user_id, rate_of_day[toUInt32(greatest(0, c.utc_day - first_day_of_span)) + 1] AS rate,
-  sum(c.calls) AS calls,
-  sum(c.errors) AS errors,
-  sum(c.unpriced_calls) AS unpriced_calls,
-  sum(c.partial_calls) AS partial_calls,
-  if(count() = count(c.unpriced_tokens), sum(c.unpriced_tokens), NULL) AS unpriced_tokens,
-  if(count() = count(c.partial_tokens), sum(c.partial_tokens), NULL) AS partial_tokens,
-  sum(c.input_tokens) AS input_tokens,
-  sum(c.output_tokens) AS output_tokens,
-  sum(c.cost_usd) AS cost_usd,
-  sum(c.revenue_usd) AS revenue_usd
-FROM (
+  SELECT user_id,
+    rate_of_day[toUInt32(greatest(0, c.utc_day - first_day_of_span)) + 1] AS rate,
+    sum(c.calls) AS calls,
+    sum(c.errors) AS errors,
+    sum(c.unpriced_calls) AS unpriced_calls,
+    sum(c.partial_calls) AS partial_calls,
+    if(count() = count(c.unpriced_tokens), sum(c.unpriced_tokens), NULL) AS unpriced_tokens,
+    if(count() = count(c.partial_tokens), sum(c.partial_tokens), NULL) AS partial_tokens,
+    sum(c.input_tokens) AS input_tokens,
+    sum(c.output_tokens) AS output_tokens,
+    sum(c.cost_usd) AS cost_usd,
+    sum(c.revenue_usd) AS revenue_usd
+  FROM (
   SELECT day AS utc_day, user_id, calls, errors, unpriced_calls, partial_calls, unpriced_tokens, partial_tokens, input_tokens, output_tokens,
     cost_usd, revenue_usd
   FROM usage_user_daily_rows FINAL
   WHERE day >= days_from AND day < days_to
   UNION ALL
   SELECT toDate(occurred_at, 'UTC') AS utc_day, user_id,
-toInt64(1) AS calls,
+    toInt64(1) AS calls,
     toInt64(e.status = 'error') AS errors,
     toInt64(e.cost_status = 'unpriced') AS unpriced_calls,
     toInt64(e.cost_status = 'partial') AS partial_calls,
@@ -104,15 +106,15 @@ toInt64(1) AS calls,
     toInt64(ifNull(e.output_tokens, 0)) AS output_tokens,
     toDecimal128(ifNull(e.cost_usd, 0), 12) AS cost_usd,
     toDecimal128(ifNull(e.revenue_usd, 0), 12) AS revenue_usd
-FROM usage_events_rows AS e FINAL
+  FROM usage_events_rows AS e FINAL
   WHERE toStartOfHour(occurred_at) IN (
       SELECT arrayJoin(parts) FROM raw_kept_since
       WHERE throwIf(since > arrayMin(arrayPushBack(parts, since)), concat(
       'users are kept by whole days of UTC, and this span needs parts of a day from before raw_kept_since, whose ',
       'single calls may have expired: ask for whole days with zone UTC, or for a later span')) = 0)
     AND occurred_at >= span_from AND occurred_at < span_to
-) AS c
-GROUP BY user_id, rate
+  ) AS c
+  GROUP BY user_id, rate
 ) AS r
 WHERE (SELECT throwIf(span_from >= span_to, 'the span is empty: `from` must be before `to`')) = 0
   AND (SELECT throwIf(empty(rates), concat('there is no exchange rate of ''', {currency:String}, ''', and without one ',

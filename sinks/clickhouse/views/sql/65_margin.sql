@@ -79,14 +79,14 @@ CREATE OR REPLACE VIEW feature_margin_between (
 SQL SECURITY DEFINER AS
 WITH
   (SELECT arraySort(groupArray((first_day, price, per_usd))) FROM credit_prices) AS prices,
-parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
+  parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
   parseDateTime64BestEffort({to:String}, 3, {zone:String}) AS span_to,
   toStartOfHour(span_from, 'UTC') AS first_hour,
   toStartOfHour(span_from + toIntervalMillisecond(3599999), 'UTC') AS hours_from,
   toStartOfHour(span_to, 'UTC') AS hours_to,
   toDate(hours_from + toIntervalSecond(86399), 'UTC') AS days_from,
   toDate(hours_to, 'UTC') AS days_to,
-(SELECT groupArray((first_day, per_usd)) FROM
+  (SELECT groupArray((first_day, per_usd)) FROM
     (SELECT first_day, per_usd FROM exchange_rates WHERE currency = {currency:String} ORDER BY first_day)) AS rates,
   toDate(first_hour, 'UTC') AS first_day_of_span,
   arrayMap(n -> toUInt16(arrayCount(rate -> rate.1 <= first_day_of_span + n, rates)),
@@ -106,7 +106,8 @@ SELECT
   {currency:String} AS currency,
   if(countIf(d.revenue_usd IS NULL OR (d.rate = 0 AND d.revenue_usd != 0)) > 0, NULL, toDecimal128(round(
     sum(d.revenue_usd * if(d.rate = 0, toDecimal128(0, 12), rates[d.rate].2)), 12), 12)) AS revenue,
-  if(calls > unpriced_calls, if(countIf(d.cost_usd IS NULL OR (d.rate = 0 AND d.cost_usd != 0)) > 0, NULL, toDecimal128(round(
+  if(calls > unpriced_calls,
+    if(countIf(d.cost_usd IS NULL OR (d.rate = 0 AND d.cost_usd != 0)) > 0, NULL, toDecimal128(round(
     sum(d.cost_usd * if(d.rate = 0, toDecimal128(0, 12), rates[d.rate].2)), 12), 12)), NULL) AS cost,
   revenue - cost AS margin,
   sum(d.unpriced_calls) AS unpriced_calls,
@@ -142,7 +143,7 @@ FROM (
         toInt64(e.cost_status = 'partial') AS partial_calls,
         toDecimal128(ifNull(e.cost_usd, 0), 12) AS cost_usd,
         toDecimal128(ifNull(e.revenue_usd, 0), 12) AS revenue_usd
-    FROM usage_events_rows AS e FINAL
+      FROM usage_events_rows AS e FINAL
       WHERE toStartOfHour(occurred_at) IN (
           SELECT arrayJoin(parts) FROM raw_kept_since
           WHERE throwIf(since > arrayMin(arrayPushBack(parts, since)), concat(
