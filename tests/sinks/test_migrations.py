@@ -185,6 +185,23 @@ def views_after(address: ClickHouseAddress, *, up_to: int) -> dict[str, str]:
         return dict(reader.frame(f"SELECT {columns} FROM system.tables WHERE {of_views}").iter_rows())
 
 
+def test_rates_of_a_revision_from_before_019_are_in_the_warehouse_after_it_and_after_a_way_down_and_up(
+    empty: ClickHouseAddress,
+) -> None:
+    migrate.up(empty, target=18)
+    rate = '[[exchange_rate]]\ncurrency = "KRW"\nper_usd = "1400"\nvalid_from = 2026-11-01\nsource = "a bank"\n'
+    row = {"revision": 1, "publication": "p", "published_by": "ann", "file_names": ["r"], "file_texts": [rate]}
+    with closing(Writer(empty)) as writer:
+        writer.insert("price_revisions", pl.DataFrame([row], schema_overrides={"revision": pl.UInt32}))
+    told = "SELECT toString(first_day), toString(per_usd), revision FROM exchange_rates WHERE currency = 'KRW'"
+    for _ in range(2):
+        migrate.up(empty)
+        with closing(open_client(empty)) as client:
+            assert client.query(told).result_rows == [("2026-11-01", "1400", 1)]
+            assert client.query("SELECT count() FROM price_revisions").result_rows == [(1,)]
+        migrate.down(empty, steps=sum(version > 18 for version in VERSIONS))
+
+
 def test_down_undoes_the_last_and_keeps_the_rows(empty: ClickHouseAddress) -> None:
     migrate.up(empty)
     store_an_event(empty)
