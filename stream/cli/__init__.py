@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "clickhouse": "clickhouse:clickhouse",
     "audit": "audit:audit",
     "reprice": "reprice:reprice",
+    "reconcile": "reconcile:reconcile",
     "rebuild": "rebuild:rebuild",
     "reread": "reread:reread",
     "config": "config:config",

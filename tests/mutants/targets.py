@@ -21,6 +21,7 @@ _PRICING: Final = ("stream/test_priced_calls.py", "stream/test_pricing.py")
 _JUDGE: Final = ("stream/test_watch_judge.py", "stream/test_watch_baseline.py")
 _TROUBLE: Final = ("stream/test_pipeline_rules.py", "stream/test_rules.py")
 _AUDIT: Final = ("stream/test_audit_checks.py", "stream/test_audit_ledger.py", "stream/test_audit_steps.py")
+_BILL: Final = ("sinks/test_bill_reasons.py", "sinks/test_bill_comparison.py", "sinks/test_bill_formats.py")
 _PUBLISHED: Final = "test_published_files.py"
 
 # The wide list of each room, and its modules.
@@ -67,6 +68,20 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
             "stream/pricing/rehearsal.py": ("stream/test_rehearse.py",),
             "sinks/answers/__init__.py": ("stream/test_explain_command.py",),
             "sinks/answers/explain.py": ("stream/test_explain_command.py",),
+        },
+    ),
+    (
+        (*_BILL, "stream/test_reconcile_command.py"),
+        {
+            "sinks/answers/bill/comparison.py": ("sinks/test_bill_comparison.py",),
+            "sinks/answers/bill/names.py": ("sinks/test_bill_comparison.py",),
+            "sinks/answers/bill/theirs.py": ("sinks/test_bill_comparison.py",),
+            "sinks/answers/bill/lines.py": ("sinks/test_bill_comparison.py", "sinks/test_bill_formats.py"),
+            "sinks/answers/bill/reasons.py": ("sinks/test_bill_reasons.py",),
+            **{
+                f"sinks/answers/bill/{name}.py": ("sinks/test_bill_formats.py",)
+                for name in ("__init__", "anthropic", "formats", "google", "openai", "reading", "records")
+            },
         },
     ),
     (
