@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -84,7 +85,7 @@ def _exports(files: Sequence[Path], provider: Provider) -> list[Export]:
     """Exit status 2 where one cannot be read, or is given twice."""
     from sinks.answers.bill import FILE_BYTES_MAX, BillRefused, export_of
 
-    contents: dict[bytes, Path] = {}
+    known: dict[bytes, Path] = {}
     exports = []
     for file in files:
         try:
@@ -93,10 +94,11 @@ def _exports(files: Sequence[Path], provider: Provider) -> list[Export]:
         except OSError as error:
             told = f"{file} cannot be read: {error.strerror}; nothing was compared"
             common.fail(common.visible(told), status=common.EXIT_USAGE)
-        if data in contents:
-            told = f"{contents[data]} and {file} are the same: its figures would count twice; nothing was compared"
+        digest = hashlib.sha256(data).digest()
+        if digest in known:
+            told = f"{known[digest]} and {file} are the same: its figures would count twice; nothing was compared"
             common.fail(common.visible(told), status=common.EXIT_USAGE)
-        contents[data] = file
+        known[digest] = file
         try:
             exports.append(export_of(str(file), data, provider=provider))
         except BillRefused as error:

@@ -38,7 +38,8 @@ BOTH: Final[tuple[Kind, ...]] = ("usage", "cost")
 
 
 def used(model: str, tokens: int = 1_000, day: date = DAY, **more: int) -> Line:
-    return Line(day, model, counts=Figures(**({"input_tokens": tokens, "output_tokens": 0} | more)))
+    counts: dict[str, Any] = {"input_tokens": tokens, "output_tokens": 0} | more
+    return Line(day, model, counts=Figures(**counts))
 
 
 def paid(model: str, amount: str, day: date = DAY, currency: str = "USD", **more: Any) -> Line:
@@ -102,7 +103,7 @@ def test_a_model_that_a_covered_day_does_not_have_is_0_there_and_one_of_a_day_th
 def test_a_model_that_is_used_and_costs_nothing_is_free() -> None:
     exports = [export(used("gpt-4o"), kinds=("usage",)), export(paid("o3", "1.00"), file="costs")]
     rows = {row.name: row for row in compare(exports, [stored("gpt-4o", "2")]).rows}
-    assert (rows["gpt-4o"].theirs.cost_usd, rows["gpt-4o"].reason) == (0, Reason.CREDITED)
+    assert (rows["gpt-4o"].theirs.cost_usd, rows["gpt-4o"].reason) == (Decimal(0), Reason.CREDITED)
 
 
 def test_what_a_line_of_the_model_leaves_out_is_unknown_though_others_have_it() -> None:
@@ -125,7 +126,11 @@ def test_a_line_without_a_model_has_nothing_of_ours_beside_it_and_no_difference(
     assert (model.name, item.name, item.is_model, item.reason) == ("gpt-4o", "Web search", False, Reason.LINE_ITEM)
     assert (item.difference, item.percent) == (Figures(), None)
     total = found.total
-    assert (total.theirs_usd, total.difference_usd, total.theirs_alone_usd) == (Decimal("1.30"), 0, Decimal("0.30"))
+    assert (total.theirs_usd, total.difference_usd, total.theirs_alone_usd) == (
+        Decimal("1.30"),
+        Decimal(0),
+        Decimal("0.30"),
+    )
 
 
 def test_where_the_bill_does_not_tell_models_apart_a_day_is_compared_as_one() -> None:
@@ -133,6 +138,15 @@ def test_where_the_bill_does_not_tell_models_apart_a_day_is_compared_as_one() ->
     (row,) = found.rows
     assert (told(row), row.difference.cost_usd) == ((ALL_MODELS, (), Reason.NO_TOKENS), Decimal("-0.50"))
     assert "does not tell its models apart" in found.notes[0]
+
+
+def test_where_only_some_lines_name_no_model_they_stand_apart() -> None:
+    found = compare([export(paid("o3", "1.00"), paid(ALL_MODELS, "0.20"))], [stored("o3", "1")])
+    assert [(row.name, row.is_model, row.reason) for row in found.rows] == [
+        ("o3", True, Reason.EQUAL),
+        (ALL_MODELS, False, Reason.LINE_ITEM),
+    ]
+    assert found.notes == ()
 
 
 def test_money_of_another_currency_is_not_compared_and_tokens_are() -> None:

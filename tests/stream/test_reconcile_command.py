@@ -8,15 +8,16 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from sinks.answers.bill import FILE_BYTES_MAX
+from sinks.answers.bill import FILE_BYTES_MAX, PROVIDERS
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.cli import application
+from stream.cli.reconcile import Provider
 from tests.support.ingest import Warehouse, ingest_of
 from tests.support.ingest import run as run_batches
 from tests.support.records import FakeRecord, wire
@@ -234,6 +235,10 @@ def test_no_digit_is_cut_off_where_the_terminal_is_narrow(place: Place, tmp_path
     told = CliRunner().invoke(command, ["reconcile", "--provider", "openai", str(bill)], env=environment).output
     assert "…" not in told
     assert max(map(len, told.splitlines())) <= 40
+
+
+def test_the_providers_of_the_option_are_those_that_are_read() -> None:
+    assert get_args(Provider) == PROVIDERS
 
 
 def test_nothing_is_written(place: Place, files: tuple[Path, Path]) -> None:

@@ -46,11 +46,6 @@ class Figures:
             return None
         return self.input_tokens + self.output_tokens
 
-    @property
-    def is_zero(self) -> bool:
-        """Whether nothing is known of it that is to be paid."""
-        return not (self.input_tokens or self.output_tokens or self.cost_usd)
-
 
 @dataclass(frozen=True, slots=True)
 class Line:

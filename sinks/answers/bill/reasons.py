@@ -72,7 +72,7 @@ _TOLD: Final = {
         "some of the calls have no price",
         "costream prices coverage says which; once they have one, costream reprice",
     ),
-    Reason.CREDITED: Told("the bill has it free, or as much less as credits were given", ""),
+    Reason.CREDITED: Told("the bill charges nothing for it, or less by the credits that it shows", ""),
     Reason.PARTIAL_PRICE: Told(
         "the price of some of the calls is not sure",
         "costream prices coverage says why; once it is, costream reprice",
@@ -117,7 +117,7 @@ def reason_of(theirs: Figures, ours: Figures, doubts: Doubts) -> Reason:
         (not doubts.is_over, Reason.DAY_NOT_OVER),
         (not doubts.is_kept, Reason.NOT_KEPT),
         (tokens not in {None, Reason.EQUAL}, tokens),
-        (alone and ours.is_zero, Reason.MISSING_EVENTS),
+        (alone and not ours.calls and money is Reason.ANOTHER_RATE, Reason.MISSING_EVENTS),
         (alone and not doubts.is_on_bill, Reason.NOT_ON_THE_BILL),
         (alone and money is Reason.ANOTHER_RATE, Reason.NO_TOKENS),
     )

@@ -10,10 +10,11 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 from sinks.answers.bill.lines import BillRefused
@@ -123,9 +124,10 @@ def table_of(file: str, data: bytes) -> Table:
     if not text.strip():
         raise BillRefused(f"{file} is empty; nothing was compared")
     if text.lstrip()[0] in "{[":
-        pages = list(_pages(file, text))
-        records = list(_of_pages(file, pages))
-        more = isinstance(pages[-1], dict) and pages[-1].get("has_more") is True
+        records, more = list[Record](), False
+        for page in _pages(file, text):
+            records += _of_page(file, page, len(records))
+            more = isinstance(page, dict) and page.get("has_more") is True
         columns = list(dict.fromkeys(name for record in records for name in record.values))
         notes = (f"{file} says has_more at its end: it is whole only with the pages after it",) if more else ()
     else:
@@ -157,6 +159,7 @@ def _of_csv(file: str, text: str) -> tuple[list[str], list[Record]]:
     return names, records
 
 
+@lru_cache(maxsize=1_024)  # each record has the names of the one before it
 def _name(text: str) -> str:
     return re.sub(r"[.\s]+", "_", text.strip().lower())
 
@@ -196,30 +199,27 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number")
 
 
-def _of_pages(file: str, pages: Iterable[Any]) -> Iterator[Record]:
+def _of_page(file: str, page: Any, before: int) -> Iterator[Record]:
     """A page is an object with ``data``, or a list; a bucket of it an object with ``results``. What stands in the
     bucket beside them is a part of each of its records. A bucket without results is a record too: of a day on which
-    there was nothing."""
-    number = 0
-    for entry in _entries(pages):
+    there was nothing. ``before`` is the number of records before it."""
+    for entry in _entries(page):
         if not isinstance(entry, dict):
             raise BillRefused(f"{file} has {_shown(entry)} where a record is expected; nothing was compared")
-        results = entry.get("results")
-        around = {name: value for name, value in entry.items() if name != "results"}
-        for result in (results or [{}]) if isinstance(results, list) else [{}]:
+        results = entry.pop("results", None)
+        for result in results if isinstance(results, list) and results else [{}]:
             if not isinstance(result, dict):
                 raise BillRefused(f"{file} has {_shown(result)} where a result is expected; nothing was compared")
-            number += 1
-            yield Record(file, number, dict(_flat(around | result)))
+            before += 1
+            yield Record(file, before, dict(_flat(entry | result)))
 
 
-def _entries(pages: Iterable[Any]) -> Iterator[Any]:
-    for value in pages:
-        for page in value if isinstance(value, list) else [value]:
-            if isinstance(page, dict) and isinstance(page.get("data"), list):
-                yield from page["data"]
-            else:
-                yield page
+def _entries(page: Any) -> Iterator[Any]:
+    for one in page if isinstance(page, list) else [page]:
+        if isinstance(one, dict) and isinstance(one.get("data"), list):
+            yield from one["data"]
+        else:
+            yield one
 
 
 def _flat(values: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
@@ -245,18 +245,20 @@ def decimal_or_none(text: str) -> Decimal | None:
 
 def _moment(value: Any) -> datetime | None:
     if isinstance(value, str) and not value.strip().isdecimal():
-        try:
-            moment = datetime.fromisoformat(re.sub(r" ?UTC$", "+00:00", value.strip()))
-        except ValueError:
-            return None
-        try:
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        except OverflowError:
-            return None
+        return _moment_of_text(value.strip())
     seconds = decimal_or_none(value) if isinstance(value, str) else value
     if isinstance(seconds, bool) or not isinstance(seconds, int | Decimal) or not 0 <= seconds < 10**11:
         return None
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(seconds))
+
+
+@lru_cache(maxsize=1_024)  # most records are of the hour of the one before
+def _moment_of_text(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(re.sub(r" ?UTC$", "+00:00", text))
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _shown(value: Any) -> str:

@@ -75,18 +75,19 @@ class Bill:
     def __init__(self, exports: Sequence[Export], span: Span, canonical: Canonical) -> None:
         self._exports = exports
         lines = [(export, line) for export in exports for line in export.lines if span.has(line.day)]
-        self.is_folded = any(line.is_model and line.name == ALL_MODELS for _, line in lines)
+        self.is_folded = any(_tells_no_model(export) for export in exports)
         names = {line.name for _, line in lines if line.is_model}
         stored_as = {name: ALL_MODELS if self.is_folded else canonical(name) for name in names}
         self.models = defaultdict[date, dict[str, Sum]](lambda: defaultdict(Sum))
         self.items = defaultdict[date, dict[str, Sum]](lambda: defaultdict(Sum))
         self.also = defaultdict[str, set[str]](set)
         for export, line in lines:
-            group = self.models if line.is_model else self.items
-            name = stored_as[line.name] if line.is_model else line.name
-            group[line.day][name].add(line, export)
-            if line.is_model:
+            if line.is_model and (self.is_folded or line.name != ALL_MODELS):
+                name = stored_as[line.name]
+                self.models[line.day][name].add(line, export)
                 self.also[name].add(line.name)
+            else:
+                self.items[line.day][line.name].add(line, export)
         self._told = {name for _, line in lines for name in COUNTS if getattr(line.counts, name) is not None}
         self._told |= {COST} if any("cost" in export.kinds for export in exports) else set()
         currencies = {line.currency.upper() for _, line in lines if line.amount is not None}
@@ -115,6 +116,11 @@ class Bill:
         counts = {name: of.counts.get(name, 0 if name in missing else None) for name in COUNTS}
         cost = added(of.amounts) if of.amounts or COST in missing else None
         return Figures(**counts, cost_usd=None if of.other_currency else cost)
+
+
+def _tells_no_model(export: Export) -> bool:
+    """All of it is of all models together. Where only some lines are, they are lines that are of no model."""
+    return {line.name for line in export.lines if line.is_model} == {ALL_MODELS}
 
 
 def _of_currencies(currencies: set[str]) -> list[str]:
