@@ -1,5 +1,6 @@
 """docs/reference.md, written from the code: commands, settings and metrics; and in docs/event.md the units that can be
-priced, in docs/prices.md the reasons of a cost. ``--check`` says whether they are current.
+priced, in docs/prices.md the reasons of a cost, in docs/reconcile.md those of a difference. ``--check`` says whether
+they are current.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typer.main import get_command
 
 from costream.pricing.reasons import REASONS
 from costream.pricing.units import DIMENSIONS, PER_CALL, UNIT_ALIASES, is_part
+from sinks.answers.bill import Reason, told
 from stream.cli import application
 from stream.runtime.settings import Settings
 from stream.runtime.telemetry import Telemetry
@@ -33,6 +35,7 @@ def reference() -> str:
 def pages() -> dict[Path, str]:
     """Every page with a part from the code, as it should be."""
     written = {DOCS / "event.md": _units(), DOCS / "prices.md": _reasons()}
+    written |= {DOCS / "reconcile.md": _differences()}
     return {PAGE: reference()} | {page: _with(page.read_text(), lines) for page, lines in written.items()}
 
 
@@ -62,6 +65,14 @@ def _reasons() -> Iterator[str]:
     yield "|---|---|---|"
     for reason, (status, when) in REASONS.items():
         yield f"| `{reason}` | {status} | {when} |"
+
+
+def _differences() -> Iterator[str]:
+    yield "| reason | when | what next |"
+    yield "|---|---|---|"
+    for reason in Reason:
+        words = told(reason)
+        yield f"| `{reason}` | {words.words} | {words.next_step} |"
 
 
 def _commands() -> Iterator[str]:

@@ -269,7 +269,12 @@ def test_days_of_another_zone_are_refused() -> None:
 )
 def test_a_report_of_google_s_console_is_refused_as_its_days_are_not_ours(header: str) -> None:
     row = ",".join("x" * len(header.split(",")))
-    assert "its days are those of Pacific time, or it is of a month" in refusal(f"{header}\n{row}\n", "google")
+    assert refusal(f"{header}\n{row}\n", "google") == (
+        "a.file is a report of Google Cloud's billing console: "
+        "its days are those of Pacific time, or it is of a month, so "
+        "no day of UTC can be told by it. Export the billing table from BigQuery: docs/reconcile.md has the query; "
+        "nothing was compared"
+    )
 
 
 def test_an_export_by_the_hour_is_added_up_by_the_day_of_utc() -> None:

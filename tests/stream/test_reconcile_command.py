@@ -136,7 +136,7 @@ def test_theirs_ours_the_difference_and_the_likely_reason_of_each_day_and_model(
     assert "unknown_price 1 0.500000 unknown unknown" in told
     assert "all 7 3.680000 5.640000 +2.710000 +92.49%" in told
     assert "0.750000 USD of theirs has no known cost of ours beside it" in told
-    assert "costream prices publish, then costream reprice" in told
+    assert "publish yours with `costream prices publish`, then `costream reprice`" in told
     assert "claude" not in told
     assert max(map(len, place.asked(*files).output.splitlines())) <= 100
 

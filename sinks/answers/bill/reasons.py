@@ -41,16 +41,16 @@ class Told:
 
 
 _TOLD: Final = {
-    Reason.EQUAL: Told("both say the same", ""),
+    Reason.EQUAL: Told("both say the same, to a millionth of a USD", ""),
     Reason.LINE_ITEM: Told(
         "the bill has a line that is of no model, and no calls of ours are compared with it",
         "if it belongs to your costs, publish an event for it: docs/event.md",
     ),
     Reason.DAY_NOT_OVER: Told("the day is not over, and bills come late", "compare it again when it is"),
-    Reason.NOT_KEPT: Told("sums of that day are kept for a year, and it is older", "give later days with --from"),
+    Reason.NOT_KEPT: Told("sums of that day are kept for a year, and it is older", "give later days with `--from`"),
     Reason.MISSING_EVENTS: Told(
         "the bill has more tokens or calls than were stored",
-        "costream reread --missing tells whether rows were lost; if none were, look for a service that sends no events",
+        "`costream reread --missing` tells whether rows were lost; if not, look for a service that sends no events",
     ),
     Reason.NOT_ON_THE_BILL: Told(
         "more was stored than the bill has",
@@ -67,22 +67,24 @@ _TOLD: Final = {
     Reason.OTHER_CURRENCY: Told(
         "the bill is not in USD, so money is not compared", "tokens are; an export in USD would have both"
     ),
-    Reason.ROUNDING: Told("less than the bill's own rounding, half a unit of its last decimal a line", ""),
+    Reason.ROUNDING: Told(
+        "no more than the bill's own rounding: half a unit of the last decimal of its file, a line", ""
+    ),
     Reason.UNKNOWN_PRICE: Told(
         "some of the calls have no price",
-        "costream prices coverage says which; once they have one, costream reprice",
+        "`costream prices coverage` says which; once they have one, `costream reprice`",
     ),
     Reason.CREDITED: Told("the bill charges nothing for it, or less by the credits that it shows", ""),
     Reason.PARTIAL_PRICE: Told(
         "the price of some of the calls is not sure",
-        "costream prices coverage says why; once it is, costream reprice",
+        "`costream prices coverage` says why; once it is, `costream reprice`",
     ),
     Reason.ANOTHER_RATE: Told(
         "the tokens are the same, so the rate is another: a tier, a discount, a price that has changed",
-        "costream prices show has the rate; publish yours with costream prices publish, then costream reprice",
+        "`costream prices show` has the rate; publish yours with `costream prices publish`, then `costream reprice`",
     ),
     Reason.NO_TOKENS: Told(
-        "money differs, and the bill does not say of how many tokens", "give the usage export as another FILE"
+        "money differs, and the bill does not say of how many tokens", "give the usage export as another `FILE`"
     ),
 }
 
