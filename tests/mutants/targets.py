@@ -71,7 +71,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
         },
     ),
     (
-        (*_BILL, "stream/test_reconcile_command.py"),
+        (*_BILL, _PUBLISHED, "stream/test_reconcile_command.py"),
         {
             "sinks/answers/bill/comparison.py": ("sinks/test_bill_comparison.py",),
             "sinks/answers/bill/names.py": ("sinks/test_bill_comparison.py",),

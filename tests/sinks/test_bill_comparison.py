@@ -235,6 +235,7 @@ def test_only_rows_of_one_model_are_counted_where_they_are_asked_for() -> None:
             {"gpt-4o"},
             {"gpt-4o-2024-08-06", "gpt-4o-2024-05-13", "gpt-4o"},
         ),
+        ({"GPT-4o-2024-08-06"}, {"gpt-4o"}, {"gpt-4o"}),
         (set(), {"gpt-4o", "gpt-4o-2024-08-06"}, {"gpt-4o", "gpt-4o-2024-08-06"}),
         ({"gpt-4o-mini-2024-07-18"}, {"gpt-4o"}, {"gpt-4o-mini-2024-07-18", "gpt-4o"}),
         (

@@ -155,12 +155,26 @@ def test_google_s_lines_are_kinds_of_tokens_and_what_has_no_model_keeps_the_name
             "Generate_content image output token count for Gemini 2.5 Flash Native Image Generation",
             "gemini-2.5-flash-image",
         ),
+        ("Generate_content image output token count for Gemini 3 Pro Image", "gemini-3-pro-image"),
+        ("Generate content input token count gemini 3.5 flash lite image", "gemini-3.5-flash-lite"),
+        ("Gemini 2.5 Flash Native Audio Input - Predictions", None),
+        ("Gemini 2.5 Flash TTS Audio Output", None),
         ("EmbedContent input token count for gemini-embedding-2 text", "gemini-embedding-2"),
         ("Grounding with Google Search", None),
     ],
 )
 def test_a_sku_names_its_model(sku: str, model: str | None) -> None:
     assert model_of(sku) == model
+
+
+@pytest.mark.parametrize(
+    ("sku", "unit", "tokens"), [("", "count", 9), (" Caching Storage", "count", None), ("", "h", None)]
+)
+def test_only_what_is_counted_in_tokens_is_tokens(sku: str, unit: str, tokens: int | None) -> None:
+    row = {"usage_start_time": "2026-11-01", "service_description": "Vertex AI", "cost": 1, "currency": "USD"}
+    row |= {"sku_description": f"Gemini 2.5 Pro Text Input{sku}", "usage_amount": 9, "usage_unit": unit}
+    (line,) = export_of("g.json", json.dumps(row).encode(), provider="google").lines
+    assert (line.name, line.counts.input_tokens) == ("gemini-2.5-pro", tokens)
 
 
 def test_credits_may_be_a_list_their_json_text_or_their_sum() -> None:
@@ -211,8 +225,11 @@ def cost(value: str, start: str = "1793491200") -> str:
         ('[{"results": [[]]}]', "a.file has a list where a result is expected"),
         ('{"a": 1}\n{', "a.file: line 2 cannot be read as JSON"),
         ('{"a": NaN}', "NaN is not a number"),
+        ('{"start_time": 0.' + "1" * 200 + ', "num_model_requests": 1}', "start_time NaN is no time of the years"),
         ('{"a": ' + "9" * 5_000 + "}", "a.file cannot be read as JSON"),
         ("a,b\n1,2\n", "It has a, b; nothing was compared"),
+        ("a" * 70 + ",b\n1,2\n", "It has " + "a" * 59 + "..., b; nothing was compared"),
+        (",".join(f"c{n}" for n in range(33)) + "\n1\n", "c29 and 3 more; nothing was compared"),
         ("a,b\n1,2,3\n", "record 1 has 3 fields, and the first line names 2"),
         ("start_time,amount_value\n1,2\n", "a.file lacks the column amount_currency of the costs of OpenAI's"),
         (COSTS, "a.file has no record"),
@@ -225,6 +242,8 @@ def cost(value: str, start: str = "1793491200") -> str:
         (cost("ten"), "amount_value 'ten' is not a number"),
         (cost("1_0"), "amount_value '1_0' is not a number"),
         (cost("1", start="soon"), "start_time 'soon' is no time of the years 2015 to 2099"),
+        (cost("1", start="NaN"), "start_time 'NaN' is no time of the years 2015 to 2099"),
+        (cost("1", start="1e12"), "start_time '1e12' is no time of the years 2015 to 2099"),
         (cost("1", start="0"), "start_time '0' is no time of the years 2015 to 2099"),
         (cost("1", start="0001-01-01T00:00:00+10:00"), "is no time of the years"),
         ((BILLS / "google.jsonl").read_text(), "a.file is an export of google: give --provider google"),
@@ -243,6 +262,10 @@ def test_what_is_no_bill_is_refused_in_a_sentence(text: bytes | str, says: str) 
         ("input_tokens", [], "input_tokens a list is not a number"),
         ("input_tokens", 10**40, "is not a number"),
         ("model", 7, "model 7 is not a text"),
+        ("start_time", float("1." + "1" * 16), "start_time 1.1111111111111112 is no time of the years"),
+        ("start_time", True, "start_time True is no time of the years 2015 to 2099"),
+        ("start_time", [1], "start_time a list is no time of the years 2015 to 2099"),
+        ("start_time", -1, "start_time -1 is no time of the years 2015 to 2099"),
         ("start_time", None, "start_time_iso None is no time: which day the record is of is not said"),
         ("end_time", 1_793_491_200 + 86_401, "is more than a day after start_time: export it by day"),
     ],
@@ -330,6 +353,19 @@ def test_a_sample_that_was_damaged_is_read_or_refused(sample: bytes, at: float, 
     place = int(at * len(sample))
     for provider in PROVIDERS:
         read_or_refused(sample[:place] + put + sample[place + cut :], provider)
+
+
+ODD = ["NaN", "-NaN", "sNaN", "Infinity", "1e400", "1e-400", "-1", "1e30", "0." + "1" * 200, "9" * 300, "", "x"]
+ODD += ["null", "true", "[]", "{}", '"NaN"', '"x"', '""', "2026-13-01", "0001-01-01T00:00:00+14:00", "9999-12-31"]
+
+
+@given(sample=st.sampled_from(SAMPLES), at=st.floats(0, 1), odd=st.sampled_from(ODD))
+@examples(2_000)
+def test_a_sample_with_an_odd_value_in_it_is_read_or_refused(sample: bytes, at: float, odd: str) -> None:
+    values = list(re.finditer(rb"(?<=[:,\n])[^:,\n]*", sample))
+    value = values[int(at * (len(values) - 1))]
+    for provider in PROVIDERS:
+        read_or_refused(sample[: value.start()] + odd.encode() + sample[value.end() :], provider)
 
 
 def test_the_room_reaches_nothing_outside() -> None:

@@ -26,6 +26,12 @@ MODEL: Final = re.compile(
     r"(?P<image>[ _-]native[ _-]image[ _-]generation)?",
     re.IGNORECASE,
 )
+# What kind of tokens it is stands before "token count" there, so an image at the end is of the model's name.
+IMAGE_MODEL: Final = re.compile(
+    r"(?:text|image)[ _](?:input|output)[ _]token[ _]count[ _]for[ _]gemini.*[ _]image$", re.IGNORECASE
+)
+# Of models whose names cannot be told by that.
+OTHERS: Final = re.compile(r"native[ _-]audio|computer[ _-]use|robotics|\blive\b|\btts\b", re.IGNORECASE)
 EMBEDDING: Final = re.compile(r"gemini-embedding-[\w.-]+|text-embedding-[\w.-]+", re.IGNORECASE)
 COUNTED: Final = re.compile(r"(?P<kind>input|output)[ _]token[ _]count", re.IGNORECASE)
 PREDICTED: Final = re.compile(r"\b(?P<kind>input|output)\b", re.IGNORECASE)
@@ -59,11 +65,12 @@ def model_of(sku: str) -> str | None:
     """The model as callers write it. None where the description names none that we know the shape of."""
     if found := EMBEDDING.search(sku):
         return found[0].lower()
-    if not (found := MODEL.search(sku)):
+    if OTHERS.search(sku) or not (found := MODEL.search(sku)):
         return None
     version = found["version"].removesuffix(".0") if found["version"].startswith("3") else found["version"]
     parts = ["gemini", version, found["size"].lower()]
-    parts += [name for name in ("lite", "preview", "image") if found[name]]
+    parts += [name for name in ("lite", "preview") if found[name]]
+    parts += ["image"] if found["image"] or IMAGE_MODEL.search(sku) else []
     return "-".join(parts)
 
 

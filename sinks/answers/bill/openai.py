@@ -21,9 +21,8 @@ LINE_ITEM: Final = re.compile(
 
 
 def _day(record: Record) -> date:
-    if record.values.get("start_time") in {None, ""}:
-        return record.day("start_time_iso", "end_time_iso")
-    return record.day("start_time", "end_time")
+    iso = record.moment("start_time") is None
+    return record.day("start_time_iso", "end_time_iso") if iso else record.day("start_time", "end_time")
 
 
 def _used(record: Record, day: date) -> Line | None:

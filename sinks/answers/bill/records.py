@@ -247,7 +247,9 @@ def _moment(value: Any) -> datetime | None:
     if isinstance(value, str) and not value.strip().isdecimal():
         return _moment_of_text(value.strip())
     seconds = decimal_or_none(value) if isinstance(value, str) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | Decimal) or not 0 <= seconds < 10**11:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | Decimal):
+        return None
+    if not Decimal(seconds).is_finite() or not 0 <= seconds < 10**11:
         return None
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(seconds))
 
