@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -22,6 +23,7 @@ from sinks.answers.bill import (
     Row,
     Span,
     compared,
+    export_of,
     span_of,
     stored_of,
 )
@@ -30,6 +32,7 @@ from sinks.answers.bill.lines import ALL_MODELS, COUNTS, Kind, Line
 from sinks.answers.bill.names import family, rows_of
 from tests.support.properties import examples
 
+BILLS: Final = Path(__file__).parent / "bills"
 DAY: Final = date(2026, 11, 1)
 NEXT: Final = DAY + timedelta(days=1)
 TODAY: Final = date(2026, 11, 30)
@@ -270,6 +273,41 @@ def test_a_model_of_another_size_is_of_another_family() -> None:
 def test_the_row_of_an_alias_says_by_which_name_it_is_billed() -> None:
     (row,) = compare([export(paid("gpt-4o-2024-08-06", "1.00"))], [stored("gpt-4o", "1")]).rows
     assert told(row) == ("gpt-4o", ("gpt-4o-2024-08-06",), Reason.EQUAL)
+
+
+def of_samples(provider: str, names: list[str], ours: list[Ours]) -> list[tuple[str, Reason, Decimal | None]]:
+    exports = [export_of(name, (BILLS / name).read_bytes(), provider=provider) for name in names]
+    rows = compare(exports, ours, provider).rows
+    return [(row.name, row.reason, row.difference.cost_usd) for row in rows if row.day == DAY]
+
+
+def test_the_two_exports_of_anthropic_s_console_name_a_model_in_two_ways_and_are_one_row() -> None:
+    """The model is dated in one and shown as "Claude Haiku 4.5" in the other; callers sent the alias."""
+    counts = Figures(5, 2_000, 400, 700, 300, Decimal("0.031"))
+    found = of_samples(
+        "anthropic", ["anthropic_usage.csv", "anthropic_costs.csv"], [Ours(DAY, "claude-haiku-4-5", counts)]
+    )
+    assert found == [
+        ("claude-3-5-sonnet-20241022", Reason.MISSING_EVENTS, Decimal("-0.30")),
+        ("claude-haiku-4-5", Reason.ROUNDING, Decimal("0.001")),
+        ("web_search", Reason.LINE_ITEM, None),
+    ]
+
+
+def test_google_s_lines_of_a_model_are_one_row_with_what_credits_took_off() -> None:
+    counts = Figures(5, 1_000_000, 200_000, 100_000, 0, Decimal("0.775"))
+    found = of_samples("google", ["google.jsonl"], [Ours(DAY, "gemini-2.5-flash", counts)])
+    assert found == [
+        ("gemini-2.5-flash", Reason.CREDITED, Decimal("0.500")),
+        ("gemini-2.5-pro", Reason.MISSING_EVENTS, Decimal("-0.01")),
+        ("Grounding with Google Search", Reason.LINE_ITEM, None),
+    ]
+
+
+def test_the_usage_and_the_costs_of_openai_s_api_are_one_row() -> None:
+    counts = Figures(120, 1_000_000, 200_000, 400_000, 0, Decimal("4.000"))
+    found = of_samples("openai", ["openai_usage.json", "openai_costs.json"], [Ours(DAY, "gpt-4o", counts)])
+    assert found[0] == ("gpt-4o", Reason.EQUAL, Decimal(0))
 
 
 def test_the_span_is_what_the_files_have_narrowed_to_what_is_asked_for() -> None:

@@ -68,6 +68,7 @@ def money(amount: str) -> Figures:
         (money("0"), SAME, {}, Reason.CREDITED),
         (money("0"), SAME, {"is_on_bill": False}, Reason.NOT_ON_THE_BILL),
         (money("3"), Figures(0, 0, 0, 0, 0, Decimal(0)), {}, Reason.MISSING_EVENTS),
+        (Figures(0, 0, 0, 0, 0, Decimal(3)), Figures(0, 0, 0, 0, 0, Decimal(0)), {}, Reason.MISSING_EVENTS),
         (money("-3"), Figures(0, 0, 0, 0, 0, Decimal(0)), {}, Reason.CREDITED),
         (money("3"), Figures(2, 0, 0, 0, 0, None), {"unpriced_calls": 2}, Reason.UNKNOWN_PRICE),
         (usd("11"), SAME, {"partial_calls": 1}, Reason.PARTIAL_PRICE),

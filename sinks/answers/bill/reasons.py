@@ -49,7 +49,7 @@ _TOLD: Final = {
     Reason.DAY_NOT_OVER: Told("the day is not over, and bills come late", "compare it again when it is"),
     Reason.NOT_KEPT: Told("sums of that day are kept for a year, and it is older", "give later days with `--from`"),
     Reason.MISSING_EVENTS: Told(
-        "the bill has more tokens or calls than were stored",
+        "the bill has more than was stored",
         "`costream reread --missing` tells whether rows were lost; if not, look for a service that sends no events",
     ),
     Reason.NOT_ON_THE_BILL: Told(
@@ -119,7 +119,7 @@ def reason_of(theirs: Figures, ours: Figures, doubts: Doubts) -> Reason:
         (not doubts.is_over, Reason.DAY_NOT_OVER),
         (not doubts.is_kept, Reason.NOT_KEPT),
         (tokens not in {None, Reason.EQUAL}, tokens),
-        (alone and not ours.calls and money is Reason.ANOTHER_RATE, Reason.MISSING_EVENTS),
+        (not ours.calls and money is Reason.ANOTHER_RATE, Reason.MISSING_EVENTS),
         (alone and not doubts.is_on_bill, Reason.NOT_ON_THE_BILL),
         (alone and money is Reason.ANOTHER_RATE, Reason.NO_TOKENS),
     )
