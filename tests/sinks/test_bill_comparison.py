@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import Decimal, Inexact
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from sinks.answers.bill import (
     stored_of,
 )
 from sinks.answers.bill.comparison import percent
-from sinks.answers.bill.lines import ALL_MODELS, COUNTS, Kind, Line
+from sinks.answers.bill.lines import ALL_MODELS, COUNTS, Kind, Line, added
 from sinks.answers.bill.names import family, rows_of
 from tests.support.properties import examples
 
@@ -330,6 +330,12 @@ def test_a_percentage_is_of_theirs_and_of_nothing_there_is_none() -> None:
     assert percent(Decimal(1), Decimal(3)) == Decimal("33.33")
     assert percent(Decimal(1), Decimal(-4)) == Decimal("25.00")
     assert (percent(None, Decimal(1)), percent(Decimal(1), None), percent(Decimal(1), Decimal(0))) == (None,) * 3
+
+
+def test_a_sum_that_would_be_rounded_raises_instead() -> None:
+    assert added([Decimal(10) ** 15, Decimal("1e-60")]) == Decimal(f"1{'0' * 15}.{'0' * 59}1")
+    with pytest.raises(Inexact):
+        added([Decimal(10) ** 60, Decimal("1e-60")])
 
 
 MONEY = st.decimals(-(10**15), 10**15, places=12) | st.decimals(-1, 1, places=40)

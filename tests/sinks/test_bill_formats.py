@@ -202,6 +202,16 @@ def test_a_file_of_pages_of_one_page_a_line_or_with_another_delimiter_and_a_mark
         assert used(export_of("u", text.encode(), provider="openai")) == used(read("openai_usage.csv"))
 
 
+def test_a_column_is_known_however_its_name_is_written() -> None:
+    record = {
+        "Start Time": 1_793_491_200,
+        "AMOUNT": {"Value": "0.06"},
+        "amount.currency": "usd",
+        "line_item": "o3, input",
+    }
+    assert paid(export_of("c", json.dumps(record).encode(), provider="openai")) == [(FIRST, "o3", True, "0.06")]
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 COSTS: Final = "start_time,amount_value,amount_currency,line_item\n"
@@ -229,7 +239,8 @@ def cost(value: str, start: str = "1793491200") -> str:
         ('{"a": ' + "9" * 5_000 + "}", "a.file cannot be read as JSON"),
         ("a,b\n1,2\n", "It has a, b; nothing was compared"),
         ("a" * 70 + ",b\n1,2\n", "It has " + "a" * 59 + "..., b; nothing was compared"),
-        (",".join(f"c{n}" for n in range(33)) + "\n1\n", "c29 and 3 more; nothing was compared"),
+        (",".join(f"c{n}" for n in range(30)) + "\n1\n", "c29; nothing was compared"),
+        (",".join(f"c{n}" for n in range(31)) + "\n1\n", "c29 and 1 more; nothing was compared"),
         ("a,b\n1,2,3\n", "record 1 has 3 fields, and the first line names 2"),
         ("start_time,amount_value\n1,2\n", "a.file lacks the column amount_currency of the costs of OpenAI's"),
         (COSTS, "a.file has no record"),
