@@ -18,11 +18,8 @@ from clickhouse_migrations.clickhouse_cluster import ClickhouseCluster
 from clickhouse_migrations.exceptions import MigrationException
 from clickhouse_migrations.migration import MigrationStorage
 
-from sinks.clickhouse import price_revisions
 from sinks.clickhouse.connect import ClickHouseAddress, open_client, translated
-from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.views import state as views
-from sinks.clickhouse.writer import Writer
 from sinks.errors import DataWouldBeLost, SchemaAhead, SchemaBehind, WarehouseRefused
 
 FOLDER: Final = Path(__file__).parent / "migrations"
@@ -73,6 +70,11 @@ def up(address: ClickHouseAddress, target: int | None = None) -> Applied:
     if target is not None and target < max(_names()):
         return Applied(versions, [])
     made = views.apply(address)
+    # Imported here: what only looks where the schema is needs none of it.
+    from sinks.clickhouse import price_revisions
+    from sinks.clickhouse.reader import Reader
+    from sinks.clickhouse.writer import Writer
+
     with closing(Reader(address)) as reader, closing(Writer(address)) as writer:
         price_revisions.tell_money(reader, writer)
     return Applied(versions, made)

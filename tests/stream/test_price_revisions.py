@@ -11,6 +11,7 @@ from threading import Event, Thread
 from typing import Any, Final
 from uuid import uuid4
 
+import polars as pl
 import pytest
 
 from costream.pricing import Linear, PriceBook, Sku
@@ -148,7 +149,10 @@ def test_no_call_is_priced_while_the_newest_revision_is_none_that_this_build_can
     prices = prices_of(place)
     publish(place, ours("2"))
     prices.look()
-    publish(place, {"later.toml": '[[price]]\nprovider = "openai"\nmodels = ["m"]\nsource = "s"\nsurge = "2"\n'})
+    later = '[[price]]\nprovider = "openai"\nmodels = ["m"]\nsource = "s"\nsurge = "2"\n'
+    row = {"revision": 2, "publication": "of a later build", "file_names": ["later.toml"], "file_texts": [later]}
+    kinds = pl.Schema({"revision": pl.UInt32()})
+    place.writer.insert("price_revisions", pl.DataFrame([row | {"money_told": 1}], schema_overrides=kinds))
     prices.look()
     with pytest.raises(PricesNotUnderstood, match=r"revision 2 of prices .*later.toml: entry 1 .*surge") as refused:
         prices.book()

@@ -123,7 +123,7 @@ def test_the_revision_of_own_prices_in_force_is_told(system: System) -> None:
             publish(
                 reader,
                 writer,
-                {"ours.toml": f"# {number}"},
+                {"ours.toml": f"price = []  # {number}"},
                 published_by="test",
                 note="",
                 build="b",
