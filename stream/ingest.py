@@ -194,7 +194,7 @@ class Ingest:
 
     def _new_prices(self, counted: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
         """The texts of prices that no flush before has brought."""
-        new = set(counted["price_id"].unique()) - self._prices_known - {""}
+        new = set(counted["price_id"].unique()) - self._prices_known
         if len(self._prices_known) > PRICES_KNOWN_MAX:
             self._prices_known = set()  # a text that is stored again is the same row
         self._prices_known |= new

@@ -25,7 +25,7 @@ def price_rows(priced: pl.DataFrame, ids: Collection[str], book: PriceBook, *, n
     """Rows of ``prices`` with these ids, which calls of ``priced`` name.
 
     What was priced before by another book keeps that price: its text was stored before the call was, so one that this
-    book does not give is left out.
+    book does not give is left out. So is the empty id, of calls without a price.
     """
     if not ids:
         return pl.DataFrame(schema=TEXTS)

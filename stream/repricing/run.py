@@ -156,7 +156,7 @@ class Repricer:
 
     def _change(self, run: Repricing, changes: pl.DataFrame, told: pl.DataFrame) -> None:
         """All calls of each hour in the block, or none: they travel as one."""
-        prices = price_rows(as_sent(changes), set(changes["price_id"]) - {""}, self.book, now=self.clock())
+        prices = price_rows(as_sent(changes), set(changes["price_id"]), self.book, now=self.clock())
         self._write(lambda writer: writer.insert("prices", prices))
         self._write(stored.put_adjustments, told, stored.PLANNED)
         rows = as_rows(changes, repricing=run.number)

@@ -357,9 +357,7 @@ class _Run:
         if self._writer is not None:
             priced, priced_again = (self._derived(some) for some in (rows, again))
             for some in (priced, priced_again):
-                self._writer.insert(
-                    "prices", price_rows(some, set(some["price_id"]) - {""}, self._derive.book, now=self._now)
-                )
+                self._writer.insert("prices", price_rows(some, set(some["price_id"]), self._derive.book, now=self._now))
             self._writer.insert("usage_events", of_events(priced))
             self._writer.insert("removed_events", self._removed_rows(priced_again))
         elif len(self._remembered) < REMEMBERED_MAX:

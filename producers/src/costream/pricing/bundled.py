@@ -261,8 +261,8 @@ def _tier_history(version: str, provider: Provider, model: ModelInfo, tier: str,
     for entry in entries:
         standard = _rates(entry.prices)
         dated = _dated(version, provider, model, entry.constraint, ModelPrice(**(standard | overrides)), label=label)
-        left = {_UNITS[key][0] for key in standard.keys() - overrides.keys()}
-        history.append(replace(dated, price=replace(dated.price, unsure=frozenset(left & TOKEN_FAMILY))))
+        left = frozenset(_UNITS[key][0] for key in standard.keys() - overrides.keys())
+        history.append(replace(dated, price=replace(dated.price, unsure=left & TOKEN_FAMILY)))
     return tuple(history)
 
 

@@ -228,7 +228,7 @@ def _marked(price: Linear, entry: PriceEntry, id_of_entry: str, *, named: Collec
         price,
         version=with_ids(price.version, [id_of_entry]),
         caveats=tuple(note for note in price.caveats if note.reason not in settled),
-        unsure=frozenset((price.unsure | others) - set(named)),
+        unsure=(price.unsure | others).difference(named),
         source=RATE_CARD if price.source == RATE_CARD else OVERRIDE,
     )
 
