@@ -166,7 +166,7 @@ class StoredRows(Protocol):
         """The rows of these partitions and buckets, at most so many."""
 
     def keys(self, partitions: Sequence[int], buckets: Sequence[Any]) -> Iterator[pl.DataFrame]:
-        """The keys of all rows of these partitions and buckets, in blocks."""
+        """The keys of all rows of these partitions and buckets, in blocks; their columns in any order."""
 
     def find(self, keys: pl.DataFrame) -> pl.DataFrame:
         """The rows of these keys."""

@@ -137,6 +137,14 @@ def test_what_never_gives_the_same_difference_twice_is_given_up_and_counted() ->
     assert warehouse.asked.count("differing") == 2 * RESTLESS_ROUNDS_MAX
 
 
+def test_after_a_cell_that_stands_still_the_others_have_all_their_rounds_anew() -> None:
+    moving = [[cell("a"), cell("b", 1)], [cell("a"), cell("b", 2)], *([cell("b", number)] for number in range(3, 99))]
+    warehouse = Warehouse([[cell("a", ahead=True), cell("b", ahead=True)]], moving)
+    assert corrected(warehouse) == Corrected(1, restless=1)
+    assert warehouse.users == [["a"]]
+    assert warehouse.asked[::-1].index("write") == 2 * RESTLESS_ROUNDS_MAX
+
+
 def test_more_than_are_read_at_once_come_in_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corrections, "CELLS_MAX", 2)
     warehouse = Warehouse([[cell("a"), cell("b")], [cell("c"), cell("d")], [cell("e")]])

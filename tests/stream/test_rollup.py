@@ -84,7 +84,8 @@ class Stored:
 
     def keys(self, partitions: Sequence[int], buckets: Sequence[Any]) -> Iterator[pl.DataFrame]:
         self.asked.append("keys")
-        yield from self._of(partitions, buckets).select(self.spec.by).iter_slices(2)
+        in_an_order_of_its_own = self._of(partitions, buckets).select(reversed(self.spec.by))
+        yield from in_an_order_of_its_own.iter_slices(2)
 
     def find(self, keys: pl.DataFrame) -> pl.DataFrame:
         self.asked.append(keys.height)
@@ -477,6 +478,16 @@ def test_what_is_not_stored_yet_is_never_let_go() -> None:
     rollup.settle(3)
     rollup.add(at(6, feature="f6"), flush=7)
     assert (len(rollup), rollup.evicted) == (4, 3)
+
+
+def test_a_row_that_is_not_stored_yet_is_counted_on_from_memory_whatever_the_number_of_its_flush() -> None:
+    """The first five flushes had nothing for this table."""
+    stored = Stored(HOURLY)
+    rollup = stored.worker(rows_max=1)
+    rollup.settle(5)
+    for offset, feature in enumerate(("a", "b")):
+        rollup.add(at(offset, feature=feature), flush=6 + offset)
+    assert cells(rollup.add(at(2, feature="a"), flush=8), "feature", "calls") == [("a", 2)]
 
 
 def test_no_more_rows_go_than_there_are_beyond_the_bound() -> None:

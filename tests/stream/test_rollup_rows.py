@@ -55,6 +55,20 @@ def test_of_the_rows_that_are_kept_at_most_a_quarter_is_forgotten_ones() -> None
         assert sum(len(piece.live) for piece in store._pieces) <= 1_000 / 0.75
 
 
+def test_a_piece_is_written_anew_only_when_more_than_a_quarter_of_it_is_forgotten() -> None:
+    """A batch costs what it touches, and not what lies beside that."""
+    store = RowStore(SCHEMA)
+    four = keyed((1, 1), (2, 1), (3, 1), (4, 1)).with_columns(calls=pl.lit(1, pl.Int64))
+    store.put(four, 1)
+    (piece,) = store._pieces
+    for number, is_kept in ((0, True), (1, False)):
+        store.find(four[number : number + 1]).forget()
+        store.put(four[number : number + 1], 2)
+        assert (store._pieces[0] is piece) is is_kept
+    assert len(store._pieces[0].live) == 2
+    assert calls_of(store, (1, 1), (2, 1), (3, 1), (4, 1)) == {0: 1, 1: 1, 2: 1, 3: 1}
+
+
 def test_rows_that_were_read_back_are_the_first_to_go(store: RowStore) -> None:
     store.put(keyed((7, 1)).with_columns(calls=pl.lit(70)), 2)
     store.put(keyed((8, 1), (9, 1)).with_columns(calls=pl.lit(80)), 0, oldest=True)

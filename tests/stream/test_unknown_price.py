@@ -29,7 +29,9 @@ from stream.watch.rules.rule import Past
 from stream.watch.rules.unknown_price import OTHERS, Looked, UnknownPriceRule
 from stream.watch.series import HOUR, MINUTE, hour_of
 from stream.watch.unpriced import (
+    DROPPED,
     NAMED_MAX,
+    Mended,
     SoldModel,
     Unpriced,
     Volume,
@@ -456,6 +458,28 @@ def test_the_alert_about_the_others_takes_no_place() -> None:
     known = {alert.alert_id: alert for alert in opened[1:]}
     news = rule.judge(looked(["new"]), known, HALF_PAST)
     assert [(alert.scope, alert.status) for alert in news] == [("model=p/new", "open")]
+
+
+class Calm:
+    """A warehouse in which nothing was called."""
+
+    def __init__(self) -> None:
+        self.asked: set[tuple[str, str]] = set()  # providers and models
+
+    def frame(self, _sql: str, **asked: Any) -> pl.DataFrame:
+        self.asked |= set(zip(asked["providers"], asked["models"], strict=True))
+        return pl.DataFrame()
+
+
+def test_the_alert_about_the_others_is_no_model_that_is_asked_for() -> None:
+    calm = Calm()
+    rule = UnknownPriceRule(reader=calm, is_on=True)
+    opened = rule.judge(looked([f"m{number}" for number in range(NAMED_MAX)], count=NAMED_MAX + 5), {}, HALF_PAST)
+    assert [alert.scope for alert in opened[-2:]] == ["model=p/m99", OTHERS]
+    found = rule.read(HALF_PAST, Past(), opened[-2:])
+    assert found is not None
+    assert found.mended == {"model=p/m99": Mended(None, 0)}
+    assert calm.asked == {("p", "m99"), DROPPED}
 
 
 def test_judging_the_same_twice_says_nothing_the_second_time() -> None:
