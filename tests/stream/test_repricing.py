@@ -215,6 +215,7 @@ def test_wherever_it_breaks_off_each_hour_has_old_or_new_digits_and_the_next_run
         *("repricings", "prices", "cost_adjustments", "usage_events"),
         *("usage_hourly", "usage_daily", "usage_user_daily"),
     }
+    assert writes.count("repricings") == 2, "when it begins, and when it has ended"
     was, becomes = OURS, LIST
     deaths = [(number, after) for number in range(1, len(writes) + 1) for after in (False, True)]
     for dies_at, after in deaths[::share]:
@@ -266,6 +267,44 @@ class SmallWriter:
         if frame.height > self.rows_max:
             raise WarehouseTooSmall(where="here", reason="too large")
         return self.writer.insert_at_once(table, frame)
+
+
+EARLY = (NOW - timedelta(hours=60)).replace(minute=0)
+ONE_HOUR = Span(EARLY, EARLY + timedelta(hours=1))
+
+
+def four_calls_of_one_hour(place: Place) -> None:
+    place.store([call(number, occurred_at=EARLY.isoformat()) for number in (500, 505, 510, 515)])
+
+
+def test_a_plan_that_is_made_anew_in_halves_is_none_that_the_next_run_takes_for_done(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.repricing.run.SPLIT_ROWS_MIN", 1)
+    four_calls_of_one_hour(place)
+    place.reprice(span=ONE_HOUR, writer=SmallWriter(place.warehouse.writer, 3))
+    states = dict(place.frame("SELECT parts, state FROM cost_adjustments_rows FINAL ORDER BY parts").iter_rows())
+    assert (states.pop(1), states.pop(max(states))) == ("split", "applied")
+    assert place.reprice(span=ONE_HOUR).calls == 0
+    assert place.frame("SELECT sum(calls) FROM cost_adjustments").item() == 4
+
+
+def test_who_watches_is_told_of_each_block_of_calls_and_of_each_table_of_rollups(place: Place) -> None:
+    four_calls_of_one_hour(place)
+    told: list[tuple[str, int, int]] = []
+    place.reprice(span=ONE_HOUR, rows_max=2, progress=lambda *step: told.append(step))
+    calls, rollups = (f"{what} of {EARLY:%Y-%m-%d}" for what in ("calls", "rollups"))
+    assert told == [*((calls, done, 2) for done in range(2)), *((rollups, done, 3) for done in range(3))]
+
+
+def test_what_was_found_to_have_come_to_nothing_is_not_written_down_again_by_each_run(place: Place) -> None:
+    four_calls_of_one_hour(place)
+    with pytest.raises(Killed):
+        place.reprice(span=ONE_HOUR, writer=MortalWriter(place.warehouse.writer, dies_at=4))  # before the calls
+    writers = [MortalWriter(place.warehouse.writer, dies_at=0) for _ in range(2)]
+    for writer in writers:
+        place.reprice(LIST, span=ONE_HOUR, writer=writer)
+    assert [writer.writes for writer in writers] == [["cost_adjustments", "repricings"], []]
 
 
 @pytest.mark.slow
