@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
@@ -43,6 +43,12 @@ class Span:
     provider: str = ""
     model: str = ""
     feature: str = ""
+
+    @property
+    def days(self) -> tuple[date, date]:
+        """From the first day to before the second: the days that it has something of."""
+        last = self.end - timedelta(milliseconds=1)
+        return self.start.date(), last.date() + timedelta(days=1)
 
     def asked(self) -> dict[str, Any]:
         names = {"provider": self.provider, "model": self.model, "feature": self.feature}

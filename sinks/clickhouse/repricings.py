@@ -9,7 +9,7 @@ so that one that breaks off anywhere can be told from what is stored (``open_adj
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from math import ceil
@@ -218,7 +218,7 @@ def open_adjustments(reader: Reader, *, since: datetime) -> pl.DataFrame:
     return reader.frame(OPEN, since=since)
 
 
-def days_changed(reader: Reader, numbers: Sequence[int]) -> tuple[date, date] | None:
+def days_changed(reader: Reader, numbers: Collection[int]) -> tuple[date, date] | None:
     """The days from the first to before the second have all that these re-pricings changed, or had planned to."""
     found = reader.frame(CHANGED, numbers=list(numbers)).row(0)
     return (found[1], found[2]) if found[0] else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
 
 import polars as pl
 
@@ -11,8 +10,6 @@ from costream.pricing import PriceBook
 from sinks.clickhouse.repricings import ADJUSTMENT, Block
 from sinks.clickhouse.rows import to_decimal, to_integers
 from stream.pricing.columns import COSTS, USED, WHY, price
-
-CELL: Final = ("hour", "provider", "model", "feature", "price_rev_before")
 
 
 def changed(calls: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
@@ -23,7 +20,7 @@ def changed(calls: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
     """
     stored = to_integers(calls.with_columns(stored_cost_pico=pl.col("cost_usd")), pl.Int64)
     counts = [pl.col(name).cast(pl.Int64) for name in USED if name.endswith("_tokens")]
-    priced = price(as_sent(calls).with_columns(counts), book).select(list(COSTS))
+    priced = price(as_sent(calls).with_columns(counts), book).select(*COSTS)
     differs = [pl.col("cost_pico").ne_missing(stored["stored_cost_pico"])]
     differs += [pl.col(name) != stored[name].cast(pl.String) for name in WHY]
     other = priced.select(pl.any_horizontal(differs)).to_series()
@@ -68,4 +65,4 @@ def adjustments(changes: pl.DataFrame, *, repricing: int, block: Block, now: dat
     )
     place = {"repricing": repricing, "part": block.part, "parts": block.parts}
     rows = sums.with_columns(**{name: pl.lit(value) for name, value in place.items()}, adjusted_at=pl.lit(now))
-    return rows.select(ADJUSTMENT.names()).cast(ADJUSTMENT).sort(CELL)
+    return rows.select(ADJUSTMENT.names()).cast(ADJUSTMENT)

@@ -29,7 +29,7 @@ from sinks.clickhouse.writer import SPLIT_ROWS_MIN, Writer
 from sinks.errors import WarehouseTooSmall
 from stream.audit.adjustments import settle, unsettled
 from stream.audit.checks import Progress, require_rows, rest, silent
-from stream.audit.corrections import Corrector
+from stream.audit.corrections import Corrected, Corrector
 from stream.audit.ground import Ground, kept_ground
 from stream.audit.queries import DAILY, HOURLY, USER_DAILY, spans
 from stream.pricing import price_rows
@@ -50,15 +50,24 @@ class NumbersUsedUp(StreamError):
 @dataclass(frozen=True, slots=True)
 class Repriced:
     """What was done. ``run`` is None where no call changed. ``calls`` changed; money is of those whose cost is known.
-    ``finished`` are earlier runs that had broken off, and ``restless`` rollup rows that could not be corrected."""
+    ``finished`` are earlier runs that had broken off. ``rollups``: of each table and run of days what was corrected."""
 
     run: Repricing | None
     calls: int
     cost_usd_before: Decimal
     cost_usd: Decimal
-    corrected: int
     finished: tuple[Repricing, ...]
-    restless: int
+    rollups: tuple[Corrected, ...]
+
+    @property
+    def corrected(self) -> int:
+        """Rollup rows."""
+        return sum(found.corrected for found in self.rollups)
+
+    @property
+    def restless(self) -> int:
+        """Rollup rows that could not be corrected."""
+        return sum(found.restless for found in self.rollups)
 
 
 @dataclass(slots=True)
@@ -81,7 +90,7 @@ class Repricer:
         on = kept_ground(self.reader, span.start, now=self.clock(), retention=self.retention)
         require_rows(self.reader, on, now=self.clock())
         known = stored.repricings(self.reader)
-        finished, corrected, restless = self._finish(on, known)
+        finished, rollups = self._finish(on, known)
         if len(known) == stored.NUMBER_MAX:
             raise NumbersUsedUp
         run = Repricing(
@@ -93,14 +102,12 @@ class Repricer:
             price_revision=self.revision,
             build=self.book.version,
         )
-        done = Repriced(None, 0, Decimal(0), Decimal(0), corrected, finished, restless)
-        first, after = span.start.date(), (span.end - timedelta(milliseconds=1)).date() + timedelta(days=1)
-        for days in self._runs_of_days(on, first, after):
+        done = Repriced(None, 0, Decimal(0), Decimal(0), finished, tuple(rollups))
+        for days in self._runs_of_days(on, *span.days):
             adjusted = list(self._reprice(run, _within(span, days), on, begun=done.run is not None))
             if adjusted:
                 done = _with(done, run, pl.concat(adjusted))
-                corrected, restless = self._correct(on, days)
-                done = replace(done, corrected=done.corrected + corrected, restless=done.restless + restless)
+                done = replace(done, rollups=(*done.rollups, *self._correct(on, days)))
         if done.run:
             done = replace(done, run=run.ended(stored.FINISHED, at=self.clock()))
             self._write(stored.put, done.run)
@@ -108,17 +115,15 @@ class Repricer:
 
     # --- what broke off before ---------------------------------------------------------------------------------------
 
-    def _finish(self, on: Ground, known: list[Repricing]) -> tuple[tuple[Repricing, ...], int, int]:
+    def _finish(self, on: Ground, known: list[Repricing]) -> tuple[tuple[Repricing, ...], list[Corrected]]:
         """Nobody else writes now, so a run that has not ended has broken off."""
         standing, _ = unsettled(self.reader, on)
         numbers = {run.number for run in known if run.state == stored.UNDER_WAY} | set(standing["repricing"])
-        corrected = restless = 0
-        if bounds := stored.days_changed(self.reader, sorted(numbers)):
-            for days in self._runs_of_days(on, *bounds):
-                more, unsure = self._correct(on, days)
-                corrected, restless = corrected + more, restless + unsure
+        bounds = stored.days_changed(self.reader, numbers)
+        runs = self._runs_of_days(on, *bounds) if bounds else []
+        rollups = [found for days in runs for found in self._correct(on, days)]
         broken = settle(self.reader, self.writer, on, clock=self.clock, before_each=self.claim.require)
-        return broken, corrected, restless
+        return broken, rollups
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
@@ -165,14 +170,11 @@ class Repricer:
 
     # --- rollups -----------------------------------------------------------------------------------------------------
 
-    def _correct(self, on: Ground, days: tuple[date, date]) -> tuple[int, int]:
+    def _correct(self, on: Ground, days: tuple[date, date]) -> Iterator[Corrected]:
         corrector = Corrector(self.reader, self.writer, on, self.clock, self.pause, self.claim.require)
-        corrected = restless = 0
         for done, spec in enumerate(WITH_MONEY):
             self.progress(f"rollups of {days[0]}", done, len(WITH_MONEY))
-            found = corrector.correct(spec, days)
-            corrected, restless = corrected + found.corrected, restless + found.restless
-        return corrected, restless
+            yield corrector.correct(spec, days)
 
     def _write(self, write: Callable[..., object], *what: object) -> None:
         self.claim.require()

@@ -14,7 +14,7 @@ import pytest
 from stream.audit import corrections
 from stream.audit.corrections import AHEAD_ROUNDS_MAX, RESTLESS_ROUNDS_MAX, Corrected, Corrector
 from stream.audit.ground import Ground
-from stream.audit.queries import LEDGER, TAKEN_OUT, USER_DAILY, differing_sql, settled_sql
+from stream.audit.queries import HOURLY, LEDGER, TAKEN_OUT, USER_DAILY, differing_sql, settled_sql
 
 DAY = date(2026, 11, 20)
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -164,6 +164,27 @@ def test_a_correction_is_above_the_one_before_whatever_the_clock_said_then() -> 
     warehouse = Warehouse([[cell("a", corrected=VERSION + 7), cell("b", corrected=VERSION - 7)]])
     corrected(warehouse)
     assert dict(warehouse.written[0].select("user_id", "version").rows()) == {"a": VERSION + 8, "b": VERSION}
+
+
+def test_a_correction_of_an_hour_says_how_many_repeats_were_taken_out_there() -> None:
+    of_hours: dict[str, Any] = {}
+    for name in HOURLY.columns:
+        of_hours |= {f"{name}_raw": 7, f"{name}_worker": 5}
+    sets = {f"price_versions_{side}": [version] for side, version in (("raw", "v2"), ("worker", "v1"))}
+    rows = [
+        dict.fromkeys(HOURLY.keys, name)
+        | {"source": "s", "source_partition": 0, "corrected_version": 0}
+        | of_hours
+        | sets
+        for name in ("a", "b", "c")
+    ]
+    cells = pl.DataFrame(rows)
+    taken_out = cells[1:2].with_columns(duplicates=pl.lit(3), beside=pl.lit("not asked for"))
+    written = corrections.corrections(HOURLY, cells, taken_out, now=NOW)
+    assert written.select(HOURLY.keys[0], "duplicates", "calls").rows() == [("a", 0, 2), ("b", 3, 2), ("c", 0, 2)]
+    assert written["price_versions"].to_list() == [["v2"]] * 3
+    columns = {*HOURLY.keys, "source", "source_partition", *HOURLY.columns, *HOURLY.sets, "version", "duplicates"}
+    assert set(written.columns) == columns
 
 
 def test_an_unknown_sum_stays_unknown_and_is_the_same_each_time() -> None:

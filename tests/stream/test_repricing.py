@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -22,11 +22,12 @@ from sinks.errors import WarehouseTooSmall
 from stream.audit import audit
 from stream.audit.ground import RowsMissing, SpanNotKept
 from stream.repricing.changes import as_rows, changed
+from stream.repricing.run import NumbersUsedUp
 from stream.runtime.settings import Settings
 from stream.watch.rules import money_rules
 from stream.watch.watcher import Watcher
 from tests.support.ingest import flush_of, ingest_of, run
-from tests.support.repriced import LIST, NOW, OURS, PARTITIONS, SOURCE, WEEK, Killed, MortalWriter, Place, call
+from tests.support.repriced import LIST, NOW, OURS, PARTITIONS, SOURCE, WEEK, Killed, MortalWriter, Place, Right, call
 from tests.support.warehouse import Server, drop_database, emptied
 
 
@@ -69,15 +70,25 @@ def totals(place: Place) -> set[tuple[Any, ...]]:
 
 
 def test_every_call_gets_the_price_of_the_book_and_every_rollup_its_sum(place: Place) -> None:
-    before = totals(place)
+    (before,) = totals(place)
     done = place.reprice()
     assert place.costs() == expected(range(200), OURS)
     (now,) = totals(place)
-    assert (now[0], now[0]) == (before.pop()[0], 200)
+    assert (now[0], before[0]) == (200, 200)
     assert place.broken() == {}
     assert done.run is not None
     assert (done.run.number, done.calls, done.cost_usd) == (1, 120, now[3] - unchanged(place))
-    assert (done.finished, done.restless) == ((), 0)
+    assert done.cost_usd_before == before[3] - unchanged(place)
+    assert (done.finished, done.corrected, done.restless) == ((), corrections(place), 0)
+    untold = "SELECT count() FROM usage_events WHERE price_id != '' AND price_id NOT IN (SELECT price_id FROM prices)"
+    assert place.frame(untold).item() == 0, "every price has its text"
+
+
+def corrections(place: Place) -> int:
+    """Rows, in the tables that have money."""
+    tables = ("usage_hourly", "usage_daily", "usage_user_daily")
+    sql = "SELECT toInt64(count()) FROM {table}_rows FINAL WHERE startsWith(source, 'correction:')"
+    return sum(place.frame(sql.format(table=table)).item() for table in tables)
 
 
 def unchanged(place: Place) -> Decimal:
@@ -280,13 +291,25 @@ def four_calls_of_one_hour(place: Place) -> None:
 def test_a_plan_that_is_made_anew_in_halves_is_none_that_the_next_run_takes_for_done(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.repricing.run.SPLIT_ROWS_MIN", 1)
+    monkeypatch.setattr("stream.repricing.run.SPLIT_ROWS_MIN", 3)
     four_calls_of_one_hour(place)
-    place.reprice(span=ONE_HOUR, writer=SmallWriter(place.warehouse.writer, 3))
-    states = dict(place.frame("SELECT parts, state FROM cost_adjustments_rows FINAL ORDER BY parts").iter_rows())
-    assert (states.pop(1), states.pop(max(states))) == ("split", "applied")
-    assert place.reprice(span=ONE_HOUR).calls == 0
-    assert place.frame("SELECT sum(calls) FROM cost_adjustments").item() == 4
+    place.store([call(520, occurred_at=ONE_HOUR.end.isoformat())])
+    span = Span(EARLY, EARLY + timedelta(hours=2))
+    place.reprice(span=span, writer=SmallWriter(place.warehouse.writer, 3))
+    halves = "SELECT sum(calls) FROM cost_adjustments_rows FINAL WHERE parts > 1 AND state = 'applied'"
+    assert place.frame(halves).item() == 4
+    assert place.reprice(span=span).calls == 0
+    assert place.frame("SELECT sum(calls) FROM cost_adjustments").item() == 5
+
+
+def test_few_calls_that_the_warehouse_refuses_are_not_cut_any_further(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.repricing.run.SPLIT_ROWS_MIN", 4)
+    four_calls_of_one_hour(place)
+    with pytest.raises(WarehouseTooSmall):
+        place.reprice(span=ONE_HOUR, writer=SmallWriter(place.warehouse.writer, 3))
+    assert place.reprice(span=ONE_HOUR).calls == 4
 
 
 def test_who_watches_is_told_of_each_block_of_calls_and_of_each_table_of_rollups(place: Place) -> None:
@@ -295,6 +318,60 @@ def test_who_watches_is_told_of_each_block_of_calls_and_of_each_table_of_rollups
     place.reprice(span=ONE_HOUR, rows_max=2, progress=lambda *step: told.append(step))
     calls, rollups = (f"{what} of {EARLY:%Y-%m-%d}" for what in ("calls", "rollups"))
     assert told == [*((calls, done, 2) for done in range(2)), *((rollups, done, 3) for done in range(3))]
+
+
+@dataclass
+class GuardedWriter(MortalWriter):
+    """Sees to it that the right to write was asked for before each write, since the one before."""
+
+    right: Right = field(default_factory=Right)
+
+    def _write(self, table: str, insert: Callable[[str, pl.DataFrame], int], frame: pl.DataFrame) -> int:
+        assert self.right.asked, table
+        self.right.asked = 0
+        return super()._write(table, insert, frame)
+
+
+@pytest.mark.parametrize(("dies_at", "is_applied"), [(5, False), (6, True)])
+def test_the_next_run_finishes_what_had_changed_its_calls_and_corrects_its_days_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch, dies_at: int, is_applied: bool
+) -> None:
+    """It broke off before it said that its plan is applied, or before the rollups."""
+    monkeypatch.setattr("stream.repricing.run.DAYS_ROWS_MAX", 1)
+    four_calls_of_one_hour(place)
+    with pytest.raises(Killed):
+        place.reprice(span=ONE_HOUR, writer=MortalWriter(place.warehouse.writer, dies_at=dies_at))
+    assert place.frame("SELECT countIf(state = 'applied') FROM cost_adjustments_rows").item() == 2 * is_applied
+    told: list[str] = []
+    writer = GuardedWriter(place.warehouse.writer, dies_at=0)
+    repricer = place.repricer(writer=writer, progress=lambda doing, _done, _steps: told.append(doing))
+    writer.right = repricer.claim  # type: ignore[assignment]
+    done = repricer.run(ONE_HOUR, by="ada", reason="once more")
+    assert ([run.number for run in done.finished], done.run, done.calls) == ([1], None, 0)
+    assert (set(told), done.corrected) == (
+        {f"rollups of {EARLY:%Y-%m-%d}", f"calls of {EARLY:%Y-%m-%d}"},
+        corrections(place),
+    )
+    assert place.frame("SELECT sum(calls) FROM cost_adjustments").item() == 4
+    assert place.broken() == {}
+
+
+def test_the_text_of_a_price_is_stored_also_for_a_call_that_has_another_name_there(place: Place) -> None:
+    place.store([call(503, occurred_at=EARLY.isoformat())])
+    row = "SELECT * REPLACE ('old' AS provider, 'acme' AS provider_sent) FROM usage_events_rows FINAL"
+    place.command(f"INSERT INTO usage_events_rows {row} WHERE request_id = 'call-503'")
+    place.reprice(span=ONE_HOUR)
+    told = "SELECT provider, price_source FROM usage_events WHERE price_id IN (SELECT price_id FROM prices)"
+    assert place.frame(f"{told} AND request_id = 'call-503'").rows() == [("old", "rate_card")]
+
+
+def test_when_all_numbers_are_used_up_nothing_is_changed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "NUMBER_MAX", 1)
+    four_calls_of_one_hour(place)
+    place.reprice(span=ONE_HOUR)
+    writer = MortalWriter(place.warehouse.writer, dies_at=1)
+    with pytest.raises(NumbersUsedUp, match=r"^1 re-pricings are as many as there can be; nothing was changed$"):
+        place.reprice(LIST, writer=writer)
 
 
 def test_what_was_found_to_have_come_to_nothing_is_not_written_down_again_by_each_run(place: Place) -> None:
@@ -480,6 +557,12 @@ def test_hours_share_a_block_until_it_is_full_of_calls_or_of_bytes() -> None:
         stored.Block(7 * hour, 8 * hour),
     ]
     assert list(stored.in_blocks([], rows_max=10)) == []
+
+
+def test_a_span_that_ends_at_midnight_has_nothing_of_the_day_that_begins_then() -> None:
+    first, midnight = datetime(2026, 11, 20, 23, 59, tzinfo=UTC), datetime(2026, 11, 22, tzinfo=UTC)
+    assert Span(first, midnight).days == (date(2026, 11, 20), date(2026, 11, 22))
+    assert Span(first, midnight + timedelta(milliseconds=1)).days == (date(2026, 11, 20), date(2026, 11, 23))
 
 
 def test_a_block_is_cut_by_hours_and_an_hour_by_its_ids() -> None:

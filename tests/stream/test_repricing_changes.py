@@ -161,6 +161,15 @@ def test_adjustments_are_the_plain_sums_of_the_calls_that_change(
     assert set(told["adjusted_at"]) <= {AT}
 
 
+def test_money_beyond_sixty_four_bits_of_picodollars_is_exact() -> None:
+    """Ten calls of the most that one can cost."""
+    one = {"sent": ("acme", "a"), "feature": "f", "minutes": 0, "input_tokens": 7, "output_tokens": 0, "quantities": ""}
+    most = pl.lit(10**18 - 1, pl.Int64)
+    changes = changed(stored([one] * 10, LIST), HALF).with_columns(stored_cost_pico=most, cost_pico=most)
+    (told,) = adjustments(changes, repricing=1, block=Block(0, 0), now=AT).to_dicts()
+    assert (told["calls"], told["cost_usd_before"], told["cost_usd"]) == (10, *[Decimal("9999999.99999999999")] * 2)
+
+
 def test_a_call_is_priced_by_the_name_that_was_sent_and_keeps_the_one_that_is_stored() -> None:
     """The table of the build that stored it may have had another name for what was sent."""
     call = {"sent": ("openai", "m"), "feature": "f", "minutes": 0, "quantities": ""}
