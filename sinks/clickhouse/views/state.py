@@ -14,7 +14,7 @@ TABLE: Final = "schema_views"  # made by migration 019
 IS_THERE: Final = f"EXISTS TABLE {TABLE}"
 APPLIED: Final = f"SELECT name, digest FROM {TABLE} FINAL"  # noqa: S608 - a name written here
 NOTE: Final = f"INSERT INTO {TABLE} (name, digest) SELECT {{name:String}}, {{digest:String}}"
-FORGET: Final = f"INSERT INTO {TABLE} (name, digest) SELECT name, '' FROM {TABLE} FINAL"  # noqa: S608
+FORGET: Final = f"INSERT INTO {TABLE} (name, digest) SELECT name, '' FROM {TABLE} FINAL"  # noqa: S608 - the same
 
 
 def differing(address: ClickHouseAddress) -> list[ViewText]:
