@@ -182,7 +182,7 @@ def test_cost_by_hour_is_by_what_the_board_names(reader: Reader) -> None:
 
 
 def test_beyond_the_dearest_all_others_are_one_line_and_the_stack_is_the_whole(endpoint: Endpoint) -> None:
-    address = migrated(endpoint.unmade())
+    address = endpoint.fresh()
     calls = [call(f"r-{n}", NOON, n, model=f"model-{n:02}") for n in range(1, 26)]
     with closing(Writer(address)) as writer, closing(Reader(address)) as own:
         store_calls(writer, calls)
@@ -232,7 +232,7 @@ credits = "1"
 @pytest.fixture(scope="module")
 def in_won(endpoint: Endpoint) -> Iterator[Reader]:
     """The same calls, and rates of KRW from yesterday on."""
-    address = migrated(endpoint.unmade())
+    address = endpoint.fresh()
     with closing(Writer(address)) as writer, closing(Reader(address)) as own:
         store_calls(writer, CALLS)
         told = {"published_by": "ann", "note": "", "build": "t"}

@@ -185,6 +185,7 @@ def views_after(address: ClickHouseAddress, *, up_to: int) -> dict[str, str]:
         return dict(reader.frame(f"SELECT {columns} FROM system.tables WHERE {of_views}").iter_rows())
 
 
+@pytest.mark.slow
 def test_rates_of_a_revision_from_before_019_are_in_the_warehouse_after_it_and_after_a_way_down_and_up(
     empty: ClickHouseAddress,
 ) -> None:

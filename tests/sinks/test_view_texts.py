@@ -19,8 +19,9 @@ LAST_IN_STEPS = 18  # the release whose views were numbered steps
 
 
 @pytest.fixture
-def empty(clickhouse_endpoint: Endpoint) -> Iterator[ClickHouseAddress]:
-    address = clickhouse_endpoint.unmade()
+def current(clickhouse_endpoint: Endpoint) -> Iterator[ClickHouseAddress]:
+    """A warehouse with all steps and views of this build."""
+    address = clickhouse_endpoint.fresh()
     yield address
     drop_database(address)
 
@@ -47,8 +48,8 @@ def made(address: ClickHouseAddress) -> dict[str, str]:
 
 
 def test_the_sql_of_the_views_is_what_their_templates_say() -> None:
-    current = {file.name: file.read_text() for file in texts.FOLDER.glob("*.sql")}
-    assert writing.written() == current, "`make schemas` writes it"
+    files = {file.name: file.read_text() for file in texts.FOLDER.glob("*.sql")}
+    assert writing.written() == files, "`make schemas` writes it"
 
 
 def test_a_view_is_named_once_and_its_digest_is_of_its_text() -> None:
@@ -59,44 +60,43 @@ def test_a_view_is_named_once_and_its_digest_is_of_its_text() -> None:
 
 
 def test_a_view_with_another_text_is_made_anew_and_no_other(
-    empty: ClickHouseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    current: ClickHouseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert migrate.up(empty).views == [view.name for view in texts.texts()]
-    assert migrate.up(empty).views == []
-    before = made(empty)
+    assert migrate.up(current).views == []
+    before = made(current)
     with_another(monkeypatch, tmp_path, "daily_cost", "Cost by day, UTC.", "What a day costs, UTC.")
     with pytest.raises(SchemaBehind, match="lacks the view daily_cost: run `costream migrate up`"):
-        migrate.require_current(empty)
-    assert migrate.up(empty) == migrate.Applied(versions=[], views=["daily_cost"])
-    migrate.require_current(empty)
-    after = made(empty)
+        migrate.require_current(current)
+    assert migrate.up(current) == migrate.Applied(versions=[], views=["daily_cost"])
+    migrate.require_current(current)
+    after = made(current)
     assert {name for name in before if before[name] != after[name]} == {"daily_cost"}
     assert "What a day costs" in after["daily_cost"]
 
 
-def test_a_warehouse_that_lacks_many_views_is_told_how_many(empty: ClickHouseAddress) -> None:
-    migrate.up(empty)
-    state.forget(empty)
+def test_a_warehouse_that_lacks_many_views_is_told_how_many(current: ClickHouseAddress) -> None:
+    state.forget(current)
     with pytest.raises(
         SchemaBehind, match=rf"lacks {len(texts.texts())} views of this build, such as usage_events: run"
     ):
-        migrate.require_current(empty)
+        migrate.require_current(current)
 
 
 def test_a_run_that_broke_off_among_the_views_is_completed_by_the_next(
-    empty: ClickHouseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    current: ClickHouseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    state.forget(current)
     with monkeypatch.context() as broken:
         with_another(broken, tmp_path, "daily_cost", "FROM usage_daily AS u", "FROM usage_daily AS AS u")
         with pytest.raises(WarehouseRefused, match="Syntax error"):
-            migrate.up(empty)
+            migrate.up(current)
     names = [view.name for view in texts.texts()]
-    assert migrate.up(empty) == migrate.Applied(versions=[], views=names[names.index("daily_cost") :])
-    migrate.require_current(empty)
+    assert migrate.up(current) == migrate.Applied(versions=[], views=names[names.index("daily_cost") :])
+    migrate.require_current(current)
 
 
 def test_after_a_step_down_all_views_are_made_anew(
-    empty: ClickHouseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    current: ClickHouseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The release that has the step before may have other texts, and goes by what the warehouse says it has."""
     for file in migrate.FOLDER.glob("*.sql"):
@@ -105,17 +105,17 @@ def test_after_a_step_down_all_views_are_made_anew(
     (tmp_path / "099_later.down.sql").write_text("SELECT 1;\n")
     with monkeypatch.context() as newer:
         newer.setattr(migrate, "FOLDER", tmp_path)
-        migrate.up(empty)
-        assert migrate.down(empty) == [99]
+        migrate.up(current)
+        assert migrate.down(current) == [99]
     with pytest.raises(SchemaBehind):
-        migrate.require_current(empty)
-    assert migrate.up(empty) == migrate.Applied(versions=[], views=[view.name for view in texts.texts()])
+        migrate.require_current(current)
+    assert migrate.up(current) == migrate.Applied(versions=[], views=[view.name for view in texts.texts()])
 
 
+@pytest.mark.slow
 def test_the_way_down_to_the_release_without_view_texts_leaves_its_views(clickhouse_endpoint: Endpoint) -> None:
-    old, new = clickhouse_endpoint.unmade(), clickhouse_endpoint.unmade()
+    old, new = clickhouse_endpoint.unmade(), clickhouse_endpoint.fresh()
     migrate.up(old, target=LAST_IN_STEPS)
-    migrate.up(new)
     migrate.down(new, steps=sum(step.version > LAST_IN_STEPS for step in migrate.status(new)))
     assert made(new) == made(old)
     for address in (old, new):

@@ -10,11 +10,14 @@ from sinks.clickhouse.connect import ClickHouseAddress, open_client, translated
 from sinks.clickhouse.views.texts import ViewText, texts
 
 NAMED_MAX: Final = 3
-TABLE: Final = "schema_views"  # made by migration 019
-IS_THERE: Final = f"EXISTS TABLE {TABLE}"
-APPLIED: Final = f"SELECT name, digest FROM {TABLE} FINAL"  # noqa: S608 - a name written here
-NOTE: Final = f"INSERT INTO {TABLE} (name, digest) SELECT {{name:String}}, {{digest:String}}"
-FORGET: Final = f"INSERT INTO {TABLE} (name, digest) SELECT name, '' FROM {TABLE} FINAL"  # noqa: S608 - the same
+
+# The table is made by migration 019.
+IS_THERE: Final = "EXISTS TABLE schema_views"
+APPLIED: Final = "SELECT name, digest FROM schema_views FINAL"
+NOTE: Final = """
+INSERT INTO schema_views (name, digest)
+SELECT made.1, made.2 FROM (SELECT arrayJoin(arrayZip({names:Array(String)}, {digests:Array(String)})) AS made)"""
+FORGET: Final = "INSERT INTO schema_views (name, digest) SELECT name, '' FROM schema_views FINAL"
 
 
 def differing(address: ClickHouseAddress) -> list[ViewText]:
@@ -31,12 +34,17 @@ def apply(address: ClickHouseAddress) -> list[str]:
 
     Whoever asks a view meanwhile may be told that it has other columns.
     """
-    changed = differing(address)
+    changed, made = differing(address), dict[str, str]()
+    if not changed:
+        return []
     with closing(open_client(address)) as client, translated(address):
-        for text in changed:
-            client.command(text.statement)
-            client.command(NOTE, parameters={"name": text.name, "digest": text.digest})
-    return [text.name for text in changed]
+        try:
+            for text in changed:
+                client.command(text.statement)
+                made[text.name] = text.digest
+        finally:
+            client.command(NOTE, parameters={"names": list(made), "digests": list(made.values())})
+    return list(made)
 
 
 def named(views: Sequence[str]) -> list[str]:
