@@ -136,17 +136,8 @@ def _of_files(files: Mapping[str, str]) -> dict[str, Any]:
         "file_names": list(files),
         "file_texts": list(files.values()),
         "digest": digest_of(files),
-        **{name: list(map(asdict, rows)) for name, rows in _money_of(files).items()},
+        **asdict(told(files)),
         "money_told": 1,
-    }
-
-
-def _money_of(files: Mapping[str, str]) -> dict[str, Any]:
-    money = told(files)
-    return {
-        "exchange_rates": money.exchange_rates,
-        "credit_prices": money.credit_prices,
-        "feature_credits": money.feature_credits,
     }
 
 

@@ -87,7 +87,9 @@ def status(as_json: AsJson = False) -> None:
         rows = migrate.status(address)
         differing = [view.name for view in views.differing(address)] if rows[-1].applied_at else []
     if as_json:
-        others = [{"version": None, "name": f"view {name}", "state": "pending"} for name in differing]
+        others = [
+            {"version": None, "name": f"view {name}", "state": "pending", "applied_at": None} for name in differing
+        ]
         typer.echo(json.dumps([asdict(row) for row in rows] + others, default=str))
         return
     table = Table("version", "name", "state", "applied at (UTC)", box=None)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from costream.pricing import PriceBook
 from sinks.clickhouse.price_revisions import numbered
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.views import state
 from sinks.clickhouse.writer import Writer
 from stream.cli import application
 from stream.cli.prices import app, revisions
@@ -125,6 +126,13 @@ def test_what_money_is_worth_is_told_where_it_changes_and_is_in_the_warehouse(pl
     assert place.reader.frame("SELECT credits FROM feature_credits").item() == 2
     assert "credits of chat from 2026-11-01 UTC: 2 -> none" in place.told("publish", "--none")
     assert place.reader.frame("SELECT credits FROM feature_credits").is_empty()
+
+
+def test_nothing_is_published_to_a_warehouse_of_another_release(place: Place) -> None:
+    state.forget(place.reader.address)
+    told = place.told("publish", place.file("cheap.toml", CHEAP), status=1)
+    assert "views of this build" in told and "run `costream migrate up`" in told
+    assert place.answer("list")["revisions"] == []
 
 
 def test_the_same_files_are_no_new_revision_and_a_rehearsal_publishes_nothing(place: Place) -> None:

@@ -58,10 +58,12 @@ def publish(
     from uuid import uuid4
 
     from sinks.clickhouse import price_revisions as revisions
+    from sinks.clickhouse.migrate import require_current
     from sinks.clickhouse.reader import Reader
     from sinks.clickhouse.writer import Writer
 
     with common.explained(), closing(Reader(address)) as reader, closing(Writer(address)) as writer:
+        require_current(address)  # another release would leave out what this one has columns for, and unseen
         last = revisions.newest(reader)
         if last and last.digest == revisions.digest_of(texts):
             _tell_published(last, [], [], published=False, as_json=as_json)

@@ -58,7 +58,7 @@ class FeatureCreditsOfDays:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """All of it, each in the order of its days; without what is shipped."""
+    """All of it, each in the order of its days; without what is shipped. The warehouse has columns of these names."""
 
     exchange_rates: Sequence[RateOfDays]
     credit_prices: Sequence[CreditPriceOfDays]
