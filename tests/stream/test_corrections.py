@@ -61,7 +61,7 @@ class Warehouse:
         }[sql]
         self.asked.append(kind)
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        return frame_of(answer)
+        return frame_of(answer) if kind == "settled" else frame_of(answer).drop("ahead")
 
     def insert(self, table: str, frame: pl.DataFrame) -> int:
         assert table == "usage_user_daily"

@@ -22,7 +22,7 @@ from sinks.errors import WarehouseTooSmall
 from stream.audit import audit
 from stream.audit.ground import RowsMissing, SpanNotKept
 from stream.repricing.changes import as_rows, changed
-from stream.repricing.run import NumbersUsedUp
+from stream.repricing.run import NumbersUsedUp, Repricer
 from stream.runtime.settings import Settings
 from stream.watch.rules import money_rules
 from stream.watch.watcher import Watcher
@@ -332,6 +332,18 @@ class GuardedWriter(MortalWriter):
         return super()._write(table, insert, frame)
 
 
+def guarded(place: Place, **options: Any) -> Repricer:
+    right: Any = Right()
+    repricer = place.repricer(writer=GuardedWriter(place.warehouse.writer, dies_at=0, right=right), **options)
+    repricer.claim = right
+    return repricer
+
+
+def test_the_right_to_write_is_asked_for_before_each_write(place: Place) -> None:
+    four_calls_of_one_hour(place)
+    assert guarded(place).run(ONE_HOUR, by="ada", reason="the contract came late").calls == 4
+
+
 @pytest.mark.parametrize(("dies_at", "is_applied"), [(5, False), (6, True)])
 def test_the_next_run_finishes_what_had_changed_its_calls_and_corrects_its_days_alone(
     place: Place, monkeypatch: pytest.MonkeyPatch, dies_at: int, is_applied: bool
@@ -343,9 +355,7 @@ def test_the_next_run_finishes_what_had_changed_its_calls_and_corrects_its_days_
         place.reprice(span=ONE_HOUR, writer=MortalWriter(place.warehouse.writer, dies_at=dies_at))
     assert place.frame("SELECT countIf(state = 'applied') FROM cost_adjustments_rows").item() == 2 * is_applied
     told: list[str] = []
-    writer = GuardedWriter(place.warehouse.writer, dies_at=0)
-    repricer = place.repricer(writer=writer, progress=lambda doing, _done, _steps: told.append(doing))
-    writer.right = repricer.claim  # type: ignore[assignment]
+    repricer = guarded(place, progress=lambda doing, _done, _steps: told.append(doing))
     done = repricer.run(ONE_HOUR, by="ada", reason="once more")
     assert ([run.number for run in done.finished], done.run, done.calls) == ([1], None, 0)
     assert (set(told), done.corrected) == (
