@@ -152,6 +152,16 @@ def test_more_than_are_read_at_once_come_in_rounds(monkeypatch: pytest.MonkeyPat
     assert warehouse.users == [["a", "b"], ["c", "d"], ["e"]]
 
 
+def test_what_differs_when_all_rounds_for_what_rests_are_over_is_read_as_what_moves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(corrections, "CELLS_MAX", 1)
+    monkeypatch.setattr(corrections, "ROUNDS_MAX", 2)
+    warehouse = Warehouse([[cell("a")], [cell("b")], [cell("c")]], [[cell("c")], [cell("c")], []])
+    assert corrected(warehouse) == Corrected(3)
+    assert warehouse.users == [["a"], ["b"], ["c"]]
+
+
 def test_partitions_that_are_short_of_calls_are_left_and_counted() -> None:
     warehouse = Warehouse(
         [[cell("a"), cell("b", partition=3), cell("c", partition=3), cell("d", ahead=True, partition=3)]]
