@@ -515,6 +515,7 @@ def test_a_cost_that_no_adjustment_tells_is_named(place: Place, table: str, of: 
     check = report.check("adjustments")
     assert (check.holds, check.differing, len(check.findings)) == (False, 1, 1)
     assert set(check.findings[0].where) == {"repricing", "hour", "provider", "model", "feature"}
+    assert set(check.findings[0].numbers) == {"calls", "calls_told", "cost_usd", "cost_usd_told"}
     assert [step.check for step in report.next_steps if step.check == "adjustments"] == ["adjustments"]
 
 
