@@ -31,7 +31,7 @@ def changed(calls: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
 def as_sent(calls: pl.DataFrame) -> pl.DataFrame:
     """Rows of ``usage_events`` with the names that were sent in place of those that are stored."""
     return calls.with_columns(
-        pl.when(pl.col(f"{name}_sent") == "").then(pl.col(name)).otherwise(pl.col(f"{name}_sent")).alias(name)
+        pl.when(pl.col(f"{name}_sent") == "").then(pl.col(name)).otherwise(pl.col(f"{name}_sent"))
         for name in ("provider", "model")
     )
 

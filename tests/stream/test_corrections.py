@@ -152,6 +152,14 @@ def test_more_than_are_read_at_once_come_in_rounds(monkeypatch: pytest.MonkeyPat
     assert warehouse.users == [["a", "b"], ["c", "d"], ["e"]]
 
 
+def test_cells_that_are_left_count_among_those_that_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corrections, "CELLS_MAX", 2)
+    left = cell("left", partition=3)
+    warehouse = Warehouse([[cell("a"), left], [left, cell("b")], [left]])
+    assert corrected(warehouse, short=[("s", 3)]) == Corrected(2, {("s", 3): 1})
+    assert warehouse.users == [["a"], ["b"]]
+
+
 def test_what_differs_when_all_rounds_for_what_rests_are_over_is_read_as_what_moves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
