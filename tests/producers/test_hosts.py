@@ -130,11 +130,12 @@ def test_a_server_answers_every_request_and_its_events_arrive(  # noqa: PLR0917 
 
 
 PATCHED_LIKE_EVENTLET = """
-import _thread, queue, sys, threading, time
+import _thread, importlib.util, os, queue, sys, threading, time
 used = []
+OURS = os.path.dirname(importlib.util.find_spec("costream").origin) + os.sep
 def patched(original, name):
     def greenlets_own(*args, **kwargs):
-        if "/costream/" in sys._getframe(1).f_code.co_filename:
+        if sys._getframe(1).f_code.co_filename.startswith(OURS):
             used.append(name)
         return original(*args, **kwargs)
     return greenlets_own

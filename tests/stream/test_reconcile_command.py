@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from sinks.answers.bill import FILE_BYTES_MAX, PROVIDERS
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from stream.cli import application
+from stream.cli import application, common
 from stream.cli.reconcile import Provider
 from tests.support.ingest import Warehouse, ingest_of
 from tests.support.ingest import run as run_batches
@@ -47,7 +47,7 @@ class Place:
         self.address = server.fresh()
         self.reader, self.writer = Reader(self.address), Writer(self.address)
         settings = {f"COSTREAM_{name.upper()}": value for name, value in settings_of(self.address).items()}
-        self.environment = settings | {"COLUMNS": "100"}
+        self.environment = settings
 
     def fill(self) -> None:
         values = (
@@ -70,6 +70,12 @@ class Place:
     def close(self) -> None:
         self.reader.close()
         self.writer.close()
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 100 columns. A console that was made where COLUMNS was set, as in a test runner, keeps those."""
+    monkeypatch.setattr(common.console, "_width", 100)
 
 
 @pytest.fixture(scope="module")
@@ -227,12 +233,13 @@ def test_days_are_narrowed_and_a_day_that_is_not_over_is_said(place: Place, tmp_
     assert "no day of that is asked for; nothing was compared" in place.told(usage, "--to", f"{DAY:%Y-%m-%d}", status=2)
 
 
-def test_no_digit_is_cut_off_where_the_terminal_is_narrow(place: Place, tmp_path: Path) -> None:
+def test_no_digit_is_cut_off_where_the_terminal_is_narrow(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bill = tmp_path / "bill.json"
     bill.write_text(page(paid("o3, input", "123456789012345.123456"), paid("o4-" + "x" * 200 + ", input", "1")))
-    environment = place.environment | {"COLUMNS": "40"}
-    command = application(only="reconcile")
-    told = CliRunner().invoke(command, ["reconcile", "--provider", "openai", str(bill)], env=environment).output
+    monkeypatch.setattr(common.console, "_width", 40)
+    told = place.asked(bill).output
     assert "…" not in told
     assert max(map(len, told.splitlines())) <= 40
 
