@@ -213,7 +213,7 @@ MINUTES: Final = st.integers(-100, 1440 * (DAYS + 1))
 @given(
     currency=st.sampled_from(["USD", "KRW"]), zone=st.sampled_from(["UTC", "Asia/Seoul"]), one=MINUTES, other=MINUTES
 )
-@examples(60)
+@examples(60, at_least=3)
 def test_margin_of_any_span_is_what_its_calls_earn_and_cost(
     sold: Reader, currency: str, zone: str, one: int, other: int
 ) -> None:

@@ -127,7 +127,7 @@ MOMENTS: Final = st.one_of(
 
 
 @given(zone=st.sampled_from(ZONES), one=MOMENTS, other=MOMENTS)
-@examples(60)
+@examples(60, at_least=3)
 def test_a_span_in_any_zone_is_the_sum_of_its_calls(spans: Reader, zone: str, one: timedelta, other: timedelta) -> None:
     start, end = sorted((one, other))
     if start == end:
@@ -195,7 +195,7 @@ def rows_in_currency(
 
 
 @given(currency=st.sampled_from([*RATES]), zone=st.sampled_from(ZONES), one=MOMENTS, other=MOMENTS)
-@examples(60)
+@examples(60, at_least=3)
 def test_a_cost_in_a_currency_is_that_of_each_day_by_its_rate_and_unknown_without_one(
     spans: Reader, currency: str, zone: str, one: timedelta, other: timedelta
 ) -> None:

@@ -178,6 +178,7 @@ def test_what_was_changed_in_the_warehouse_is_named_with_the_next_step(place: Pl
     assert [step.check for step in report.next_steps][:2] == ["costs", "costs"], "before a repair"
 
 
+@pytest.mark.slow
 def test_a_call_that_was_changed_is_put_right_by_pricing_its_hour_anew(place: Place) -> None:
     changed(place, "tokens", "cost_usd * 2 AS cost_usd")
     assert not audited(place).check("costs").holds
@@ -199,6 +200,7 @@ def test_a_text_that_is_not_there_is_named_and_so_is_one_that_was_changed(place:
     }
 
 
+@pytest.mark.slow
 def test_what_an_audit_has_taken_out_is_not_looked_at(place: Place) -> None:
     changed(place, "tokens", "cost_usd * 2 AS cost_usd")
     row = {"event": "{}", "reason": "counted twice"}
