@@ -9,11 +9,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
-from costream.pricing import CALLER, PICO, Call, Linear, NoPrice, Note, PriceBook, Reason, Sku, completed
+from costream.pricing import CALLER, PICO, Linear, NoPrice, Note, PriceBook, Reason, Sku, completed
 from costream.pricing.items import items, within
 from costream.pricing.texts import price_of
-from costream.pricing.units import TOKEN_UNITS
-from costream.pricing.usage import amounts_of, prices_of
+from costream.pricing.usage import call_of, prices_of
 
 NO_PRICE: Final = NoPrice.of(Reason.UNKNOWN_MODEL, "no table had a price: the event named its own")
 DIGITS: Final = 24  # after the point, of a price for one of a unit
@@ -64,9 +63,8 @@ def explained(row: Mapping[str, Any], prices: Mapping[str, str], book: PriceBook
     price, entries = _price_of(row, prices, book)
     if isinstance(price, NoPrice):
         return Explanation((), None, price.note.detail, difference)
-    amounts = amounts_of([row[field] for field in TOKEN_UNITS], json.loads(row["quantities"] or "{}"))
-    assert not isinstance(amounts, Note), "a call that contradicts itself has no cost"
-    call = Call(row["operation"], failed=row["status"] == "error", amounts=amounts)
+    call = call_of(row)
+    assert not isinstance(call, Note), "a call that contradicts itself has no cost"
     lines = tuple(
         Line(item.unit, _decimal(item.amount), _decimal(item.price), _decimal(Fraction(item.cost) / PICO))
         for item in items(price, call)

@@ -20,7 +20,6 @@ from costream.pricing import (
     CALLER,
     PICO,
     BundledPrices,
-    Call,
     Linear,
     NoPrice,
     Note,
@@ -32,8 +31,7 @@ from costream.pricing import (
 )
 from costream.pricing.items import items
 from costream.pricing.texts import is_read_whole, price_of, text_id
-from costream.pricing.units import TOKEN_UNITS
-from costream.pricing.usage import amounts_of, prices_of
+from costream.pricing.usage import call_of, prices_of
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.sampled_calls import CallKey, price_texts, sampled_calls
 from stream.audit.ground import Ground
@@ -177,11 +175,10 @@ def _named(row: Mapping[str, Any], texts: Texts) -> NamedPrice | LeftOut | Fault
 
 
 def _cost(row: Mapping[str, Any], named: NamedPrice) -> Cost:
-    amounts = amounts_of([row[field] for field in TOKEN_UNITS], json.loads(row["quantities"] or "{}"))
-    if isinstance(amounts, Note):
+    call = call_of(row)
+    if isinstance(call, Note):
         return Cost(None, "unpriced")
     price = _completed(named.price, row["unit_prices"])
-    call = Call(row["operation"], failed=row["status"] == "error", amounts=amounts)
     cost = round(sum((Fraction(item.cost) for item in items(price, call)), Fraction(0)) / PICO)  # half to even
     if not named.judged:
         return Cost(cost, "")

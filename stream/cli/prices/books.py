@@ -126,9 +126,11 @@ def tell_rates(texts: Mapping[str, str], *, today: date) -> None:
 
 def tell_money(found: Sequence[MoneyDifference]) -> None:
     """A line for each."""
+    from costream.pricing.money import BEGINNING
+
     names = {"exchange_rate": "one USD in {}", "credit_price": "one credit", "feature_credits": "credits of {}"}
     for one in found:
-        since = "ever" if one.first_day == date(1970, 1, 1) else f"{one.first_day} UTC"
+        since = "ever" if one.first_day == BEGINNING else f"{one.first_day} UTC"
         what = names[one.kind].format(common.visible(one.name))
         common.console.print(Text(f"{what} from {since}: {one.old or 'none'} -> {one.new or 'none'}"), soft_wrap=True)
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from costream.pricing.quote import Call
 from costream.pricing.rates import PICO
 from costream.pricing.reasons import Note, Reason
 from costream.pricing.units import TOKEN_UNITS, canonical
+
+
+def call_of(row: Mapping[str, Any]) -> Call | Note:
+    """The call that a row of ``usage_events`` is of; a note where what it reports contradicts itself."""
+    amounts = amounts_of([row[field] for field in TOKEN_UNITS], json.loads(row["quantities"] or "{}"))
+    if isinstance(amounts, Note):
+        return amounts
+    return Call(row["operation"], failed=row["status"] == "error", amounts=amounts)
 
 
 def amounts_of(counts: Sequence[int | None], quantities: Mapping[str, str]) -> dict[str, int] | Note:
