@@ -121,7 +121,8 @@ def test_a_failed_call_is_sold_for_nothing_and_what_events_report_counts_where_t
 
 
 def test_a_credit_without_a_price_or_a_rate_is_unknown_revenue_and_never_zero(writer: Writer, reader: Reader) -> None:
-    store_calls(writer, [call("a", "chat", 1), call("b", "given away", 1)])
+    next_day = {"occurred_at": FIRST + timedelta(days=1)}
+    store_calls(writer, [call("a", "chat", 1), call("b", "given away", 1), call("c", "chat", 1, **next_day)])
     given = credits_of("given away", "0")
     krw = 'currency = "KRW"\n'
     rate = '[[exchange_rate]]\ncurrency = "KRW"\nper_usd = "1000"\nsource = "s"\n'
@@ -129,8 +130,8 @@ def test_a_credit_without_a_price_or_a_rate_is_unknown_revenue_and_never_zero(wr
     for text, revenue in (
         (credits_of("chat", "1") + given, None),
         (credit("100", krw) + credits_of("chat", "1") + given, None),
-        (credit("100", krw + later) + rate + credits_of("chat", "1") + given, None),
-        (credit("100", krw) + rate + credits_of("chat", "1") + given, Decimal("0.1")),
+        (credit("100", krw + later) + rate + credits_of("chat", "1") + given, None),  # of one of its two days
+        (credit("100", krw) + rate + credits_of("chat", "1") + given, Decimal("0.2")),
     ):
         publish(reader, writer, text)
         found = margins(reader)

@@ -221,6 +221,28 @@ def test_a_cost_in_a_currency_is_that_of_each_day_by_its_rate_and_unknown_withou
                 assert abs(row["avg_cost"] * (row["calls"] - row["unpriced_calls"]) - row["cost"]) < Decimal("1e-9")
 
 
+def test_a_sum_is_unknown_in_a_currency_where_one_of_its_cells_is(writer: Writer, reader: Reader) -> None:
+    """One model is called on a day without a rate, the other on one with it."""
+    told = {"published_by": "ann", "note": "", "build": "t"}
+    revisions.publish(reader, writer, {"rates": RATES_FILE}, new_id=lambda: "p", pause=lambda: None, **told)
+    days = {"before": datetime(2099, 11, 1, tzinfo=UTC), "after": datetime(2099, 11, 2, tzinfo=UTC)}
+    usual = {"feature": "f", "user_id": "u", "cost_pico": 3 * 10**12}
+    store_calls(writer, [usual | {"request_id": name, "model": name, "occurred_at": at} for name, at in days.items()])
+    span = asked(FIRST, FIRST + timedelta(days=DAYS), "UTC", "XTS")
+
+    def costs(view: str, key: str) -> dict[Any, Any]:
+        return dict(reader.frame(f"SELECT {key}, cost FROM {view}{span}").iter_rows())
+
+    known = Decimal("0.999999999999")
+    assert costs("usage_between", "model") == {"before": None, "after": known}
+    assert costs("model_performance_comparison_between", "model") == {"before": None, "after": known}
+    assert costs("daily_cost_between", "day") == {date(2099, 11, 1): None, date(2099, 11, 2): known}
+    assert costs("feature_cost_summary_between", "feature") == {"f": None}
+    assert costs("feature_performance_summary_between", "feature") == {"f": None}
+    assert costs("feature_margin_between", "feature") == {"f": None}
+    assert costs("user_cost_summary_between", "user_id") == {"u": None}
+
+
 @pytest.mark.parametrize("currency", [*RATES])
 def test_hours_that_begin_in_a_span_are_told_in_a_currency(spans: Reader, currency: str) -> None:
     start, end = datetime(2099, 10, 31, 22, 30, tzinfo=UTC), datetime(2099, 11, 2, 1, tzinfo=UTC)
