@@ -18,7 +18,8 @@ from benchmarks.sizes import Sizes
 from costream import UsageEvent, UsageProducer
 from costream.alerts import Alert
 from costream.topics import ALERTS, EVENTS
-from tests.support.warehouse import Endpoint, migrated
+from tests.support.databases import migrated
+from tests.support.warehouse import Endpoint
 
 HISTORY_HOURS: Final = 30
 USUAL_TOKENS: Final = 200_000  # an hour of a feature costs half a dollar,

@@ -18,7 +18,8 @@ from costream import UsageProducer
 from costream.topics import EVENTS
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
-from tests.support.warehouse import Endpoint, migrated
+from tests.support.databases import migrated
+from tests.support.warehouse import Endpoint
 
 POLL_S: Final = 0.05
 WARM_UP_S: Final = 3.0  # of events that are sent and not measured: connections open, code is loaded

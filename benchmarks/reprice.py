@@ -22,7 +22,8 @@ from costream import UsageProducer
 from costream.topics import EVENTS
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
-from tests.support.warehouse import Endpoint, migrated
+from tests.support.databases import migrated
+from tests.support.warehouse import Endpoint
 
 SECONDS_MAX: Final = 600.0
 CALM_LOOKS: Final = 15  # one after the other without a merge: three seconds

@@ -9,8 +9,8 @@ import pytest
 import structlog
 
 pytest_plugins = [
-    *("tests.support.shared", "tests.support.kafka", "tests.support.secure_kafka", "tests.support.warehouse"),
-    "tests.support.small_disk",
+    *("tests.support.shared", "tests.support.kafka", "tests.support.secure_kafka"),
+    *("tests.support.databases", "tests.support.warehouse", "tests.support.small_disk"),
 ]
 
 # A property is tried on enough examples to find what is common at once, and on all of them in `make test-slow`.

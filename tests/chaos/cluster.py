@@ -28,9 +28,10 @@ from sinks.errors import WarehouseError
 from stream.runtime import topics
 from stream.runtime.settings import Settings
 from tests.chaos.tail import Tail
+from tests.support.databases import migrated
 from tests.support.kafka import KafkaBroker
 from tests.support.small_disk import SmallDisk
-from tests.support.warehouse import Endpoint, migrated
+from tests.support.warehouse import Endpoint
 
 COSTREAM: Final = Path(sysconfig.get_path("scripts")) / "costream"
 REPRICE_MAX_S: Final = 120.0  # of the last one; half a minute of it may be the right of one that was killed

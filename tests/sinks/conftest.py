@@ -9,7 +9,8 @@ import pytest
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from tests.support.warehouse import Embedded, Server, emptied, one_way_and_the_other
+from tests.support.databases import emptied
+from tests.support.warehouse import Embedded, Server, one_way_and_the_other
 
 
 @pytest.fixture(scope="session", params=one_way_and_the_other)

@@ -21,7 +21,7 @@ PAGE = b"<html><head><title>%d</title></head><body><center><h1>nginx</h1></cente
 
 @pytest.fixture
 def address(clickhouse_endpoint: Endpoint) -> ClickHouseAddress:
-    return clickhouse_endpoint.empty()
+    return clickhouse_endpoint.fresh()
 
 
 @pytest.fixture

@@ -24,8 +24,9 @@ from sinks.clickhouse.writer import Writer
 from sinks.dashboards.__main__ import main
 from sinks.dashboards.cost import IN_CURRENCY
 from tests.producers.test_alert import alert
+from tests.support.databases import migrated
 from tests.support.grafana import Question, View, boards, expand, questions
-from tests.support.warehouse import Endpoint, migrated
+from tests.support.warehouse import Endpoint
 from tests.support.warehouse_rows import hourly, store_calls, this_hour
 
 WRITE, READ = "write-me", "read-me"

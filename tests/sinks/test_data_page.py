@@ -16,7 +16,7 @@ from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.price_revisions import publish
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from tests.support.warehouse import Embedded, drop_database
+from tests.support.warehouse import Embedded
 from tests.support.warehouse_rows import store_calls
 
 CENT: Final = 10**10  # in 1e-12 USD
@@ -142,7 +142,6 @@ def asked(clickhouse_embedded: Embedded) -> Iterator[Reader]:
         told = {"published_by": "ann", "note": "", "build": "t"}
         publish(reader, writer, {"money": MONEY}, new_id=lambda: "p", pause=lambda: None, **told)
         yield reader
-    drop_database(address)
 
 
 @pytest.mark.parametrize("title", ANSWERS)

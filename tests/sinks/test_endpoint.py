@@ -33,7 +33,8 @@ from sinks.clickhouse.embedded.requests import INSERT_WITH_DATA, read_vocabulary
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import EndpointNotStarted, WarehouseRefused, WarehouseUnavailable
-from tests.support.warehouse import Endpoint, migrated
+from tests.support.databases import migrated
+from tests.support.warehouse import Endpoint
 from tests.support.warehouse_rows import events
 
 WRITE, READ = "write-me", "read-me"

@@ -17,9 +17,10 @@ from sinks.clickhouse.embedded.handover import handover
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable
+from tests.support.databases import migrated
 from tests.support.records import until
 from tests.support.small_disk import SmallDisk
-from tests.support.warehouse import Endpoint, migrated
+from tests.support.warehouse import Endpoint
 from tests.support.warehouse_rows import hourly
 
 ROOT = Path(__file__).resolve().parents[2]

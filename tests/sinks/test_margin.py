@@ -18,7 +18,7 @@ from sinks.clickhouse import price_revisions as revisions
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from tests.support.properties import examples
-from tests.support.warehouse import Embedded, drop_database
+from tests.support.warehouse import Embedded
 from tests.support.warehouse_rows import store_calls
 
 CENT: Final = 10**10  # in 1e-12 USD
@@ -205,7 +205,6 @@ def sold(clickhouse_embedded: Embedded) -> Iterator[Reader]:
         store_calls(writer, CALLS)
         publish(reader, writer, TEXT)
         yield reader
-    drop_database(address)
 
 
 MINUTES: Final = st.integers(-100, 1440 * (DAYS + 1))

@@ -19,7 +19,8 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 from sinks.errors import DataWouldBeLost, WarehouseRefused
-from tests.support.warehouse import drop_database, one_way_and_the_other
+from tests.support.databases import drop_database
+from tests.support.warehouse import one_way_and_the_other
 from tests.support.warehouse_rows import PICO, events, hourly, store_hours, this_hour, user_daily
 
 VERSIONS = sorted(

@@ -18,8 +18,9 @@ from sinks.clickhouse.embedded import parts
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import RowsSetAside, WarehouseUnavailable
+from tests.support.databases import migrated
 from tests.support.small_disk import SmallDisk
-from tests.support.warehouse import Embedded, Endpoint, fill_and_merge, lose_what_was_merged, migrated
+from tests.support.warehouse import Embedded, Endpoint, fill_and_merge, lose_what_was_merged
 from tests.support.warehouse_rows import events, hourly
 
 ROWS: Final = 40

@@ -19,9 +19,10 @@ from sinks.clickhouse.connect import open_client
 from sinks.clickhouse.writer import Writer
 from stream.watch.alert_topic import outbox_for_alerts, publish_alerts
 from tests.producers.test_alert import HOUR, alert
+from tests.support.databases import migrated
 from tests.support.kafka import ROOT, create_topics
 from tests.support.readers import run_java, run_node, table
-from tests.support.warehouse import Endpoint, migrated
+from tests.support.warehouse import Endpoint
 from tests.support.warehouse_rows import events, store_hours, this_hour
 
 pytestmark = pytest.mark.slow

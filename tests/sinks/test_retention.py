@@ -17,7 +17,7 @@ from sinks.errors import RetentionDiffers, RowsWouldExpire
 from stream.audit.ground import ground
 from stream.runtime.settings import Settings
 from tests.support.records import until
-from tests.support.warehouse import Server, drop_database
+from tests.support.warehouse import Server
 from tests.support.warehouse_rows import events, this_hour
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -28,10 +28,8 @@ def days(count: int) -> timedelta:
 
 
 @pytest.fixture
-def schema(clickhouse_endpoint: Server) -> Iterator[ClickHouseAddress]:
-    address = clickhouse_endpoint.fresh()
-    yield address
-    drop_database(address)
+def schema(clickhouse_endpoint: Server) -> ClickHouseAddress:
+    return clickhouse_endpoint.fresh()
 
 
 @pytest.fixture

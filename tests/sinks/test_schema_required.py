@@ -10,7 +10,8 @@ import pytest
 from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.errors import SchemaAhead, SchemaBehind, WarehouseUnavailable
-from tests.support.warehouse import Endpoint, drop_database, free_port
+from tests.support.databases import drop_database
+from tests.support.warehouse import Endpoint, free_port
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseRefused
 from tests.support.properties import examples
-from tests.support.warehouse import Embedded, drop_database
+from tests.support.warehouse import Embedded
 from tests.support.warehouse_rows import store_calls
 
 FIRST: Final = datetime(2099, 10, 30, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops
@@ -115,7 +115,6 @@ def spans(clickhouse_embedded: Embedded) -> Iterator[Reader]:
         told = {"published_by": "ann", "note": "", "build": "t"}
         revisions.publish(reader, writer, {"rates": RATES_FILE}, new_id=lambda: "p", pause=lambda: None, **told)
         yield reader
-    drop_database(address)
 
 
 MOMENTS: Final = st.one_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +12,16 @@ from sinks.clickhouse import migrate
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from sinks.clickhouse.views import state, texts, writing
 from sinks.errors import SchemaBehind, WarehouseRefused
-from tests.support.warehouse import Endpoint, drop_database
+from tests.support.databases import drop_database
+from tests.support.warehouse import Endpoint
 
 LAST_IN_STEPS = 18  # the release whose views were numbered steps
 
 
 @pytest.fixture
-def current(clickhouse_endpoint: Endpoint) -> Iterator[ClickHouseAddress]:
+def current(clickhouse_endpoint: Endpoint) -> ClickHouseAddress:
     """A warehouse with all steps and views of this build."""
-    address = clickhouse_endpoint.fresh()
-    yield address
-    drop_database(address)
+    return clickhouse_endpoint.fresh()
 
 
 def with_another(monkeypatch: pytest.MonkeyPatch, folder: Path, view: str, old: str, new: str) -> None:

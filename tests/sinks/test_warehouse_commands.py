@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +23,8 @@ from sinks.clickhouse.migrate import FOLDER
 from sinks.clickhouse.views.texts import texts
 from sinks.clickhouse.writer import Writer
 from stream.cli import clickhouse, migrate, query
-from tests.support.warehouse import Server, drop_database, settings_of
+from tests.support.databases import drop_database
+from tests.support.warehouse import Server, settings_of
 from tests.support.warehouse_rows import events, hourly, this_hour
 
 app = typer.Typer()
@@ -53,14 +53,13 @@ def configured(clickhouse_endpoint: Server, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture(scope="module")
-def filled_once(clickhouse_endpoint: Server) -> Iterator[ClickHouseAddress]:
+def filled_once(clickhouse_endpoint: Server) -> ClickHouseAddress:
     address = clickhouse_endpoint.fresh()
     with closing(Writer(address)) as writer:
         calls = [{"request_id": "r-1", "cost_pico": 1}, {"request_id": "x", "cost_pico": None}]
         writer.insert("usage_events", events(calls))
         writer.insert("usage_hourly", hourly([{"cost_pico": 1}]))
-    yield address
-    drop_database(address)
+    return address
 
 
 @pytest.fixture

@@ -29,8 +29,9 @@ from stream.ingest import Ingest
 from stream.runtime.settings import Settings
 from stream.store.flush import Outgoing
 from stream.store.order import Store
+from tests.support.databases import emptied
 from tests.support.ingest import flush_of
-from tests.support.warehouse import Embedded, Server, drop_database, emptied, one_way_and_the_other
+from tests.support.warehouse import Embedded, Server, one_way_and_the_other
 
 BOOK = PriceBook.bundled()
 PARTITIONS = 4
@@ -49,12 +50,10 @@ TABLES_OF_A_FLUSH = [
 
 
 @pytest.fixture(scope="module", params=one_way_and_the_other)
-def one_database(request: pytest.FixtureRequest) -> Iterator[ClickHouseAddress]:
+def one_database(request: pytest.FixtureRequest) -> ClickHouseAddress:
     """In this process and over HTTP: parameters and deletions travel differently."""
     warehouse: Embedded | Server = request.getfixturevalue(request.param)
-    address = warehouse.fresh()
-    yield address
-    drop_database(address)
+    return warehouse.fresh()
 
 
 @pytest.fixture(autouse=True)

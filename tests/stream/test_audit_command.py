@@ -22,7 +22,7 @@ from stream.decode.frame import Refusal
 from stream.runtime.settings import Settings
 from stream.store.letters import dead_letter_rows
 from stream.up.broker import EmbeddedBroker
-from tests.support.warehouse import Server, drop_database, settings_of
+from tests.support.warehouse import Server, settings_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 GOOD = json.dumps({"request_id": "r-1", "occurred_at": NOW.isoformat(), "provider": "openai", "model": "m"}).encode()
@@ -83,7 +83,6 @@ def installation(clickhouse_endpoint: Server) -> Iterator[Installation]:
     with EmbeddedBroker({"usage.events": 2}) as broker:
         found = Installation(clickhouse_endpoint, broker)
         yield found
-        drop_database(found.address)
 
 
 audits = typer.Typer()

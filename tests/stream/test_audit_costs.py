@@ -21,11 +21,12 @@ from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.sampled_calls import price_texts, sampled_calls, shared_out
 from stream.audit import AuditReport, Check, audit, costs
 from stream.audit.costs import BEFORE_TEXTS, OTHER_BUILD, OTHER_TABLE, UNPRICED, Fault, LeftOut, judged, read
+from tests.support.databases import emptied
 from tests.support.ingest import flush_of
 from tests.support.properties import examples
 from tests.support.records import wire
 from tests.support.repriced import LIST, NOW, OURS, Place, call
-from tests.support.warehouse import Server, drop_database, emptied
+from tests.support.warehouse import Server
 
 ABROAD = """
 [[price]]
@@ -106,10 +107,8 @@ def of_kind(name: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def one_database(clickhouse_endpoint: Server) -> Iterator[ClickHouseAddress]:
-    address = clickhouse_endpoint.fresh()
-    yield address
-    drop_database(address)
+def one_database(clickhouse_endpoint: Server) -> ClickHouseAddress:
+    return clickhouse_endpoint.fresh()
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from stream.store.decisions import TABLE, Decision, Sent, decision_rows
 from stream.store.flush import Outgoing
 from stream.store.letters import dead_letter_rows
 from stream.store.stored_letters import DeadLetter, Which
-from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
+from tests.support.warehouse import Embedded, Server, one_way_and_the_other
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LIMITS = AgeLimits(future_max=timedelta(minutes=10), past_max=timedelta(days=90))
@@ -51,7 +51,7 @@ CUT = Cut(9_000_000, "ab", 5_000, "cd", 10_000, 40_000, "ef")
 
 
 @pytest.fixture(scope="module", params=one_way_and_the_other)
-def address(request: pytest.FixtureRequest) -> Iterator[ClickHouseAddress]:
+def address(request: pytest.FixtureRequest) -> ClickHouseAddress:
     """450 letters in two kinds: more than two pages."""
     warehouse: Embedded | Server = request.getfixturevalue(request.param)
     address = warehouse.fresh()
@@ -67,8 +67,7 @@ def address(request: pytest.FixtureRequest) -> Iterator[ClickHouseAddress]:
     ]
     writer.insert("dead_letters", dead_letter_rows(refusals, source="topic-1", now=NOW))
     writer.close()
-    yield address
-    drop_database(address)
+    return address
 
 
 def kind(offset: int) -> Any:

@@ -30,7 +30,7 @@ class Letters:
     """Two refused records: one that is no JSON, and one that came too early and is fine by now."""
 
     def __init__(self, endpoint: Server, broker: EmbeddedBroker) -> None:
-        self.address, self.broker = endpoint.empty(), broker
+        self.address, self.broker = endpoint.fresh(), broker
         self.variables = {"COSTREAM_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers, "COLUMNS": "200"} | {
             f"COSTREAM_{name.upper()}": value for name, value in settings_of(self.address).items()
         }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
+from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -14,15 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from costream.pricing import PICO, Bracket, Call, Linear, Priced, quote
-from costream.pricing.items import items
+from costream.pricing import PICO, Bracket, Call, Linear, PriceBook, Priced, Sku, quote
+from costream.pricing.items import Within, items, within
+from costream.pricing.rates import ChargedAs
+from costream.pricing.units import TOKEN_UNITS
+from sinks.answers.explain import explained as explanation
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.cli import application
 from tests.support.ingest import Warehouse, ingest_of, run
 from tests.support.properties import examples
 from tests.support.records import log_of, wire
-from tests.support.warehouse import Server, drop_database, settings_of
+from tests.support.warehouse import Server, settings_of
 
 CALLS: dict[str, dict[str, Any]] = {
     "cached": {
@@ -71,7 +74,7 @@ CALLS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def variables(clickhouse_endpoint: Server) -> Iterator[dict[str, str]]:
+def variables(clickhouse_endpoint: Server) -> dict[str, str]:
     address = clickhouse_endpoint.fresh()
     with closing(Reader(address)) as reader, closing(Writer(address)) as writer:
         warehouse = Warehouse(reader, writer)
@@ -83,8 +86,7 @@ def variables(clickhouse_endpoint: Server) -> Iterator[dict[str, str]]:
         told = {"event": "{}", "reason": "counted twice"}
         moments = reader.frame("SELECT occurred_at, received_at AS removed_at FROM usage_events LIMIT 1")
         writer.insert("removed_events", pl.concat([moments, pl.DataFrame([removed | told])], how="horizontal"))
-    yield {f"COSTREAM_{name.upper()}": value for name, value in settings_of(address).items()} | {"COLUMNS": "120"}
-    drop_database(address)
+    return {f"COSTREAM_{name.upper()}": value for name, value in settings_of(address).items()} | {"COLUMNS": "120"}
 
 
 def explained(variables: dict[str, str], *arguments: str, status: int = 0) -> Result:
@@ -184,3 +186,38 @@ def test_the_items_of_any_call_sum_to_what_it_is_quoted_at(
         assert sum(item.cost for item in items(price, call)) == answer.cost_pico * PICO
     if isinstance(answer, Priced) and answer.cost_pico:
         assert all(item.amount > 0 for item in items(price, call))
+
+
+def test_a_unit_is_told_as_charged_like_its_total_where_the_total_has_a_price() -> None:
+    rules = {"input_image_tokens": ChargedAs("input_tokens", "own/1")}
+    call = Call("chat", failed=False, amounts={"input_tokens": 9 * PICO, "input_image_tokens": 4 * PICO})
+    priced = Linear("t@base", (Bracket.of(-1, {"input_tokens": 1}),), same=rules)
+    assert within(priced, call) == (Within("input_image_tokens", 4 * PICO, "input_tokens", "own/1"),)
+    assert within(Linear("t@base", (Bracket.of(-1, {"output_tokens": 1}),), same=rules), call) == ()
+
+
+@pytest.mark.parametrize(("model", "cost"), [("gpt-4o-mini", "0.00018"), ("gpt-4o", "0.003")])
+def test_a_row_from_before_there_were_texts_is_explained_by_the_book_that_it_names(model: str, cost: str) -> None:
+    book = PriceBook.bundled()
+    price = book.resolve(Sku("openai", model), date(2026, 11, 30))
+    assert isinstance(price, Linear)
+    row = {
+        "provider": "openai",
+        "model": model,
+        "service_tier": "",
+        "inference_geo": "",
+        "operation": "chat",
+        "price_version": price.version,
+        "price_id": "of no text",
+        "price_source": "list",
+        "status": "ok",
+        "cost_usd": Decimal(cost),
+        "cost_detail": "",
+        "reported_cost_usd": None,
+        "quantities": "",
+        "unit_prices": "",
+        **dict.fromkeys(TOKEN_UNITS),
+        "input_tokens": 800,
+        "output_tokens": 100,
+    }
+    assert explanation(row, {}, book).sum_usd == Decimal(cost)

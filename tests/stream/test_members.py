@@ -17,9 +17,10 @@ from stream.cli import migrate as command
 from stream.runtime import topics
 from stream.runtime.members import WorkersAlive, WorkersUnknown, require_no_worker
 from stream.runtime.settings import Settings
+from tests.support.databases import drop_database
 from tests.support.records import until
 from tests.support.site import Site
-from tests.support.warehouse import Server, drop_database, free_port, settings_of
+from tests.support.warehouse import Server, free_port, settings_of
 
 
 def settings_at(site: Site) -> Settings:

@@ -22,7 +22,7 @@ from stream.cli.prices import app, revisions
 from tests.support.ingest import Warehouse, ingest_of
 from tests.support.ingest import run as run_batches
 from tests.support.records import log_of, wire
-from tests.support.warehouse import Embedded, drop_database, settings_of
+from tests.support.warehouse import Embedded, settings_of
 
 CHEAP = """
 [[price]]
@@ -72,7 +72,6 @@ def place(clickhouse_embedded: Embedded, tmp_path: Path) -> Iterator[Place]:
     address = clickhouse_embedded.fresh()
     with closing(Reader(address)) as reader, closing(Writer(address)) as writer:
         yield Place(reader, writer, tmp_path)
-    drop_database(address)
 
 
 def test_a_published_revision_is_told_with_what_changes_and_listed_with_who_and_why(place: Place) -> None:

@@ -29,7 +29,7 @@ from stream.up.broker import EmbeddedBroker
 from tests.support.ingest import BOOK, Warehouse, flush_of, ingest_of, run
 from tests.support.price_tables import BUILDS
 from tests.support.records import NOW, log_of, rfc3339, wire
-from tests.support.warehouse import Embedded, Server, drop_database
+from tests.support.warehouse import Embedded, Server
 from tests.support.worker import TOPICS, Totals, WorkerProcess, producer_of
 
 NEW_ID: Final = count()
@@ -40,7 +40,6 @@ def place(clickhouse_embedded: Embedded) -> Iterator[Warehouse]:
     address = clickhouse_embedded.fresh()
     with closing(Reader(address)) as reader, closing(Writer(address)) as writer:
         yield Warehouse(reader, writer)
-    drop_database(address)
 
 
 @pytest.fixture

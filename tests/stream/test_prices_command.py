@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from stream.cli.prices import app
 from tests.support.ingest import Warehouse, ingest_of
 from tests.support.ingest import run as run_batches
 from tests.support.records import FakeRecord, wire
-from tests.support.warehouse import Server, drop_database, settings_of
+from tests.support.warehouse import Server, settings_of
 
 RATES = 'rates.input_tokens = { price = "0.10", per = "1M" }'
 
@@ -296,7 +295,7 @@ def test_a_file_that_is_not_there_is_said_without_a_traceback(command: list[str]
 
 
 @pytest.fixture(scope="module")
-def variables(clickhouse_endpoint: Server) -> Iterator[dict[str, str]]:
+def variables(clickhouse_endpoint: Server) -> dict[str, str]:
     """Six calls of today, and one of forty days ago."""
     address = clickhouse_endpoint.fresh()
     now = datetime.now(UTC)
@@ -315,8 +314,7 @@ def variables(clickhouse_endpoint: Server) -> Iterator[dict[str, str]]:
         arrived = round(now.timestamp() * 1_000)
         log = [FakeRecord(value, 0, offset, arrived) for offset, value in enumerate(values)]
         run_batches(warehouse, ingest_of(warehouse, "topic-1", clock=lambda: now), log)
-    yield {f"COSTREAM_{name.upper()}": value for name, value in settings_of(address).items()} | {"COLUMNS": "120"}
-    drop_database(address)
+    return {f"COSTREAM_{name.upper()}": value for name, value in settings_of(address).items()} | {"COLUMNS": "120"}
 
 
 def covered(variables: dict[str, str], *arguments: str) -> Result:

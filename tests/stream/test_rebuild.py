@@ -17,8 +17,9 @@ from sinks.clickhouse.connect import ClickHouseAddress
 from stream.audit.ground import RowsMissing, SpanNotKept
 from stream.audit.rebuild import Rebuilt, differing, rebuild
 from stream.cli import application
+from tests.support.databases import emptied
 from tests.support.repriced import NOW, Killed, MortalWriter, Place, call
-from tests.support.warehouse import Server, drop_database, emptied, settings_of
+from tests.support.warehouse import Server, settings_of
 
 TABLES = ("usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily")
 START, END = NOW.date() - timedelta(days=6), NOW.date() + timedelta(days=1)
@@ -26,10 +27,8 @@ NOTHING = dict.fromkeys(TABLES, 0)
 
 
 @pytest.fixture(scope="module")
-def one_database(clickhouse_endpoint: Server) -> Iterator[ClickHouseAddress]:
-    address = clickhouse_endpoint.fresh()
-    yield address
-    drop_database(address)
+def one_database(clickhouse_endpoint: Server) -> ClickHouseAddress:
+    return clickhouse_endpoint.fresh()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from stream.cli.reconcile import Provider
 from tests.support.ingest import Warehouse, ingest_of
 from tests.support.ingest import run as run_batches
 from tests.support.records import FakeRecord, wire
-from tests.support.warehouse import Server, drop_database, settings_of
+from tests.support.warehouse import Server, settings_of
 
 NOW = datetime.now(UTC).replace(minute=30, second=0, microsecond=0)
 DAY = (NOW - timedelta(days=2)).replace(hour=9)
@@ -83,7 +83,6 @@ def place(clickhouse_endpoint: Server) -> Iterator[Place]:
     with closing(Place(clickhouse_endpoint)) as place:
         place.fill()
         yield place
-    drop_database(place.address)
 
 
 def used(model: str, tokens: int, output: int = 0, cached: int = 0) -> dict[str, Any]:

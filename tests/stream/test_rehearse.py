@@ -28,7 +28,7 @@ from stream.pricing.rehearsal import rehearsed
 from tests.support.ingest import Warehouse, ingest_of
 from tests.support.ingest import run as run_batches
 from tests.support.records import FakeRecord, wire
-from tests.support.warehouse import Server, drop_database, settings_of
+from tests.support.warehouse import Server, settings_of
 
 NOW = datetime.now(UTC).replace(minute=30, second=0, microsecond=0)
 TODAY = NOW.replace(hour=0, minute=0)
@@ -167,7 +167,6 @@ def place(clickhouse_endpoint: Server) -> Iterator[Place]:
         run_batches(Warehouse(reader, writer), ingest, log)
         settings = {f"COSTREAM_{name.upper()}": value for name, value in settings_of(address).items()}
         yield reader, settings | {"COLUMNS": "120"}
-    drop_database(address)
 
 
 def day(ago: int) -> str:

@@ -19,10 +19,11 @@ from sinks.clickhouse import claims, price_revisions
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.cli import application
+from tests.support.databases import emptied
 from tests.support.ingest import Warehouse, ingest_of
 from tests.support.ingest import run as run_batches
 from tests.support.records import FakeRecord, wire
-from tests.support.warehouse import Server, drop_database, emptied, settings_of
+from tests.support.warehouse import Server, settings_of
 
 NOW = datetime.now(UTC).replace(minute=30, second=0, microsecond=0)
 DAY = NOW - timedelta(days=1)
@@ -82,7 +83,6 @@ class Place:
 def server_place(clickhouse_endpoint: Server) -> Iterator[Place]:
     with closing(Place(clickhouse_endpoint)) as place:
         yield place
-    drop_database(place.address)
 
 
 @pytest.fixture

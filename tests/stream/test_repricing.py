@@ -26,9 +26,10 @@ from stream.repricing.run import NumbersUsedUp, Repricer
 from stream.runtime.settings import Settings
 from stream.watch.rules import money_rules
 from stream.watch.watcher import Watcher
+from tests.support.databases import emptied
 from tests.support.ingest import flush_of, ingest_of, run
 from tests.support.repriced import LIST, NOW, OURS, PARTITIONS, SOURCE, WEEK, Killed, MortalWriter, Place, Right, call
-from tests.support.warehouse import Server, drop_database, emptied
+from tests.support.warehouse import Server
 
 
 def expected(numbers: Sequence[int], book: PriceBook) -> dict[str, tuple[Decimal | None, str]]:
@@ -41,10 +42,8 @@ def expected(numbers: Sequence[int], book: PriceBook) -> dict[str, tuple[Decimal
 
 
 @pytest.fixture(scope="module")
-def one_database(clickhouse_endpoint: Server) -> Iterator[ClickHouseAddress]:
-    address = clickhouse_endpoint.fresh()
-    yield address
-    drop_database(address)
+def one_database(clickhouse_endpoint: Server) -> ClickHouseAddress:
+    return clickhouse_endpoint.fresh()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from stream.runtime.settings import Settings
 from stream.up.broker import EmbeddedBroker
 from tests.support.ingest import Warehouse, flush_of, ids_at_home_in, ingest_of
 from tests.support.records import FakeRecord, rfc3339, wire
-from tests.support.warehouse import Endpoint, drop_database
+from tests.support.warehouse import Endpoint
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 SOURCE = "topic-1"
@@ -83,7 +83,6 @@ def installation(clickhouse_endpoint: Endpoint) -> Iterator[Installation]:
         found = Installation(clickhouse_endpoint, broker)
         yield found
         found.log.close()
-        drop_database(found.address)
 
 
 @pytest.mark.parametrize(

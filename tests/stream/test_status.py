@@ -43,7 +43,7 @@ class System:
     """Two partitions of which one has five records, three of them committed; two are stored, and a letter."""
 
     def __init__(self, endpoint: Endpoint, broker: EmbeddedBroker) -> None:
-        self.address = endpoint.empty()
+        self.address = endpoint.fresh()
         self.variables = {
             "COSTREAM_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
             "COSTREAM_CLICKHOUSE_URL": endpoint.url,

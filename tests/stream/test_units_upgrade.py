@@ -17,10 +17,11 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseError
 from stream.audit import audit
+from tests.support.databases import drop_database
 from tests.support.ingest import Warehouse, cut, flush_of, ingest_of, run
 from tests.support.records import NOW, log_of, wire
 from tests.support.releases import LAST_WITH_MAPS, Release
-from tests.support.warehouse import Embedded, drop_database
+from tests.support.warehouse import Embedded
 
 
 @pytest.fixture

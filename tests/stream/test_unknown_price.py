@@ -43,7 +43,7 @@ from stream.watch.unpriced import (
 )
 from stream.watch.watcher import Watcher
 from tests.support.properties import examples
-from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
+from tests.support.warehouse import Embedded, Server, one_way_and_the_other
 from tests.support.warehouse_rows import events, hourly
 
 NOON = datetime(2099, 3, 2, 12, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops
@@ -121,7 +121,6 @@ def store(engine: Embedded | Server) -> Iterator[Store]:
     store = Store(address)
     yield store
     store.close()
-    drop_database(address)
 
 
 Start = Callable[..., "Stage"]
@@ -619,7 +618,6 @@ def test_the_longest_and_oddest_names_travel_to_the_warehouse_and_back(
         assert set(lacking_in(store, NOON, only=names).models) == set(names)
     finally:
         store.close()
-        drop_database(address)
 
 
 def _filled(mark: str, number: int) -> str:

@@ -18,11 +18,12 @@ from sinks.clickhouse.connect import create_database
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.audit import audit
+from tests.support.databases import drop_database
 from tests.support.ingest import TABLES, Warehouse, ingest_of, run
 from tests.support.price_tables import AS_SENT
 from tests.support.records import NOW, FakeRecord, log_of, wire
 from tests.support.releases import FIRST, LAST_AS_SENT, LAST_WITH_MAPS, ORDER, Release
-from tests.support.warehouse import Embedded, drop_database
+from tests.support.warehouse import Embedded
 
 pytestmark = pytest.mark.slow
 

@@ -29,7 +29,7 @@ from stream.watch.rules.rule import Past
 from stream.watch.series import HOUR, MINUTE, hour_of
 from stream.watch.watcher import Watcher
 from tests.support.properties import examples
-from tests.support.warehouse import Embedded, Server, drop_database
+from tests.support.warehouse import Embedded, Server
 from tests.support.warehouse_rows import events, hourly, user_daily
 
 NOON = datetime(2099, 3, 2, 12, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops
@@ -142,7 +142,6 @@ def rows(engine: Embedded | Server) -> Iterator[Warehouse]:
     rows = Warehouse(address)
     yield rows
     rows.close()
-    drop_database(address)
 
 
 Start = Callable[..., "Stage"]

@@ -19,7 +19,7 @@ from stream.watch.queries import dear_features, feature_hours, latest_alerts, sy
 from stream.watch.rules import money_rules
 from stream.watch.series import HOUR, MINUTE, NOTHING, Spend
 from stream.watch.watcher import Watcher
-from tests.support.warehouse import Embedded, Server, drop_database, one_way_and_the_other
+from tests.support.warehouse import Embedded, Server, one_way_and_the_other
 
 NOON = datetime(2099, 3, 2, 12, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops
 HALF_PAST = NOON + HOUR / 2
@@ -27,12 +27,10 @@ NASTY = 'eve\'); DROP TABLE alerts; --\\ {x:String} "東京" %s'
 
 
 @pytest.fixture(params=one_way_and_the_other)
-def address(request: pytest.FixtureRequest) -> Iterator[ClickHouseAddress]:
+def address(request: pytest.FixtureRequest) -> ClickHouseAddress:
     """In this process and over HTTP: bound parameters travel differently."""
     warehouse: Embedded | Server = request.getfixturevalue(request.param)
-    address = warehouse.fresh()
-    yield address
-    drop_database(address)
+    return warehouse.fresh()
 
 
 @pytest.fixture

@@ -22,10 +22,11 @@ from sinks.clickhouse.connect import ClickHouseAddress
 from stream.decode.cut import VALUE_KEPT_BYTES_MAX
 from stream.runtime.telemetry import Telemetry
 from stream.up.broker import EmbeddedBroker
+from tests.support.databases import drop_database
 from tests.support.forwarder import Forwarder
 from tests.support.hostile import SENDABLE
 from tests.support.records import rfc3339, wire
-from tests.support.warehouse import Endpoint, Server, drop_database
+from tests.support.warehouse import Endpoint, Server
 from tests.support.worker import TOPICS, Totals, WorkerProcess, group_offsets, producer_of, read_topic
 
 EVENTS = "usage.events"

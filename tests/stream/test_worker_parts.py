@@ -19,8 +19,9 @@ from confluent_kafka import Producer
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from stream.runtime.process import EXIT_TEMPORARY
 from stream.up.broker import EmbeddedBroker
+from tests.support.databases import migrated
 from tests.support.records import rfc3339, wire
-from tests.support.warehouse import Endpoint, fill_and_merge, lose_what_was_merged, migrated
+from tests.support.warehouse import Endpoint, fill_and_merge, lose_what_was_merged
 from tests.support.worker import MAIN, ROOT, TOPICS, Totals, WorkerProcess, producer_of
 
 FLUSHES: Final = 12

@@ -26,10 +26,10 @@ from uuid import uuid4
 
 import pytest
 
-from sinks.clickhouse import migrate
-from sinks.clickhouse.connect import ClickHouseAddress, open_client, quoted
+from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from sinks.clickhouse.embedded.engine import open_handle
 from sinks.clickhouse.writer import Writer
+from tests.support.databases import Databases, drop_database
 from tests.support.shared import shareable, shared
 from tests.support.warehouse_rows import hourly
 
@@ -46,20 +46,14 @@ tokens = Tokens(write=os.environ.get("WRITE_TOKEN", ""), read=os.environ.get("RE
 serve(sys.argv[1], port=int(sys.argv[2]), tokens=tokens, on_ready=lambda address: print("ready", address, flush=True))
 """
 
-FILLED = """
-SELECT name FROM system.tables
-WHERE database = {database:String} AND engine LIKE '%MergeTree' AND total_rows > 0
-  AND name NOT IN ('schema_versions', 'schema_views')"""
 
-
-class Server:
+class Server(Databases):
     """A ClickHouse over HTTP that is somebody else's: a test makes databases of its own there."""
 
     def __init__(self, url: str, *, user: str = "default", password: str = "") -> None:
+        super().__init__()
         self.url, self._user, self._password = url, user, password
         self._made: list[ClickHouseAddress] = []
-        self._kept: ClickHouseAddress | None = None
-        self._pattern: ClickHouseAddress | None = None
 
     def address(self, database: str = "costream", *, password: str | None = None) -> ClickHouseAddress:
         return ClickHouseAddress(
@@ -70,22 +64,8 @@ class Server:
         )
 
     def unmade(self) -> ClickHouseAddress:
-        """The address of a database that does not exist yet."""
         self._made.append(self.address(f"test_{uuid4().hex[:12]}"))
         return self._made[-1]
-
-    def fresh(self) -> ClickHouseAddress:
-        """The address of a new database with every table and view."""
-        if self._pattern is None:
-            self._pattern = migrated(self.unmade())
-        return copied(self._pattern, self.unmade())
-
-    def empty(self) -> ClickHouseAddress:
-        """Every table and view, and no rows: one database for all who leave its tables as they are. Emptying it takes
-        milliseconds, making one takes two seconds."""
-        if self._kept is None:
-            self._kept = self.fresh()
-        return emptied(self._kept)
 
     def clean(self) -> None:
         """Remove what the tests have made."""
@@ -180,52 +160,15 @@ class Endpoint(Server):
         raise AssertionError(f"the ClickHouse endpoint did not start: exit status {Endpoint._ended(process)}")
 
 
-class Embedded:
+class Embedded(Databases):
     """The engine in this process. A process opens one folder only, so all tests share it and differ by database."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.folder = folder
-        self._pattern: ClickHouseAddress | None = None
 
     def unmade(self) -> ClickHouseAddress:
-        """The address of a database that does not exist yet."""
         return ClickHouseAddress(f"chdb://{self.folder}", database=f"test_{uuid4().hex[:12]}")
-
-    def fresh(self) -> ClickHouseAddress:
-        """The address of a new database with every table and view."""
-        if self._pattern is None:
-            self._pattern = migrated(self.unmade())
-        return copied(self._pattern, self.unmade())
-
-
-PARTS = """
-SELECT create_table_query FROM system.tables WHERE database = {database:String}
-ORDER BY engine = 'View', metadata_modification_time"""
-
-
-def copied(pattern: ClickHouseAddress, address: ClickHouseAddress) -> ClickHouseAddress:
-    """A database as the migrations have left ``pattern``, in half of the time that they take."""
-    with closing(open_client(pattern, database="system")) as client:
-        client.command(f"CREATE DATABASE {quoted(address.database)}")
-        for (statement,) in client.query(PARTS, parameters={"database": pattern.database}).result_rows:
-            client.command(statement.replace(f"{pattern.database}.", f"{address.database}."))
-        for table in ("schema_versions", "schema_views"):
-            rows = f"SELECT * FROM {quoted(pattern.database)}.{table}"
-            client.command(f"INSERT INTO {quoted(address.database)}.{table} {rows}")
-    return address
-
-
-def emptied(address: ClickHouseAddress) -> ClickHouseAddress:
-    """The same database without a row in any table. One that is empty is left alone: to empty it takes as long."""
-    with closing(open_client(address)) as client:
-        for (table,) in client.query(FILLED, parameters={"database": address.database}).result_rows:
-            client.command(f"TRUNCATE TABLE {quoted(table)}")
-    return address
-
-
-def migrated(address: ClickHouseAddress) -> ClickHouseAddress:
-    migrate.up(address)
-    return address
 
 
 def fill_and_merge(address: ClickHouseAddress) -> Path:
@@ -249,12 +192,6 @@ def lose_what_was_merged(merged: Path) -> None:
         if source.name.split("_")[1] != lowest:
             shutil.rmtree(source)
     (merged / "columns.txt").write_bytes(b"")
-
-
-def drop_database(address: ClickHouseAddress) -> None:
-    client = open_client(address, database="system")
-    client.command(f"DROP DATABASE IF EXISTS {address.database}")
-    client.close()
 
 
 def settings_of(address: ClickHouseAddress) -> dict[str, str]:
