@@ -1,4 +1,4 @@
-"""A random sample of mutants of the pure core: small changes of its code, and whether any test notices each.
+"""A random sample of mutants of the pure core: small changes of its code, and whether a test or mypy notices each.
 
 A mutant that is lost shows a test that is missing, or means the same as the code: look at each. The `ast` module is all
 this needs: mutmut and cosmic-ray try every mutant of a package with one command for its tests, and have no sample.

@@ -1,6 +1,6 @@
 """Trying a mutant: the tests that are to notice it run on a copy of the tree that has it.
 
-The work tree is never changed. Each job has a copy of its own, a process group of its own for every run of pytest, and
+The work tree is never changed. Each job has a copy of its own, a process group of its own for every run of tests, and
 a time limit; all of it is gone at the end, whether that is the last mutant, Ctrl-C or an error.
 """
 
@@ -34,9 +34,10 @@ LOOK_S: Final = 0.2
 LEFT_BEHIND: Final = (".git", ".venv", ".cache", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info")
 NOTHING_FAILED: Final = 0
 PYTEST: Final = (
-    *("-x", "-q", "-p", "no:cacheprovider", "-m", "not slow and not kafka"),
+    *("pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow and not kafka"),
     "--hypothesis-seed=0",  # a mutant is caught today and tomorrow, or on neither day
 )
+TYPES: Final = "the types"  # what `make check` asks beside tests
 
 
 class NoBaseline(Exception):
@@ -56,7 +57,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """One run of pytest: its exit status, None where it took too long, and what it printed."""
+    """One run of pytest or of mypy: its exit status, None where it took too long, and what it printed."""
 
     status: int | None
     output: str
@@ -68,8 +69,8 @@ class Ended:
 
 
 class Copy:
-    """A copy of the tree in ``folder``, in which one mutant at a time is tried. All copies share ``sound``: the files
-    of tests that hold without a mutant."""
+    """A copy of the tree in ``folder``, in which one mutant at a time is tried. All copies share ``sound``: what holds
+    without a mutant, files of tests and the types of modules."""
 
     def __init__(self, root: Path, folder: Path, *, sound: set[str], stop: threading.Event) -> None:
         self._tree, self._temporary = folder / "tree", folder / "tmp"
@@ -86,16 +87,22 @@ class Copy:
             if ended.status != NOTHING_FAILED:
                 self._hold_without_it(ended.noticed_by.partition("::")[0] or tests[0])
                 return Tried(mutant, "caught", ended.noticed_by or NOTHING_COLLECTED)
+        with self._mutated(mutant):
+            ended = self._look_at_types(mutant.path)
+        if ended.status != NOTHING_FAILED:
+            self._hold_without_it(TYPES, of=mutant.path)
+            return Tried(mutant, "caught", TYPES)
         return Tried(mutant, "lost")
 
-    def _hold_without_it(self, file: str) -> None:
-        if file not in self._sound:
-            ended = self._run((file,), seconds_max=SECONDS_MAX[-1])
+    def _hold_without_it(self, judge: str, *, of: str = "") -> None:
+        """``judge``: a file of tests; or TYPES, of one module."""
+        if judge + of not in self._sound:
+            ended = self._look_at_types(of) if judge == TYPES else self._run((judge,), seconds_max=SECONDS_MAX[-1])
             if ended.status != NOTHING_FAILED:
                 raise NoBaseline(
-                    f"{file} fails without any mutant, and would seem to catch all of them:\n{ended.output}"
+                    f"{judge} {of} fails without any mutant, and would seem to catch all of them:\n{ended.output}"
                 )
-            self._sound.add(file)
+            self._sound.add(judge + of)
 
     @contextlib.contextmanager
     def _mutated(self, mutant: Mutant) -> Iterator[None]:
@@ -115,13 +122,19 @@ class Copy:
             compiled.unlink()
 
     def _run(self, tests: Tests, *, seconds_max: float) -> Ended:
+        return self._ended((*PYTEST, *tests), seconds_max=seconds_max)
+
+    def _look_at_types(self, path: str) -> Ended:
+        return self._ended(("mypy", path), seconds_max=SECONDS_MAX[-1])
+
+    def _ended(self, command: Sequence[str], *, seconds_max: float) -> Ended:
         shutil.rmtree(self._temporary, ignore_errors=True)
         shutil.rmtree(self._tree / ".hypothesis", ignore_errors=True)  # an example that failed for another mutant
         self._temporary.mkdir()
         printed = self._temporary / "printed"
         with printed.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", *PYTEST, *tests],
+                [sys.executable, "-m", *command],
                 cwd=self._tree,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,

@@ -351,6 +351,8 @@ def test_the_version_of_a_price_leads_back_to_it_and_to_no_other() -> None:
     unknown = PriceBook([prices]).lookup("table@base+own/000000000000", Sku("acme", "m"))
     assert isinstance(unknown, NoPrice)
     assert "has no price 'own/000000000000'" in unknown.note.detail
+    of_another_table = used.version.replace("table@", "another@")
+    assert prices.lookup(of_another_table, Sku("acme", "m")) is None
 
 
 def test_a_day_without_a_change_has_one_price() -> None:

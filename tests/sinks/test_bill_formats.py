@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sinks.answers.bill import FILE_BYTES_MAX, PROVIDERS, BillRefused, Export, export_of
 from sinks.answers.bill.anthropic import named
 from sinks.answers.bill.google import model_of
+from sinks.answers.bill.records import COUNT_MAX
 from tests.support.properties import examples
 from tests.test_layers import IMPURE, ROOT, modules_in
 
@@ -286,6 +287,41 @@ def test_a_value_that_cannot_be_meant_is_named_with_its_place(column: str, value
     told = refusal(json.dumps([record, record | {column: value}]))
     assert told.startswith("a.file, record 2: ")
     assert says in told
+
+
+def test_a_count_at_the_bound_is_one() -> None:
+    record = {"start_time": 1_793_491_200, "end_time": 1_793_577_600, "num_model_requests": 1, "model": "gpt-4o"}
+    export = export_of("a", json.dumps(record | {"input_tokens": COUNT_MAX}).encode(), provider="openai")
+    assert export.lines[0].counts.input_tokens == COUNT_MAX
+    assert "is no count from 0" in refusal(json.dumps(record | {"input_tokens": COUNT_MAX + 1}))
+
+
+# By the names in docs/reconcile.md; the first one is its mark.
+COLUMNS: Final = {
+    ("openai", "usage of OpenAI's API or dashboard"): ("num_model_requests",),
+    ("openai", "costs of OpenAI's API or dashboard"): ("amount_value", "amount_currency"),
+    ("anthropic", "usage report of Anthropic's Admin API"): ("uncached_input_tokens", "starting_at"),
+    ("anthropic", "cost report of Anthropic's Admin API"): ("amount", "starting_at", "currency"),
+    ("anthropic", "usage export of Anthropic's console"): (
+        *("usage_input_tokens_no_cache", "usage_date_utc", "model_version", "usage_output_tokens"),
+    ),
+    ("anthropic", "cost export of Anthropic's console"): ("cost_usd", "usage_date_utc", "model"),
+    ("google", "Google Cloud's billing table in BigQuery"): (
+        *("usage_start_time", "service_description", "sku_description", "cost", "currency"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "column"),
+    [(*known, column) for known, (_, *needed) in COLUMNS.items() for column in needed],
+)
+def test_an_export_without_a_column_that_it_needs_is_refused_with_its_name(
+    provider: str, name: str, column: str
+) -> None:
+    others = [other for other in COLUMNS[provider, name] if other != column]
+    told = refusal(json.dumps(dict.fromkeys(others, "1")), provider=provider)
+    assert f"lacks the column {column} of the {name}" in told
 
 
 def test_days_of_another_zone_are_refused() -> None:

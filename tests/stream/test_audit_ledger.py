@@ -60,6 +60,15 @@ def judged(
     )
 
 
+def test_each_check_says_which_sums_are_to_be_equal() -> None:
+    found = judged([entry(0, stored=1)], [counted(0, NOW, events=1)])
+    assert [(check.name, check.question) for check in (found.records, found.raw_rows, found.dead_letters)] == [
+        ("records", "received = stored + duplicates + dead-lettered + forwarded"),
+        ("raw rows", "rows in usage_events and removed_events = stored"),
+        ("dead letters", "rows in dead_letters = dead-lettered"),
+    ]
+
+
 def test_missing_rows_are_excused_up_to_the_calls_that_only_rollups_remember() -> None:
     ledger, rows = [entry(0, stored=100), entry(1, stored=50)], [counted(1, NOW, events=50)]
     exact = judged(ledger, rows, calls_expired=100)

@@ -93,6 +93,7 @@ def test_an_id_in_the_first_slot_of_its_table_is_known_like_any_other() -> None:
     first = many.gather((IdTable()._home_slots(Keys.of(many)) == 0).nonzero()[0])[0]
     block = frame_of(log_of([wire(first), wire("b")]))
     seen = SeenIds(find_stored=nothing_stored, ids_max=1_000_000)
+    assert len(seen) == 0
     seen.assign([0], partition_count=1, source="s", since=SINCE, stored=[block, block])
     assert seen._tables[0].find(Keys.of(pl.Series([first]))).tolist() == [0]
     assert len(seen) == 2

@@ -110,7 +110,7 @@ class Doubts:
 
 
 def reason_of(theirs: Figures, ours: Figures, doubts: Doubts) -> Reason:
-    """The first case that holds. Tokens are looked at before money: where they differ, money does too."""
+    """That of the first case that holds and has one. Tokens come before money: where they differ, money does too."""
     tokens, money = _of_tokens(theirs, ours), _of_money(theirs, ours, doubts)
     alone = tokens is None and not doubts.other_currency  # the bill has money, and nothing that it is for
     cases = (
@@ -118,7 +118,7 @@ def reason_of(theirs: Figures, ours: Figures, doubts: Doubts) -> Reason:
         (tokens in {None, Reason.EQUAL} and money is Reason.EQUAL, Reason.EQUAL),
         (not doubts.is_over, Reason.DAY_NOT_OVER),
         (not doubts.is_kept, Reason.NOT_KEPT),
-        (tokens not in {None, Reason.EQUAL}, tokens),
+        (tokens is not Reason.EQUAL, tokens),
         (not ours.calls and money is Reason.ANOTHER_RATE, Reason.MISSING_EVENTS),
         (alone and not doubts.is_on_bill, Reason.NOT_ON_THE_BILL),
         (alone and money is Reason.ANOTHER_RATE, Reason.NO_TOKENS),
