@@ -67,7 +67,7 @@ def test_an_import_is_seen_wherever_it_stands() -> None:
 
 STREAM = FOLDERS["stream"]
 ROOMS = sorted(path.parent.name for path in STREAM.glob("*/__init__.py"))
-PURE = {"decode", "dedup", "pricing", "rollup"}
+PURE = {"budgets", "decode", "dedup", "pricing", "rollup", "rulebook"}
 WORDS = "sinks.clickhouse.vocabulary"  # of tables and frames, which everybody shares
 # What reaches outside of a function's arguments, or waits.
 IMPURE = {

@@ -32,6 +32,7 @@ GROUPS: Final = {
     "alerts": "alerts",
     "deadletter": "deadletter",
     "prices": "prices",
+    "rules": "rules",
 }
 
 

@@ -40,7 +40,7 @@ def tail(
                 place = f"{settings.topic('usage.alerts')}[{each.partition}]@{each.offset}"
                 common.errors.print(Text(f"costream: {place} is not an alert, passed over: {each.reason}"))
             else:
-                _print(each, as_json=as_json)
+                tell(each, as_json=as_json)
 
 
 @app.command("list")
@@ -61,12 +61,12 @@ def list_alerts(
     with common.explained():
         alerts = latest_alerts(Reader(address), standing_only=not everything, limit=limit)
     for alert in alerts:
-        _print(alert, as_json=as_json)
+        tell(alert, as_json=as_json)
     if not alerts and not as_json:
         common.console.print("no alerts" if everything else "no alert stands; --all shows those that ended")
 
 
-def _print(alert: Alert, *, as_json: bool) -> None:
+def tell(alert: Alert, *, as_json: bool) -> None:
     """Titles and messages on the topic may be anybody's: nothing in them may steer the terminal."""
     from costream.alerts import plain
 

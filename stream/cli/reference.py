@@ -1,6 +1,6 @@
-"""docs/reference.md, written from the code: commands, settings and metrics; and in docs/event.md the units that can be
-priced, in docs/prices.md the reasons of a cost, in docs/reconcile.md those of a difference. ``--check`` says whether
-they are current.
+"""docs/reference.md, written from the code: commands, settings and metrics; in docs/event.md the units that can be
+priced, in docs/prices.md the reasons of a cost, in docs/reconcile.md those of a difference; the JSON Schema of files of
+rules. ``--check`` says whether they are current.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from costream.pricing.reasons import REASONS
 from costream.pricing.units import DIMENSIONS, PER_CALL, UNIT_ALIASES, is_part
 from sinks.answers.bill import Reason, told
 from stream.cli import application
+from stream.rulebook.entries import json_schema
 from stream.runtime.settings import Settings
 from stream.runtime.telemetry import Telemetry
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 PAGE: Final = DOCS / "reference.md"
+RULES: Final = DOCS / "rules.v1.schema.json"
 START, END = "<!-- from the code: `make schemas` -->", "<!-- end -->"
 
 
@@ -33,10 +35,13 @@ def reference() -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Every page with a part from the code, as it should be."""
+    """Every page with a part from the code, and every file that is from it, as it should be."""
     written = {DOCS / "event.md": _units(), DOCS / "prices.md": _reasons()}
     written |= {DOCS / "reconcile.md": _differences()}
-    return {PAGE: reference()} | {page: _with(page.read_text(), lines) for page, lines in written.items()}
+    schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    return {PAGE: reference(), RULES: schema} | {
+        page: _with(page.read_text(), lines) for page, lines in written.items()
+    }
 
 
 def _with(text: str, lines: Iterator[str]) -> str:

@@ -6,8 +6,9 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 RETENTION_DAYS_MAX: Final = 365  # rollups are kept a year, and no row may outlive the sum that it is in
@@ -71,6 +72,11 @@ class Settings(BaseSettings):
         default="",
         description="Files of your own prices (TOML), by comma: what `costream prices publish` publishes where it is "
         "given none. A worker reads no file: it prices by the revision that is published.",
+    )
+
+    # Rules
+    zone: str = Field(
+        default="UTC", description="By whose clocks the periods of budgets begin that name no zone, such as Asia/Seoul."
     )
 
     # Ingest
@@ -141,6 +147,15 @@ class Settings(BaseSettings):
     )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("zone")
+    @classmethod
+    def _is_a_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # no such zone; an odd spelling; a folder of zones
+            raise ValueError(f"{zone!r} is no time zone such as Asia/Seoul") from None
+        return zone
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

@@ -114,9 +114,9 @@ def ask(*arguments: str, **environment: str) -> tuple[str, str]:
 
 
 def test_a_misspelt_variable_is_said_with_the_one_that_is_meant() -> None:
-    _, said = ask(COSTREAM_BATCH_ROW_MAX="3", COSTREAM_ZZZ="1")
+    _, said = ask(COSTREAM_BATCH_ROW_MAX="3", COSTREAM_QQQQQQQ="1")
     assert "COSTREAM_BATCH_ROW_MAX is no setting and has no effect; did you mean COSTREAM_BATCH_ROWS_MAX?" in said
-    assert "COSTREAM_ZZZ is no setting and has no effect; `costream config` lists those that are" in said
+    assert "COSTREAM_QQQQQQQ is no setting and has no effect; `costream config` lists those that are" in said
 
 
 def test_the_variables_of_the_client_and_of_the_tests_are_no_mistakes() -> None:

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -26,16 +25,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    ValidationError,
     WithJsonSchema,
     model_validator,
 )
 
+from costream import files
 from costream.events import NAME_CHARS_MAX, UNIT, matches
+from costream.files import Entries, FileRefused, Strict
 from costream.pricing.names import provider_id
 from costream.pricing.rates import PICO, Exact, exact
 from costream.pricing.units import DIMENSIONS, is_part
@@ -48,16 +46,8 @@ PRICE: Final = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$"
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-class PricesRefused(ValueError):
-    """A file of prices with faults in it; nothing of it is used. ``faults`` has a line for each."""
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(faults))
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class PricesRefused(FileRefused):
+    """Files of prices with faults in them."""
 
 
 def _decimal(value: Any) -> Decimal:
@@ -93,7 +83,7 @@ def _currency(value: str) -> str:
 Currency = Annotated[str, AfterValidator(_currency), Field(json_schema_extra={"pattern": CURRENCY})]
 
 
-class Rate(_Strict):
+class Rate(Strict):
     """A price for so many of a unit."""
 
     price: Price
@@ -147,7 +137,7 @@ def _fault_of(unit: str, total: str, totals: Mapping[str, str]) -> str:
 Totals = Annotated[dict[str, str], AfterValidator(_same)]
 
 
-class Tier(_Strict):
+class Tier(Strict):
     """What a whole call costs that has more input tokens than ``above``."""
 
     above: int = Field(ge=0)
@@ -171,7 +161,7 @@ def _zone(value: str) -> str:
     return value
 
 
-class When(_Strict):
+class When(Strict):
     """The times of the week at which a price holds, in a zone without changes of the clock."""
 
     zone: Annotated[str, AfterValidator(_zone)] = "UTC"
@@ -214,7 +204,7 @@ Moment = Annotated[
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX)]
 
 
-class PriceEntry(_Strict):
+class PriceEntry(Strict):
     """One price, or one factor on prices, as it stands in a file."""
 
     provider: Annotated[Name, AfterValidator(provider_id)]
@@ -284,7 +274,7 @@ class PriceEntry(_Strict):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-class ExchangeRate(_Strict):
+class ExchangeRate(Strict):
     """What one USD is worth in another currency, from a moment until the next rate of it."""
 
     currency: Currency
@@ -300,7 +290,7 @@ class ExchangeRate(_Strict):
         return self
 
 
-class CreditPrice(_Strict):
+class CreditPrice(Strict):
     """What one credit is sold for, from a moment until the next one."""
 
     price: Price
@@ -310,7 +300,7 @@ class CreditPrice(_Strict):
     note: str = ""
 
 
-class FeatureCredits(_Strict):
+class FeatureCredits(Strict):
     """How many credits a call of a feature is sold for that did not fail. Without any, a feature earns what its events
     report."""
 
@@ -327,7 +317,7 @@ class FeatureCredits(_Strict):
         return self
 
 
-class PriceFile(_Strict):
+class PriceFile(Strict):
     """Prices, exchange rates, what a credit is sold for, what features are sold for in credits: any of them."""
 
     price: tuple[PriceEntry, ...] = ()
@@ -347,64 +337,23 @@ class PriceFile(_Strict):
 def read(text: str, *, file: str) -> PriceFile:
     """A TOML file, as it says it. Raises ``PricesRefused`` with every fault: file, entry, field and rule."""
     try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise PricesRefused([f"{file}: no TOML: {error}"]) from None
-    try:
-        return PriceFile.model_validate(_as_tuples(content))
-    except ValidationError as error:
-        raise PricesRefused(sorted({_told(fault, content, file) for fault in error.errors()})) from None
+        return files.read(text, file=file, model=PriceFile, tables=_TABLES)
+    except FileRefused as error:
+        raise PricesRefused(error.faults) from None
+
+
+def _of_model(entry: Mapping[str, Any]) -> str:
+    return "/".join([str(entry.get("provider", "?")), *map(str, entry.get("models", ())[:1])])
+
+
+_TABLES: Final = {
+    "price": Entries("entry", _of_model, unsaid=frozenset({"Price", "Rate"})),
+    "exchange_rate": Entries("exchange rate", lambda entry: str(entry.get("currency", "?"))),
+    "credit_price": Entries("credit price"),
+    "feature_credits": Entries("feature credits", lambda entry: str(entry.get("feature", "?"))),
+}
 
 
 def json_schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of a file of prices, as TOML reads it."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | PriceFile.model_json_schema(mode="validation")
-
-
-def _as_tuples(value: Any) -> Any:
-    """TOML has lists only, and a strict model takes none for a tuple."""
-    if isinstance(value, list):
-        return tuple(_as_tuples(one) for one in value)
-    return {name: _as_tuples(one) for name, one in value.items()} if isinstance(value, dict) else value
-
-
-_RULES: Final = {
-    "missing": "it is required",
-    "extra_forbidden": "there is no such field",
-    "too_short": "it must not be empty",
-    "string_too_short": "it must not be empty",
-    "string_type": "it must be text",
-    "int_type": "it must be a whole number",
-    "greater_than_equal": "it must not be below 0",
-    "datetime_type": "it must be a date, or a time with a zone, without quotes",
-    "tuple_type": "it must be a list",
-    "dict_type": "it must be a table of units",
-    "model_type": "it must be a table",
-}
-
-
-def _told(fault: Any, content: Mapping[str, Any], file: str) -> str:
-    rule = _RULES.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "literal_error":
-        rule = f"it must be {fault['ctx']['expected']}"
-    match list(fault["loc"]):
-        case ["price", int(at), *field]:
-            entry = content["price"][at]
-            names = [str(entry.get("provider", "?")), *map(str, entry.get("models", ())[:1])] if entry else ["?"]
-            place = ".".join(str(part) for part in field if part not in ("Price", "Rate"))
-            return f"{file}: entry {at + 1} ({'/'.join(names)}): {place + ': ' if place else ''}{rule}"
-        case ["exchange_rate", int(at), *field]:
-            currency = content["exchange_rate"][at].get("currency", "?") if content["exchange_rate"][at] else "?"
-            place = ".".join(map(str, field))
-            return f"{file}: exchange rate {at + 1} ({currency}): {place + ': ' if place else ''}{rule}"
-        case ["credit_price", int(at), *field]:
-            place = ".".join(map(str, field))
-            return f"{file}: credit price {at + 1}: {place + ': ' if place else ''}{rule}"
-        case ["feature_credits", int(at), *field]:
-            feature = content["feature_credits"][at].get("feature", "?") if content["feature_credits"][at] else "?"
-            place = ".".join(map(str, field))
-            return f"{file}: feature credits {at + 1} ({feature}): {place + ': ' if place else ''}{rule}"
-        case []:
-            return f"{file}: {rule}"
-        case field:
-            return f"{file}: {'.'.join(map(str, field))}: {rule}"

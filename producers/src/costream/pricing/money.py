@@ -6,7 +6,7 @@ goes by what holds at its first moment. So sums by hour, day and month are the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -90,6 +90,26 @@ def told(files: Mapping[str, str]) -> Money:
     )
 
 
+class DayRates:
+    """What one USD is worth in a currency on a day of UTC: the published rates, and under them those that are
+    shipped."""
+
+    def __init__(self, published: Iterable[RateOfDays], *, shipped: Iterable[ExchangeRate] = ()) -> None:
+        self._rates: dict[str, dict[date, Decimal]] = {}
+        for rate in shipped:
+            self._rates.setdefault(rate.currency, {})[first_day(rate.valid_from)] = rate.per_usd
+        for of_days in published:
+            self._rates.setdefault(of_days.currency, {})[of_days.first_day] = of_days.per_usd
+
+    @property
+    def currencies(self) -> Set[str]:
+        """Of which there is a rate for some day."""
+        return self._rates.keys()
+
+    def __call__(self, currency: str, day: date) -> Decimal | None:
+        return _at(self._rates.get(currency, {}), day)
+
+
 @dataclass(frozen=True, slots=True)
 class MoneyDifference:
     """What is worth something else from a day on. ``kind`` is of KINDS; ``name`` is a currency, a feature, or empty;
@@ -137,7 +157,7 @@ def _by_name(money: Money, shipped: Sequence[ExchangeRate]) -> _Told:
     return by_name
 
 
-def _at(of_days: Mapping[date, str | None], day: date) -> str | None:
+def _at(of_days: Mapping[date, T], day: date) -> T | None:
     known = [since for since in of_days if since <= day]
     return of_days[max(known)] if known else None
 

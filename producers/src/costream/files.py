@@ -1,0 +1,92 @@
+"""What a person writes in a TOML file, read strictly: every fault is told at once, with its file, entry and field."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class FileRefused(ValueError):
+    """A file with faults in it; nothing of it is used. ``faults`` has a line for each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(faults))
+
+
+class Strict(BaseModel):
+    """An entry, or a part of one: no field that is not known, no value of another kind."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """How the entries of one table of a file are told of: ``entry 2 (openai/gpt-4o)``."""
+
+    noun: str
+    name: Callable[[Mapping[str, Any]], str] = lambda _: ""
+    unsaid: frozenset[str] = frozenset()  # parts of the place of a fault that are names of ours
+
+
+ModelT = TypeVar("ModelT", bound=Strict)
+
+
+def read(text: str, *, file: str, model: type[ModelT], tables: Mapping[str, Entries]) -> ModelT:
+    """A TOML file, as it says it. Raises ``FileRefused`` with every fault: file, entry, field and rule."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FileRefused([f"{file}: no TOML: {error}"]) from None
+    try:
+        return model.model_validate(_as_tuples(content))
+    except ValidationError as error:
+        raise FileRefused(sorted({_told(fault, content, file, tables) for fault in error.errors()})) from None
+
+
+def place_of(entries: Entries, at: int, entry: Any) -> str:
+    """An entry as faults name it; the first is 1."""
+    name = entries.name(entry) if isinstance(entry, dict) else ""
+    return f"{entries.noun} {at + 1}" + (f" ({name})" if name else "")
+
+
+def _as_tuples(value: Any) -> Any:
+    """TOML has lists only, and a strict model takes none for a tuple."""
+    if isinstance(value, list):
+        return tuple(_as_tuples(one) for one in value)
+    return {name: _as_tuples(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+_RULES: Final = {
+    "missing": "it is required",
+    "extra_forbidden": "there is no such field",
+    "too_short": "it must not be empty",
+    "string_too_short": "it must not be empty",
+    "string_type": "it must be text",
+    "int_type": "it must be a whole number",
+    "bool_type": "it must be true or false",
+    "greater_than_equal": "it must not be below 0",
+    "datetime_type": "it must be a date, or a time with a zone, without quotes",
+    "tuple_type": "it must be a list",
+    "dict_type": "it must be a table of units",
+    "model_type": "it must be a table",
+}
+
+
+def _told(fault: Any, content: Mapping[str, Any], file: str, tables: Mapping[str, Entries]) -> str:
+    rule = _RULES.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "literal_error":
+        rule = f"it must be {fault['ctx']['expected']}"
+    match list(fault["loc"]):
+        case [str(table), int(at), *field] if table in tables:
+            entries = tables[table]
+            place = ".".join(str(part) for part in field if part not in entries.unsaid)
+            return f"{file}: {place_of(entries, at, content[table][at])}: {place + ': ' if place else ''}{rule}"
+        case []:
+            return f"{file}: {rule}"
+        case field:
+            return f"{file}: {'.'.join(map(str, field))}: {rule}"

@@ -1,0 +1,106 @@
+"""The words of an alert of a budget: money at 2 decimals, shares at 1, the unpriced calls beside every cost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from costream.alerts import Alert, plain
+from stream.budgets.budget import whose
+from stream.budgets.judge import cut, share_of
+
+
+def worded(alert: Alert) -> Alert:
+    """An alert of a budget or of a limit, with its title and its facts."""
+    return alert.model_copy(update={"title": _title(alert), "message": _message(alert)})
+
+
+def _title(alert: Alert) -> str:
+    told = alert.metadata
+    subject = whose(_subject(alert))
+    name = f"{plain(str(told['budget']))}{' of ' + subject if subject else ''}"
+    spent, whole = _money(alert.current_value, told), _money(_amount(told), told)
+    match alert.status, told["kind"]:
+        case "cleared", _:
+            return f"{name}: the {told['period']} is over, at {spent} of {whole}"
+        case "retracted", _:
+            return f"{name}: corrected to {spent}, no alert was due"
+        case _, "limit":
+            return f"{name}: {spent}, above {whole}"
+        case _:
+            return f"{name}: {_percent(alert)} of {whole} spent"
+
+
+def _message(alert: Alert) -> str:
+    told = alert.metadata
+    subject = whose(_subject(alert))
+    spent = f"{_period(alert)}{' ' + subject if subject else ''} cost {_money(alert.current_value, told)}"
+    facts = [f"{spent}: {_percent(alert)} of {_money(_amount(told), told)}.", _crossed(alert)]
+    if alert.standing:
+        facts += [_passed(alert), _projected(alert)]
+    if alert.unpriced_calls > 0:
+        facts.append(f"{alert.unpriced_calls:,} calls unpriced: the true cost is higher.")
+    return " ".join(fact for fact in facts if fact)
+
+
+def _crossed(alert: Alert) -> str:
+    threshold = _money(alert.threshold_value, alert.metadata)
+    match alert.status, alert.metadata["kind"]:
+        case "retracted", _:
+            return f"After a correction that is below {threshold}, which was told before."
+        case _, "limit":
+            return f"That is above the limit of {threshold}."
+        case _:
+            return f"Threshold reached: {threshold}."
+
+
+def _period(alert: Alert) -> str:
+    zone = str(alert.metadata["zone"])
+    start, end = (moment.astimezone(ZoneInfo(zone)) for moment in (alert.window_start, alert.window_end))
+    match alert.metadata["period"]:
+        case "hour":
+            return f"The hour {start:%H:%M}-{end:%H:%M} of {start:%Y-%m-%d} ({zone})"
+        case "day":
+            return f"{start:%Y-%m-%d} ({zone})"
+        case "month":
+            return f"{start:%B %Y} ({zone})"
+        case _:
+            return "The session"
+
+
+def _passed(alert: Alert) -> str:
+    """Of a month, how many of its days."""
+    if alert.metadata["period"] != "month":
+        return ""
+    start, end = alert.window_start, alert.window_end
+    days = round((end - start) / timedelta(days=1))  # with a change of the clocks, a month has an hour more or less
+    passed = days * share_of(min(alert.timestamp, end) - start, end - start)
+    return f"{cut(passed, digits=1)} of {days} days have passed."
+
+
+def _projected(alert: Alert) -> str:
+    value = alert.metadata["projected_value"]
+    if value is None:
+        return ""
+    return f"Projected for the whole {alert.metadata['period']}: {_money(Decimal(str(value)), alert.metadata)}."
+
+
+def _subject(alert: Alert) -> str:
+    """What the scope says behind the budget's name."""
+    return alert.scope.partition(",")[2]
+
+
+def _amount(told: Any) -> Decimal:
+    return Decimal(str(told["amount"]))
+
+
+def _percent(alert: Alert) -> str:
+    """Cut, not rounded: 79.96 % has not reached 80 %."""
+    return f"{cut(Fraction(alert.ratio or 0) * 100, digits=1):,f} %"
+
+
+def _money(amount: Decimal, told: Any) -> str:
+    return f"{amount:,.2f} {told['unit']}"

@@ -1,0 +1,226 @@
+"""costream rules: budgets and limits in files, checked, and tried on a history."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+
+import typer
+from rich.text import Text
+
+from stream.cli import common
+
+if TYPE_CHECKING:
+    from costream.pricing.money import DayRates
+    from stream.budgets.trace import Trace
+    from stream.rulebook.rulebook import Rule, Rulebook
+
+app: Final = typer.Typer(no_args_is_help=True, help="Budgets and limits: check the files, try them on a history.")
+
+TOLD_EVERY: Final = 1_000  # lines
+TOLD_MAX: Final = 10  # lines of a history that are no call; the others are counted
+
+RuleFiles = Annotated[list[Path] | None, typer.Argument(help="Files of your own rules; none: those that are shipped.")]
+Prices = Annotated[
+    list[Path] | None,
+    typer.Option("--prices", help="A file of your own prices, with its exchange rates; may be given several times."),
+]
+
+
+@app.command()
+def check(
+    files: RuleFiles = None,
+    prices: Prices = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, an object a rule.")] = False,
+) -> None:
+    """Check files of rules, and print all rules that would hold: yours, and under them those that are shipped. Every
+    fault is told at once, with exit status 2. Nothing is asked and nothing is changed.
+
+    Examples: costream rules check · costream rules check our-rules.toml --prices our-rates.toml --json
+    """
+    rulebook = _rulebook(files or (), _rates(prices or ()))
+    if as_json:
+        typer.echo(json.dumps([_as_json(rule) for rule in rulebook.rules], ensure_ascii=False))
+        return
+    for rule in rulebook.rules:
+        _tell(rule)
+    for currency, names in _without_rate(rulebook).items():
+        common.say(
+            f"{', '.join(names)}: off, since no exchange rate of {currency} is known: add an [[exchange_rate]] of "
+            f"{currency} to your prices"
+        )
+
+
+@app.command()
+def test(
+    trace: Annotated[str, typer.Option("--trace", help="The calls: JSON lines, or a JSON array; - is standard input.")],
+    files: RuleFiles = None,
+    prices: Prices = None,
+    as_json: Annotated[bool, typer.Option("--json", help="An alert a line, as it would be on usage.alerts.")] = False,
+) -> None:
+    """Play a history on a clock of its own, and print every alert that these rules would have raised. A line is a usage
+    event, which is priced as the stream prices it, or a row of usage_events with occurred_at and cost_usd. It arrives
+    at received_at, or when it occurred. Nothing is asked and nothing is sent; standard error says what was played.
+
+    Example: costream query "SELECT * FROM usage_events" --json > calls.json; costream rules test our-rules.toml --trace
+    calls.json
+    """
+    from stream.budgets.playing import played
+    from stream.cli.alerts import tell
+
+    rates = _rates(prices or ())
+    rulebook = _rulebook(files or (), rates)
+    history = _trace(trace, prices or ())
+    raised = 0
+    with common.explained(interrupted="interrupted; nothing was sent"), common.progress("playing") as show:
+        told = partial(show, "playing")
+        for alert in played(history.events, rulebook.budgets, per_usd=rates, progress=told):
+            raised += 1
+            tell(alert, as_json=as_json)
+    _tell_played(history, rulebook, raised)
+    if history.refused:
+        raise typer.Exit(common.EXIT_FAILED)
+
+
+# --- what is read ----------------------------------------------------------------------------------------------------
+
+
+def _rulebook(files: Sequence[Path], rates: DayRates) -> Rulebook:
+    """Exit status 2 with every fault of all files."""
+    from stream.rulebook.entries import RulesRefused
+    from stream.rulebook.rulebook import load
+
+    try:
+        return load(_texts(files), zone=common.settings().zone, rates=rates)
+    except RulesRefused as error:
+        _refuse(error.faults)
+
+
+def _rates(files: Sequence[Path]) -> DayRates:
+    from costream.pricing.exchange import shipped_rates
+    from costream.pricing.money import DayRates, told
+    from stream.cli.prices import books
+
+    texts = books.texts_of(files)
+    books.with_texts(texts)
+    return DayRates(told(texts).exchange_rates, shipped=shipped_rates())
+
+
+def _texts(files: Iterable[Path]) -> dict[str, str]:
+    texts, faults = dict[str, str](), list[str]()
+    for file in files:
+        try:
+            texts[str(file)] = file.read_text(encoding="utf-8")
+        except OSError as error:
+            faults.append(f"{file} cannot be read: {error.strerror}")
+        except UnicodeDecodeError:
+            faults.append(f"{file} is no text in UTF-8")
+    if faults:
+        _refuse(faults)
+    return texts
+
+
+def _refuse(faults: Iterable[str]) -> NoReturn:
+    lines = "\n".join(f"  {one}" for one in faults)
+    common.fail(f"rules that cannot be used; nothing was done\n{lines}", status=common.EXIT_USAGE)
+
+
+def _trace(name: str, prices: Sequence[Path]) -> Trace:
+    from stream.budgets.trace import LineRefused, lines_of, read_trace
+    from stream.cli.prices import books
+
+    book, _ = books.book_of(prices)
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        with common.explained(), common.progress("reading") as show:
+            lines = list(lines_of(text))
+            return read_trace(_watched(lines, partial(show, "reading")), book)
+    except OSError as error:
+        common.fail(f"{name} cannot be read: {error.strerror}; nothing was played", status=common.EXIT_USAGE)
+    except UnicodeDecodeError:
+        common.fail(f"{name} is no text in UTF-8; nothing was played", status=common.EXIT_USAGE)
+    except LineRefused as error:
+        common.fail(f"{name}: {error}; nothing was played", status=common.EXIT_USAGE)
+
+
+def _watched(lines: Sequence[str], told: Callable[[int, int], None]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        if number % TOLD_EVERY == 0:
+            told(number, len(lines))
+        yield line
+
+
+# --- what is told ----------------------------------------------------------------------------------------------------
+
+
+def _tell(rule: Rule) -> None:
+    budget = rule.budget
+    line = Text(f"{budget.name}  ", style="dim" if rule.off else "bold")
+    line.append(f"{budget.amount:,f} {budget.currency} {'an' if budget.period == 'hour' else 'a'} {budget.period}")
+    line.append(f", {_subject(rule)} ({budget.zone})" if budget.period != "session" else f", {_subject(rule)}")
+    common.console.print(line, soft_wrap=True)
+    steps = ", ".join(_step(rule, number) for number in range(len(budget.steps)))
+    common.console.print(Text(f"    {rule.off or steps}; {rule.file}", style="dim"), soft_wrap=True)
+
+
+def _subject(rule: Rule) -> str:
+    budget = rule.budget
+    each = f"for each {' and '.join(budget.scope)}" if budget.scope else "for everything together"
+    only = "; ".join(f"{word} {' or '.join(map(common.visible, values))}" for word, values in budget.only.items())
+    return f"{each}{', of ' + only if only else ''}"
+
+
+def _step(rule: Rule, number: int) -> str:
+    step = rule.budget.steps[number]
+    return f"above it {step.level.value}" if step.share is None else f"{step.share:.0%} {step.level.value}"
+
+
+def _without_rate(rulebook: Rulebook) -> Mapping[str, list[str]]:
+    """The names of rules that are off for it, by currency."""
+    found: dict[str, list[str]] = {}
+    for rule in rulebook.rules:
+        if rule.lacks_rate:
+            found.setdefault(rule.budget.currency, []).append(rule.budget.name)
+    return found
+
+
+def _as_json(rule: Rule) -> dict[str, Any]:
+    budget = rule.budget
+    return {
+        "name": budget.name,
+        "kind": budget.kind,
+        "scope": budget.scope,
+        "only": budget.only,
+        "period": budget.period,
+        "zone": budget.zone,
+        "amount": f"{budget.amount:f}",
+        "currency": budget.currency,
+        "steps": [{"amount": f"{step.amount:f}", "level": step.level.value} for step in budget.steps],
+        "metric_name": budget.metric_name,
+        "file": rule.file,
+        "on": not rule.off,
+        "off_because": rule.off,
+    }
+
+
+def _tell_played(history: Trace, rulebook: Rulebook, raised: int) -> None:
+    for line in history.refused[:TOLD_MAX]:
+        common.errors.print(f"costream: {common.visible(line)}", markup=False, highlight=False, soft_wrap=True)
+    events = history.events
+    span = ""
+    if events.height:
+        first, last = events["arrived_at"][0], events["arrived_at"][-1]
+        span = f", from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
+    unpriced = events["cost_pico"].null_count()
+    said = [
+        f"{common.counted(raised, 'message')} of {common.counted(len(rulebook.budgets), 'rule')}",
+        f"{common.counted(events.height, 'call')}{span}",
+        *([f"{common.counted(unpriced, 'call')} without a price"] if unpriced else []),
+        *([f"{common.counted(history.repeats, 'repeat')} left out"] if history.repeats else []),
+        *([f"{common.counted(len(history.refused), 'line')} refused"] if history.refused else []),
+    ]
+    common.errors.print(Text("; ".join(said)), soft_wrap=True)

@@ -1,0 +1,219 @@
+"""One file of rules, as it is written.
+
+    [[budget]]
+    name = "search_team"
+    scope = ["user"]
+    only = { team = ["search"] }
+    period = "day"
+    amount = "20"
+
+Amounts are decimal text in the currency of the rule. A budget tells each share of it that is reached, a limit the
+amount that is passed. ``read`` tells every fault of a file at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Final, Self, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from costream import files
+from costream.alerts import Level
+from costream.events import NAME_CHARS_MAX, matches
+from costream.files import Entries, FileRefused, Strict
+from costream.pricing.entries import PRICE, USD, Currency
+from stream.budgets.budget import COLUMNS, Kind
+from stream.budgets.periods import Period
+
+NAME: Final = r"^[a-z][a-z0-9_]{0,63}$"
+LEVELS: Final = tuple(level.value for level in Level)
+OFF: Final = "off"
+
+
+class RulesRefused(FileRefused):
+    """Files of rules with faults in them."""
+
+
+def _decimal(value: Any) -> Decimal:
+    if not isinstance(value, str) or not matches(PRICE, value):
+        raise ValueError(f'{value!r} is not decimal text such as "0.80", with at most 12 digits after the point')
+    return Decimal(value)
+
+
+def _above_zero(value: Decimal) -> Decimal:
+    if not value:
+        raise ValueError("it must be above 0")
+    return value
+
+
+def _of(description: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": PRICE, "description": description})
+
+
+Amount = Annotated[
+    Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _of("above 0, in the currency of the rule")
+]
+Share = Annotated[
+    Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _of('of the budget: "0.80" is 80 % of it')
+]
+
+
+def _name(value: str) -> str:
+    if not matches(NAME, value):
+        raise ValueError(f"'{value}' is no name: a small letter, then small letters, digits and _, 64 at most")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": NAME})]
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # an odd spelling; a folder of zones; no such zone
+        raise ValueError(f"'{value}' is no time zone such as Asia/Seoul") from None
+    return value
+
+
+def _level(value: Any) -> Level:
+    if value not in LEVELS:
+        raise ValueError(f"{value!r} is no level: one of {', '.join(LEVELS)}")
+    return Level(value)
+
+
+def _level_or_off(value: Any) -> Level | None:
+    return None if value == OFF else _level(value)
+
+
+LevelName = Annotated[Level, BeforeValidator(_level), WithJsonSchema({"type": "string", "enum": [*LEVELS]})]
+LevelOrOff = Annotated[
+    Level | None, BeforeValidator(_level_or_off), WithJsonSchema({"type": "string", "enum": [*LEVELS, OFF]})
+]
+
+
+def _scope(value: tuple[str, ...]) -> tuple[str, ...]:
+    for word in value:
+        _word(word)
+    if len(set(value)) < len(value):
+        raise ValueError("a word stands in it twice")
+    return value
+
+
+def _word(word: str) -> str:
+    if word not in COLUMNS:
+        raise ValueError(f"'{word}' is nothing that a call has: one of {', '.join(COLUMNS)}")
+    return word
+
+
+Scope = Annotated[
+    tuple[str, ...],
+    AfterValidator(_scope),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string", "enum": [*COLUMNS]},
+            "uniqueItems": True,
+            "description": "what tells one subject from another; empty is everything together",
+        }
+    ),
+]
+Values = Annotated[tuple[Annotated[str, Field(max_length=NAME_CHARS_MAX)], ...], Field(min_length=1)]
+
+
+class Threshold(Strict):
+    """A share of a budget that is told when it is reached."""
+
+    at: Share
+    level: LevelName
+
+
+# Of a budget that has none of its own (B-05); the whole of a budget is told in any case.
+LADDER: Final = (
+    Threshold.model_validate({"at": "0.80", "level": "warning"}),
+    Threshold.model_validate({"at": "0.90", "level": "warning"}),
+    Threshold.model_validate({"at": "0.95", "level": "critical"}),
+)
+
+
+class _Rule(Strict):
+    name: Name
+    scope: Scope = ()
+    only: dict[Annotated[str, AfterValidator(_word)], Values] = Field(
+        default_factory=dict, description="by a word of scopes the values that count; without it, all do"
+    )
+    period: Period
+    amount: Amount
+    currency: Currency = USD
+    zone: Annotated[str, AfterValidator(_zone)] | None = Field(
+        default=None, description="by whose clocks its periods begin; without it COSTREAM_ZONE"
+    )
+    metric_name: Name | None = Field(default=None, description="of its alerts; without it its name")
+    on: bool = True
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _has_one_subject(self) -> Self:
+        if self.period == "session" and "session" not in self.scope:
+            raise ValueError('period: a session is the period of a scope with "session" in it')
+        return self
+
+
+class BudgetEntry(_Rule):
+    """What may be spent in a period. Each share of it that is reached is told, the whole of it too."""
+
+    thresholds: tuple[Threshold, ...] = LADDER
+    level_at_full: LevelOrOff = Field(default=Level.EMERGENCY, description="of the whole budget; off: it is not told")
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        shares = [threshold.at for threshold in self.thresholds]
+        if shares != sorted(set(shares)):
+            raise ValueError("thresholds: they must stand in the order of `at`, each once")
+        if not self.thresholds and self.level_at_full is None:
+            raise ValueError("thresholds: without any, and with level_at_full off, nothing would ever be told")
+        return self
+
+
+class LimitEntry(_Rule):
+    """An amount that is told when more than that is spent in a period."""
+
+    level: LevelName = Level.CRITICAL
+
+
+class RulesFile(Strict):
+    """Budgets and limits, any number of each."""
+
+    budget: tuple[BudgetEntry, ...] = ()
+    limit: tuple[LimitEntry, ...] = ()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("there is no [[budget]] and no [[limit]]")
+        names = [rule.name for rule in (*self.budget, *self.limit)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)}: a name stands for one rule, and here for two")
+        return self
+
+
+def read(text: str, *, file: str) -> RulesFile:
+    """A TOML file, as it says it. Raises ``RulesRefused`` with every fault: file, rule, field and what is wrong."""
+    try:
+        return files.read(text, file=file, model=RulesFile, tables=_TABLES)
+    except FileRefused as error:
+        raise RulesRefused(error.faults) from None
+
+
+def _own_name(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("name", "?"))
+
+
+_TABLES: Final = {kind: Entries(kind, _own_name) for kind in get_args(Kind)}
+
+
+def json_schema() -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12) of a file of rules, as TOML reads it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | RulesFile.model_json_schema(mode="validation")

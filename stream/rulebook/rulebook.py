@@ -1,0 +1,105 @@
+"""All rules together: those of files, and under them what is shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib.resources import files as packaged
+from typing import Final
+
+from costream.pricing.money import DayRates
+from stream.budgets.budget import Budget, Step
+from stream.budgets.spend import USD
+from stream.rulebook.entries import BudgetEntry, LimitEntry, RulesFile, RulesRefused, read
+
+SHIPPED: Final = "shipped"
+FULL: Final = Decimal(1)
+SWITCHED_OFF: Final = "on = false"
+
+
+Entry = BudgetEntry | LimitEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule with the file it stands in. ``off`` says why it is not judged by; empty where it is."""
+
+    budget: Budget
+    file: str
+    note: str
+    off: str
+
+    @property
+    def lacks_rate(self) -> bool:
+        """Whether it is off because what it would compare with is not known."""
+        return self.off not in {"", SWITCHED_OFF}
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    rules: tuple[Rule, ...]
+
+    @property
+    def budgets(self) -> list[Budget]:
+        """Those that are judged by."""
+        return [rule.budget for rule in self.rules if not rule.off]
+
+
+def load(texts: Mapping[str, str], *, zone: str, rates: DayRates) -> Rulebook:
+    """Of TOML files by their names. Of two rules with one name the later one counts, among files.
+
+    ``zone`` is that of rules that name none. A rule in a currency without any rate is off: what it would compare with
+    is not known. Raises ``RulesRefused`` with every fault of all files.
+    """
+    found, faults = dict[str, Rule](), list[str]()
+    for file, text in {SHIPPED: shipped_text(), **texts}.items():
+        try:
+            found |= _rules(read(text, file=file), file, zone, rates)
+        except RulesRefused as error:
+            faults += error.faults
+    if faults:
+        raise RulesRefused(faults)
+    return Rulebook(tuple(found.values()))
+
+
+def shipped_text() -> str:
+    return packaged("stream.rulebook").joinpath("shipped.toml").read_text("utf-8")
+
+
+def _rules(file: RulesFile, name: str, zone: str, rates: DayRates) -> dict[str, Rule]:
+    entries: list[Entry] = [*file.budget, *file.limit]
+    return {entry.name: Rule(_budget(entry, zone), name, entry.note, _why_off(entry, rates)) for entry in entries}
+
+
+def _why_off(entry: Entry, rates: DayRates) -> str:
+    if not entry.on:
+        return SWITCHED_OFF
+    if entry.currency != USD and entry.currency not in rates.currencies:
+        return f"no exchange rate of {entry.currency} is known"
+    return ""
+
+
+def _budget(entry: Entry, zone: str) -> Budget:
+    return Budget(
+        name=entry.name,
+        kind="limit" if isinstance(entry, LimitEntry) else "budget",
+        scope=entry.scope,
+        only=entry.only,
+        period=entry.period,
+        zone=entry.zone or zone,
+        amount=entry.amount,
+        currency=entry.currency,
+        steps=_steps(entry),
+        metric_name=entry.metric_name or entry.name,
+    )
+
+
+def _steps(entry: Entry) -> tuple[Step, ...]:
+    """The whole of a budget is one of them, unless it has a level of its own there or is off."""
+    if isinstance(entry, LimitEntry):
+        return (Step(entry.amount, entry.level),)
+    levels = {threshold.at: threshold.level for threshold in entry.thresholds}
+    if entry.level_at_full is not None:
+        levels.setdefault(FULL, entry.level_at_full)
+    return tuple(Step(entry.amount * share, level, share) for share, level in sorted(levels.items()))

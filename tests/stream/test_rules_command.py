@@ -1,0 +1,188 @@
+"""costream rules check and test: what a person types, and what is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from costream.alerts import Alert
+from stream.cli import common
+from stream.cli.rules import app
+
+OWN = (
+    '[[budget]]\nname = "search_team"\nscope = ["user"]\nonly = { team = ["search"] }\nperiod = "hour"\namount = "20"\n'
+)
+RATE = '[[exchange_rate]]\ncurrency = "KRW"\nper_usd = "1400"\nvalid_from = 2026-01-01\nsource = "of the test"\n'
+DAY = "2026-11-30"
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common.console, "_width", 200)
+
+
+def run(*arguments: str, status: int = 0, given: str | None = None, **variables: str) -> Result:
+    result = CliRunner().invoke(app, list(arguments), input=given, env=variables)
+    assert result.exit_code == status, result.output
+    return result
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Any:
+    def write(name: str, text: str) -> str:
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+def call(number: int, usd: str, *, hour: int = 1, **fields: Any) -> dict[str, Any]:
+    return {"request_id": f"r-{number}", "occurred_at": f"{DAY}T{hour:02}:00:00Z", "cost_usd": usd} | fields
+
+
+def lines(*calls: dict[str, Any]) -> str:
+    return "".join(json.dumps(each) + "\n" for each in calls)
+
+
+# --- check -----------------------------------------------------------------------------------------------------------
+
+
+def test_check_tells_every_rule_that_would_hold_and_those_without_a_rate(written: Any) -> None:
+    file = written("own.toml", OWN)
+    told = run("check", file, COSTREAM_ZONE="Asia/Seoul").stdout
+    assert "daily_budget  100 USD a day, for everything together (Asia/Seoul)\n" in told
+    assert "    80% warning, 95% critical, 100% emergency; shipped\n" in told
+    assert "search_team  20 USD an hour, for each user, of team search (Asia/Seoul)\n" in told
+    assert f"    80% warning, 90% warning, 95% critical, 100% emergency; {file}\n" in told
+    assert "    no exchange rate of KRW is known; shipped\n" in told
+    said = " ".join(told.split())
+    assert "sample_monthly_budget, monthly_cost_exceeded, user_cost_exceeded, hourly_cost_exceeded: off, since" in said
+    assert "add an [[exchange_rate]] of KRW to your prices" in said
+
+
+def test_check_with_rates_has_all_rules_on(written: Any) -> None:
+    told = run("check", "--prices", written("rates.toml", RATE)).stdout
+    assert "off" not in told
+    assert (
+        "monthly_cost_exceeded  500,000 KRW a month, for everything together (UTC)\n    above it critical; shipped\n"
+        in told
+    )
+
+
+def test_check_as_json_has_exact_amounts(written: Any) -> None:
+    found = {rule["name"]: rule for rule in json.loads(run("check", written("own.toml", OWN), "--json").stdout)}
+    assert found["search_team"] == {
+        "name": "search_team",
+        "kind": "budget",
+        "scope": ["user"],
+        "only": {"team": ["search"]},
+        "period": "hour",
+        "zone": "UTC",
+        "amount": "20",
+        "currency": "USD",
+        "metric_name": "search_team",
+        "steps": [
+            {"amount": "16.00", "level": "warning"},
+            {"amount": "18.00", "level": "warning"},
+            {"amount": "19.00", "level": "critical"},
+            {"amount": "20", "level": "emergency"},
+        ],
+        "file": found["search_team"]["file"],
+        "on": True,
+        "off_because": "",
+    }
+    assert found["hourly_cost_exceeded"]["on"] is False
+    assert found["hourly_cost_exceeded"]["off_because"] == "no exchange rate of KRW is known"
+
+
+def test_every_fault_of_all_files_is_told_and_nothing_is_done(written: Any, tmp_path: Path) -> None:
+    broken, missing = written("broken.toml", OWN.replace('"20"', "20")), str(tmp_path / "missing.toml")
+    refused = run("check", broken, status=2).stderr
+    assert "rules that cannot be used; nothing was done" in refused
+    assert "broken.toml: budget 1 (search_team): amount: 20 is not decimal text" in refused
+    assert "missing.toml cannot be read: No such file or directory" in run("check", missing, status=2).stderr
+    odd = tmp_path / "odd.toml"
+    odd.write_bytes(b"\xff")
+    assert "odd.toml is no text in UTF-8" in run("check", str(odd), status=2).stderr
+    rates = written("rates.toml", RATE.replace("1400", "-1"))
+    assert "prices that cannot be used" in run("check", "--prices", rates, status=2).stderr
+    assert "COSTREAM_ZONE" in run("check", status=2, COSTREAM_ZONE="Seoul").stderr
+
+
+# --- test ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_history_is_played_and_told_with_what_was_played(written: Any) -> None:
+    trace = written("calls.jsonl", lines(call(1, "79"), call(2, "5", hour=9), call(2, "5"), call(3, "0", hour=10)))
+    result = run("test", "--trace", trace)
+    assert "2026-11-30 09:00:01 UTC  WARNING    open       daily_budget: 84.0 % of 100.00 USD spent\n" in result.stdout
+    assert "2026-11-30 (UTC) cost 84.00 USD: 84.0 % of 100.00 USD. Threshold reached: 80.00 USD." in result.stdout
+    assert (
+        "1 message of 3 rules; 3 calls, from 2026-11-30 01:00:00 to 2026-11-30 10:00:00 UTC; 1 repeat left out\n"
+        in result.stderr
+    )
+
+
+def test_alerts_as_json_are_those_of_the_topic(written: Any) -> None:
+    rules = written("own.toml", OWN)
+    given = lines(call(1, "16", user_id="ann", team="search"), call(2, "99", user_id="ann", team="other"))
+    alerts = [
+        Alert.from_json(line)
+        for line in run("test", rules, "--trace", "-", "--json", given=given).stdout.split("\n")
+        if line
+    ]
+    assert {(alert.scope, f"{alert.threshold_value:f}") for alert in alerts} == {
+        ("budget=search_team,user=ann", "16"),
+        ("budget=user_daily_budget,user=ann", "10"),
+        ("budget=daily_budget", "100"),
+    }
+
+
+def test_events_are_priced_and_prices_of_ones_own_hold(written: Any) -> None:
+    event = {"request_id": "r", "occurred_at": f"{DAY}T01:00:00Z", "provider": "acme", "model": "m", "input_tokens": 1}
+    rates = written(
+        "rates.toml",
+        '[[price]]\nprovider = "acme"\nmodels = ["m"]\nsource = "a contract"\nrates.input_tokens = { price = "81" }\n',
+    )
+    assert "0 messages of 3 rules; 1 call" in run("test", "--trace", "-", given=lines(event)).stderr
+    assert "1 call without a price" in run("test", "--trace", "-", given=lines(event)).stderr
+    assert "81.0 % of 100.00 USD" in run("test", "--trace", "-", "--prices", rates, given=lines(event)).stdout
+
+
+def test_lines_that_are_no_call_are_told_and_end_with_status_1() -> None:
+    given = lines(call(1, "85")) + "nonsense\x1b[31m\n" * 12
+    result = run("test", "--trace", "-", given=given, status=1)
+    assert "84" not in result.stdout and "85.0 % of 100.00 USD spent" in result.stdout
+    assert result.stderr.count("it is no JSON") == 10
+    assert "12 lines refused" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot be read: No such file or directory; nothing was played"),
+        (b"\xff", "is no text in UTF-8; nothing was played"),
+        (b"[{", "it begins like an array, and is no JSON"),
+    ],
+)
+def test_a_history_that_cannot_be_read_is_said_in_a_sentence(content: bytes | None, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "calls.json"
+    if content is not None:
+        path.write_bytes(content)
+    assert says in run("test", "--trace", str(path), status=2).stderr
+
+
+def test_an_empty_history_raises_nothing() -> None:
+    assert "0 messages of 3 rules; 0 calls\n" in run("test", "--trace", "-", given="").stderr
+
+
+def test_names_in_a_history_cannot_steer_the_terminal(written: Any) -> None:
+    given = lines(call(1, "9.5", user_id="\x1b[31mann\n"))
+    told = run("test", "--trace", "-", given=given).stdout
+    assert "user_daily_budget of user \\u{1b}[31mann\\u{a}: 95.0 %" in told
+    assert "\x1b" not in told

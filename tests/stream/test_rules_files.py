@@ -1,0 +1,208 @@
+"""Files of rules: what is shipped, what a team may write, and every fault at once."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from costream.alerts import Level
+from costream.pricing.money import DayRates, RateOfDays
+from stream.budgets.budget import Budget
+from stream.rulebook.entries import RulesRefused, read
+from stream.rulebook.rulebook import Rule, load, shipped_text
+
+KRW = DayRates([RateOfDays("KRW", date(2026, 1, 1), Decimal(1_400), "of the test")])
+SCHEMA = Draft202012Validator(json.loads(Path("docs/rules.v1.schema.json").read_text()))
+SMALLEST = '[[budget]]\nname = "b"\nperiod = "day"\namount = "1"\n'
+
+
+def rules(*texts: str, rates: DayRates = KRW, zone: str = "UTC") -> dict[str, Rule]:
+    files = {f"file-{number}": text for number, text in enumerate(texts, start=1)}
+    return {rule.budget.name: rule for rule in load(files, zone=zone, rates=rates).rules}
+
+
+def budget(text: str, **how: Any) -> Budget:
+    return rules(SMALLEST + text, **how)["b"].budget
+
+
+def steps(found: Budget) -> list[tuple[str, str]]:
+    return [(f"{step.amount.normalize():f}", step.level.value) for step in found.steps]
+
+
+def test_what_is_shipped() -> None:
+    found = {name: rule.budget for name, rule in rules().items()}
+    assert {name: (one.kind, one.scope, one.period, f"{one.amount} {one.currency}") for name, one in found.items()} == {
+        "daily_budget": ("budget", (), "day", "100 USD"),
+        "monthly_budget": ("budget", (), "month", "2000 USD"),
+        "user_daily_budget": ("budget", ("user",), "day", "10 USD"),
+        "sample_monthly_budget": ("budget", (), "month", "15000 KRW"),
+        "monthly_cost_exceeded": ("limit", (), "month", "500000 KRW"),
+        "user_cost_exceeded": ("limit", ("user",), "month", "500 KRW"),
+        "hourly_cost_exceeded": ("limit", (), "hour", "50000 KRW"),
+    }
+    assert {name: steps(one) for name, one in found.items()} == {
+        "daily_budget": [("80", "warning"), ("95", "critical"), ("100", "emergency")],
+        "monthly_budget": [("1700", "warning"), ("1960", "critical"), ("2000", "emergency")],
+        "user_daily_budget": [("9", "warning"), ("9.8", "critical"), ("10", "emergency")],
+        "sample_monthly_budget": [
+            *(("12000", "warning"), ("13500", "warning"), ("14250", "critical"), ("15000", "emergency"))
+        ],
+        "monthly_cost_exceeded": [("500000", "critical")],
+        "user_cost_exceeded": [("500", "warning")],
+        "hourly_cost_exceeded": [("50000", "critical")],
+    }
+    assert [found[f"{name}_budget"].metric_name for name in ("daily", "monthly", "user_daily")] == [
+        *("daily_cost", "monthly_cost", "user_daily_cost")
+    ]
+
+
+def test_rules_in_a_currency_without_a_rate_are_off_and_say_why() -> None:
+    off = {name: rule.off for name, rule in rules(rates=DayRates(())).items() if rule.off}
+    assert set(off) == {"sample_monthly_budget", "monthly_cost_exceeded", "user_cost_exceeded", "hourly_cost_exceeded"}
+    assert set(off.values()) == {"no exchange rate of KRW is known"}
+    assert not any(rule.off for rule in rules().values())
+
+
+def test_a_rule_of_the_same_name_takes_the_place_of_an_earlier_one() -> None:
+    own = '[[limit]]\nname = "daily_budget"\nperiod = "day"\namount = "7"\n'
+    off = '[[budget]]\nname = "monthly_budget"\nperiod = "month"\namount = "1"\non = false\n'
+    found = rules(own, off)
+    assert (found["daily_budget"].budget.kind, found["daily_budget"].file) == ("limit", "file-1")
+    assert (found["monthly_budget"].off, found["monthly_budget"].lacks_rate) == ("on = false", False)
+    assert found["user_daily_budget"].file == "shipped"
+    assert [rule.name for rule in load({"f": off}, zone="UTC", rates=DayRates(())).budgets] == [
+        *("daily_budget", "user_daily_budget")
+    ]
+
+
+def test_the_smallest_budget_has_the_ladder_and_is_of_everything_by_the_usual_zone() -> None:
+    found = budget("", zone="Asia/Seoul")
+    assert steps(found) == [("0.8", "warning"), ("0.9", "warning"), ("0.95", "critical"), ("1", "emergency")]
+    assert (found.scope, dict(found.only), found.zone, found.currency, found.metric_name) == (
+        (),
+        {},
+        "Asia/Seoul",
+        "USD",
+        "b",
+    )
+    assert budget('zone = "Asia/Kolkata"').zone == "Asia/Kolkata"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('level_at_full = "off"', [("0.8", "warning"), ("0.9", "warning"), ("0.95", "critical")]),
+        ("thresholds = []", [("1", "emergency")]),
+        ('thresholds = []\nlevel_at_full = "info"', [("1", "info")]),
+        ('thresholds = [{ at = "1", level = "critical" }]', [("1", "critical")]),
+        ('thresholds = [{ at = "0.5", level = "info" }, { at = "1.5", level = "critical" }]', [
+            *(("0.5", "info"), ("1", "emergency"), ("1.5", "critical"))
+        ]),
+    ],
+)  # fmt: skip
+def test_the_whole_of_a_budget_is_told_unless_that_is_switched_off(text: str, expected: list[tuple[str, str]]) -> None:
+    assert steps(budget(text)) == expected
+
+
+def test_a_rule_of_its_own_subjects() -> None:
+    found = budget('scope = ["team", "user"]\nonly = { team = ["search", ""], feature = ["chat"] }')
+    assert (found.scope, found.only) == (("team", "user"), {"team": ("search", ""), "feature": ("chat",)})
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('amount = "0"\nname = "b"', "no TOML"),
+        ('scope = ["usr"]', "scope: 'usr' is nothing that a call has: one of user, session, provider"),
+        ('scope = ["user", "user"]', "scope: a word stands in it twice"),
+        ('scope = "user"', "scope: it must be a list"),
+        ('only = { user_id = ["a"] }', "'user_id' is nothing that a call has"),
+        ("only = { user = [] }", "only.user: it must not be empty"),
+        ('currency = "krw"', "currency: 'krw' is no currency"),
+        ('zone = "Seoul"', "zone: 'Seoul' is no time zone such as Asia/Seoul"),
+        ('zone = "Asia"', "zone: 'Asia' is no time zone"),
+        ('zone = "../UTC"', "zone: '../UTC' is no time zone"),
+        ('on = "yes"', "on: it must be true or false"),
+        ('budget = "1"', "budget: there is no such field"),
+        ('level = "critical"', "level: there is no such field"),
+        ('thresholds = [{ at = "0", level = "info" }]', "thresholds.0.at: it must be above 0"),
+        ('thresholds = [{ at = 0.8, level = "info" }]', "thresholds.0.at: 0.8 is not decimal text such as \"0.80\""),
+        ('thresholds = [{ at = "80%", level = "info" }]', "thresholds.0.at: '80%' is not decimal text"),
+        ('thresholds = [{ at = "0.8", level = "loud" }]', "thresholds.0.level: 'loud' is no level: one of info"),
+        ('thresholds = [{ at = "0.8" }]', "thresholds.0.level: it is required"),
+        (
+            'thresholds = [{ at = "0.9", level = "info" }, { at = "0.8", level = "info" }]',
+            "thresholds: they must stand in the order of `at`, each once",
+        ),
+        (
+            'thresholds = [{ at = "0.9", level = "info" }, { at = "0.90", level = "warning" }]',
+            "thresholds: they must stand in the order of `at`, each once",
+        ),
+        ('thresholds = []\nlevel_at_full = "off"', "nothing would ever be told"),
+        ('level_at_full = "none"', "level_at_full: 'none' is no level"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_told_with_its_file_its_rule_and_its_field(text: str, fault: str) -> None:
+    with pytest.raises(RulesRefused) as refused:
+        rules(SMALLEST + text)
+    (told,) = refused.value.faults
+    assert fault in told
+    assert told.startswith("file-1: no TOML" if "no TOML" in fault else "file-1: budget 1 (b): ")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "f: there is no [[budget]] and no [[limit]]"),
+        ("[[budgets]]", "f: budgets: there is no such field"),
+        ("budget = 1", "f: budget: it must be a list"),
+        ("[[limit]]", "f: limit 1 (?): name: it is required"),
+        ("budget = [1]", "f: budget 1: it must be a table"),
+        (f'{SMALLEST}period = "week"', "f: no TOML"),
+        ('[[limit]]\nperiod = "week"', "period: it must be 'hour', 'day', 'month' or 'session'"),
+        (SMALLEST.replace("day", "session"), 'a session is the period of a scope with "session" in it'),
+        ('[[limit]]\nname = "Daily Budget"\nperiod = "day"\namount = "1"', "name: 'Daily Budget' is no name"),
+        ('[[limit]]\nname = "l"\nperiod = "day"\namount = "-1"', "amount: '-1' is not decimal text"),
+        (f"{SMALLEST}{SMALLEST}", "f: b: a name stands for one rule, and here for two"),
+        (SMALLEST + SMALLEST.replace("budget", "limit"), "f: b: a name stands for one rule, and here for two"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_the_file(text: str, fault: str) -> None:
+    with pytest.raises(RulesRefused) as refused:
+        read(text, file="f")
+    assert any(fault in told for told in refused.value.faults)
+
+
+def test_every_fault_of_every_file_is_told_at_once() -> None:
+    with pytest.raises(RulesRefused) as refused:
+        rules(SMALLEST + 'zone = "x"\ncurrency = "y"', "nonsense", SMALLEST, SMALLEST + 'on = 1\nscope = ["z"]')
+    assert [fault.split(":")[0] for fault in refused.value.faults] == ["file-1", "file-1", "file-2", "file-4", "file-4"]
+
+
+def test_the_published_schema_takes_what_is_read_and_refuses_what_is_not() -> None:
+    SCHEMA.validate(tomllib.loads(shipped_text()))
+    every_field = (
+        'scope = ["user"]\nonly = { team = ["a"] }\ncurrency = "EUR"\nzone = "UTC"\nmetric_name = "m"\n'
+        'on = true\nnote = ""\nthresholds = [{ at = "0.5", level = "info" }]\nlevel_at_full = "off"'
+    )
+    read(SMALLEST + every_field, file="f")
+    SCHEMA.validate(tomllib.loads(SMALLEST + every_field))
+    for wrong in (
+        'scope = ["usr"]',
+        "thresholds = [{ at = 0.8 }]",
+        'level_at_full = "none"',
+        "budget = 1",
+        'currency = "e"',
+    ):
+        assert not SCHEMA.is_valid(tomllib.loads(SMALLEST + wrong)), wrong
+
+
+def test_a_level_is_a_level() -> None:
+    assert {level for rule in rules().values() for step in rule.budget.steps for level in [step.level]} <= set(Level)
