@@ -11,6 +11,7 @@ from costream.topics import ALERTS
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.audit.schedule import Auditor, audit_in_turn
+from stream.rule_revisions import RuleRevisions
 from stream.runtime.patience import Patience
 from stream.runtime.settings import Settings
 from stream.runtime.stalls import Stalls
@@ -49,8 +50,9 @@ class Judges:
             published=published,
             patience=patience,
         )
-        money = money_rules(settings, reader=reader)
-        watch = partial(Watcher, rules=money, reader=reader, writer=writer, clock=clock)
+        make = partial(money_rules, reader=reader, interval=settings.watch_interval)
+        in_force = RuleRevisions(reader, make, zone=settings.zone, clock=clock)
+        watch = partial(Watcher, rules=in_force.rules, reader=reader, writer=writer, clock=clock)
         self.watcher: InTurn[Watcher] = in_turn(lambda publish: watch(publish=publish), doing="reading back the alerts")
         pipeline = pipeline_rules(settings, reader=reader, stalls=stalls, report=lambda: self.auditor.report)
         keep = partial(Keeper, pipeline, writer=writer, clock=clock)

@@ -13,8 +13,9 @@ import structlog
 
 from costream.pricing import PriceBook
 from costream.pricing.entries import PricesRefused
-from sinks.clickhouse.price_revisions import Revision, newest
+from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.revisions import Revision
 from sinks.errors import PricesNotUnderstood
 from stream.runtime.stage import Stage
 from stream.runtime.stalls import Stalls
@@ -35,7 +36,7 @@ def book_of(found: Revision | None, bundled: PriceBook, *, where: str) -> PriceB
 
 def book_in_force(reader: Reader) -> PriceBook:
     """By what a worker of this build would price now. Raises ``PricesNotUnderstood``, and what any question raises."""
-    return book_of(newest(reader), PriceBook.bundled(), where=reader.address.url)
+    return book_of(PRICES.newest(reader), PriceBook.bundled(), where=reader.address.url)
 
 
 class PriceRevisions:
@@ -64,7 +65,7 @@ class PriceRevisions:
             await self._looking.run(self._stalls.insist, self.look, doing="looking for new prices")
 
     def _look(self) -> None:
-        found = newest(self._reader, above=self._number)
+        found = PRICES.newest(self._reader, above=self._number)
         if found is None:
             return
         try:

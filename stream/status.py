@@ -18,8 +18,10 @@ from urllib.request import urlopen
 from pydantic_core import to_jsonable_python
 
 from costream.topics import EVENTS
-from sinks.clickhouse import migrate, price_revisions
+from sinks.clickhouse import migrate
+from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.rule_revisions import RULES
 from sinks.errors import WarehouseError
 from stream.audit.kafka import KafkaFacts, kafka_facts
 from stream.audit.vanished import vanished_records
@@ -60,6 +62,8 @@ class Stored:
     vanished_records: int  # that nobody has accepted
     price_revision: int | None  # of own prices, in force; None where none was ever published
     price_revision_published_at: datetime | None
+    rule_revision: int | None  # likewise, of own rules
+    rule_revision_published_at: datetime | None
     bytes_by_table: Mapping[str, int]
     bytes_free: int | None  # on its disk; None where it does not tell
 
@@ -188,7 +192,7 @@ def _stored(reader: Reader, *, now: datetime) -> Stored:
     letters = reader.frame(LETTERS_SQL, since=since_ms - 86_400_000)
     parts = reader.frame(PARTS_SQL)
     free = reader.frame(FREE_SQL)
-    prices = price_revisions.newest(reader)
+    prices, rules = PRICES.newest(reader), RULES.newest(reader)
     return Stored(
         last_stored=datetime.fromtimestamp(last_ms / 1000, UTC) if events else None,
         per_second=round(lately / 60, 1),
@@ -198,6 +202,8 @@ def _stored(reader: Reader, *, now: datetime) -> Stored:
         vanished_records=sum(each.records for each in vanished_records(reader) if each.accepted_reason is None),
         price_revision=prices.number if prices else None,
         price_revision_published_at=prices.published_at if prices else None,
+        rule_revision=rules.number if rules else None,
+        rule_revision_published_at=rules.published_at if rules else None,
         bytes_by_table=dict(parts.iter_rows()),
         bytes_free=free.item() if free.height else None,
     )

@@ -14,7 +14,7 @@ TOKENS_WITHOUT_A_PRICE: Final = ("unpriced_tokens", "partial_tokens")
 STORED: Final = (
     *("usage_events", "usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily", "alerts"),
     *("dead_letters", "dead_letter_states", "ingest_ledger", "removed_events", "vanished_records"),
-    *("prices", "price_revisions", "repricings", "cost_adjustments"),
+    *("prices", "price_revisions", "repricings", "cost_adjustments", "rule_revisions"),
 )
 
 

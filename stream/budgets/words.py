@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from costream.alerts import Alert, plain
 from stream.budgets.budget import whose
-from stream.budgets.judge import cut, share_of
+from stream.budgets.judge import DIGITS, cut, share_of
 
 
 def worded(alert: Alert) -> Alert:
@@ -22,7 +22,7 @@ def _title(alert: Alert) -> str:
     told = alert.metadata
     subject = whose(_subject(alert))
     name = f"{plain(str(told['budget']))}{' of ' + subject if subject else ''}"
-    spent, whole = _money(alert.current_value, told), _money(_amount(told), told)
+    spent, whole = _spent(alert), _money(_amount(told), told)
     match alert.status, told["kind"]:
         case "cleared", _:
             return f"{name}: the {told['period']} is over, at {spent} of {whole}"
@@ -37,7 +37,7 @@ def _title(alert: Alert) -> str:
 def _message(alert: Alert) -> str:
     told = alert.metadata
     subject = whose(_subject(alert))
-    spent = f"{_period(alert)}{' ' + subject if subject else ''} cost {_money(alert.current_value, told)}"
+    spent = f"{_period(alert)}{' ' + subject if subject else ''} cost {_spent(alert)}"
     facts = [f"{spent}: {_percent(alert)} of {_money(_amount(told), told)}.", _crossed(alert)]
     if alert.standing:
         facts += [_passed(alert), _projected(alert)]
@@ -68,7 +68,7 @@ def _period(alert: Alert) -> str:
         case "month":
             return f"{start:%B %Y} ({zone})"
         case _:
-            return "The session"
+            return "In all,"
 
 
 def _passed(alert: Alert) -> str:
@@ -95,6 +95,18 @@ def _subject(alert: Alert) -> str:
 
 def _amount(told: Any) -> Decimal:
     return Decimal(str(told["amount"]))
+
+
+def _spent(alert: Alert) -> str:
+    """With more than 2 decimals where those would say that it had reached or passed what it has not, or the other way
+    round."""
+    marks = (alert.threshold_value, _amount(alert.metadata))
+    exact = [alert.current_value.compare(mark) for mark in marks]
+    for digits in range(2, DIGITS):
+        shown = round(alert.current_value, digits)
+        if [shown.compare(mark) for mark in marks] == exact:
+            return f"{shown:,f} {alert.metadata['unit']}"
+    return f"{alert.current_value:,f} {alert.metadata['unit']}"
 
 
 def _percent(alert: Alert) -> str:

@@ -25,6 +25,20 @@ if TYPE_CHECKING:
 EXIT_USAGE: Final = 2  # the command or the configuration is wrong: nothing was done
 EXIT_FAILED: Final = 1  # it was right, and did not work or did not hold
 
+# Settings of the first release whose values would have no effect, and nobody would notice.
+MOVED: Final = {
+    "COSTREAM_SPIKE_ENABLED": ("[hourly_spike]", "on"),
+    "COSTREAM_SPIKE_THRESHOLD": ("[hourly_spike]", "threshold"),
+    "COSTREAM_SPIKE_CLEAR": ("[hourly_spike]", "clear"),
+    "COSTREAM_SPIKE_HISTORY_HOURS_MAX": ("[hourly_spike]", "history_hours_max"),
+    "COSTREAM_SPIKE_HISTORY_HOURS_MIN": ("[hourly_spike]", "history_hours_min"),
+    "COSTREAM_ANOMALY_ENABLED": ("[hourly_anomaly]", "on"),
+    "COSTREAM_ANOMALY_SCORE": ("[hourly_anomaly]", "score"),
+    "COSTREAM_ANOMALY_SCORE_CLEAR": ("[hourly_anomaly]", "score_clear"),
+    "COSTREAM_ALERT_COST_USD_MIN": ("[hourly_anomaly]", "cost_usd_min"),
+    "COSTREAM_UNKNOWN_PRICE_ENABLED": ("[unknown_price]", "on"),
+}
+
 COLUMNS_MAX: Final = 80  # what a person is told fits the usual terminal, however wide a name in it is
 
 PREFIX: Final = "COSTREAM_"
@@ -40,6 +54,13 @@ def settings() -> Settings:
 
     from stream.runtime.settings import Settings
 
+    if moved := [f"  {name}: `{field}` of {table}" for name, (table, field) in MOVED.items() if name in os.environ]:
+        told = "\n".join(moved)
+        fail(
+            "settings that are rules now; nothing was started. Write them into a file of rules, publish it with "
+            f"`costream rules publish`, and take them out of the environment (docs/budgets.md):\n{told}",
+            status=EXIT_USAGE,
+        )
     for line in _strangers(os.environ, set(Settings.model_fields)):
         errors.print(f"costream: {line}", markup=False, highlight=False, soft_wrap=True)
     try:

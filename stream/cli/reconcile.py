@@ -57,13 +57,14 @@ def reconcile(
     from sinks.clickhouse.days_of_models import DAYS_KEPT, days_of_models
     from sinks.clickhouse.reader import Reader
     from stream.cli.prices import books
+    from stream.cli.revisions import NEWEST
 
     today = datetime.now(UTC).date()
     try:
         span = span_of(exports, start=_day(start), end=_day(end), today=today, kept_since=today - DAYS_KEPT)
     except BillRefused as error:
         common.fail(common.visible(str(error)), status=common.EXIT_USAGE)
-    book, _ = books.with_texts(books.published(books.NEWEST))
+    book, _ = books.with_texts(books.published(NEWEST))
     with common.explained(), closing(Reader(address)) as reader:
         stored = days_of_models(reader, provider=provider, start=span.start, end=span.end)
     found = compared(

@@ -102,15 +102,14 @@ def _add_stored(table: Table, stored: Stored, *, at: datetime) -> None:
     if stored.vanished_records:
         vanished = common.counted(stored.vanished_records, "record")
         table.add_row("vanished", Text(f"{vanished} at most; `costream audit` names them", "red"))
-    table.add_row("own prices", _prices(stored))
+    table.add_row("own prices", _revision(stored.price_revision, stored.price_revision_published_at))
+    table.add_row("own rules", _revision(stored.rule_revision, stored.rule_revision_published_at))
     free = "" if stored.bytes_free is None else f", {_bytes(stored.bytes_free)} free"
     table.add_row("disk", f"{_bytes(sum(stored.bytes_by_table.values()))} of tables{free}")
 
 
-def _prices(stored: Stored) -> str:
-    if stored.price_revision is None:
-        return "none published"
-    return f"revision {stored.price_revision}, published {stored.price_revision_published_at:%Y-%m-%d %H:%M:%S} UTC"
+def _revision(number: int | None, published_at: datetime | None) -> str:
+    return "none published" if number is None else f"revision {number}, published {published_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _letters(stored: Stored) -> Text:

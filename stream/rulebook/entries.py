@@ -7,6 +7,9 @@
     period = "day"
     amount = "20"
 
+    [hourly_spike]
+    threshold = "4.0"
+
 Amounts are decimal text in the currency of the rule. A budget tells each share of it that is reached, a limit the
 amount that is passed. ``read`` tells every fault of a file at once.
 """
@@ -24,13 +27,15 @@ from costream import files
 from costream.alerts import Level
 from costream.events import NAME_CHARS_MAX, matches
 from costream.files import Entries, FileRefused, Strict
-from costream.pricing.entries import PRICE, USD, Currency
+from costream.pricing.entries import PRICE, USD, Currency, Price
 from stream.budgets.budget import COLUMNS, Kind
 from stream.budgets.periods import Period
 
 NAME: Final = r"^[a-z][a-z0-9_]{0,63}$"
 LEVELS: Final = tuple(level.value for level in Level)
 OFF: Final = "off"
+WEEK_HOURS: Final = 168
+HISTORY_HOURS_MAX: Final = 52 * WEEK_HOURS  # rollups are kept a year
 
 
 class RulesRefused(FileRefused):
@@ -56,6 +61,7 @@ def _of(description: str) -> WithJsonSchema:
 Amount = Annotated[
     Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _of("above 0, in the currency of the rule")
 ]
+Factor = Annotated[Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _of("times the usual")]
 Share = Annotated[
     Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _of('of the budget: "0.80" is 80 % of it')
 ]
@@ -183,16 +189,71 @@ class LimitEntry(_Rule):
     level: LevelName = Level.CRITICAL
 
 
+class HourlySpike(Strict):
+    """Sixty minutes of everything together that cost several times the average hour of the last week."""
+
+    on: bool = True
+    threshold: Factor = Decimal("3.0")
+    clear: Factor = Decimal("2.0")
+    history_hours_max: int = Field(default=WEEK_HOURS, ge=24, le=HISTORY_HOURS_MAX, description="whole hours averaged")
+    history_hours_min: int = Field(default=24, ge=1, description="with fewer there is no such alert")
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _can_open_and_clear(self) -> Self:
+        if self.threshold <= 1:
+            raise ValueError("threshold: it must be above 1, or a usual hour would be a spike")
+        if self.clear > self.threshold:
+            raise ValueError("clear: it must not be above threshold: an alert clears at or below where it opens")
+        if self.history_hours_min > self.history_hours_max:
+            raise ValueError("history_hours_min: it must not be above history_hours_max: no hour would ever be judged")
+        return self
+
+
+class HourlyAnomaly(Strict):
+    """A clock hour of one feature that cost far more than the same hours of other weeks."""
+
+    on: bool = True
+    score: Factor = Field(default=Decimal("3.5"), description="robust standard deviations above the usual to open at")
+    score_clear: Factor = Decimal("2.0")
+    cost_usd_min: Price = Field(default=Decimal(1), description="USD above the usual below which no hour is worth it")
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _can_open_and_clear(self) -> Self:
+        if self.score_clear > self.score:
+            raise ValueError("score_clear: it must not be above score: an alert clears at or below where it opens")
+        return self
+
+
+class UnknownPrice(Strict):
+    """A model that no price is known for."""
+
+    on: bool = True
+    note: str = ""
+
+
 class RulesFile(Strict):
-    """Budgets and limits, any number of each."""
+    """Budgets and limits, any number of each; and the rules of which there is one."""
 
     budget: tuple[BudgetEntry, ...] = ()
     limit: tuple[LimitEntry, ...] = ()
+    hourly_spike: HourlySpike = HourlySpike()
+    hourly_anomaly: HourlyAnomaly = HourlyAnomaly()
+    unknown_price: UnknownPrice = UnknownPrice()
+
+    @property
+    def singles(self) -> dict[str, Strict]:
+        """The rules of which there is one, by their names, that the file has."""
+        return {name: getattr(self, name) for name in type(self).model_fields if self._is_given(name)}
+
+    def _is_given(self, name: str) -> bool:
+        return name in self.model_fields_set and isinstance(getattr(self, name), Strict)
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("there is no [[budget]] and no [[limit]]")
+            raise ValueError("there is no rule in it: no [[budget]], no [[limit]], none of the others")
         names = [rule.name for rule in (*self.budget, *self.limit)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{', '.join(twice)}: a name stands for one rule, and here for two")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files as packaged
-from typing import Final
+from typing import Final, TypeVar
 
+from costream.files import Strict
 from costream.pricing.money import DayRates
 from stream.budgets.budget import Budget, Step
 from stream.budgets.spend import USD
@@ -37,30 +38,54 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Single:
+    """A rule of which there is one, with its name and the file it stands in."""
+
+    name: str
+    file: str
+    entry: Strict
+
+
+EntryT = TypeVar("EntryT", bound=Strict)
+
+
+@dataclass(frozen=True, slots=True)
 class Rulebook:
+    """Budgets and limits, and the rules of which there is one."""
+
     rules: tuple[Rule, ...]
+    singles: tuple[Single, ...]
 
     @property
     def budgets(self) -> list[Budget]:
         """Those that are judged by."""
         return [rule.budget for rule in self.rules if not rule.off]
 
+    def of(self, kind: type[EntryT]) -> EntryT:
+        """The rule of this kind of which there is one."""
+        (entry,) = (single.entry for single in self.singles if isinstance(single.entry, kind))
+        return entry
+
 
 def load(texts: Mapping[str, str], *, zone: str, rates: DayRates) -> Rulebook:
-    """Of TOML files by their names. Of two rules with one name the later one counts, among files.
+    """Of TOML files by their names. Of two rules with one name the later one counts, as a whole, among files.
 
     ``zone`` is that of rules that name none. A rule in a currency without any rate is off: what it would compare with
     is not known. Raises ``RulesRefused`` with every fault of all files.
     """
-    found, faults = dict[str, Rule](), list[str]()
+    contents, faults = dict[str, RulesFile](), list[str]()
     for file, text in {SHIPPED: shipped_text(), **texts}.items():
         try:
-            found |= _rules(read(text, file=file), file, zone, rates)
+            contents[file] = read(text, file=file)
         except RulesRefused as error:
             faults += error.faults
     if faults:
         raise RulesRefused(faults)
-    return Rulebook(tuple(found.values()))
+    rules, singles = dict[str, Rule](), dict[str, Single]()
+    for file, content in contents.items():
+        rules |= _rules(content, file, zone, rates)
+        singles |= {name: Single(name, file, entry) for name, entry in content.singles.items()}
+    return Rulebook(tuple(rules.values()), tuple(singles.values()))
 
 
 def shipped_text() -> str:

@@ -75,6 +75,11 @@ class Settings(BaseSettings):
     )
 
     # Rules
+    rule_files: str = Field(
+        default="",
+        description="Files of your own rules (TOML), by comma: what `costream rules publish` publishes where it is "
+        "given none. A worker reads no file: it judges by the revision that is published.",
+    )
     zone: str = Field(
         default="UTC", description="By whose clocks the periods of budgets begin that name no zone, such as Asia/Seoul."
     )
@@ -106,20 +111,6 @@ class Settings(BaseSettings):
     watch_interval: PositiveDuration = Field(
         default=timedelta(seconds=1), description="The least time between two judgements of what was spent lately."
     )
-    spike_enabled: bool = True
-    spike_threshold: Decimal = Field(
-        default=Decimal("3.0"), gt=1, description="Sixty minutes above this times the average."
-    )
-    spike_clear: Decimal = Field(default=Decimal("2.0"), gt=0, description="The alert clears below this times it.")
-    spike_history_hours_max: int = Field(default=168, ge=24, description="Whole hours averaged.")
-    spike_history_hours_min: int = Field(default=24, ge=1, description="Fewer give no relative alert.")
-    anomaly_enabled: bool = True
-    anomaly_score: Decimal = Field(default=Decimal("3.5"), gt=0, description="Robust standard deviations to open at.")
-    anomaly_score_clear: Decimal = Field(default=Decimal("2.0"), gt=0)
-    alert_cost_usd_min: Decimal = Field(
-        default=Decimal("1"), ge=0, description="USD above the expected cost below which no anomaly is worth an alert."
-    )
-    unknown_price_enabled: bool = Field(default=True, description="An alert for each model that no price is known for.")
 
     # Alerts about the pipeline
     pipeline_alerts_enabled: bool = Field(
@@ -159,10 +150,6 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        if self.spike_history_hours_min > self.spike_history_hours_max:
-            raise ValueError("COSTREAM_SPIKE_HISTORY_HOURS_MIN is above ..._MAX: no hour would ever be judged")
-        if self.spike_clear > self.spike_threshold or self.anomaly_score_clear > self.anomaly_score:
-            raise ValueError("an alert must clear at or below the level it opens at: see COSTREAM_SPIKE_CLEAR")
         days = self.retention / timedelta(days=1)
         if not (days.is_integer() and RETENTION_DAYS_MIN <= days <= RETENTION_DAYS_MAX):
             raise ValueError(

@@ -16,10 +16,9 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from stream.runtime.settings import Settings
+from stream.rulebook.entries import WEEK_HOURS, HourlyAnomaly, HourlySpike
 from stream.watch.series import Series
 
-WEEK_HOURS: Final = 168
 WEEKS_MAX: Final = 5  # five Mondays outvote two odd ones, and forget a quarter that is over
 COST_NOISE_USD: Final = 0.01  # added before the logarithm: below a cent, one hour is like another
 SCALE_MIN: Final = 0.2  # costs that repeat to the cent must not make +10 % an anomaly; at a score of 3.5 it means 2.0x
@@ -35,7 +34,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What the two rules about 60 minutes need of the settings."""
+    """What the two rules about 60 minutes go by."""
 
     spike_enabled: bool = True
     spike_threshold: Decimal = Decimal(3)
@@ -48,17 +47,17 @@ class Thresholds:
     cost_usd_min: Decimal = Decimal(1)
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, spike: HourlySpike, anomaly: HourlyAnomaly) -> Self:
         return cls(
-            spike_enabled=settings.spike_enabled,
-            spike_threshold=settings.spike_threshold,
-            spike_clear=settings.spike_clear,
-            history_hours_max=settings.spike_history_hours_max,
-            history_hours_min=settings.spike_history_hours_min,
-            anomaly_enabled=settings.anomaly_enabled,
-            anomaly_score=settings.anomaly_score,
-            anomaly_score_clear=settings.anomaly_score_clear,
-            cost_usd_min=settings.alert_cost_usd_min,
+            spike_enabled=spike.on,
+            spike_threshold=spike.threshold,
+            spike_clear=spike.clear,
+            history_hours_max=spike.history_hours_max,
+            history_hours_min=spike.history_hours_min,
+            anomaly_enabled=anomaly.on,
+            anomaly_score=anomaly.score,
+            anomaly_score_clear=anomaly.score_clear,
+            cost_usd_min=anomaly.cost_usd_min,
         )
 
     @property

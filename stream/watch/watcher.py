@@ -46,15 +46,17 @@ class Watcher:
     def __init__(
         self,
         *,
-        rules: Sequence[Rule[Any]],
+        rules: Callable[[], Sequence[Rule[Any]]],
         reader: Reader,
         writer: Inserts,
         publish: Publish,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``publish`` returns once Kafka has acknowledged every alert it was given, or raises."""
+        """``rules`` are asked for at each tick: others, as a new list, are judged by from then on, from the start.
+        ``publish`` returns once Kafka has acknowledged every alert it was given, or raises."""
         self._reader, self._writer, self._publish, self._clock = reader, writer, publish, clock
-        self._rules = list(rules)
+        self._in_force = rules
+        self._rules = rules()
         self._names = {rule.name for rule in self._rules}
         self._alerts: dict[str, Alert] = {}  # the latest revision of each that may still change
         self._unpublished: list[Alert] = []  # decided, not yet acknowledged by the topic
@@ -76,8 +78,7 @@ class Watcher:
         ]
         self._alerts = latest([*stored.values(), *unstored])
         self._unpublished, self._unstored = [], unstored
-        with self._lock:  # judge at once: hours went by while nobody watched
-            self._past = {name: Past(changed=past.changed) for name, past in self._past.items()}
+        self._look_anew()  # hours went by while nobody watched
 
     def notice(self, rows: Iterable[Mapping[str, Any] | None]) -> None:
         """Remember which hours the values of ``usage.rollups`` say have changed; tombstones and other tables pass."""
@@ -96,11 +97,10 @@ class Watcher:
     def tick(self) -> Sequence[Alert]:
         """Evaluate if it is time. A failure is logged and tried again in a minute; it never ends the loop."""
         now = self._clock()
-        due = self.due(now)
-        if not due:
-            return []
         try:
-            return self.evaluate(now, due)
+            self._take_over(self._in_force())
+            due = self.due(now)
+            return self.evaluate(now, due) if due else []
         except OutOfTurn as error:
             log.info("judgement dropped", reason=str(error))
             return []
@@ -113,6 +113,16 @@ class Watcher:
                 exc_info=not outage,
             )
             return []
+
+    def _take_over(self, rules: Sequence[Rule[Any]]) -> None:
+        if rules is not self._rules:
+            self._rules = rules
+            self._look_anew()
+
+    def _look_anew(self) -> None:
+        """Judge at once, and as if nobody had looked yet."""
+        with self._lock:
+            self._past = {name: Past(changed=past.changed) for name, past in self._past.items()}
 
     def evaluate(self, now: datetime, rules: Sequence[Rule[Any]] | None = None) -> list[Alert]:
         """Judge by these rules, all if none are named, publish what is new, then store it. Returns what was published.

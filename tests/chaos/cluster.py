@@ -20,9 +20,10 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from costream.topics import EVENTS
-from sinks.clickhouse import price_revisions
 from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.revisions import SETTLE_SECONDS
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseError
 from stream.runtime import topics
@@ -229,7 +230,7 @@ class Cluster:
         """The next revision of own prices, which workers take over one by one. False while the warehouse is away."""
         writer = Writer(self.address)
         try:
-            price_revisions.publish(
+            PRICES.publish(
                 self.reader,
                 writer,
                 {"chaos.toml": text},
@@ -237,7 +238,7 @@ class Cluster:
                 note="",
                 build="",
                 new_id=lambda: str(uuid4()),
-                pause=lambda: time.sleep(price_revisions.SETTLE_SECONDS),
+                pause=lambda: time.sleep(SETTLE_SECONDS),
             )
         except WarehouseError:
             return False

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from sinks.clickhouse.alert_rows import alert_rows
-from sinks.clickhouse.price_revisions import publish
+from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.clickhouse.writer import Writer
@@ -237,7 +237,7 @@ def in_won(endpoint: Endpoint) -> Iterator[Reader]:
     with closing(Writer(address)) as writer, closing(Reader(address)) as own:
         store_calls(writer, CALLS)
         told = {"published_by": "ann", "note": "", "build": "t"}
-        publish(own, writer, {"won": WON}, new_id=lambda: "p", pause=lambda: None, **told)
+        PRICES.publish(own, writer, {"won": WON}, new_id=lambda: "p", pause=lambda: None, **told)
         yield own
 
 

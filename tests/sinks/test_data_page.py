@@ -13,7 +13,7 @@ import pytest
 
 from sinks.clickhouse import catalogue
 from sinks.clickhouse.connect import ClickHouseAddress
-from sinks.clickhouse.price_revisions import publish
+from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from tests.support.warehouse import Embedded
@@ -140,7 +140,7 @@ def asked(clickhouse_embedded: Embedded) -> Iterator[Reader]:
     with closing(Writer(address)) as writer, closing(Reader(address)) as reader:
         store_calls(writer, CALLS)
         told = {"published_by": "ann", "note": "", "build": "t"}
-        publish(reader, writer, {"money": MONEY}, new_id=lambda: "p", pause=lambda: None, **told)
+        PRICES.publish(reader, writer, {"money": MONEY}, new_id=lambda: "p", pause=lambda: None, **told)
         yield reader
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.clickhouse import price_revisions as revisions
+from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from tests.support.properties import examples
@@ -28,7 +28,7 @@ DAYS: Final = 6
 
 def publish(reader: Reader, writer: Writer, text: str) -> None:
     told = {"published_by": "ann", "note": "", "build": "t"}
-    revisions.publish(reader, writer, {"money": text}, new_id=lambda: "p", pause=lambda: None, **told)
+    PRICES.publish(reader, writer, {"money": text}, new_id=lambda: "p", pause=lambda: None, **told)
 
 
 def credit(price: str, more: str = "") -> str:
@@ -143,7 +143,7 @@ def test_a_credit_without_a_price_or_a_rate_is_unknown_revenue_and_never_zero(wr
 # --- against a plain recount -----------------------------------------------------------------------------------------
 
 KRW: Final = {date.min: Decimal("1300.5"), date(2099, 11, 1): Decimal(1400)}
-PRICES: Final = {date.min: (Decimal(13), "KRW"), date(2099, 11, 2): (Decimal("0.011"), "USD")}
+CREDIT_PRICES: Final = {date.min: (Decimal(13), "KRW"), date(2099, 11, 2): (Decimal("0.011"), "USD")}
 CREDITS: Final = {"f-0": {date.min: Decimal(2)}, "f-1": {date(2099, 10, 31): Decimal("0.7"), date(2099, 11, 3): None}}
 TEXT: Final = (
     credit("13", 'currency = "KRW"')
@@ -186,7 +186,7 @@ def earned(calls: list[dict[str, Any]], currency: str) -> tuple[Decimal, Decimal
         if amount is None:
             revenue += Fraction(one["revenue_pico"] or 0) * rate
         elif one["status"] != "error":
-            price, of = at(PRICES, day)
+            price, of = at(CREDIT_PRICES, day)
             revenue += (
                 Fraction(amount) * Fraction(price) / (Fraction(at(KRW, day)) if of == "KRW" else 1) * rate * 10**12
             )

@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sinks.clickhouse import price_revisions as revisions
-from sinks.clickhouse.price_revisions import Revision
+from sinks.clickhouse.price_revisions import PRICES, tell_money
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.revisions import Revision, digest_of
 from sinks.clickhouse.writer import Writer
 
 MINE, THEIRS = {"mine": "price = []"}, {"theirs": "price = []"}
@@ -31,15 +31,15 @@ def publish(reader: Reader, writer: Writer) -> Iterator[Any]:
                 before(attempt)
             return f"p-{next(numbers)}"
 
-        return revisions.publish(reader, writer, files, new_id=new_id, pause=meanwhile, **told)
+        return PRICES.publish(reader, writer, files, new_id=new_id, pause=meanwhile, **told)
 
     yield publish
 
 
 def test_before_anything_is_published_there_is_no_revision(reader: Reader) -> None:
-    assert revisions.newest(reader) is None
-    assert revisions.numbered(reader, 1) is None
-    assert revisions.revisions(reader) == []
+    assert PRICES.newest(reader) is None
+    assert PRICES.numbered(reader, 1) is None
+    assert PRICES.all(reader) == []
 
 
 def test_a_revision_is_read_as_it_was_published_and_the_greatest_number_is_in_force(
@@ -51,11 +51,11 @@ def test_a_revision_is_read_as_it_was_published_and_the_greatest_number_is_in_fo
     assert (first.number, second.number) == (1, 2)
     assert list(first.files.items()) == list(files.items()), "in their order: of two prices the later file's wins"
     assert (first.published_by, first.note, first.build) == ("\u00c5sa", "the first \u2013 it's \\ ours", "t")
-    assert revisions.newest(reader) == second
-    assert revisions.numbered(reader, 1) == first
-    assert revisions.newest(reader, above=1) == second
-    assert revisions.newest(reader, above=2) is None
-    assert revisions.revisions(reader) == [second, first]
+    assert PRICES.newest(reader) == second
+    assert PRICES.numbered(reader, 1) == first
+    assert PRICES.newest(reader, above=1) == second
+    assert PRICES.newest(reader, above=2) is None
+    assert PRICES.all(reader) == [second, first]
     assert first.published_at < second.published_at
     assert first.published_at.utcoffset() is not None
 
@@ -65,7 +65,7 @@ def test_of_two_publications_at_the_same_time_each_has_a_number_of_its_own(publi
     others: list[Revision] = []
     mine = publish(MINE, before=lambda _: others.append(publish(THEIRS)))
     assert [others[0].number, mine.number] == [1, 2]
-    assert [one.files for one in revisions.revisions(reader)] == [MINE, THEIRS]
+    assert [one.files for one in PRICES.all(reader)] == [MINE, THEIRS]
     stored = reader.frame("SELECT revision FROM price_revisions ORDER BY revision")["revision"].to_list()
     assert stored == [1, 2]
 
@@ -81,7 +81,7 @@ def test_an_insert_that_began_earlier_and_came_later_has_the_number(
 
     others: list[int] = []
     assert publish(MINE, meanwhile=arrive).number == 2
-    assert [one.publication for one in revisions.revisions(reader)][1] == "theirs"
+    assert [one.publication for one in PRICES.all(reader)][1] == "theirs"
 
 
 def test_the_view_shows_no_text_of_a_file(publish: Any, reader: Reader) -> None:
@@ -93,9 +93,9 @@ def test_the_view_shows_no_text_of_a_file(publish: Any, reader: Reader) -> None:
 
 def test_the_same_files_have_the_same_digest_and_others_or_another_order_have_not() -> None:
     files = {"a": "1", "b": "2"}
-    assert revisions.digest_of(files) == revisions.digest_of(dict(files))
+    assert digest_of(files) == digest_of(dict(files))
     others = [{}, {"a": "1"}, {"a": "2", "b": "1"}, {"b": "2", "a": "1"}, {"a": "1", "c": "2"}]
-    assert len({revisions.digest_of(one) for one in [files, *others]}) == 6
+    assert len({digest_of(one) for one in [files, *others]}) == 6
 
 
 # --- what money is worth ---------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_a_revision_of_a_release_that_told_no_money_is_told_by_migrate_up(
     columns = [name for name in row.columns if name not in ("exchange_rates", "credit_prices", "feature_credits")]
     writer.insert("price_revisions", row.select(columns))
     assert "KRW" not in [currency for currency, *_ in rates(reader)]
-    assert revisions.tell_money(reader, writer) == [1]
+    assert tell_money(reader, writer) == [1]
     assert "KRW" in [currency for currency, *_ in rates(reader)]
-    assert revisions.newest(reader) == first
-    assert revisions.tell_money(reader, writer) == []
+    assert PRICES.newest(reader) == first
+    assert tell_money(reader, writer) == []

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.clickhouse import price_revisions as revisions
 from sinks.clickhouse import retention
 from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseRefused
@@ -113,7 +113,7 @@ def spans(clickhouse_embedded: Embedded) -> Iterator[Reader]:
     with closing(Writer(address)) as writer, closing(Reader(address)) as reader:
         store_calls(writer, CALLS)
         told = {"published_by": "ann", "note": "", "build": "t"}
-        revisions.publish(reader, writer, {"rates": RATES_FILE}, new_id=lambda: "p", pause=lambda: None, **told)
+        PRICES.publish(reader, writer, {"rates": RATES_FILE}, new_id=lambda: "p", pause=lambda: None, **told)
         yield reader
 
 
@@ -223,7 +223,7 @@ def test_a_cost_in_a_currency_is_that_of_each_day_by_its_rate_and_unknown_withou
 def test_a_sum_is_unknown_in_a_currency_where_one_of_its_cells_is(writer: Writer, reader: Reader) -> None:
     """One model is called on a day without a rate, the other on one with it."""
     told = {"published_by": "ann", "note": "", "build": "t"}
-    revisions.publish(reader, writer, {"rates": RATES_FILE}, new_id=lambda: "p", pause=lambda: None, **told)
+    PRICES.publish(reader, writer, {"rates": RATES_FILE}, new_id=lambda: "p", pause=lambda: None, **told)
     days = {"before": datetime(2099, 11, 1, tzinfo=UTC), "after": datetime(2099, 11, 2, tzinfo=UTC)}
     usual = {"feature": "f", "user_id": "u", "cost_pico": 3 * 10**12}
     store_calls(writer, [usual | {"request_id": name, "model": name, "occurred_at": at} for name, at in days.items()])

@@ -193,6 +193,9 @@ def test_a_session_is_told_by_its_id_and_is_over_after_a_day_without_a_call() ->
     assert opened.metadata["first_window"] == WHOLE_SESSION.isoformat()
     assert opened.window_start == datetime(2026, 11, 30, tzinfo=UTC)
     assert opened.metadata["projected_value"] is None
+    assert (
+        worded(opened).message == "In all, session s-1 cost 1.00 USD: 100.0 % of 1.00 USD. Threshold reached: 1.00 USD."
+    )
     end = datetime(2026, 12, 2, tzinfo=UTC)
     assert look(rule, spend, opened, now=end - timedelta(seconds=1), subject=subject) is None
     cleared = look(rule, spend, opened, now=end, subject=subject)
@@ -265,6 +268,11 @@ def test_a_user_is_named_in_a_field_and_cannot_break_the_line() -> None:
 def test_what_is_short_of_a_step_is_never_shown_as_if_it_had_reached_it() -> None:
     alert = said(budget(), of_usd("99.999"))
     assert alert.title == "daily_budget: 99.9 % of 100.00 USD spent"
+    assert " cost 99.999 USD: " in alert.message
+    assert " cost 99.999999999999 USD: " in said(budget(), of_usd("99.999999999999")).message
+    assert said(limit("5"), of_usd("5.0026")).title == "limit: 5.003 USD, above 5.00 USD"
+    assert said(limit("5"), of_usd("5.000000000001")).title == "limit: 5.000000000001 USD, above 5.00 USD"
+    assert " cost 100.00 USD: " in said(budget(), of_usd("100")).message
 
 
 @pytest.mark.parametrize(

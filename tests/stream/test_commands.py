@@ -45,7 +45,7 @@ def loaded_by(*arguments: str) -> set[str]:
     return {name.partition(".")[0] for name in modules_of(*arguments)}
 
 
-SHARED = {"common", "changes", "corrections"}  # by several commands, and light
+SHARED = {"common", "changes", "corrections", "revisions"}  # by several commands, and light
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *GROUPS])

@@ -13,12 +13,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from costream.pricing import PriceBook
-from sinks.clickhouse.price_revisions import numbered
+from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.views import state
 from sinks.clickhouse.writer import Writer
-from stream.cli import application
-from stream.cli.prices import app, revisions
+from stream.cli import application, revisions
+from stream.cli.prices import app
 from tests.support.ingest import Warehouse, ingest_of
 from tests.support.ingest import run as run_batches
 from tests.support.records import log_of, wire
@@ -200,7 +200,7 @@ def test_what_a_revision_shows_can_be_published_again(place: Place) -> None:
     assert place.answer("show-revision", "newest")["revision"] == 3
     assert "there is no revision 9 of prices" in place.told("show-revision", "9", status=1)
     assert "revision 'last' is neither a number nor newest" in place.told("show-revision", "last", status=2)
-    assert numbered(place.reader, 9) is None
+    assert PRICES.numbered(place.reader, 9) is None
 
 
 def test_show_quote_diff_and_coverage_go_by_a_revision_where_it_is_asked_for(place: Place) -> None:

@@ -16,8 +16,8 @@ import pytest
 
 from costream.pricing import Linear, PriceBook, Sku
 from costream.pricing.texts import price_of
-from sinks.clickhouse import price_revisions as revisions
 from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import PricesNotUnderstood, WarehouseUnavailable
@@ -55,7 +55,7 @@ def ours(usd: str, *, unit: str = "input_tokens") -> dict[str, str]:
 
 def publish(warehouse: Warehouse, files: dict[str, str]) -> None:
     told = {"published_by": "ada", "note": "", "build": "t"}
-    revisions.publish(
+    PRICES.publish(
         warehouse.reader, warehouse.writer, files, new_id=lambda: f"p-{next(NEW_ID)}", pause=lambda: None, **told
     )
 

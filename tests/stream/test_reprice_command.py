@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from sinks.clickhouse import claims, price_revisions
+from sinks.clickhouse import claims
+from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.cli import application
@@ -54,7 +55,7 @@ class Place:
 
     def publish(self, text: str) -> None:
         numbers = count()
-        price_revisions.publish(
+        PRICES.publish(
             self.reader,
             self.writer,
             {"ours.toml": text},

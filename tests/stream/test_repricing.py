@@ -23,12 +23,11 @@ from stream.audit import audit
 from stream.audit.ground import RowsMissing, SpanNotKept
 from stream.repricing.changes import as_rows, changed
 from stream.repricing.run import NumbersUsedUp, Repricer
-from stream.runtime.settings import Settings
-from stream.watch.rules import money_rules
 from stream.watch.watcher import Watcher
 from tests.support.databases import emptied
 from tests.support.ingest import flush_of, ingest_of, run
 from tests.support.repriced import LIST, NOW, OURS, PARTITIONS, SOURCE, WEEK, Killed, MortalWriter, Place, Right, call
+from tests.support.rules import money_rules_of
 from tests.support.warehouse import Server
 
 
@@ -463,9 +462,9 @@ class Topic:
 def alerts_of(place: Place) -> set[str]:
     """The rules that raise one. That some models have no price is told, and not asked here."""
     topic = Topic()
-    rules = money_rules(Settings(), reader=place.reader)
+    rules = money_rules_of(place.reader)
     writer = place.warehouse.writer
-    watcher = Watcher(rules=rules, reader=place.reader, writer=writer, publish=topic.publish, clock=lambda: NOW)
+    watcher = Watcher(rules=lambda: rules, reader=place.reader, writer=writer, publish=topic.publish, clock=lambda: NOW)
     watcher.restore()
     watcher.evaluate(NOW)
     return {alert.rule for alert in topic.said} - {"unknown_price"}

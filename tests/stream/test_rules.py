@@ -20,17 +20,18 @@ from stream import watch
 from stream.runtime.settings import Settings
 from stream.runtime.stalls import Stall, Stalls
 from stream.watch.keeper import Keeper
-from stream.watch.rules import money_rules, pipeline_rules
+from stream.watch.rules import pipeline_rules
 from stream.watch.rules.rule import Past, Rule
 from stream.watch.rules.stall import StallRule, Storing
 from stream.watch.watcher import Watcher
 from tests.support.played import Played
+from tests.support.rules import money_rules_of
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 NOWHERE = cast(Reader, None)  # nothing is read
 ALL: Sequence[Rule[Any]] = [
-    *money_rules(Settings(), reader=NOWHERE),
+    *money_rules_of(NOWHERE),
     *pipeline_rules(Settings(), reader=NOWHERE, stalls=cast(Stalls, None), report=lambda: None),
 ]
 NAMES = {rule.name for rule in ALL}
@@ -118,7 +119,8 @@ class Edges:
         self.topic += news
 
     def watcher(self, rule: Rule[Any]) -> Watcher:
-        return Watcher(rules=[rule], reader=self, writer=self, publish=self.publish, clock=lambda: self.now)
+        rules = [rule]
+        return Watcher(rules=lambda: rules, reader=self, writer=self, publish=self.publish, clock=lambda: self.now)
 
     def keeper(self, rule: Rule[Any]) -> Keeper:
         return Keeper([rule], writer=self, publish=self.publish, clock=lambda: self.now)

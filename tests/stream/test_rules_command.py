@@ -59,9 +59,16 @@ def test_check_tells_every_rule_that_would_hold_and_those_without_a_rate(written
     assert "search_team  20 USD an hour, for each user, of team search (Asia/Seoul)\n" in told
     assert f"    80% warning, 90% warning, 95% critical, 100% emergency; {file}\n" in told
     assert "    no exchange rate of KRW is known; shipped\n" in told
+    assert "hourly_spike\n    threshold 3.0, clear 2.0, history_hours_max 168, history_hours_min 24; shipped\n" in told
+    assert "unknown_price\n    on; shipped\n" in told
     said = " ".join(told.split())
     assert "sample_monthly_budget, monthly_cost_exceeded, user_cost_exceeded, hourly_cost_exceeded: off, since" in said
     assert "add an [[exchange_rate]] of KRW to your prices" in said
+
+
+def test_a_note_stands_beside_its_rule(written: Any) -> None:
+    file = written("own.toml", OWN + 'note = "agreed\\u001b[31m"\n')
+    assert f"emergency; {file}; agreed\\u{{1b}}[31m\n" in run("check", file).stdout
 
 
 def test_check_with_rates_has_all_rules_on(written: Any) -> None:
@@ -74,9 +81,8 @@ def test_check_with_rates_has_all_rules_on(written: Any) -> None:
 
 
 def test_check_as_json_has_exact_amounts(written: Any) -> None:
-    found = {rule["name"]: rule for rule in json.loads(run("check", written("own.toml", OWN), "--json").stdout)}
+    found = json.loads(run("check", written("own.toml", OWN), "--json").stdout)
     assert found["search_team"] == {
-        "name": "search_team",
         "kind": "budget",
         "scope": ["user"],
         "only": {"team": ["search"]},
@@ -91,12 +97,22 @@ def test_check_as_json_has_exact_amounts(written: Any) -> None:
             {"amount": "19.00", "level": "critical"},
             {"amount": "20", "level": "emergency"},
         ],
-        "file": found["search_team"]["file"],
         "on": True,
         "off_because": "",
+        "note": "",
+        "file": found["search_team"]["file"],
     }
     assert found["hourly_cost_exceeded"]["on"] is False
     assert found["hourly_cost_exceeded"]["off_because"] == "no exchange rate of KRW is known"
+    assert found["hourly_anomaly"] == {
+        "kind": "hourly_anomaly",
+        "on": True,
+        "score": "3.5",
+        "score_clear": "2.0",
+        "cost_usd_min": "1",
+        "note": "",
+        "file": "shipped",
+    }
 
 
 def test_every_fault_of_all_files_is_told_and_nothing_is_done(written: Any, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from jsonschema import Draft202012Validator
 from costream.alerts import Level
 from costream.pricing.money import DayRates, RateOfDays
 from stream.budgets.budget import Budget
-from stream.rulebook.entries import RulesRefused, read
+from stream.rulebook.entries import HourlyAnomaly, HourlySpike, RulesRefused, read
 from stream.rulebook.rulebook import Rule, load, shipped_text
+from stream.watch.baseline import Thresholds
 
 KRW = DayRates([RateOfDays("KRW", date(2026, 1, 1), Decimal(1_400), "of the test")])
 SCHEMA = Draft202012Validator(json.loads(Path("docs/rules.v1.schema.json").read_text()))
@@ -160,7 +161,7 @@ def test_a_fault_is_told_with_its_file_its_rule_and_its_field(text: str, fault: 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "f: there is no [[budget]] and no [[limit]]"),
+        ("", "f: there is no rule in it"),
         ("[[budgets]]", "f: budgets: there is no such field"),
         ("budget = 1", "f: budget: it must be a list"),
         ("[[limit]]", "f: limit 1 (?): name: it is required"),
@@ -206,3 +207,99 @@ def test_the_published_schema_takes_what_is_read_and_refuses_what_is_not() -> No
 
 def test_a_level_is_a_level() -> None:
     assert {level for rule in rules().values() for step in rule.budget.steps for level in [step.level]} <= set(Level)
+
+
+# --- rules of which there is one -------------------------------------------------------------------------------------
+
+
+def single(*texts: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    files = {f"file-{number}": text for number, text in enumerate(texts, start=1)}
+    book = load(files, zone="UTC", rates=KRW)
+    return {one.name: (one.file, one.entry.model_dump(mode="json")) for one in book.singles}
+
+
+def test_what_is_shipped_of_them_is_what_the_entries_say_by_themselves() -> None:
+    spike = {
+        "on": True,
+        "threshold": "3.0",
+        "clear": "2.0",
+        "history_hours_max": 168,
+        "history_hours_min": 24,
+        "note": "",
+    }
+    anomaly = {"on": True, "score": "3.5", "score_clear": "2.0", "cost_usd_min": "1", "note": ""}
+    assert single() == {
+        "hourly_spike": ("shipped", spike),
+        "hourly_anomaly": ("shipped", anomaly),
+        "unknown_price": ("shipped", {"on": True, "note": ""}),
+    }
+    assert single("[hourly_spike]\n[hourly_anomaly]\n[unknown_price]") == {
+        "hourly_spike": ("file-1", spike),
+        "hourly_anomaly": ("file-1", anomaly),
+        "unknown_price": ("file-1", {"on": True, "note": ""}),
+    }
+
+
+def test_a_table_of_one_takes_the_place_of_an_earlier_one_as_a_whole() -> None:
+    found = single('[hourly_spike]\nthreshold = "5"\nclear = "4"', '[hourly_spike]\nthreshold = "6"', SMALLEST)
+    assert found["hourly_spike"][0] == "file-2"
+    assert (found["hourly_spike"][1]["threshold"], found["hourly_spike"][1]["clear"]) == ("6", "2.0")
+    assert found["unknown_price"][0] == "shipped"
+
+
+def thresholds(text: str) -> Thresholds:
+    book = load({"f": text}, zone="UTC", rates=KRW)
+    return Thresholds.of(book.of(HourlySpike), book.of(HourlyAnomaly))
+
+
+def test_the_watch_goes_by_them() -> None:
+    assert thresholds(SMALLEST) == Thresholds()
+    assert thresholds(
+        '[hourly_spike]\non = false\nthreshold = "9"\nclear = "8"\nhistory_hours_max = 30\nhistory_hours_min = 25\n'
+        '[hourly_anomaly]\non = false\nscore = "7"\nscore_clear = "6"\ncost_usd_min = "5"'
+    ) == Thresholds(
+        spike_enabled=False,
+        spike_threshold=Decimal(9),
+        spike_clear=Decimal(8),
+        history_hours_max=30,
+        history_hours_min=25,
+        anomaly_enabled=False,
+        anomaly_score=Decimal(7),
+        anomaly_score_clear=Decimal(6),
+        cost_usd_min=Decimal(5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('[hourly_spike]\nthreshold = "1"\nclear = "1"', "f: hourly_spike: threshold: it must be above 1"),
+        ('[hourly_spike]\nclear = "3.1"', "f: hourly_spike: clear: it must not be above threshold"),
+        ('[hourly_spike]\nclear = "0"', "f: hourly_spike.clear: it must be above 0"),
+        ("[hourly_spike]\nhistory_hours_max = 23", "f: hourly_spike.history_hours_max: it must be at least 24"),
+        ("[hourly_spike]\nhistory_hours_max = 8737", "f: hourly_spike.history_hours_max: it must be at most 8736"),
+        ("[hourly_spike]\nhistory_hours_min = 0", "f: hourly_spike.history_hours_min: it must be at least 1"),
+        ("[hourly_spike]\nhistory_hours_min = 169", "f: hourly_spike: history_hours_min: it must not be above"),
+        ('[hourly_anomaly]\nscore_clear = "3.6"', "f: hourly_anomaly: score_clear: it must not be above score"),
+        ("[hourly_anomaly]\nscore = 3", "f: hourly_anomaly.score: 3 is not decimal text"),
+        ('[unknown_price]\nlevel = "info"', "f: unknown_price.level: there is no such field"),
+        ("unknown_price = 1", "f: unknown_price: it must be a table"),
+    ],
+)
+def test_a_fault_of_one_of_them_is_told_with_its_table(text: str, fault: str) -> None:
+    with pytest.raises(RulesRefused) as refused:
+        read(text, file="f")
+    (told,) = refused.value.faults
+    assert told.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[hourly_spike]\nthreshold = "3.0"\nclear = "3.0"\nhistory_hours_max = 24\nhistory_hours_min = 24',
+        '[hourly_anomaly]\nscore_clear = "3.5"\ncost_usd_min = "0"',
+        "[hourly_spike]\nhistory_hours_max = 8736\nhistory_hours_min = 1",
+    ],
+)
+def test_what_is_just_allowed_is_read(text: str) -> None:
+    read(text, file="f")

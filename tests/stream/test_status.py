@@ -19,8 +19,10 @@ from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from sinks.clickhouse.alert_rows import alert_rows
-from sinks.clickhouse.price_revisions import publish
+from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.revisions import Revisions
+from sinks.clickhouse.rule_revisions import RULES
 from sinks.clickhouse.writer import Writer
 from stream.cli.status import status
 from stream.store.deadletter import decide
@@ -115,12 +117,15 @@ def test_letters_are_counted_as_open_until_somebody_decides(system: System) -> N
     assert "none open; 1 new in 24 hours" in system.ask().stdout
 
 
-def test_the_revision_of_own_prices_in_force_is_told(system: System) -> None:
-    assert "none published" in system.ask().stdout
-    assert system.told()[1]["warehouse"]["price_revision"] is None
+@pytest.mark.parametrize(("revisions", "name"), [(PRICES, "price_revision"), (RULES, "rule_revision")])
+def test_the_revision_of_own_prices_and_of_own_rules_in_force_is_told(
+    system: System, revisions: Revisions, name: str
+) -> None:
+    assert system.ask().stdout.count("none published") == 2
+    assert system.told()[1]["warehouse"][name] is None
     with closing(Reader(system.address)) as reader, closing(Writer(system.address)) as writer:
         for number in (1, 2):
-            publish(
+            revisions.publish(
                 reader,
                 writer,
                 {"ours.toml": f"price = []  # {number}"},
@@ -131,10 +136,12 @@ def test_the_revision_of_own_prices_in_force_is_told(system: System) -> None:
                 pause=lambda: None,
             )
     warehouse = system.told()[1]["warehouse"]
-    assert warehouse["price_revision"] == 2
-    published_at = datetime.fromisoformat(warehouse["price_revision_published_at"])
+    assert warehouse[name] == 2
+    published_at = datetime.fromisoformat(warehouse[f"{name}_published_at"])
     assert abs(published_at - datetime.now(UTC)) < timedelta(minutes=1)
-    assert f"revision 2, published {published_at:%Y-%m-%d %H:%M:%S} UTC" in system.ask().stdout
+    said = system.ask().stdout
+    assert said.count("none published") == 1
+    assert f"revision 2, published {published_at:%Y-%m-%d %H:%M:%S} UTC" in said
 
 
 def test_an_empty_system_is_said_to_be_empty_and_nothing_is_wrong_with_it(system: System) -> None:

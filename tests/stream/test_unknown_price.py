@@ -23,8 +23,6 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseRefused
-from stream.runtime.settings import Settings
-from stream.watch.rules import money_rules
 from stream.watch.rules.rule import Past
 from stream.watch.rules.unknown_price import OTHERS, Looked, UnknownPriceRule
 from stream.watch.series import HOUR, MINUTE, hour_of
@@ -43,6 +41,7 @@ from stream.watch.unpriced import (
 )
 from stream.watch.watcher import Watcher
 from tests.support.properties import examples
+from tests.support.rules import money_rules_of
 from tests.support.warehouse import Embedded, Server, one_way_and_the_other
 from tests.support.warehouse_rows import events, hourly
 
@@ -128,23 +127,24 @@ Start = Callable[..., "Stage"]
 
 @pytest.fixture
 def staged(store: Store) -> Start:
-    """A stage of its own for a test: its options are settings."""
-    return lambda **setting: Stage(store, **setting)
+    """A stage of its own for a test: its options switch rules on or off."""
+    return lambda **on: Stage(store, **on)
 
 
 class Stage:
     """A warehouse, a topic, a clock, and a watch that can be started anew."""
 
-    def __init__(self, store: Store, **setting: Any) -> None:
+    def __init__(self, store: Store, **on: bool) -> None:
         store.empty()
         self.store, self.topic, self.now = store, list[Alert](), HALF_PAST
-        self.settings = Settings(**({"spike_enabled": False, "anomaly_enabled": False} | setting))
+        self.on = {"hourly_spike": False, "hourly_anomaly": False} | on
         self.start()
 
     def start(self, *, tail: Sequence[Alert] = ()) -> None:
         """A worker's turn begins. It reads the warehouse, and the ``tail`` of the topic."""
+        rules = money_rules_of(self.store, **self.on)
         self.watcher = Watcher(
-            rules=money_rules(self.settings, reader=self.store),
+            rules=lambda: rules,
             reader=self.store,
             writer=self.store,
             publish=self.topic.extend,
@@ -560,7 +560,7 @@ def test_what_the_rollups_do_not_have_yet_is_told_when_they_do(staged: Start) ->
 
 
 def test_a_warehouse_that_refuses_its_questions_still_answers_the_other_rules(staged: Start) -> None:
-    stage = staged(spike_enabled=True)
+    stage = staged(hourly_spike=True)
     stage.store.refuses = "lacking_a_unit"
     for back in range(1, 30):
         stage.call(NOON - HOUR * back, model="known", tell=False, **PRICED)
@@ -572,7 +572,7 @@ def test_a_warehouse_that_refuses_its_questions_still_answers_the_other_rules(st
 
 
 def test_switched_off_it_asks_nothing_and_says_nothing(staged: Start) -> None:
-    stage = staged(unknown_price_enabled=False)
+    stage = staged(unknown_price=False)
     stage.call(NOON)
     stage.store.asked.clear()
     assert stage.at(HALF_PAST) == []

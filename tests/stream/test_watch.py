@@ -21,14 +21,13 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable
-from stream.runtime.settings import Settings
 from stream.watch.history import DIRTY_HOURS_MAX
-from stream.watch.rules import money_rules
 from stream.watch.rules.hourly import is_due
 from stream.watch.rules.rule import Past
 from stream.watch.series import HOUR, MINUTE, hour_of
 from stream.watch.watcher import Watcher
 from tests.support.properties import examples
+from tests.support.rules import money_rules_of
 from tests.support.warehouse import Embedded, Server
 from tests.support.warehouse_rows import events, hourly, user_daily
 
@@ -149,27 +148,28 @@ Start = Callable[..., "Stage"]
 
 @pytest.fixture
 def staged(rows: Warehouse) -> Start:
-    """A stage of its own for a test: its options are settings."""
-    return lambda **setting: Stage(rows, **setting)
+    """A stage of its own for a test: its options switch rules on or off."""
+    return lambda **on: Stage(rows, **on)
 
 
 class Stage:
     """A warehouse, a topic, a clock, and a watcher that can be started anew."""
 
-    def __init__(self, warehouse: Warehouse, **setting: Any) -> None:
+    def __init__(self, warehouse: Warehouse, **on: bool) -> None:
         self.warehouse = warehouse
         warehouse.empty()
         self.topic: list[Alert] = []
         self.now = HALF_PAST
         self.kafka_down = False
-        self.settings = Settings(**({"anomaly_enabled": False} | setting))
+        self.on = {"hourly_anomaly": False} | on
         for back in range(1, 170):
             self.warehouse.spend("1", at=NOON - HOUR * back)
         self.watcher = self.start()
 
     def start(self, *, tail: bool = False) -> Watcher:
+        self.rules = money_rules_of(self.warehouse, **self.on)
         self.watcher = Watcher(
-            rules=money_rules(self.settings, reader=self.warehouse),
+            rules=lambda: self.rules,
             reader=self.warehouse,
             writer=self.warehouse,
             publish=self._publish,
@@ -237,7 +237,7 @@ def test_an_alert_says_why(staged: Start) -> None:
 
 
 def test_an_anomaly_of_a_feature_is_compared_to_that_feature_alone(staged: Start) -> None:
-    stage = staged(spike_enabled=False, anomaly_enabled=True)
+    stage = staged(hourly_spike=False, hourly_anomaly=True)
     for back in range(1, 169):
         stage.warehouse.spend("2", at=NOON - HOUR * back, feature="search")
     stage.spend("1")
@@ -248,7 +248,7 @@ def test_an_anomaly_of_a_feature_is_compared_to_that_feature_alone(staged: Start
 
 
 def test_features_below_the_minimum_cost_are_not_even_read(staged: Start) -> None:
-    stage = staged(anomaly_enabled=True)
+    stage = staged(hourly_anomaly=True)
     stage.spend("0.5")
     stage.at(HALF_PAST)
     assert not stage.warehouse.read_features()
@@ -506,7 +506,7 @@ def test_an_hour_that_ends_in_silence_clears_its_alert(staged: Start) -> None:
 
 
 def test_switched_off_it_is_silent(staged: Start) -> None:
-    stage = staged(spike_enabled=False)
+    stage = staged(hourly_spike=False)
     stage.spend("400")
     assert stage.at(HALF_PAST) == []
 
@@ -528,7 +528,7 @@ def test_a_warm_watch_says_what_a_new_one_would_whatever_the_order_of_its_notice
     staged: Start, rounds: list[list[tuple[int, int, str]]], dice: Any, repeat: bool
 ) -> None:
     """Between evaluations rows change at random, and their notices come shuffled, doubled and in pieces."""
-    stage = staged(anomaly_enabled=True)
+    stage = staged(hourly_anomaly=True)
     for number, change in enumerate(rounds):
         now = HALF_PAST + HOUR / 2 * number
         notices = []

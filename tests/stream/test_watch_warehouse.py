@@ -14,11 +14,10 @@ from costream.alerts import Alert
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from stream.runtime.settings import Settings
 from stream.watch.queries import dear_features, feature_hours, latest_alerts, system_hours, system_minutes
-from stream.watch.rules import money_rules
 from stream.watch.series import HOUR, MINUTE, NOTHING, Spend
 from stream.watch.watcher import Watcher
+from tests.support.rules import money_rules_of
 from tests.support.warehouse import Embedded, Server, one_way_and_the_other
 
 NOON = datetime(2099, 3, 2, 12, tzinfo=UTC)  # far ahead: what the real clock calls expired, the engine drops
@@ -93,8 +92,8 @@ class Topic:
 
 
 def watcher(reader: Reader, writer: Writer, topic: Topic, *, now: datetime = HALF_PAST) -> Watcher:
-    rules = money_rules(Settings(), reader=reader)
-    started = Watcher(rules=rules, reader=reader, writer=writer, publish=topic.publish, clock=lambda: now)
+    rules = money_rules_of(reader)
+    started = Watcher(rules=lambda: rules, reader=reader, writer=writer, publish=topic.publish, clock=lambda: now)
     started.restore()
     return started
 

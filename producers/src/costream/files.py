@@ -69,7 +69,6 @@ _RULES: Final = {
     "string_type": "it must be text",
     "int_type": "it must be a whole number",
     "bool_type": "it must be true or false",
-    "greater_than_equal": "it must not be below 0",
     "datetime_type": "it must be a date, or a time with a zone, without quotes",
     "tuple_type": "it must be a list",
     "dict_type": "it must be a table of units",
@@ -79,8 +78,13 @@ _RULES: Final = {
 
 def _told(fault: Any, content: Mapping[str, Any], file: str, tables: Mapping[str, Entries]) -> str:
     rule = _RULES.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "literal_error":
-        rule = f"it must be {fault['ctx']['expected']}"
+    match fault["type"]:
+        case "literal_error":
+            rule = f"it must be {fault['ctx']['expected']}"
+        case "greater_than_equal":
+            rule = f"it must be at least {fault['ctx']['ge']}"
+        case "less_than_equal":
+            rule = f"it must be at most {fault['ctx']['le']}"
     match list(fault["loc"]):
         case [str(table), int(at), *field] if table in tables:
             entries = tables[table]

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 from rich.text import Text
 
-from stream.cli import common
+from stream.cli import common, revisions
 
 if TYPE_CHECKING:
     from costream.pricing import PriceBook
     from costream.pricing.differences import Difference
     from costream.pricing.entries import PriceEntry
     from costream.pricing.money import MoneyDifference
-    from sinks.clickhouse.price_revisions import Revision
+    from sinks.clickhouse.revisions import Revision
 
 LIST, SHIPPED = "list", "shipped"  # in place of a file: the table alone, and with the corrections that are shipped
-REVISION: Final = "revision:"  # and before a number, or NEWEST
-NEWEST: Final = "newest"
+REVISION: Final = "revision:"  # and before a number, or `newest`
 RATES_ARE_OLD: Final = timedelta(days=31)  # they are to be looked at each month
 
 Files = Annotated[
@@ -60,14 +59,7 @@ def side(name: str) -> Book:
 
 def texts_of(files: Iterable[Path]) -> dict[str, str]:
     """The texts of files by their paths; exit status 2 where one cannot be read, with the faults of the others."""
-    texts, faults = dict[str, str](), list[str]()
-    for file in files:
-        try:
-            texts[str(file)] = file.read_text(encoding="utf-8")
-        except OSError as error:
-            faults.append(f"{file} cannot be read: {error.strerror}")
-        except UnicodeDecodeError:
-            faults.append(f"{file} is no text in UTF-8")
+    texts, faults = revisions.texts_of(files)
     if faults:
         _refuse([*faults, *_faults(texts)])
     return texts
@@ -92,17 +84,13 @@ def published(revision: str) -> Mapping[str, str]:
 
 def revision_of(revision: str) -> Revision | None:
     """By its number, or the newest, which may not be there yet; exit status 1 where a number is not published."""
-    if revision != NEWEST and not revision.isdecimal():
-        common.fail(f"revision '{revision}' is neither a number nor {NEWEST}", status=common.EXIT_USAGE)
+    revisions.require_number(revision)
     address = common.address(common.settings())
-    from sinks.clickhouse.price_revisions import newest, numbered
+    from sinks.clickhouse.price_revisions import PRICES
     from sinks.clickhouse.reader import Reader
 
     with common.explained(), closing(Reader(address)) as reader:
-        found = newest(reader) if revision == NEWEST else numbered(reader, int(revision))
-    if found is None and revision != NEWEST:
-        common.fail(f"there is no revision {revision} of prices: `costream prices list` has those that are published")
-    return found
+        return revisions.asked(PRICES, reader, revision, what="prices")
 
 
 def tell_rates(texts: Mapping[str, str], *, today: date) -> None:

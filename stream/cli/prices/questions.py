@@ -15,6 +15,7 @@ import typer
 
 from stream.cli import common
 from stream.cli.prices import books
+from stream.cli.revisions import NEWEST
 
 if TYPE_CHECKING:
     from costream.pricing import PriceBook
@@ -152,7 +153,7 @@ def coverage(
 
     Examples: costream prices coverage · costream prices coverage --days 30 --prices our-rates.toml --json
     """
-    book, _ = books.book_of(prices, revision or (None if prices else books.NEWEST))
+    book, _ = books.book_of(prices, revision or (None if prices else NEWEST))
     settings = common.settings()
     address = common.address(settings)
     from sinks.clickhouse.reader import Reader

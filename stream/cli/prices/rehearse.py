@@ -11,6 +11,7 @@ import typer
 
 from stream.cli import changes, common
 from stream.cli.prices import books
+from stream.cli.revisions import NEWEST
 
 MINUTE: Final = timedelta(minutes=1)
 
@@ -33,7 +34,7 @@ def rehearse(
     Examples: costream prices rehearse --from 2026-11-01 --prices our-rates.toml · costream prices rehearse --from
     2026-11-01 --to 2026-12-01 --model gpt-4o --json
     """
-    book, _ = books.book_of(prices, revision or (None if prices else books.NEWEST))
+    book, _ = books.book_of(prices, revision or (None if prices else NEWEST))
     address = common.address(common.settings())
     from sinks.clickhouse.reader import Reader
     from sinks.clickhouse.retention import raw_since
@@ -49,7 +50,7 @@ def rehearse(
                 status=common.EXIT_USAGE,
             )
         found = changes.rehearsal(reader, span, book, limit=limit, progress=progress)
-    newest = revision in {None, books.NEWEST}
+    newest = revision in {None, NEWEST}
     by = "by files" if prices else "by the newest revision" if newest else f"by revision {revision}"
     if as_json:
         typer.echo(json.dumps(changes.as_json(found, span)))

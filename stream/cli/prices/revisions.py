@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import time
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream.cli import common
+from stream.cli import common, revisions
 from stream.cli.prices import books
 
 if TYPE_CHECKING:
     from costream.pricing.differences import Difference
     from costream.pricing.money import MoneyDifference
-    from sinks.clickhouse.price_revisions import Revision
-
-BYTES_MAX: Final = 4 * 1024**2  # of all files of a revision: every worker reads them, and again with each change
-TEXT_CHARS_MAX: Final = 1_000  # of a name, or a note
+    from sinks.clickhouse.revisions import Revision
 
 
 def publish(
     files: Annotated[
         list[Path] | None, typer.Argument(help="All files of your own prices (TOML); else COSTREAM_PRICE_FILES.")
     ] = None,
-    note: Annotated[str, typer.Option(help="Why, kept with the revision.")] = "",
-    by: Annotated[str, typer.Option(help="Who publishes it; else the name that you are logged in by.")] = "",
+    note: revisions.Note = "",
+    by: revisions.By = "",
     none: Annotated[bool, typer.Option("--none", help="No own prices any more: a revision without files.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and publish nothing.")] = False,
+    dry_run: revisions.DryRun = False,
     as_json: books.Json = False,
 ) -> None:
     """Check files of your own prices and publish them as the next revision. It takes the place of the one before, as a
@@ -44,28 +39,23 @@ def publish(
     """
     settings = common.settings()
     address = common.address(settings)
-    named = [Path(name) for name in settings.price_files.split(",") if name]
-    chosen = [] if none else files or named
-    if bool(none and files) or not (none or chosen):
-        common.fail(
-            "say which prices: FILES, COSTREAM_PRICE_FILES, or --none for no own prices; nothing was published",
-            status=common.EXIT_USAGE,
-        )
+    chosen = revisions.chosen(files, settings.price_files, none=none, what="prices", variable="COSTREAM_PRICE_FILES")
     read = books.texts_of(chosen)
     books.with_texts(read)  # whose faults are told by their paths
-    texts = _by_name(read)
-    _require_bounds(texts, note, by)
+    texts = revisions.by_name(read)
+    revisions.require_bounds(texts, note, by)
     from uuid import uuid4
 
-    from sinks.clickhouse import price_revisions as revisions
     from sinks.clickhouse.migrate import require_current
+    from sinks.clickhouse.price_revisions import PRICES
     from sinks.clickhouse.reader import Reader
+    from sinks.clickhouse.revisions import digest_of
     from sinks.clickhouse.writer import Writer
 
     with common.explained(), closing(Reader(address)) as reader, closing(Writer(address)) as writer:
         require_current(address)  # another release would leave out what this one has columns for, and unseen
-        last = revisions.newest(reader)
-        if last and last.digest == revisions.digest_of(texts):
+        last = PRICES.newest(reader)
+        if last and last.digest == digest_of(texts):
             _tell_published(last, [], [], published=False, as_json=as_json)
             return
         before = books.with_texts(last.files if last else {})
@@ -76,15 +66,15 @@ def publish(
         if dry_run:
             _tell_published(last, found, money, published=False, as_json=as_json, dry_run=True)
             return
-        revision = revisions.publish(
+        revision = revisions.published(
+            PRICES,
             reader,
             writer,
             texts,
-            published_by=by or getpass.getuser(),
+            by=by,
             note=note,
             build=books.with_texts({})[0].version,
             new_id=lambda: str(uuid4()),
-            pause=lambda: time.sleep(revisions.SETTLE_SECONDS),
         )
     _tell_published(revision, found, money, published=True, as_json=as_json)
 
@@ -96,16 +86,16 @@ def list_revisions(as_json: books.Json = False) -> None:
     Example: costream prices list
     """
     address = common.address(common.settings())
-    from sinks.clickhouse.price_revisions import revisions
+    from sinks.clickhouse.price_revisions import PRICES
     from sinks.clickhouse.reader import Reader
 
     with common.explained(), closing(Reader(address)) as reader:
-        found = revisions(reader)
+        found = PRICES.all(reader)
     if as_json:
-        typer.echo(json.dumps({"revisions": [_as_json(one) for one in found]}, ensure_ascii=False))
+        typer.echo(json.dumps({"revisions": [revisions.as_json(one) for one in found]}, ensure_ascii=False))
         return
     for one in found:
-        _tell(one)
+        revisions.tell(one)
     if not found:
         common.say("no own prices are published: workers price by the table and by the corrections that are shipped")
 
@@ -123,37 +113,9 @@ def show_revision(
     if found is None:
         common.fail("no own prices are published yet: `costream prices publish FILE` makes the first revision")
     if as_json:
-        typer.echo(json.dumps(_as_json(found) | {"files": found.files}, ensure_ascii=False))
+        typer.echo(json.dumps(revisions.as_json(found) | {"files": found.files}, ensure_ascii=False))
         return
-    typer.echo(f"# revision {found.number} of {_moment(found)}, by {common.visible(found.published_by)}")
-    for name, text in found.files.items():
-        typer.echo(f"\n# --- {common.visible(name)}\n{text.rstrip()}")
-
-
-def _by_name(texts: dict[str, str]) -> dict[str, str]:
-    """Where a file lies on the machine of who publishes it is nobody else's business."""
-    named = {Path(path).name: text for path, text in texts.items()}
-    if len(named) < len(texts):
-        common.fail(
-            "two of the files have the same name, which is all that a revision keeps; nothing was published",
-            status=common.EXIT_USAGE,
-        )
-    return named
-
-
-def _require_bounds(texts: dict[str, str], note: str, by: str) -> None:
-    size = sum(len(text.encode()) for text in texts.values())
-    if size > BYTES_MAX:
-        common.fail(
-            f"the files have {size:,} bytes, and a revision at most {BYTES_MAX:,}; nothing was published",
-            status=common.EXIT_USAGE,
-        )
-    for option, text in (("--note", note), ("--by", by)):
-        if len(text) > TEXT_CHARS_MAX:
-            common.fail(
-                f"{option} has {len(text):,} characters, at most {TEXT_CHARS_MAX:,}; nothing was published",
-                status=common.EXIT_USAGE,
-            )
+    revisions.tell_files(found)
 
 
 def _tell_published(
@@ -184,26 +146,3 @@ def _tell_published(
         common.say("nothing was published: this was a rehearsal")
     elif revision:
         common.say(f"nothing was published: revision {revision.number}, which is in force, has the same files")
-
-
-def _tell(one: Revision) -> None:
-    files = ", ".join(one.files) or "no files"
-    common.say(f"{one.number} of {_moment(one)}, by {one.published_by}: {files}", style="bold")
-    if one.note:
-        common.say(one.note, indent=2)
-
-
-def _as_json(one: Revision) -> dict[str, Any]:
-    return {
-        "revision": one.number,
-        "published_at": one.published_at.isoformat(),
-        "published_by": one.published_by,
-        "note": one.note,
-        "build": one.build,
-        "files": list(one.files),
-        "digest": one.digest,
-    }
-
-
-def _moment(one: Revision) -> str:
-    return f"{one.published_at:%Y-%m-%d %H:%M:%S} UTC"

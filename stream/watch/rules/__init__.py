@@ -5,11 +5,13 @@ only its ``read`` may reach the warehouse, and ``word`` may look for the reasons
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sinks.clickhouse.reader import Reader
 from stream.audit import AuditReport
+from stream.rulebook.entries import HourlyAnomaly, HourlySpike, UnknownPrice
+from stream.rulebook.rulebook import Rulebook
 from stream.runtime.settings import Settings
 from stream.runtime.stalls import Stalls
 from stream.watch.baseline import Thresholds
@@ -23,13 +25,13 @@ from stream.watch.rules.unknown_price import UnknownPriceRule
 from stream.watch.rules.vanished import VanishedRule, gone_records
 
 
-def money_rules(settings: Settings, *, reader: Reader) -> list[Rule[Any]]:
+def money_rules(rulebook: Rulebook, *, reader: Reader, interval: timedelta) -> list[Rule[Any]]:
     """Those that the watch judges: they read the warehouse, and wait while it is away."""
-    thresholds, interval = Thresholds.of(settings), settings.watch_interval
+    thresholds = Thresholds.of(rulebook.of(HourlySpike), rulebook.of(HourlyAnomaly))
     return [
         SpikeRule(thresholds, reader=reader, interval=interval),
         AnomalyRule(thresholds, reader=reader, interval=interval),
-        UnknownPriceRule(reader=reader, is_on=settings.unknown_price_enabled),
+        UnknownPriceRule(reader=reader, is_on=rulebook.of(UnknownPrice).on),
     ]
 
 

@@ -1,4 +1,4 @@
-"""costream rules: budgets and limits in files, checked, and tried on a history."""
+"""costream rules check and test: rules in files, checked, and budgets tried on a history."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 from rich.text import Text
 
-from stream.cli import common
+from stream.cli import common, revisions
 
 if TYPE_CHECKING:
     from costream.pricing.money import DayRates
     from stream.budgets.trace import Trace
-    from stream.rulebook.rulebook import Rule, Rulebook
-
-app: Final = typer.Typer(no_args_is_help=True, help="Budgets and limits: check the files, try them on a history.")
+    from stream.rulebook.rulebook import Rule, Rulebook, Single
 
 TOLD_EVERY: Final = 1_000  # lines
 TOLD_MAX: Final = 10  # lines of a history that are no call; the others are counted
@@ -31,23 +29,24 @@ Prices = Annotated[
 ]
 
 
-@app.command()
 def check(
     files: RuleFiles = None,
     prices: Prices = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, an object a rule.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, a member a rule.")] = False,
 ) -> None:
     """Check files of rules, and print all rules that would hold: yours, and under them those that are shipped. Every
     fault is told at once, with exit status 2. Nothing is asked and nothing is changed.
 
     Examples: costream rules check · costream rules check our-rules.toml --prices our-rates.toml --json
     """
-    rulebook = _rulebook(files or (), _rates(prices or ()))
+    rulebook = rulebook_of(texts_of(files or ()), rates_of(prices or ()))
     if as_json:
-        typer.echo(json.dumps([_as_json(rule) for rule in rulebook.rules], ensure_ascii=False))
+        typer.echo(json.dumps(as_json_of(rulebook), ensure_ascii=False))
         return
     for rule in rulebook.rules:
         _tell(rule)
+    for single in rulebook.singles:
+        _tell_single(single)
     for currency, names in _without_rate(rulebook).items():
         common.say(
             f"{', '.join(names)}: off, since no exchange rate of {currency} is known: add an [[exchange_rate]] of "
@@ -55,7 +54,6 @@ def check(
         )
 
 
-@app.command()
 def test(
     trace: Annotated[str, typer.Option("--trace", help="The calls: JSON lines, or a JSON array; - is standard input.")],
     files: RuleFiles = None,
@@ -72,8 +70,8 @@ def test(
     from stream.budgets.playing import played
     from stream.cli.alerts import tell
 
-    rates = _rates(prices or ())
-    rulebook = _rulebook(files or (), rates)
+    rates = rates_of(prices or ())
+    rulebook = rulebook_of(texts_of(files or ()), rates)
     history = _trace(trace, prices or ())
     raised = 0
     with common.explained(interrupted="interrupted; nothing was sent"), common.progress("playing") as show:
@@ -81,6 +79,7 @@ def test(
         for alert in played(history.events, rulebook.budgets, per_usd=rates, progress=told):
             raised += 1
             tell(alert, as_json=as_json)
+    sys.stdout.flush()
     _tell_played(history, rulebook, raised)
     if history.refused:
         raise typer.Exit(common.EXIT_FAILED)
@@ -89,18 +88,18 @@ def test(
 # --- what is read ----------------------------------------------------------------------------------------------------
 
 
-def _rulebook(files: Sequence[Path], rates: DayRates) -> Rulebook:
+def rulebook_of(texts: Mapping[str, str], rates: DayRates) -> Rulebook:
     """Exit status 2 with every fault of all files."""
     from stream.rulebook.entries import RulesRefused
     from stream.rulebook.rulebook import load
 
     try:
-        return load(_texts(files), zone=common.settings().zone, rates=rates)
+        return load(texts, zone=common.settings().zone, rates=rates)
     except RulesRefused as error:
         _refuse(error.faults)
 
 
-def _rates(files: Sequence[Path]) -> DayRates:
+def rates_of(files: Sequence[Path]) -> DayRates:
     from costream.pricing.exchange import shipped_rates
     from costream.pricing.money import DayRates, told
     from stream.cli.prices import books
@@ -110,15 +109,9 @@ def _rates(files: Sequence[Path]) -> DayRates:
     return DayRates(told(texts).exchange_rates, shipped=shipped_rates())
 
 
-def _texts(files: Iterable[Path]) -> dict[str, str]:
-    texts, faults = dict[str, str](), list[str]()
-    for file in files:
-        try:
-            texts[str(file)] = file.read_text(encoding="utf-8")
-        except OSError as error:
-            faults.append(f"{file} cannot be read: {error.strerror}")
-        except UnicodeDecodeError:
-            faults.append(f"{file} is no text in UTF-8")
+def texts_of(files: Iterable[Path]) -> dict[str, str]:
+    """The texts of files by their paths; exit status 2 where one cannot be read."""
+    texts, faults = revisions.texts_of(files)
     if faults:
         _refuse(faults)
     return texts
@@ -164,7 +157,8 @@ def _tell(rule: Rule) -> None:
     line.append(f", {_subject(rule)} ({budget.zone})" if budget.period != "session" else f", {_subject(rule)}")
     common.console.print(line, soft_wrap=True)
     steps = ", ".join(_step(rule, number) for number in range(len(budget.steps)))
-    common.console.print(Text(f"    {rule.off or steps}; {rule.file}", style="dim"), soft_wrap=True)
+    told = "; ".join(text for text in (rule.off or steps, rule.file, common.visible(rule.note)) if text)
+    common.console.print(Text(f"    {told}", style="dim"), soft_wrap=True)
 
 
 def _subject(rule: Rule) -> str:
@@ -188,10 +182,29 @@ def _without_rate(rulebook: Rulebook) -> Mapping[str, list[str]]:
     return found
 
 
+def as_json_of(rulebook: Rulebook) -> dict[str, Any]:
+    """Every rule by its name."""
+    return {rule.budget.name: _as_json(rule) for rule in rulebook.rules} | {
+        one.name: {"kind": one.name, **_fields(one), "file": one.file} for one in rulebook.singles
+    }
+
+
+def _fields(single: Single) -> dict[str, Any]:
+    return single.entry.model_dump(mode="json")
+
+
+def _tell_single(single: Single) -> None:
+    told = _fields(single)
+    is_on, note = told.pop("on"), told.pop("note")
+    common.console.print(Text(single.name, style="bold" if is_on else "dim"))
+    numbers = ", ".join(f"{field} {value}" for field, value in told.items())
+    said = (numbers or "on" if is_on else "on = false", single.file, common.visible(note))
+    common.console.print(Text("    " + "; ".join(text for text in said if text), style="dim"), soft_wrap=True)
+
+
 def _as_json(rule: Rule) -> dict[str, Any]:
     budget = rule.budget
     return {
-        "name": budget.name,
         "kind": budget.kind,
         "scope": budget.scope,
         "only": budget.only,
@@ -201,9 +214,10 @@ def _as_json(rule: Rule) -> dict[str, Any]:
         "currency": budget.currency,
         "steps": [{"amount": f"{step.amount:f}", "level": step.level.value} for step in budget.steps],
         "metric_name": budget.metric_name,
-        "file": rule.file,
         "on": not rule.off,
         "off_because": rule.off,
+        "note": rule.note,
+        "file": rule.file,
     }
 
 

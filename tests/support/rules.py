@@ -1,0 +1,21 @@
+"""Rules that a watch judges by, as a file of rules would give them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from costream.pricing.money import DayRates
+from sinks.clickhouse.reader import Reader
+from stream.rulebook.rulebook import load
+from stream.watch.rules import money_rules
+from stream.watch.rules.rule import Rule
+
+INTERVAL = timedelta(seconds=1)
+
+
+def money_rules_of(reader: Reader, **on: bool) -> list[Rule[Any]]:
+    """Those that are shipped; by its name each may be switched off."""
+    text = "".join(f"[{name}]\non = {str(each).lower()}\n" for name, each in on.items())
+    rulebook = load({"test": text} if text else {}, zone="UTC", rates=DayRates(()))
+    return money_rules(rulebook, reader=reader, interval=INTERVAL)
