@@ -202,6 +202,34 @@ def test_days_that_are_not_over_or_no_longer_kept_are_said() -> None:
     assert found.notes[1].startswith(f"{NEXT} is not over")
 
 
+def test_the_span_is_that_of_the_exports_narrowed_by_what_is_asked_for() -> None:
+    days = [DAY + timedelta(days=number) for number in range(4)]
+    exports = [export(paid("m", "1", days[2])), export(paid("m", "1", days[0]), paid("m", "1", days[1]))]
+
+    def span(start: date | None = None, end: date | None = None) -> tuple[date, date]:
+        found = span_of(exports, start=start, end=end, today=TODAY, kept_since=DAY)
+        return found.start, found.end
+
+    assert span() == (days[0], days[3])
+    assert span(days[1], days[2]) == (days[1], days[2])
+    assert span(DAY - timedelta(days=9), days[3] + timedelta(days=9)) == (days[0], days[3])
+    assert span(end=days[3]) == (days[0], days[3])
+    with pytest.raises(BillRefused, match="no day of that is asked for"):
+        span(days[1], days[1])
+
+
+def test_lines_of_days_that_are_not_asked_for_count_nowhere() -> None:
+    lines = (paid("gpt-4o", "1.00"), paid("gpt-4o", "9.00", NEXT))
+    found = compare([export(*lines)], [stored("gpt-4o", "1.00")], span=Span(DAY, NEXT, TODAY, DAY))
+    assert [(row.day, row.theirs.cost_usd) for row in found.rows] == [(DAY, Decimal("1.00"))]
+    assert found.total.theirs_usd == Decimal("1.00")
+
+
+def test_a_cost_that_is_in_part_in_another_currency_is_unknown() -> None:
+    (row,) = compare([export(paid("gpt-4o", "1.00"), paid("gpt-4o", "2.00", currency="EUR"))], []).rows
+    assert row.theirs.cost_usd is None
+
+
 def test_two_files_of_one_kind_and_day_are_said_to_be_added_up() -> None:
     exports = [export(paid("gpt-4o", "1.00"), file="a"), export(paid("gpt-4o", "2.00"), file="b")]
     found = compare(exports, [stored("gpt-4o", "3")])

@@ -118,6 +118,17 @@ def test_anthropic_s_api_tells_amounts_in_cents_and_its_console_in_usd() -> None
     assert read("anthropic_costs.csv").half_unit == Decimal("0.005")
 
 
+@pytest.mark.parametrize(
+    ("cost_type", "is_model"), [("web_search", False), ("code_execution", False), ("session_usage", False), ("", True)]
+)
+def test_what_the_console_charges_beside_tokens_is_an_item_whatever_model_it_names(
+    cost_type: str, *, is_model: bool
+) -> None:
+    record = {"usage_date_utc": "2026-11-01", "model": "claude-haiku-4-5", "cost_type": cost_type, "cost_usd": "1"}
+    (line,) = export_of("a", json.dumps(record).encode(), provider="anthropic").lines
+    assert line.is_model is is_model
+
+
 def test_a_name_as_the_console_shows_it_becomes_one_as_callers_write_it() -> None:
     assert named("Claude Opus 4.1") == "claude-opus-4-1"
     assert named("claude-opus-4-1-20250805") == "claude-opus-4-1-20250805"
@@ -242,7 +253,7 @@ def cost(value: str, start: str = "1793491200") -> str:
         ("a" * 70 + ",b\n1,2\n", "It has " + "a" * 59 + "..., b; nothing was compared"),
         (",".join(f"c{n}" for n in range(30)) + "\n1\n", "c29; nothing was compared"),
         (",".join(f"c{n}" for n in range(31)) + "\n1\n", "c29 and 1 more; nothing was compared"),
-        ("a,b\n1,2,3\n", "record 1 has 3 fields, and the first line names 2"),
+        ("a,b\n1,2,3\n", "a.file: record 1 has 3 fields, and the first line names 2"),
         ("start_time,amount_value\n1,2\n", "a.file lacks the column amount_currency of the costs of OpenAI's"),
         (COSTS, "a.file has no record"),
         (cost(""), "a.file has no line of openai's models"),

@@ -155,6 +155,11 @@ def test_a_period_that_is_over_clears_its_alert_and_raises_none() -> None:
     # What was told is what is cleared; a step that was crossed too late to be told is in the figures alone.
     assert (cleared.status, cleared.level, cleared.threshold_value) == ("cleared", Level.WARNING, Decimal(80))
     assert cleared.current_value == 99
+    assert (cleared.metadata["elapsed"], cleared.metadata["projected_value"]) == ("1", "99")
+    assert (
+        worded(cleared).message
+        == "2026-11-30 (UTC) cost 99.00 USD: 99.0 % of 100.00 USD. Threshold reached: 80.00 USD."
+    )
     assert look(budget(), of_usd("500"), cleared, now=AFTER + timedelta(days=40)) is None
     assert look(budget(), of_usd("500"), None, now=AFTER) is None
 

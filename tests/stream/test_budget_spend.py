@@ -115,6 +115,10 @@ def test_a_subject_is_read_back_whatever_stands_in_it(parts: list[tuple[str, str
     assert parts_of(subject_of(parts)) == dict(parts)
 
 
+def test_what_separates_the_parts_of_a_subject_is_escaped_in_them() -> None:
+    assert subject_of([("user", "50%,=")]) == "user=50%25%2C%3D"
+
+
 def test_a_subject_cannot_break_the_line_that_names_it() -> None:
     assert whose(subject_of([("user", "a\nb"), ("team", "x,y")])) == "user a\\u{a}b, team x,y"
     assert whose("") == ""

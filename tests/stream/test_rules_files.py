@@ -126,6 +126,7 @@ def test_a_rule_of_its_own_subjects() -> None:
         ('scope = "user"', "scope: it must be a list"),
         ('only = { user_id = ["a"] }', "'user_id' is nothing that a call has"),
         ("only = { user = [] }", "only.user: it must not be empty"),
+        ("only = 1", "only: it must be a table"),
         ('currency = "krw"', "currency: 'krw' is no currency"),
         ('zone = "Seoul"', "zone: 'Seoul' is no time zone such as Asia/Seoul"),
         ('zone = "Asia"', "zone: 'Asia' is no time zone"),

@@ -71,6 +71,7 @@ def test_an_event_without_a_price_has_no_cost_and_one_without_an_id_is_one() -> 
         ({"cost_usd": 0.1}, {"cost_pico": PICO // 10}),
         ({"cost_usd": "-1.5"}, {"cost_pico": -3 * PICO // 2}),
         ({"received_at": "2026-11-30 10:00:01"}, {"arrived_at": AT.replace(second=1), "occurred_at": AT}),
+        ({"occurred_at": "2026-11-30T10:00:00"}, {"occurred_at": AT, "arrived_at": AT}),
         ({"occurred_at": "2026-11-30T19:00:00+09:00"}, {"occurred_at": AT, "arrived_at": AT}),
         ({"user_id": "ann", "team": None, "cost_detail": "x", "price_id": "p"}, {"user_id": "ann", "team": ""}),
     ],

@@ -71,7 +71,7 @@ _RULES: Final = {
     "bool_type": "it must be true or false",
     "datetime_type": "it must be a date, or a time with a zone, without quotes",
     "tuple_type": "it must be a list",
-    "dict_type": "it must be a table of units",
+    "dict_type": "it must be a table",
     "model_type": "it must be a table",
 }
 
