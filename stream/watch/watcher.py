@@ -56,13 +56,13 @@ class Watcher:
         ``publish`` returns once Kafka has acknowledged every alert it was given, or raises."""
         self._reader, self._writer, self._publish, self._clock = reader, writer, publish, clock
         self._in_force = rules
-        self._rules = rules()
-        self._names = {rule.name for rule in self._rules}
+        self._rules: Sequence[Rule[Any]] = ()  # nothing is asked before a turn begins
+        self._names: set[str] = set()
         self._alerts: dict[str, Alert] = {}  # the latest revision of each that may still change
         self._unpublished: list[Alert] = []  # decided, not yet acknowledged by the topic
         self._unstored: list[Alert] = []  # on the topic, not yet in the warehouse
         self._lock = threading.Lock()
-        self._past = {name: Past() for name in self._names}
+        self._past: dict[str, Past] = {}
 
     def restore(self, published: Iterable[Alert] = ()) -> None:
         """Go on where the last worker was: its alerts from the warehouse and from the tail of ``usage.alerts``.
@@ -70,6 +70,7 @@ class Watcher:
         What is only on the topic was published right before a crash; it is known from here on, and stored next.
         """
         now = self._clock()
+        self._take_over(self._in_force())
         stored = latest(alert for alert in stored_alerts(self._reader, now=now) if alert.rule in self._names)
         mine = [alert for alert in published if alert.rule in self._names]  # others are about the pipeline: keeper.py
         tail = [alert for alert in mine if alert.standing or alert.window_end >= now - RESTORED]
@@ -116,13 +117,14 @@ class Watcher:
 
     def _take_over(self, rules: Sequence[Rule[Any]]) -> None:
         if rules is not self._rules:
-            self._rules = rules
+            self._rules, self._names = rules, {rule.name for rule in rules}
             self._look_anew()
 
     def _look_anew(self) -> None:
         """Judge at once, and as if nobody had looked yet."""
         with self._lock:
-            self._past = {name: Past(changed=past.changed) for name, past in self._past.items()}
+            changed = {name: past.changed for name, past in self._past.items()}
+            self._past = {name: Past(changed=changed.get(name, frozenset())) for name in self._names}
 
     def evaluate(self, now: datetime, rules: Sequence[Rule[Any]] | None = None) -> list[Alert]:
         """Judge by these rules, all if none are named, publish what is new, then store it. Returns what was published.
