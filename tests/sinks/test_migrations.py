@@ -201,7 +201,7 @@ def test_rates_of_a_revision_from_before_019_are_in_the_warehouse_after_it_and_a
         with closing(open_client(empty)) as client:
             assert client.query(told).result_rows == [("2026-11-01", "1400", 1)]
             assert client.query("SELECT count() FROM price_revisions").result_rows == [(1,)]
-        migrate.down(empty, steps=sum(version > 18 for version in VERSIONS))
+        migrate.down(empty, steps=sum(version > 18 for version in VERSIONS), drop_data=True)
 
 
 def test_down_undoes_the_last_and_keeps_the_rows(empty: ClickHouseAddress) -> None:
