@@ -20,6 +20,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 
+NUMBER_MAX: Final = 2**32 - 1
 SETTLE_SECONDS: Final = 1.0  # a row of some megabytes takes a tenth of it
 ATTEMPTS_MAX: Final = 100  # each is lost to somebody who has published meanwhile
 KINDS: Final = {"revision": pl.UInt32(), "file_names": pl.List(pl.String), "file_texts": pl.List(pl.String)}
@@ -64,6 +65,9 @@ class Revisions:
         return self._one(reader, f"WHERE revision > {{above:UInt32}} {_FIRST} LIMIT 1", above=above)
 
     def numbered(self, reader: Reader, number: int) -> Revision | None:
+        """None if nobody has published it."""
+        if number > NUMBER_MAX:
+            return None
         return self._one(reader, f"WHERE revision = {{number:UInt32}} {_FIRST}", number=number)
 
     def all(self, reader: Reader) -> list[Revision]:

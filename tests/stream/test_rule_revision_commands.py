@@ -111,6 +111,7 @@ def test_a_shown_revision_is_itself_a_file_of_rules(place: Place) -> None:
     assert "\n# --- a.toml\n[[budget]]" in shown
     assert place.answer("diff", "revision:1", place.file("shown.toml", shown)) == {"changes": []}
     assert "there is no revision 9 of rules: `costream rules list`" in place.told("show-revision", "9", status=1)
+    assert "there is no revision 99999999999 of rules" in place.told("show-revision", "99999999999", status=1)
     assert "revision 'last' is neither a number nor newest" in place.told("show-revision", "last", status=2)
 
 

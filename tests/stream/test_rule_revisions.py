@@ -47,9 +47,8 @@ def place(clickhouse_embedded: Embedded) -> Iterator[Warehouse]:
 
 def publish(place: Warehouse, text: str) -> None:
     by = {"published_by": "ann", "note": "", "build": "t"}
-    new_id = lambda: str(uuid4())  # noqa: E731
     files = {"own.toml": text} if text else {}
-    RULES.publish(place.reader, place.writer, files, new_id=new_id, pause=lambda: None, **by)
+    RULES.publish(place.reader, place.writer, files, new_id=lambda: str(uuid4()), pause=lambda: None, **by)
 
 
 class Clock:
