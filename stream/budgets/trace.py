@@ -57,14 +57,31 @@ def read_trace(lines: Iterable[str], book: PriceBook) -> Trace:
 
 def lines_of(text: str) -> Iterator[str]:
     """Of JSON lines, and of one array of objects, as ``costream query --json`` writes it."""
-    if not text.lstrip().startswith("["):
+    found = text.lstrip()
+    if not found.startswith("["):
         yield from text.splitlines()
         return
     try:
-        found = json.loads(text, parse_float=str)
-    except ValueError as error:
+        yield from _members(found)
+    except (ValueError, RecursionError) as error:
         raise LineRefused(f"it begins like an array, and is no JSON: {error}") from None
-    yield from (json.dumps(one) for one in found)
+
+
+def _members(array: str) -> Iterator[str]:
+    """Of an array of JSON, each as it stands there: a number keeps its digits."""
+    decoder = json.JSONDecoder()
+    decoder.decode(array)  # the whole of it is sound
+    at = _after_space(array, 1)
+    while array[at] != "]":
+        _, end = decoder.raw_decode(array, at)
+        yield array[at:end]
+        at = _after_space(array, _after_space(array, end) + (array[_after_space(array, end)] == ","))
+
+
+def _after_space(text: str, at: int) -> int:
+    while text[at] in " \t\n\r":
+        at += 1
+    return at
 
 
 class _Reading:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from costream.alerts import Alert, plain
+from costream.alerts import Alert, plain, rounded
 from stream.budgets.budget import whose
 from stream.budgets.judge import DIGITS, cut, share_of
 
@@ -103,7 +103,7 @@ def _spent(alert: Alert) -> str:
     marks = (alert.threshold_value, _amount(alert.metadata))
     exact = [alert.current_value.compare(mark) for mark in marks]
     for digits in range(2, DIGITS):
-        shown = round(alert.current_value, digits)
+        shown = rounded(alert.current_value, digits=digits)
         if [shown.compare(mark) for mark in marks] == exact:
             return f"{shown:,f} {alert.metadata['unit']}"
     return f"{alert.current_value:,f} {alert.metadata['unit']}"

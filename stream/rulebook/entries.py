@@ -16,7 +16,7 @@ amount that is passed. ``read`` tells every fault of a file at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final, Self, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -34,6 +34,7 @@ from stream.budgets.periods import Period
 NAME: Final = r"^[a-z][a-z0-9_]{0,63}$"
 LEVELS: Final = tuple(level.value for level in Level)
 OFF: Final = "off"
+SHARE_MAX: Final = 100
 WEEK_HOURS: Final = 168
 HISTORY_HOURS_MAX: Final = 52 * WEEK_HOURS  # rollups are kept a year
 
@@ -54,16 +55,42 @@ def _above_zero(value: Decimal) -> Decimal:
     return value
 
 
+def _with_places(most: int) -> Callable[[Decimal], Decimal]:
+    """An amount times a share has 12 digits after the point, as an alert has them: no step is ever rounded."""
+
+    def check(value: Decimal) -> Decimal:
+        if value != round(value, most):
+            raise ValueError(f"{value} has more than {most} digits after the point")
+        return value
+
+    return check
+
+
+def _share(value: Decimal) -> Decimal:
+    if value > SHARE_MAX:
+        raise ValueError(f"{value} is above {SHARE_MAX}: 1 is the whole budget")
+    return value
+
+
 def _of(description: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": PRICE, "description": description})
 
 
 Amount = Annotated[
-    Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _of("above 0, in the currency of the rule")
+    Decimal,
+    BeforeValidator(_decimal),
+    AfterValidator(_above_zero),
+    AfterValidator(_with_places(8)),
+    _of("above 0, in the currency of the rule, with at most 8 digits after the point"),
 ]
 Factor = Annotated[Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _of("times the usual")]
 Share = Annotated[
-    Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _of('of the budget: "0.80" is 80 % of it')
+    Decimal,
+    BeforeValidator(_decimal),
+    AfterValidator(_above_zero),
+    AfterValidator(_with_places(4)),
+    AfterValidator(_share),
+    _of('of the budget, with at most 4 digits after the point: "0.80" is 80 % of it'),
 ]
 
 
@@ -255,6 +282,10 @@ class RulesFile(Strict):
         if not self.model_fields_set:
             raise ValueError("there is no rule in it: no [[budget]], no [[limit]], none of the others")
         names = [rule.name for rule in (*self.budget, *self.limit)]
+        if taken := sorted({*names} & type(self).model_fields.keys()):
+            raise ValueError(
+                f"{', '.join(taken)}: that is the name of a rule of its own, and no name of a budget or limit"
+            )
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{', '.join(twice)}: a name stands for one rule, and here for two")
         return self

@@ -73,16 +73,16 @@ def load(texts: Mapping[str, str], *, zone: str, rates: DayRates) -> Rulebook:
     ``zone`` is that of rules that name none. A rule in a currency without any rate is off: what it would compare with
     is not known. Raises ``RulesRefused`` with every fault of all files.
     """
-    contents, faults = dict[str, RulesFile](), list[str]()
-    for file, text in {SHIPPED: shipped_text(), **texts}.items():
+    contents, faults = list[tuple[str, RulesFile]](), list[str]()
+    for file, text in ((SHIPPED, shipped_text()), *texts.items()):
         try:
-            contents[file] = read(text, file=file)
+            contents.append((file, read(text, file=file)))
         except RulesRefused as error:
             faults += error.faults
     if faults:
         raise RulesRefused(faults)
     rules, singles = dict[str, Rule](), dict[str, Single]()
-    for file, content in contents.items():
+    for file, content in contents:
         rules |= _rules(content, file, zone, rates)
         singles |= {name: Single(name, file, entry) for name, entry in content.singles.items()}
     return Rulebook(tuple(rules.values()), tuple(singles.values()))

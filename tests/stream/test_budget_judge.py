@@ -278,6 +278,8 @@ def test_what_is_short_of_a_step_is_never_shown_as_if_it_had_reached_it() -> Non
     assert said(limit("5"), of_usd("5.0026")).title == "limit: 5.003 USD, above 5.00 USD"
     assert said(limit("5"), of_usd("5.000000000001")).title == "limit: 5.000000000001 USD, above 5.00 USD"
     assert " cost 100.00 USD: " in said(budget(), of_usd("100")).message
+    huge = Spend(calls=1, pico_usd={NOON.date(): 10**37 - 1})
+    assert " cost 10,000,000,000,000,000,000,000,000.00 USD: " in said(budget(), huge).message
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,11 @@ def test_a_note_stands_beside_its_rule(written: Any) -> None:
     assert f"emergency; {file}; agreed\\u{{1b}}[31m\n" in run("check", file).stdout
 
 
+def test_a_share_is_told_with_all_its_digits(written: Any) -> None:
+    file = written("own.toml", OWN + 'thresholds = [{ at = "0.985", level = "info" }]\nlevel_at_full = "off"\n')
+    assert f"    98.5% info; {file}\n" in run("check", file).stdout
+
+
 def test_check_with_rates_has_all_rules_on(written: Any) -> None:
     told = run("check", "--prices", written("rates.toml", RATE)).stdout
     assert "off" not in told

@@ -139,6 +139,8 @@ def test_a_rule_of_its_own_subjects() -> None:
         ('thresholds = [{ at = "80%", level = "info" }]', "thresholds.0.at: '80%' is not decimal text"),
         ('thresholds = [{ at = "0.8", level = "loud" }]', "thresholds.0.level: 'loud' is no level: one of info"),
         ('thresholds = [{ at = "0.8" }]', "thresholds.0.level: it is required"),
+        ('thresholds = [{ at = "0.80001", level = "info" }]', "thresholds.0.at: 0.80001 has more than 4 digits after"),
+        ('thresholds = [{ at = "100.1", level = "info" }]', "thresholds.0.at: 100.1 is above 100: 1 is the whole"),
         (
             'thresholds = [{ at = "0.9", level = "info" }, { at = "0.8", level = "info" }]',
             "thresholds: they must stand in the order of `at`, each once",
@@ -173,6 +175,8 @@ def test_a_fault_is_told_with_its_file_its_rule_and_its_field(text: str, fault: 
         ('[[limit]]\nname = "Daily Budget"\nperiod = "day"\namount = "1"', "name: 'Daily Budget' is no name"),
         ('[[limit]]\nname = "l"\nperiod = "day"\namount = "-1"', "amount: '-1' is not decimal text"),
         (f"{SMALLEST}{SMALLEST}", "f: b: a name stands for one rule, and here for two"),
+        (SMALLEST.replace('"1"', '"0.123456789"'), "f: budget 1 (b): amount: 0.123456789 has more than 8 digits after"),
+        (SMALLEST.replace('"b"', '"hourly_spike"'), "f: hourly_spike: that is the name of a rule of its own"),
         (SMALLEST + SMALLEST.replace("budget", "limit"), "f: b: a name stands for one rule, and here for two"),
     ],
 )  # fmt: skip
@@ -180,6 +184,20 @@ def test_a_fault_of_the_file(text: str, fault: str) -> None:
     with pytest.raises(RulesRefused) as refused:
         read(text, file="f")
     assert any(fault in told for told in refused.value.faults)
+
+
+def test_a_file_may_be_called_as_what_is_shipped_is_told() -> None:
+    book = load({"shipped": SMALLEST}, zone="UTC", rates=KRW)
+    assert [rule.budget.name for rule in book.rules][-1] == "b"
+    assert {one.name for one in book.singles} == {"hourly_spike", "hourly_anomaly", "unknown_price"}
+
+
+def test_the_finest_amount_and_share_make_a_step_that_an_alert_can_tell() -> None:
+    found = rules(
+        '[[budget]]\nname = "b"\nperiod = "day"\namount = "999999999999.99999999"\n'
+        'thresholds = [{ at = "99.9999", level = "info" }]'
+    )["b"].budget
+    assert [f"{step.amount}" for step in found.steps] == ["999999999999.99999999", "99999899999999.999999000001"]
 
 
 def test_every_fault_of_every_file_is_told_at_once() -> None:

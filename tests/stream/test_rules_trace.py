@@ -133,11 +133,13 @@ def test_without_lines_there_is_nothing() -> None:
 
 
 def test_an_array_is_read_as_its_objects_and_keeps_the_digits() -> None:
-    array = '[{"cost_usd": 0.100000000001},\n {"cost_usd": "2"}]'
-    assert [json.loads(line)["cost_usd"] for line in lines_of(array)] == ["0.100000000001", "2"]
+    members = ['{"cost_usd": 0.100000000001}', '{"a": [1.0, {}], "cost_usd": "2"}', "7"]
+    assert list(lines_of(f"\n [{members[0]},\n {members[1]} ,\t{members[2]}\n] ")) == members
+    assert list(lines_of("[]")) == list(lines_of(" [ ] ")) == []
     assert list(lines_of("{}\n{}")) == ["{}", "{}"]
-    with pytest.raises(LineRefused, match="it begins like an array, and is no JSON"):
-        list(lines_of("[{"))
+    for broken in ("[{", "[1 2]", "[1,]", "[1] 2", "[" * 100_000):
+        with pytest.raises(LineRefused, match="it begins like an array, and is no JSON"):
+            list(lines_of(broken))
 
 
 @examples(300)

@@ -120,23 +120,26 @@ class Alert(BaseModel):
     status: Status
     level: Level
     rule: str = Field(
-        description="What judged: hourly_spike, hourly_anomaly, unknown_price; about the pipeline itself audit, stall, "
-        "vanished_records, dead_letter_flood. Others may be added: ignore those you do not know."
+        description="What judged: hourly_spike, hourly_anomaly, unknown_price, budget; about the pipeline itself "
+        "audit, stall, vanished_records, dead_letter_flood. Others may be added: ignore those you do not know."
     )
     title: str
     message: str
     metric_name: str = Field(
-        description="What the figures are: hourly_cost_spike, hourly_cost_anomaly in USD; calls_without_price, "
+        description="What the figures are: hourly_cost_spike, hourly_cost_anomaly in USD; of a budget what it says, "
+        "such as daily_cost, in the currency that metadata.unit says; calls_without_price, "
         "models_without_price, audit_differences, stalled_seconds, vanished_records, dead_letter_records as named, "
         "with the unit in metadata.unit."
     )
     scope: str = Field(
-        description="What was judged: system, feature=NAME, model=PROVIDER/MODEL (of a provider %25 is a % and %2F a "
-        "/), models (all that are not named), or pipeline. Only the first two are about USD."
+        description="What was judged: system, feature=NAME, budget=NAME and behind it by comma whose it is, such as "
+        "user=ID (in a value %25 is a %, %2C a comma, %3D a =), model=PROVIDER/MODEL (of a provider %25 is a % and %2F "
+        "a /), models (all that are not named), or pipeline. Only the first three are about money."
     )
     user_id: str | None = None
     window_start: Moment = Field(
-        description="The 60 minutes this revision is about: a clock hour of an anomaly. Of others: since when."
+        description="The 60 minutes this revision is about: a clock hour of an anomaly. The period of a budget. Of "
+        "others: since when."
     )
     window_end: Moment
     current_value: Amount = Field(
@@ -150,7 +153,8 @@ class Alert(BaseModel):
         description="USD of a usual hour, rounded to 6 digits; null if not known, or of others."
     )
     ratio: Amount | None = Field(
-        description="current_value / expected_value, rounded to 4 digits, at most 1000000; null if that is zero."
+        description="current_value / expected_value, rounded to 4 digits, at most 1000000; null if that is zero. Of a "
+        "budget or limit current_value by it, cut at 4 digits."
     )
     unpriced_calls: int = Field(description="Calls of the window with no known price: USD are without them.")
     drivers: tuple[Driver, ...] = ()

@@ -60,9 +60,10 @@ def test(
     prices: Prices = None,
     as_json: Annotated[bool, typer.Option("--json", help="An alert a line, as it would be on usage.alerts.")] = False,
 ) -> None:
-    """Play a history on a clock of its own, and print every alert that these rules would have raised. A line is a usage
-    event, which is priced as the stream prices it, or a row of usage_events with occurred_at and cost_usd. It arrives
-    at received_at, or when it occurred. Nothing is asked and nothing is sent; standard error says what was played.
+    """Play a history on a clock of its own, and print every alert that its budgets and limits would have raised. A line
+    is a usage event, which is priced as the stream prices it, or a row of usage_events with occurred_at and cost_usd.
+    It arrives at received_at, or when it occurred. Nothing is asked and nothing is sent; standard error says what was
+    played.
 
     Example: costream query "SELECT * FROM usage_events" --json > calls.json; costream rules test our-rules.toml --trace
     calls.json
@@ -105,7 +106,8 @@ def rates_of(files: Sequence[Path]) -> DayRates:
     from stream.cli.prices import books
 
     texts = books.texts_of(files)
-    books.with_texts(texts)
+    if texts:
+        books.with_texts(texts)  # whose faults are told; without any, no table of prices need be loaded
     return DayRates(told(texts).exchange_rates, shipped=shipped_rates())
 
 
@@ -170,7 +172,11 @@ def _subject(rule: Rule) -> str:
 
 def _step(rule: Rule, number: int) -> str:
     step = rule.budget.steps[number]
-    return f"above it {step.level.value}" if step.share is None else f"{step.share:.0%} {step.level.value}"
+    return (
+        f"above it {step.level.value}"
+        if step.share is None
+        else f"{(step.share * 100).normalize():f}% {step.level.value}"
+    )
 
 
 def _without_rate(rulebook: Rulebook) -> Mapping[str, list[str]]:
