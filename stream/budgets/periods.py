@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, Literal, cast
-from zoneinfo import ZoneInfo
 
 import polars as pl
+
+from stream.budgets.zones import zone as zone_of
 
 Period = Literal["hour", "day", "month", "session"]
 # A session is one period, however long it takes. This is the name of it, and no call is as old.
@@ -38,7 +39,7 @@ def span_at(moment: datetime, period: Period, zone: str) -> Span:
     day that a zone has left out is none. Hours are counted from the start of the day; the last one may be shorter."""
     if period == "session":
         return Span(WHOLE_SESSION, None)
-    there = moment.astimezone(ZoneInfo(zone))
+    there = moment.astimezone(zone_of(zone))
     first = there.replace(hour=0, minute=0, second=0, microsecond=0)
     if period == "month":
         first = first.replace(day=1)

@@ -6,11 +6,11 @@ from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from costream.alerts import Alert, plain, rounded
 from stream.budgets.budget import whose
 from stream.budgets.judge import DIGITS, cut, share_of
+from stream.budgets.zones import zone as zone_of
 
 
 def worded(alert: Alert) -> Alert:
@@ -59,7 +59,7 @@ def _crossed(alert: Alert) -> str:
 
 def _period(alert: Alert) -> str:
     zone = str(alert.metadata["zone"])
-    start, end = (moment.astimezone(ZoneInfo(zone)) for moment in (alert.window_start, alert.window_end))
+    start, end = (moment.astimezone(zone_of(zone)) for moment in (alert.window_start, alert.window_end))
     match alert.metadata["period"]:
         case "hour":
             return f"The hour {start:%H:%M}-{end:%H:%M} of {start:%Y-%m-%d} ({zone})"

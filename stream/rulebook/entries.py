@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final, Self, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -30,6 +29,7 @@ from costream.files import Entries, FileRefused, Strict
 from costream.pricing.entries import PRICE, USD, Currency, Price
 from stream.budgets.budget import COLUMNS, Kind
 from stream.budgets.periods import Period
+from stream.budgets.zones import zone
 
 NAME: Final = r"^[a-z][a-z0-9_]{0,63}$"
 LEVELS: Final = tuple(level.value for level in Level)
@@ -104,10 +104,7 @@ Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern":
 
 
 def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # an odd spelling; a folder of zones; no such zone
-        raise ValueError(f"'{value}' is no time zone such as Asia/Seoul") from None
+    zone(value)
     return value
 
 

@@ -6,10 +6,11 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stream.budgets.zones import zone as clocks_of
 
 RETENTION_DAYS_MAX: Final = 365  # rollups are kept a year, and no row may outlive the sum that it is in
 RETENTION_DAYS_MIN: Final = 3  # the audit leaves out the two days that are just expiring
@@ -142,10 +143,7 @@ class Settings(BaseSettings):
     @field_validator("zone")
     @classmethod
     def _is_a_zone(cls, zone: str) -> str:
-        try:
-            ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):  # no such zone; an odd spelling; a folder of zones
-            raise ValueError(f"{zone!r} is no time zone such as Asia/Seoul") from None
+        clocks_of(zone)
         return zone
 
     @model_validator(mode="after")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, available_timezones
+from importlib.resources import files
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.budgets import zones
 from stream.budgets.periods import WHOLE_SESSION, Period, Span, span_at, starts
 from tests.support.properties import examples
 
-ZONES = st.sampled_from(sorted(available_timezones()))
+ZONES = st.sampled_from(sorted(zones.names()))
 MINUTES = 60 * 24 * 365 * 30
 MOMENTS = st.builds(
     lambda minutes, micros: datetime(2001, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes, microseconds=micros),
@@ -45,7 +47,7 @@ def utc(text: str) -> datetime:
         ("Europe/Berlin", "2026-10-25T01:40", "hour", "2026-10-25T01:00", "2026-10-25T02:00"),
         # midnight is skipped; midnight comes twice; a whole day is left out; clocks change by half an hour
         ("America/Sao_Paulo", "2018-11-04T05:00", "day", "2018-11-04T03:00", "2018-11-05T02:00"),
-        ("America/Havana", "2026-11-01T05:30", "day", "2026-11-01T04:00", "2026-11-02T05:00"),
+        ("America/Havana", "2025-11-02T05:30", "day", "2025-11-02T04:00", "2025-11-03T05:00"),
         ("Pacific/Apia", "2011-12-30T09:00", "day", "2011-12-29T10:00", "2011-12-30T10:00"),
         ("Pacific/Apia", "2011-12-30T10:00", "day", "2011-12-30T10:00", "2011-12-31T10:00"),
         ("Australia/Lord_Howe", "2026-04-05T13:10", "hour", "2026-04-05T13:00", "2026-04-05T13:30"),
@@ -72,14 +74,33 @@ def test_periods_follow_one_another_without_a_gap_and_without_a_moment_in_two(
 @examples(500)
 @given(MOMENTS, ZONES)
 def test_a_day_and_a_month_are_those_of_the_calendar_there(moment: datetime, zone: str) -> None:
-    there = moment.astimezone(ZoneInfo(zone))
+    there = moment.astimezone(zones.zone(zone))
     day, month = span_at(moment, "day", zone), span_at(moment, "month", zone)
-    assert day.start.astimezone(ZoneInfo(zone)).date() == there.date()
+    assert day.start.astimezone(zones.zone(zone)).date() == there.date()
     assert month.start <= day.start
-    assert (month.start.astimezone(ZoneInfo(zone)).year, month.start.astimezone(ZoneInfo(zone)).month) == (
+    assert (month.start.astimezone(zones.zone(zone)).year, month.start.astimezone(zones.zone(zone)).month) == (
         there.year,
         there.month,
     )
+
+
+def test_clocks_are_those_of_the_pinned_package_whatever_the_machine_has() -> None:
+    for name in sorted(zones.names()):
+        with files("tzdata.zoneinfo").joinpath(*name.split("/")).open("rb") as data:
+            pinned = ZoneInfo.from_file(data, key=name)
+        found = zones.zone(name)
+        assert found.key == name
+        for month in range(12 * 10):
+            moment = datetime(2026 + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+            assert moment.astimezone(found).utcoffset() == moment.astimezone(pinned).utcoffset()
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Seoul", "Asia", "asia/seoul", "../zones", "Asia/Seoul/", "/etc/passwd", "localtime", "a\0b"]
+)
+def test_what_is_no_zone_is_refused_in_words(name: str) -> None:
+    with pytest.raises(zones.NoZone, match="is no time zone such as Asia/Seoul"):
+        zones.zone(name)
 
 
 def test_a_session_is_one_period_without_an_end() -> None:
