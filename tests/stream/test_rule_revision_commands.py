@@ -66,7 +66,7 @@ def test_a_published_revision_is_told_with_what_changes_and_listed_with_who_and_
     assert RULES.newest(place.reader) is None
     published = place.told("publish", file, "--by", "ann", "--note", "agreed with finance")
     assert "search_team: none -> budget" in published
-    assert "published as revision 1: it is judged by within 10 seconds" in published
+    assert "published as revision 1: whoever judges takes it over within 10 seconds" in published
     assert "1 of " in place.told("list") and "by ann: our-rules.toml agreed with finance" in place.told("list")
     (listed,) = place.answer("list")["revisions"]
     assert (listed["revision"], listed["published_by"], listed["files"]) == (1, "ann", ["our-rules.toml"])

@@ -192,7 +192,7 @@ def _tell_published(
         return
     _tell_changes(changes)
     if published and revision:
-        common.say(f"published as revision {revision.number}: it is judged by within 10 seconds")
+        common.say(f"published as revision {revision.number}: whoever judges takes it over within 10 seconds")
     elif dry_run:
         common.say("nothing was published: this was a rehearsal")
     elif revision:
