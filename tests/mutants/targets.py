@@ -165,6 +165,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
             "stream/budgets/spend.py": ("stream/test_budget_spend.py",),
             "stream/budgets/trace.py": ("stream/test_rules_trace.py",),
             "stream/budgets/words.py": ("stream/test_budget_judge.py",),
+            "stream/budgets/zones.py": ("stream/test_budget_periods.py",),
             "stream/rulebook/__init__.py": ("stream/test_rules_files.py",),
             "stream/rulebook/entries.py": ("stream/test_rules_files.py",),
             "stream/rulebook/rulebook.py": ("stream/test_rules_files.py",),
