@@ -243,6 +243,25 @@ def test_a_day_tells_its_cost_the_budget_the_share_and_what_it_would_come_to() -
     assert (alert.window_start, alert.window_end) == (NOON.replace(hour=0), NOON.replace(hour=0) + timedelta(days=1))
 
 
+def test_an_alert_has_all_that_its_words_are_made_of() -> None:
+    rule = budget("10", name="user_daily_budget", scope=("user",), zone="Asia/Seoul", metric_name="user_daily_cost")
+    alert = said(rule, of_usd("9.80", unpriced=1), subject="user=ann", now=datetime(2026, 11, 30, 12, tzinfo=UTC))
+    assert alert.metadata == {
+        "first_window": "2026-11-29T15:00:00+00:00",
+        "unit": "USD",
+        "budget": "user_daily_budget",
+        "kind": "budget",
+        "subject": {"user": "ann"},
+        "period": "day",
+        "zone": "Asia/Seoul",
+        "amount": "10",
+        "calls": 4,
+        "elapsed": "0.875",
+        "projected_value": "11.2",
+    }
+    assert (alert.rule, alert.scope, alert.expected_value) == ("budget", "budget=user_daily_budget,user=ann", None)
+
+
 def test_600_at_the_end_of_day_10_of_30_comes_to_1800() -> None:
     rule = budget("700", period="month", name="monthly_budget", metric_name="monthly_cost")
     end_of_day_10 = datetime(2026, 11, 11, tzinfo=UTC)

@@ -67,6 +67,7 @@ def test_periods_follow_one_another_without_a_gap_and_without_a_moment_in_two(
     span = span_at(moment, period, zone)
     assert span.end
     assert span.start <= moment < span.end
+    assert span.start.utcoffset() == span.end.utcoffset() == timedelta()
     assert span_at(span.start, period, zone) == span_at(span.end - timedelta(microseconds=1), period, zone) == span
     assert span_at(span.end, period, zone).start == span.end
 

@@ -110,6 +110,17 @@ def test_a_late_call_moves_its_own_period_and_raises_nothing() -> None:
     assert told(played(history([on_time, late]), daily, per_usd=NO_RATES)) == []
 
 
+def test_a_period_is_over_at_the_tick_that_is_its_end_and_not_before() -> None:
+    daily = [budget for budget in shipped(NO_RATES) if budget.name == "daily_budget"]
+    spending = spent(NOVEMBER + timedelta(hours=1), "85")
+    end = NOVEMBER + timedelta(days=1, minutes=5)
+    opened = ("01 01:00:01", "daily_budget", "open", "warning", "80")
+    for last, ended in ((timedelta(seconds=2), False), (timedelta(seconds=1), True), (timedelta(), True)):
+        found = told(played(history([spending, spent(end - last, "0")]), daily, per_usd=NO_RATES))
+        cleared = [("02 00:05:00", "daily_budget", "cleared", "warning", "80")]
+        assert found == [opened, *(cleared if ended else [])]
+
+
 def test_the_day_begins_by_the_clocks_of_the_zone() -> None:
     seoul = load({}, zone="Asia/Seoul", rates=NO_RATES).budgets
     calls = [spent(NOVEMBER + timedelta(hours=14, minutes=59), "60"), spent(NOVEMBER + timedelta(hours=15), "60")]

@@ -137,7 +137,7 @@ def test_a_rule_of_its_own_subjects() -> None:
         ('thresholds = [{ at = "0", level = "info" }]', "thresholds.0.at: it must be above 0"),
         ('thresholds = [{ at = 0.8, level = "info" }]', "thresholds.0.at: 0.8 is not decimal text such as \"0.80\""),
         ('thresholds = [{ at = "80%", level = "info" }]', "thresholds.0.at: '80%' is not decimal text"),
-        ('thresholds = [{ at = "0.8", level = "loud" }]', "thresholds.0.level: 'loud' is no level: one of info"),
+        ('thresholds = [{ at = "0.8", level = "loud" }]', "'loud' is no level: one of info, warning, critical"),
         ('thresholds = [{ at = "0.8" }]', "thresholds.0.level: it is required"),
         ('thresholds = [{ at = "0.80001", level = "info" }]', "thresholds.0.at: 0.80001 has more than 4 digits after"),
         ('thresholds = [{ at = "100.1", level = "info" }]', "thresholds.0.at: 100.1 is above 100: 1 is the whole"),
