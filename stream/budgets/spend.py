@@ -44,10 +44,11 @@ class Spend:
             return Fraction(sum(self.pico_usd.values()), PICO)
         total = Fraction(0)
         for day, pico in self.pico_usd.items():
-            rate = per_usd(currency, day)
-            if pico and rate is None:
-                return None
-            total += Fraction(pico, PICO) * Fraction(rate or 0)
+            if pico:
+                rate = per_usd(currency, day)
+                if rate is None:
+                    return None
+                total += Fraction(pico, PICO) * Fraction(rate)
         return total
 
 

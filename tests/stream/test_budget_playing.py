@@ -110,6 +110,12 @@ def test_a_late_call_moves_its_own_period_and_raises_nothing() -> None:
     assert told(played(history([on_time, late]), daily, per_usd=NO_RATES)) == []
 
 
+def test_a_second_of_more_than_64_bits_of_money_is_summed_up_exactly() -> None:
+    daily = [budget for budget in shipped(NO_RATES) if budget.name == "daily_budget"]
+    (alert,) = played(history([spent(NOVEMBER, "9000000")] * 3), daily, per_usd=NO_RATES)
+    assert alert.current_value == 27_000_000
+
+
 def test_a_period_is_over_at_the_tick_that_is_its_end_and_not_before() -> None:
     daily = [budget for budget in shipped(NO_RATES) if budget.name == "daily_budget"]
     spending = spent(NOVEMBER + timedelta(hours=1), "85")
