@@ -325,6 +325,9 @@ def test_what_ended_and_what_was_corrected_is_said_so() -> None:
     assert corrected
     assert worded(corrected).title == "daily_budget: corrected to 7.00 USD, no alert was due"
     assert "After a correction that is below 95.00 USD, which was told before." in worded(corrected).message
+    nothing = look(budget(), of_usd("0"), opened)
+    assert nothing
+    assert worded(nothing).message.startswith("2026-11-30 (UTC) cost 0.00 USD: 0.0 % of 100.00 USD. After a correction")
 
 
 # --- currencies ------------------------------------------------------------------------------------------------------

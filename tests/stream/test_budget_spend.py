@@ -104,6 +104,12 @@ def test_what_is_summed_up_otherwise_has_another_sum(other: Budget) -> None:
     assert other.spending != DAILY.spending
 
 
+def test_the_digest_of_a_sum_is_the_same_in_every_build() -> None:
+    assert DAILY.spending == "94e5f8f2be0f7eb0"
+    other = replace(DAILY, scope=("user", "team"), only={"team": ("search", "")}, period="month", zone="Asia/Seoul")
+    assert other.spending == "0b91ec8418eafca8"
+
+
 def test_without_budgets_nothing_is_summed_up() -> None:
     found = shares(frame([{"occurred_at": NOON}]), [])
     assert (found.height, {*KEY, "day"} <= {*found.columns}) == (0, True)
