@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from itertools import takewhile
 from typing import Final, Literal
 
 from costream.alerts import Level, plain
@@ -51,7 +52,7 @@ class Budget:
 
     def crossed(self, spent: Fraction) -> Step | None:
         """The highest step that so much crosses."""
-        over = [step for step in self.steps if self._is_over(spent, step.amount)]
+        over = tuple(takewhile(lambda step: self._is_over(spent, step.amount), self.steps))
         return over[-1] if over else None
 
     def _is_over(self, spent: Fraction, amount: Decimal) -> bool:
