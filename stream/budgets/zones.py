@@ -1,7 +1,7 @@
 """The clocks of all zones, as the pinned package ``tzdata`` has them.
 
 Python asks the machine first. Two workers whose machines have other data would begin the same day at other moments, and
-count other sums: in 2026 alone six zones were given other clocks.
+count other sums: 15 names have other clocks in the release 2026.6 than in 2025b, which Debian still has in November.
 """
 
 from __future__ import annotations
