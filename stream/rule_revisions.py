@@ -6,7 +6,8 @@ threshold would not have raised is followed by the new one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from stream.rulebook.rulebook import Rulebook, load
 from stream.watch.rules.rule import Rule
 
 LOOK: Final = timedelta(seconds=5)  # how long it may be judged by a revision that is not the newest any more
+
+NEXT: Final = "judged by those before: run the build that published them or a later one, or publish others"
 
 Rules = Sequence[Rule[Any]]
 
@@ -41,37 +44,35 @@ class RuleRevisions:
         self._look_at = datetime.min.replace(tzinfo=UTC)
 
     def rules(self) -> Rules:
-        """The same list until another revision is taken over. A revision that this build cannot read changes nothing,
-        and is said once; without the warehouse nobody judges anyhow."""
+        """The same list until another revision is taken over. Without the warehouse nobody judges anyhow."""
         now = self._clock()
         if now >= self._look_at:
             self._look_at = now + LOOK
-            self._look()
+            with suppress(WarehouseUnavailable):
+                self._look()
         return self._rules
 
     def _look(self) -> None:
-        try:
-            found = RULES.newest(self._reader, above=self._number)
-        except WarehouseUnavailable:
-            return
-        if found is not None:
-            self._number = found.number
-            self._take_over(found)
+        """Take over the newest revision that this build can read. Of one that it cannot it is said once."""
+        for found in self._newer():
+            self._number = max(self._number, found.number)
+            told = {"revision": found.number, "files": list(found.files), "digest": found.digest}
+            try:
+                rulebook = self._loaded(found.files)
+            except RulesRefused as error:
+                log.error("rules not understood", **told, faults=list(error.faults), next=NEXT)
+            else:
+                self._rules = self._make(rulebook)
+                log.info("rules taken over", **told)
+                return
 
-    def _take_over(self, found: Revision) -> None:
-        told = {"revision": found.number, "files": list(found.files), "digest": found.digest}
-        try:
-            rulebook = self._loaded(found.files)
-        except RulesRefused as error:
-            log.error(
-                "rules not understood",
-                **told,
-                faults=list(error.faults),
-                next="judged by those before: run the build that published them or a later one, or publish others",
-            )
-            return
-        self._rules = self._make(rulebook)
-        log.info("rules taken over", **told)
+    def _newer(self) -> Iterator[Revision]:
+        """Those above the one that was looked at last, the newest first; the others are asked for where that is not
+        enough."""
+        known, newest = self._number, RULES.newest(self._reader, above=self._number)
+        if newest is not None:
+            yield newest
+            yield from (one for one in RULES.all(self._reader) if known < one.number < newest.number)
 
-    def _loaded(self, files: Any) -> Rulebook:
+    def _loaded(self, files: Mapping[str, str]) -> Rulebook:
         return load(files, zone=self._zone, rates=DayRates(()))

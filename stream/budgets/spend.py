@@ -68,19 +68,22 @@ def shares(events: pl.DataFrame, budgets: Iterable[Budget]) -> pl.DataFrame:
     ``events`` has occurred_at (Datetime ms, UTC) and the columns of COLUMNS, where an empty text is no value.
     """
     by_sum = {budget.spending: budget for budget in budgets}
-    found = [_shares(events, budget) for budget in by_sum.values()]
-    return pl.concat(found) if found else _shares(events, None)
+    return pl.concat([_marked(events.clear()), *(_shares(events, budget) for budget in by_sum.values())])
 
 
-def _shares(events: pl.DataFrame, budget: Budget | None) -> pl.DataFrame:
-    own = events.filter(_counts(budget)) if budget else events.clear()
-    moments = own["occurred_at"]
-    return own.with_columns(
-        spending=pl.lit(budget.spending if budget else ""),
-        subject=_subject(budget.scope if budget else ()),
-        period_start=starts(moments, budget.period, budget.zone) if budget else moments,
-        day=pl.col("occurred_at").dt.date(),
+def _shares(events: pl.DataFrame, budget: Budget) -> pl.DataFrame:
+    own = events.filter(_counts(budget))
+    return _marked(
+        own,
+        spending=pl.lit(budget.spending),
+        subject=_subject(budget.scope),
+        period_start=starts(own["occurred_at"], budget.period, budget.zone),
     )
+
+
+def _marked(events: pl.DataFrame, **key: pl.Expr | pl.Series) -> pl.DataFrame:
+    unmarked = {"spending": pl.lit(""), "subject": pl.lit(""), "period_start": pl.col("occurred_at")}
+    return events.with_columns(**unmarked | key, day=pl.col("occurred_at").dt.date())
 
 
 def _counts(budget: Budget) -> pl.Expr:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -37,6 +39,11 @@ def texts_of(files: Iterable[Path]) -> tuple[dict[str, str], list[str]]:
         except UnicodeDecodeError:
             faults.append(f"{file} is no text in UTF-8")
     return texts, faults
+
+
+def refuse(what: str, faults: Iterable[str]) -> NoReturn:
+    lines = "\n".join(f"  {one}" for one in faults)
+    common.fail(f"{what} that cannot be used; nothing was done\n{lines}", status=common.EXIT_USAGE)
 
 
 def chosen(files: Sequence[Path] | None, setting: str, *, none: bool, what: str, variable: str) -> list[Path]:
@@ -101,37 +108,59 @@ def published(
     )
 
 
-def asked(revisions: Revisions, reader: Reader, number: str, *, what: str) -> Revision | None:
-    """By its number, or the newest, which may not be there yet; exit status 1 where a number is not published."""
-    found = revisions.newest(reader) if number == NEWEST else revisions.numbered(reader, int(number))
+def asked(revisions: Revisions, number: str, *, what: str) -> Revision | None:
+    """By its number, or the newest, which may not be there yet. Exit status 1 where a number is not published, 2 where
+    it is none."""
+    if number != NEWEST and not number.isdecimal():
+        common.fail(f"revision '{number}' is neither a number nor {NEWEST}", status=common.EXIT_USAGE)
+    with _reader() as reader:
+        found = revisions.newest(reader) if number == NEWEST else revisions.numbered(reader, int(number))
     if found is None and number != NEWEST:
         common.fail(f"there is no revision {number} of {what}: `costream {what} list` has those that are published")
     return found
 
 
-def require_number(number: str) -> None:
-    if number != NEWEST and not number.isdecimal():
-        common.fail(f"revision '{number}' is neither a number nor {NEWEST}", status=common.EXIT_USAGE)
+@contextmanager
+def _reader() -> Iterator[Reader]:
+    address = common.address(common.settings())
+    from sinks.clickhouse.reader import Reader
+
+    with common.explained(), closing(Reader(address)) as reader:
+        yield reader
 
 
-# --- how one is told -------------------------------------------------------------------------------------------------
+# --- how they are told -----------------------------------------------------------------------------------------------
 
 
-def tell(one: Revision) -> None:
-    files = ", ".join(one.files) or "no files"
-    common.say(f"{one.number} of {moment(one)}, by {one.published_by}: {files}", style="bold")
-    if one.note:
-        common.say(one.note, indent=2)
+def tell_all(revisions: Revisions, *, none: str, as_json: bool) -> None:
+    """The newest first; ``none`` is said where there are none."""
+    with _reader() as reader:
+        found = revisions.all(reader)
+    if as_json:
+        typer.echo(json.dumps({"revisions": [_as_json(one) for one in found]}, ensure_ascii=False))
+        return
+    for one in found:
+        files = ", ".join(one.files) or "no files"
+        common.say(f"{one.number} of {_moment(one)}, by {one.published_by}: {files}", style="bold")
+        if one.note:
+            common.say(one.note, indent=2)
+    if not found:
+        common.say(none)
 
 
-def tell_files(one: Revision) -> None:
-    """One text that is itself a file of the kind."""
-    typer.echo(f"# revision {one.number} of {moment(one)}, by {common.visible(one.published_by)}")
-    for name, text in one.files.items():
+def tell_files(found: Revision | None, *, what: str, as_json: bool) -> None:
+    """The texts of a revision, one after the other; exit status 1 where there is none."""
+    if found is None:
+        common.fail(f"no own {what} are published yet: `costream {what} publish FILE` makes the first revision")
+    if as_json:
+        typer.echo(json.dumps(_as_json(found) | {"files": found.files}, ensure_ascii=False))
+        return
+    typer.echo(f"# revision {found.number} of {_moment(found)}, by {common.visible(found.published_by)}")
+    for name, text in found.files.items():
         typer.echo(f"\n# --- {common.visible(name)}\n{text.rstrip()}")
 
 
-def as_json(one: Revision) -> dict[str, Any]:
+def _as_json(one: Revision) -> dict[str, Any]:
     return {
         "revision": one.number,
         "published_at": one.published_at.isoformat(),
@@ -143,5 +172,5 @@ def as_json(one: Revision) -> dict[str, Any]:
     }
 
 
-def moment(one: Revision) -> str:
+def _moment(one: Revision) -> str:
     return f"{one.published_at:%Y-%m-%d %H:%M:%S} UTC"

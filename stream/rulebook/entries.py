@@ -25,8 +25,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from costream import files
 from costream.alerts import Level
 from costream.events import NAME_CHARS_MAX, matches
-from costream.files import Entries, FileRefused, Strict
-from costream.pricing.entries import PRICE, USD, Currency, Price
+from costream.files import Entries, FileRefused, Strict, above_zero, decimal_text, described
+from costream.pricing.entries import USD, Currency, Price
 from stream.budgets.budget import COLUMNS, Kind
 from stream.budgets.periods import Period
 from stream.budgets.zones import zone
@@ -41,18 +41,6 @@ HISTORY_HOURS_MAX: Final = 52 * WEEK_HOURS  # rollups are kept a year
 
 class RulesRefused(FileRefused):
     """Files of rules with faults in them."""
-
-
-def _decimal(value: Any) -> Decimal:
-    if not isinstance(value, str) or not matches(PRICE, value):
-        raise ValueError(f'{value!r} is not decimal text such as "0.80", with at most 12 digits after the point')
-    return Decimal(value)
-
-
-def _above_zero(value: Decimal) -> Decimal:
-    if not value:
-        raise ValueError("it must be above 0")
-    return value
 
 
 def _with_places(most: int) -> Callable[[Decimal], Decimal]:
@@ -72,25 +60,21 @@ def _share(value: Decimal) -> Decimal:
     return value
 
 
-def _of(description: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": PRICE, "description": description})
-
-
 Amount = Annotated[
     Decimal,
-    BeforeValidator(_decimal),
-    AfterValidator(_above_zero),
+    BeforeValidator(decimal_text),
+    AfterValidator(above_zero),
     AfterValidator(_with_places(8)),
-    _of("above 0, in the currency of the rule, with at most 8 digits after the point"),
+    described("above 0, in the currency of the rule, with at most 8 digits after the point"),
 ]
-Factor = Annotated[Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _of("times the usual")]
+Factor = Annotated[Decimal, BeforeValidator(decimal_text), AfterValidator(above_zero), described("times the usual")]
 Share = Annotated[
     Decimal,
-    BeforeValidator(_decimal),
-    AfterValidator(_above_zero),
+    BeforeValidator(decimal_text),
+    AfterValidator(above_zero),
     AfterValidator(_with_places(4)),
     AfterValidator(_share),
-    _of('of the budget, with at most 4 digits after the point: "0.80" is 80 % of it'),
+    described('of the budget, with at most 4 digits after the point: "0.80" is 80 % of it'),
 ]
 
 

@@ -16,25 +16,26 @@ from stream.rulebook.entries import BudgetEntry, LimitEntry, RulesFile, RulesRef
 
 SHIPPED: Final = "shipped"
 FULL: Final = Decimal(1)
-SWITCHED_OFF: Final = "on = false"
-
 
 Entry = BudgetEntry | LimitEntry
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule with the file it stands in. ``off`` says why it is not judged by; empty where it is."""
+    """A rule with the file it stands in, whether it is ``on`` there, and whether its currency has no rate."""
 
     budget: Budget
     file: str
     note: str
-    off: str
+    on: bool
+    lacks_rate: bool
 
     @property
-    def lacks_rate(self) -> bool:
-        """Whether it is off because what it would compare with is not known."""
-        return self.off not in {"", SWITCHED_OFF}
+    def off(self) -> str:
+        """Why it is not judged by; empty where it is."""
+        if not self.on:
+            return "on = false"
+        return f"no exchange rate of {self.budget.currency} is known" if self.lacks_rate else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +95,11 @@ def shipped_text() -> str:
 
 def _rules(file: RulesFile, name: str, zone: str, rates: DayRates) -> dict[str, Rule]:
     entries: list[Entry] = [*file.budget, *file.limit]
-    return {entry.name: Rule(_budget(entry, zone), name, entry.note, _why_off(entry, rates)) for entry in entries}
-
-
-def _why_off(entry: Entry, rates: DayRates) -> str:
-    if not entry.on:
-        return SWITCHED_OFF
-    if entry.currency != USD and entry.currency not in rates.currencies:
-        return f"no exchange rate of {entry.currency} is known"
-    return ""
+    known = {USD, *rates.currencies}
+    return {
+        entry.name: Rule(_budget(entry, zone), name, entry.note, entry.on, lacks_rate=entry.currency not in known)
+        for entry in entries
+    }
 
 
 def _budget(entry: Entry, zone: str) -> Budget:

@@ -104,7 +104,7 @@ def test_a_file_may_have_exchange_rates_alone() -> None:
     ("text", "fault"),
     [
         (rate("USD", "1"), "exchange rate 1 (USD): one USD is one USD"),
-        (rate("EUR", "0"), "exchange rate 1 (EUR): per_usd: an exchange rate must be above 0"),
+        (rate("EUR", "0"), "exchange rate 1 (EUR): per_usd: it must be above 0"),
         (rate("eur", "1"), "exchange rate 1 (eur): currency: 'eur' is no currency: three capital letters, such as EUR"),
         (rate("EUR", "1e3"), "exchange rate 1 (EUR): per_usd: '1e3' is not decimal text"),
         ('[[exchange_rate]]\ncurrency = "EUR"\nper_usd = "1"\n', "exchange rate 1 (EUR): source: it is required"),

@@ -85,7 +85,7 @@ def test_two_and_a_half_hours_of_a_server_cost_what_its_card_says() -> None:
         (RATES + '\ncurrency = "EURO"', "currency: 'EURO' is no currency: three capital letters, such as EUR"),
         (RATES + '\ncurrency = "KRW"', "currency: there is no exchange rate of KRW: add an [[exchange_rate]] of it"),
         (RATES + '\nexchange_rate = "0.9"', "an exchange_rate is for a price in another currency than USD"),
-        (RATES + '\ncurrency = "EUR"\nexchange_rate = "0"', "exchange_rate: an exchange rate must be above 0"),
+        (RATES + '\ncurrency = "EUR"\nexchange_rate = "0"', "exchange_rate: it must be above 0"),
         ('factor = "0.9"\ncurrency = "EUR"', "a factor has no currency"),
         (RATES + "\nvalid_from = 2026-01-02\nvalid_to = 2026-01-02", "valid_to must be after valid_from"),
         (RATES + "\nvalid_from = 2026-01-02T00:00:00", "valid_from: 2026-01-02T00:00:00 has no zone: write"),

@@ -7,10 +7,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from costream.pricing import PriceBook
 from sinks.clickhouse.price_revisions import PRICES
@@ -19,10 +18,11 @@ from sinks.clickhouse.views import state
 from sinks.clickhouse.writer import Writer
 from stream.cli import application, revisions
 from stream.cli.prices import app
+from tests.support.commands import Commands
 from tests.support.ingest import Warehouse, ingest_of
 from tests.support.ingest import run as run_batches
 from tests.support.records import log_of, wire
-from tests.support.warehouse import Embedded, settings_of
+from tests.support.warehouse import Embedded
 
 CHEAP = """
 [[price]]
@@ -42,39 +42,19 @@ rates.gpu_hours = { price = "2.5", per = "hour" }
 CHANGE = "openai gpt-4o-mini from {}: input_tokens 0.00000015 -> 0.0000001"
 
 
-class Place:
-    """A warehouse, and commands that are asked of it."""
-
-    def __init__(self, reader: Reader, writer: Writer, folder: Path) -> None:
-        self.reader, self.writer, self.folder = reader, writer, folder
-        self.variables = {f"COSTREAM_{name.upper()}": value for name, value in settings_of(reader.address).items()}
-
-    def run(self, *arguments: str, status: int = 0, **more: str) -> Result:
-        result = CliRunner().invoke(app, list(arguments), env=self.variables | {"COLUMNS": "120"} | more)
-        assert result.exit_code == status, result.output
-        return result
-
-    def told(self, *arguments: str, status: int = 0, **more: str) -> str:
-        result = self.run(*arguments, status=status, **more)
-        return " ".join((result.stdout + result.stderr).split())
-
-    def answer(self, *arguments: str, **more: str) -> Any:
-        return json.loads(self.run(*arguments, "--json", **more).stdout)
-
-    def file(self, name: str, text: str) -> str:
-        path = self.folder / name
-        path.write_text(text)
-        return str(path)
+@pytest.fixture
+def place(clickhouse_embedded: Embedded, tmp_path: Path) -> Iterator[Commands]:
+    with closing(Reader(clickhouse_embedded.fresh())) as reader:
+        yield Commands(app, reader, tmp_path)
 
 
 @pytest.fixture
-def place(clickhouse_embedded: Embedded, tmp_path: Path) -> Iterator[Place]:
-    address = clickhouse_embedded.fresh()
-    with closing(Reader(address)) as reader, closing(Writer(address)) as writer:
-        yield Place(reader, writer, tmp_path)
+def writer(place: Commands) -> Iterator[Writer]:
+    with closing(Writer(place.reader.address)) as writer:
+        yield writer
 
 
-def test_a_published_revision_is_told_with_what_changes_and_listed_with_who_and_why(place: Place) -> None:
+def test_a_published_revision_is_told_with_what_changes_and_listed_with_who_and_why(place: Commands) -> None:
     assert "no own prices are published" in place.told("list")
     cheap, gpu = place.file("cheap.toml", CHEAP), place.file("gpu.toml", GPU)
     told = place.told("publish", cheap, gpu, "--note", "contract of March", "--by", "ada")
@@ -111,7 +91,7 @@ valid_from = 2026-11-01
 """
 
 
-def test_what_money_is_worth_is_told_where_it_changes_and_is_in_the_warehouse(place: Place) -> None:
+def test_what_money_is_worth_is_told_where_it_changes_and_is_in_the_warehouse(place: Commands) -> None:
     told = place.told("publish", place.file("money.toml", MONEY))
     assert "one USD in KRW from 2026-11-01 UTC: none -> 1400" in told
     assert "one credit from ever: none -> 10 KRW" in told
@@ -127,14 +107,14 @@ def test_what_money_is_worth_is_told_where_it_changes_and_is_in_the_warehouse(pl
     assert place.reader.frame("SELECT credits FROM feature_credits").is_empty()
 
 
-def test_nothing_is_published_to_a_warehouse_of_another_release(place: Place) -> None:
+def test_nothing_is_published_to_a_warehouse_of_another_release(place: Commands) -> None:
     state.forget(place.reader.address)
     told = place.told("publish", place.file("cheap.toml", CHEAP), status=1)
     assert "views of this build" in told and "run `costream migrate up`" in told
     assert place.answer("list")["revisions"] == []
 
 
-def test_the_same_files_are_no_new_revision_and_a_rehearsal_publishes_nothing(place: Place) -> None:
+def test_the_same_files_are_no_new_revision_and_a_rehearsal_publishes_nothing(place: Commands) -> None:
     cheap = place.file("cheap.toml", CHEAP)
     rehearsed = place.answer("publish", cheap, "--dry-run")
     assert (rehearsed["revision"], rehearsed["published"], len(rehearsed["differences"])) == (None, False, 1)
@@ -147,14 +127,14 @@ def test_the_same_files_are_no_new_revision_and_a_rehearsal_publishes_nothing(pl
     assert len(place.answer("list")["revisions"]) == 1
 
 
-def test_files_are_those_of_the_setting_where_none_is_given(place: Place) -> None:
+def test_files_are_those_of_the_setting_where_none_is_given(place: Commands) -> None:
     named = f"{place.file('cheap.toml', CHEAP)},{place.file('gpu.toml', GPU)}"
     place.run("publish", COSTREAM_PRICE_FILES=named)
     (one,) = place.answer("list")["revisions"]
     assert one["files"] == ["cheap.toml", "gpu.toml"]
 
 
-def test_no_own_prices_any_more_is_said_by_a_word_and_never_by_leaving_files_out(place: Place) -> None:
+def test_no_own_prices_any_more_is_said_by_a_word_and_never_by_leaving_files_out(place: Commands) -> None:
     cheap = place.file("cheap.toml", CHEAP)
     place.run("publish", cheap)
     assert "say which prices" in place.told("publish", status=2)
@@ -163,7 +143,7 @@ def test_no_own_prices_any_more_is_said_by_a_word_and_never_by_leaving_files_out
     assert "2 of " in place.told("list") and "no files" in place.told("list")
 
 
-def test_nothing_is_published_of_files_with_a_fault(place: Place) -> None:
+def test_nothing_is_published_of_files_with_a_fault(place: Commands) -> None:
     cheap, wrong = place.file("cheap.toml", CHEAP), place.file("wrong.toml", "[[price]]\nfactor = 'x'\n")
     told = place.told("publish", cheap, wrong, str(place.folder / "none.toml"), status=2)
     assert "wrong.toml: entry 1 (?): source: it is required" in told
@@ -176,7 +156,7 @@ def test_nothing_is_published_of_files_with_a_fault(place: Place) -> None:
     assert place.answer("list")["revisions"] == []
 
 
-def test_a_revision_has_a_bound_in_bytes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revision_has_a_bound_in_bytes(place: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     cheap, gpu = place.file("cheap.toml", CHEAP), place.file("gpu.toml", GPU)
     size = len((CHEAP + GPU).encode())
     monkeypatch.setattr(revisions, "BYTES_MAX", size - 1)
@@ -188,7 +168,7 @@ def test_a_revision_has_a_bound_in_bytes(place: Place, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_what_a_revision_shows_can_be_published_again(place: Place) -> None:
+def test_what_a_revision_shows_can_be_published_again(place: Commands) -> None:
     place.run("publish", place.file("cheap.toml", CHEAP), place.file("gpu.toml", GPU))
     place.run("publish", "--none")
     shown = place.run("show-revision", "1").stdout
@@ -203,7 +183,7 @@ def test_what_a_revision_shows_can_be_published_again(place: Place) -> None:
     assert PRICES.numbered(place.reader, 9) is None
 
 
-def test_show_quote_diff_and_coverage_go_by_a_revision_where_it_is_asked_for(place: Place) -> None:
+def test_show_quote_diff_and_coverage_go_by_a_revision_where_it_is_asked_for(place: Commands) -> None:
     place.run("publish", place.file("cheap.toml", CHEAP))
     at = ("--at", "2026-11-01")
 
@@ -223,8 +203,10 @@ def test_show_quote_diff_and_coverage_go_by_a_revision_where_it_is_asked_for(pla
     assert "--prices and --revision are both given" in both
 
 
-def test_what_has_no_price_is_said_to_have_one_by_the_prices_that_are_published(place: Place) -> None:
-    warehouse = Warehouse(place.reader, place.writer)
+def test_what_has_no_price_is_said_to_have_one_by_the_prices_that_are_published(
+    place: Commands, writer: Writer
+) -> None:
+    warehouse = Warehouse(place.reader, writer)
     call = {"provider": "acme", "model": "gpu", "operation": "api", "quantities": {"gpu_hours": "1"}}
     run_batches(warehouse, ingest_of(warehouse, "topic-1"), log_of([wire("r-1", **call)]))
     days = ("--days", "366")
@@ -233,8 +215,8 @@ def test_what_has_no_price_is_said_to_have_one_by_the_prices_that_are_published(
     assert [one["has_a_price_now"] for one in place.answer("coverage", *days)["unsure"]] == [True]
 
 
-def test_a_call_is_explained_by_the_file_that_priced_it_after_that_is_gone(place: Place) -> None:
-    warehouse = Warehouse(place.reader, place.writer)
+def test_a_call_is_explained_by_the_file_that_priced_it_after_that_is_gone(place: Commands, writer: Writer) -> None:
+    warehouse = Warehouse(place.reader, writer)
     book = PriceBook.bundled().with_files({"cheap.toml": CHEAP})
     run_batches(warehouse, ingest_of(warehouse, "topic-1", book=book), log_of([wire("r-1")]))
     environment = place.variables | {"COLUMNS": "120"}

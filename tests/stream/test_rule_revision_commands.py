@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from sinks.clickhouse import migrate
 from sinks.clickhouse import revisions as stored_revisions
@@ -17,46 +14,22 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.rule_revisions import RULES
 from stream.cli import common, revisions
 from stream.cli.rules import app
-from tests.support.warehouse import Embedded, Server, settings_of
+from tests.support.commands import Commands
+from tests.support.warehouse import Embedded, Server
 
 TEAM = '[[budget]]\nname = "search_team"\nscope = ["user"]\nperiod = "day"\namount = "20"\n'
 SPIKE = '[hourly_spike]\nthreshold = "4"\nclear = "3"\n'
 
 
-class Place:
-    """A warehouse, and commands that are asked of it."""
-
-    def __init__(self, reader: Reader, folder: Path) -> None:
-        self.reader, self.folder = reader, folder
-        self.variables = {f"COSTREAM_{name.upper()}": value for name, value in settings_of(reader.address).items()}
-
-    def run(self, *arguments: str, status: int = 0, **more: str) -> Result:
-        result = CliRunner().invoke(app, list(arguments), env=self.variables | more)
-        assert result.exit_code == status, result.output
-        return result
-
-    def told(self, *arguments: str, status: int = 0, **more: str) -> str:
-        result = self.run(*arguments, status=status, **more)
-        return " ".join((result.stdout + result.stderr).split())
-
-    def answer(self, *arguments: str, **more: str) -> Any:
-        return json.loads(self.run(*arguments, "--json", **more).stdout)
-
-    def file(self, name: str, text: str) -> str:
-        path = self.folder / name
-        path.write_text(text)
-        return str(path)
-
-
 @pytest.fixture
-def place(clickhouse_embedded: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(clickhouse_embedded: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Commands]:
     monkeypatch.setattr(common.console, "_width", 200)
     monkeypatch.setattr(stored_revisions, "SETTLE_SECONDS", 0.01)
     with closing(Reader(clickhouse_embedded.fresh())) as reader:
-        yield Place(reader, tmp_path)
+        yield Commands(app, reader, tmp_path)
 
 
-def test_a_published_revision_is_told_with_what_changes_and_listed_with_who_and_why(place: Place) -> None:
+def test_a_published_revision_is_told_with_what_changes_and_listed_with_who_and_why(place: Commands) -> None:
     assert "no own rules are published: workers judge by those that are shipped" in place.told("list")
     assert place.answer("list") == {"revisions": []}
     file = place.file("our-rules.toml", TEAM + SPIKE)
@@ -76,7 +49,7 @@ def test_a_published_revision_is_told_with_what_changes_and_listed_with_who_and_
     assert "nothing was published: revision 1, which is in force, has the same files" in again
 
 
-def test_a_revision_takes_the_place_of_the_one_before_as_a_whole(place: Place) -> None:
+def test_a_revision_takes_the_place_of_the_one_before_as_a_whole(place: Commands) -> None:
     place.run("publish", place.file("a.toml", TEAM))
     answer = place.answer("publish", place.file("b.toml", SPIKE))
     assert (answer["revision"], answer["published"]) == (2, True)
@@ -94,7 +67,7 @@ def test_a_revision_takes_the_place_of_the_one_before_as_a_whole(place: Place) -
     assert "no rule changes" in place.told("diff", "shipped", "revision:3")
 
 
-def test_a_step_that_changes_is_told_with_its_amounts(place: Place) -> None:
+def test_a_step_that_changes_is_told_with_its_amounts(place: Commands) -> None:
     dearer = place.file("b.toml", TEAM.replace('"20"', '"40"'))
     told = place.told("diff", place.file("a.toml", TEAM), dearer)
     assert "search_team.amount: 20 -> 40" in told
@@ -103,7 +76,7 @@ def test_a_step_that_changes_is_told_with_its_amounts(place: Place) -> None:
     assert "search_team.kind: budget -> limit" in place.told("diff", dearer, limit)
 
 
-def test_a_shown_revision_is_itself_a_file_of_rules(place: Place) -> None:
+def test_a_shown_revision_is_itself_a_file_of_rules(place: Commands) -> None:
     assert "no own rules are published yet" in place.told("show-revision", "newest", status=1)
     place.run("publish", place.file("a.toml", TEAM), place.file("b.toml", SPIKE))
     shown = place.run("show-revision", "1").stdout
@@ -115,7 +88,7 @@ def test_a_shown_revision_is_itself_a_file_of_rules(place: Place) -> None:
     assert "revision 'last' is neither a number nor newest" in place.told("show-revision", "last", status=2)
 
 
-def test_faults_are_told_by_the_paths_of_the_files_and_nothing_is_published(place: Place) -> None:
+def test_faults_are_told_by_the_paths_of_the_files_and_nothing_is_published(place: Commands) -> None:
     file = place.file("broken.toml", TEAM.replace("day", "week"))
     refused = place.told("publish", file, status=2)
     assert f"{file}: budget 1 (search_team): period: it must be 'hour', 'day', 'month' or 'session'" in refused
@@ -130,7 +103,7 @@ def test_faults_are_told_by_the_paths_of_the_files_and_nothing_is_published(plac
 
 
 def test_files_of_the_setting_are_published_and_too_long_a_note_is_refused(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = ",".join((place.file("a.toml", TEAM), place.file("b.toml", SPIKE)))
     assert place.answer("publish", COSTREAM_RULE_FILES=files)["revision"] == 1
@@ -144,14 +117,14 @@ def test_files_of_the_setting_are_published_and_too_long_a_note_is_refused(
     )
 
 
-def test_a_note_cannot_steer_the_terminal(place: Place) -> None:
+def test_a_note_cannot_steer_the_terminal(place: Commands) -> None:
     place.run("publish", "--none", "--by", "\x1b[31mann", "--note", "why\x1b[31m")
     for shown in (place.run("list").stdout, place.run("show-revision", "1").stdout):
         assert "\x1b" not in shown
         assert "\\u{1b}[31mann" in shown
 
 
-def test_a_setting_that_is_a_rule_now_is_refused_with_its_place(place: Place) -> None:
+def test_a_setting_that_is_a_rule_now_is_refused_with_its_place(place: Commands) -> None:
     told = place.told("list", status=2, COSTREAM_SPIKE_THRESHOLD="4", COSTREAM_UNKNOWN_PRICE_ENABLED="false")
     assert "settings that are rules now; nothing was started" in told
     assert "COSTREAM_SPIKE_THRESHOLD: `threshold` of [hourly_spike]" in told
@@ -163,5 +136,5 @@ def test_a_warehouse_of_the_release_before_is_asked_to_migrate(clickhouse_endpoi
     address = clickhouse_endpoint.unmade()
     migrate.up(address, target=19)
     with closing(Reader(address)) as reader:
-        place = Place(reader, tmp_path)
+        place = Commands(app, reader, tmp_path)
         assert "run `costream migrate up`" in place.told("publish", "--none", status=1)

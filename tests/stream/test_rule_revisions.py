@@ -145,6 +145,22 @@ def test_a_revision_that_this_build_cannot_read_changes_nothing_and_is_said_once
     assert said(found)[0] == "7"
 
 
+def test_it_goes_by_the_newest_that_this_build_can_read_when_it_starts_too(place: Warehouse) -> None:
+    for threshold in ("5", "6"):
+        publish(place, f'[hourly_spike]\nthreshold = "{threshold}"')
+    for _ in range(2):
+        publish(place, "[of_a_later_build]")
+    clock = Clock()
+    found = revisions(place.reader, clock)
+    assert said(found)[0] == "6"
+    publish(place, '[hourly_spike]\nthreshold = "7"')
+    publish(place, "[of_a_later_build]")
+    clock.now += LOOK
+    assert said(found)[0] == "7"
+    clock.now += LOOK
+    assert said(found)[0] == "7"
+
+
 # --- the watch -------------------------------------------------------------------------------------------------------
 
 

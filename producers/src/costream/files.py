@@ -5,9 +5,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema
+
+from costream.events import matches
 
 
 class FileRefused(ValueError):
@@ -22,6 +25,27 @@ class Strict(BaseModel):
     """An entry, or a part of one: no field that is not known, no value of another kind."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+AMOUNT: Final = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$"
+
+
+def decimal_text(value: Any) -> Decimal:
+    """An amount as people write it: text, since a number of TOML has lost digits."""
+    if not isinstance(value, str) or not matches(AMOUNT, value):
+        raise ValueError(f'{value!r} is not decimal text such as "0.15", with at most 12 digits after the point')
+    return Decimal(value)
+
+
+def above_zero(value: Decimal) -> Decimal:
+    if not value:
+        raise ValueError("it must be above 0")
+    return value
+
+
+def described(description: str) -> WithJsonSchema:
+    """Of an amount, for the published schema."""
+    return WithJsonSchema({"type": "string", "pattern": AMOUNT, "description": description})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,9 @@ differs between two."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.text import Text
@@ -61,7 +60,7 @@ def texts_of(files: Iterable[Path]) -> dict[str, str]:
     """The texts of files by their paths; exit status 2 where one cannot be read, with the faults of the others."""
     texts, faults = revisions.texts_of(files)
     if faults:
-        _refuse([*faults, *_faults(texts)])
+        revisions.refuse("prices", [*faults, *_faults(texts)])
     return texts
 
 
@@ -71,7 +70,7 @@ def with_texts(texts: Mapping[str, str]) -> Book:
     from costream.pricing.exchange import load_all
 
     if faults := _faults(texts):
-        _refuse(faults)
+        revisions.refuse("prices", faults)
     own = [entry for entries in load_all(texts).values() for entry in entries]
     return PriceBook.bundled().with_files(texts), own
 
@@ -84,13 +83,9 @@ def published(revision: str) -> Mapping[str, str]:
 
 def revision_of(revision: str) -> Revision | None:
     """By its number, or the newest, which may not be there yet; exit status 1 where a number is not published."""
-    revisions.require_number(revision)
-    address = common.address(common.settings())
     from sinks.clickhouse.price_revisions import PRICES
-    from sinks.clickhouse.reader import Reader
 
-    with common.explained(), closing(Reader(address)) as reader:
-        return revisions.asked(PRICES, reader, revision, what="prices")
+    return revisions.asked(PRICES, revision, what="prices")
 
 
 def tell_rates(texts: Mapping[str, str], *, today: date) -> None:
@@ -139,11 +134,6 @@ def _faults(texts: Mapping[str, str]) -> Sequence[str]:
     except PricesRefused as error:
         return error.faults
     return ()
-
-
-def _refuse(faults: Sequence[str]) -> NoReturn:
-    lines = "\n".join(f"  {one}" for one in faults)
-    common.fail(f"prices that cannot be used; nothing was done\n{lines}", status=common.EXIT_USAGE)
 
 
 # --- differences -----------------------------------------------------------------------------------------------------

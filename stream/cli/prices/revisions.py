@@ -85,19 +85,13 @@ def list_revisions(as_json: books.Json = False) -> None:
 
     Example: costream prices list
     """
-    address = common.address(common.settings())
     from sinks.clickhouse.price_revisions import PRICES
-    from sinks.clickhouse.reader import Reader
 
-    with common.explained(), closing(Reader(address)) as reader:
-        found = PRICES.all(reader)
-    if as_json:
-        typer.echo(json.dumps({"revisions": [revisions.as_json(one) for one in found]}, ensure_ascii=False))
-        return
-    for one in found:
-        revisions.tell(one)
-    if not found:
-        common.say("no own prices are published: workers price by the table and by the corrections that are shipped")
+    revisions.tell_all(
+        PRICES,
+        none="no own prices are published: workers price by the table and by the corrections that are shipped",
+        as_json=as_json,
+    )
 
 
 def show_revision(
@@ -109,13 +103,7 @@ def show_revision(
 
     Example: costream prices show-revision 3 > before.toml, costream prices publish before.toml
     """
-    found = books.revision_of(number)
-    if found is None:
-        common.fail("no own prices are published yet: `costream prices publish FILE` makes the first revision")
-    if as_json:
-        typer.echo(json.dumps(revisions.as_json(found) | {"files": found.files}, ensure_ascii=False))
-        return
-    revisions.tell_files(found)
+    revisions.tell_files(books.revision_of(number), what="prices", as_json=as_json)
 
 
 def _tell_published(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.text import Text
@@ -97,7 +97,7 @@ def rulebook_of(texts: Mapping[str, str], rates: DayRates) -> Rulebook:
     try:
         return load(texts, zone=common.settings().zone, rates=rates)
     except RulesRefused as error:
-        _refuse(error.faults)
+        revisions.refuse("rules", error.faults)
 
 
 def rates_of(files: Sequence[Path]) -> DayRates:
@@ -115,13 +115,8 @@ def texts_of(files: Iterable[Path]) -> dict[str, str]:
     """The texts of files by their paths; exit status 2 where one cannot be read."""
     texts, faults = revisions.texts_of(files)
     if faults:
-        _refuse(faults)
+        revisions.refuse("rules", faults)
     return texts
-
-
-def _refuse(faults: Iterable[str]) -> NoReturn:
-    lines = "\n".join(f"  {one}" for one in faults)
-    common.fail(f"rules that cannot be used; nothing was done\n{lines}", status=common.EXIT_USAGE)
 
 
 def _trace(name: str, prices: Sequence[Path]) -> Trace:
@@ -183,7 +178,7 @@ def _without_rate(rulebook: Rulebook) -> Mapping[str, list[str]]:
     """The names of rules that are off for it, by currency."""
     found: dict[str, list[str]] = {}
     for rule in rulebook.rules:
-        if rule.lacks_rate:
+        if rule.on and rule.lacks_rate:
             found.setdefault(rule.budget.currency, []).append(rule.budget.name)
     return found
 

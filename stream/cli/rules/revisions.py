@@ -94,19 +94,11 @@ def list_revisions(as_json: Json = False) -> None:
 
     Example: costream rules list
     """
-    address = common.address(common.settings())
-    from sinks.clickhouse.reader import Reader
     from sinks.clickhouse.rule_revisions import RULES
 
-    with common.explained(), closing(Reader(address)) as reader:
-        found = RULES.all(reader)
-    if as_json:
-        typer.echo(json.dumps({"revisions": [revisions.as_json(one) for one in found]}, ensure_ascii=False))
-        return
-    for one in found:
-        revisions.tell(one)
-    if not found:
-        common.say("no own rules are published: workers judge by those that are shipped")
+    revisions.tell_all(
+        RULES, none="no own rules are published: workers judge by those that are shipped", as_json=as_json
+    )
 
 
 def show_revision(number: Annotated[str, typer.Argument(help="The number, or newest.")], as_json: Json = False) -> None:
@@ -115,13 +107,7 @@ def show_revision(number: Annotated[str, typer.Argument(help="The number, or new
 
     Example: costream rules show-revision 3 > before.toml, costream rules publish before.toml
     """
-    found = _asked(number)
-    if found is None:
-        common.fail("no own rules are published yet: `costream rules publish FILE` makes the first revision")
-    if as_json:
-        typer.echo(json.dumps(revisions.as_json(found) | {"files": found.files}, ensure_ascii=False))
-        return
-    revisions.tell_files(found)
+    revisions.tell_files(_asked(number), what="rules", as_json=as_json)
 
 
 def diff(
@@ -171,13 +157,9 @@ def _side(name: str) -> Mapping[str, str]:
 
 
 def _asked(number: str) -> Revision | None:
-    revisions.require_number(number)
-    address = common.address(common.settings())
-    from sinks.clickhouse.reader import Reader
     from sinks.clickhouse.rule_revisions import RULES
 
-    with common.explained(), closing(Reader(address)) as reader:
-        return revisions.asked(RULES, reader, number, what="rules")
+    return revisions.asked(RULES, number, what="rules")
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------

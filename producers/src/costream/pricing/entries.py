@@ -33,7 +33,7 @@ from pydantic import (
 
 from costream import files
 from costream.events import NAME_CHARS_MAX, UNIT, matches
-from costream.files import Entries, FileRefused, Strict
+from costream.files import Entries, FileRefused, Strict, above_zero, decimal_text, described
 from costream.pricing.names import provider_id
 from costream.pricing.rates import PICO, Exact, exact
 from costream.pricing.units import DIMENSIONS, is_part
@@ -42,7 +42,6 @@ USD: Final = "USD"
 CURRENCY: Final = r"^[A-Z]{3}$"
 PER: Final[Mapping[str, int]] = {"1": 1, "1K": 10**3, "1M": 10**6, "1B": 10**9}
 PER_SECONDS: Final[Mapping[str, int]] = {"second": 1, "minute": 60, "hour": 3_600}
-PRICE: Final = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$"
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -50,27 +49,14 @@ class PricesRefused(FileRefused):
     """Files of prices with faults in them."""
 
 
-def _decimal(value: Any) -> Decimal:
-    if not isinstance(value, str) or not matches(PRICE, value):
-        raise ValueError(f'{value!r} is not decimal text such as "0.15", with at most 12 digits after the point')
-    return Decimal(value)
-
-
-def _of(description: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": PRICE, "description": description})
-
-
-Price = Annotated[Decimal, BeforeValidator(_decimal), _of("in the currency of the entry")]
-
-
-def _above_zero(value: Decimal) -> Decimal:
-    if not value:
-        raise ValueError("an exchange rate must be above 0")
-    return value
+Price = Annotated[Decimal, BeforeValidator(decimal_text), described("in the currency of the entry")]
 
 
 PerUSD = Annotated[
-    Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _of("of the currency for one USD, such as 0.92")
+    Decimal,
+    BeforeValidator(decimal_text),
+    AfterValidator(above_zero),
+    described("of the currency for one USD, such as 0.92"),
 ]
 
 
@@ -305,7 +291,7 @@ class FeatureCredits(Strict):
     report."""
 
     feature: Name
-    credits: Annotated[Decimal, BeforeValidator(_decimal), _of("credits for each call that did not fail")]
+    credits: Annotated[Decimal, BeforeValidator(decimal_text), described("credits for each call that did not fail")]
     valid_from: Moment | None = None
     valid_to: Moment | None = None
     note: str = ""
