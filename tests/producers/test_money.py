@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costream.pricing.entries import PricesRefused
+from costream.pricing.entries import PricesRefused, read
 from costream.pricing.exchange import shipped_rates
-from costream.pricing.money import BEGINNING, MoneyDifference, differences, first_day, told
+from costream.pricing.money import BEGINNING, DayRates, MoneyDifference, RateOfDays, differences, first_day, told
 from tests.support.properties import examples
 
 
@@ -209,3 +209,18 @@ def test_the_differences_lead_from_one_side_to_the_other(sides: tuple[list[tuple
         assert found.pop(day, None) == (now if now[0] != now[1] and now != last else None)
         last = now
     assert not found
+
+
+def test_the_rate_of_a_day_is_the_last_one_up_to_it_and_own_ones_stand_over_those_that_are_shipped() -> None:
+    text = '[[exchange_rate]]\ncurrency = "{}"\nper_usd = "{}"\nsource = "s"\n'
+    shipped = read(text.format("KRW", "1300") + text.format("EUR", "0.9"), file="f").exchange_rate
+    own = [RateOfDays("KRW", date(2026, 3, day), Decimal(1_400 + day), "own") for day in (2, 5)]
+    rates = DayRates(own, shipped=shipped)
+    found = [rates("KRW", date(2026, 3, day)) for day in (1, 2, 4, 5, 9)]
+    assert found == [Decimal(rate) for rate in (1_300, 1_402, 1_402, 1_405, 1_405)]
+    assert rates("EUR", date(1999, 1, 1)) == Decimal("0.9")
+    assert DayRates(own)("KRW", date(2026, 3, 1)) is None
+    assert rates("JPY", date(2026, 3, 1)) is None
+    assert rates.currencies == {"KRW", "EUR"}
+    shipped_today = DayRates([RateOfDays("KRW", BEGINNING, Decimal(1), "own")], shipped=shipped)
+    assert shipped_today("KRW", date(2026, 3, 1)) == 1

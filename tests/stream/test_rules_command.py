@@ -76,6 +76,14 @@ def test_a_share_is_told_with_all_its_digits(written: Any) -> None:
     assert f"    98.5% info; {file}\n" in run("check", file).stdout
 
 
+def test_of_rules_that_are_switched_off_no_rate_is_missed(written: Any) -> None:
+    names = ("sample_monthly_budget", "monthly_cost_exceeded", "user_cost_exceeded", "hourly_cost_exceeded")
+    off = '[[budget]]\nname = "{}"\nperiod = "day"\namount = "1"\ncurrency = "KRW"\non = false\n'
+    told = run("check", written("own.toml", "".join(map(off.format, names)))).stdout
+    assert told.count("    on = false; ") == 4
+    assert "exchange rate" not in told
+
+
 def test_check_with_rates_has_all_rules_on(written: Any) -> None:
     told = run("check", "--prices", written("rates.toml", RATE)).stdout
     assert "off" not in told
