@@ -57,8 +57,8 @@ def settings() -> Settings:
     if moved := [f"  {name}: `{field}` of {table}" for name, (table, field) in MOVED.items() if name in os.environ]:
         told = "\n".join(moved)
         fail(
-            "settings that are rules now; nothing was started. Write them into a file of rules, publish it with "
-            f"`costream rules publish`, and take them out of the environment (docs/budgets.md):\n{told}",
+            "settings that are rules now; nothing was started. Take them out of the environment, write them into a "
+            f"file of rules, and publish it with `costream rules publish` (docs/budgets.md):\n{told}",
             status=EXIT_USAGE,
         )
     for line in _strangers(os.environ, set(Settings.model_fields)):
