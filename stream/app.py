@@ -29,6 +29,7 @@ from stream.ingest import Ingest
 from stream.judges import Judges
 from stream.pipeline import Pipeline
 from stream.price_revisions import PriceRevisions
+from stream.rule_revisions import RuleRevisions, counted_by
 from stream.runtime.health import Health
 from stream.runtime.kafka import kafka_config
 from stream.runtime.patience import Patience
@@ -72,8 +73,14 @@ class Worker:
         outbox, alert_outbox = Outbox(kafka_config(settings)), outbox_for_alerts(kafka_config(settings))
         limits = AgeLimits(future_max=settings.event_future_max, past_max=settings.retention)
         prices = PriceRevisions(self._reader, PriceBook.bundled(), looking=self._stages.looking, stalls=stalls)
+        budgets = RuleRevisions(self._reader, counted_by, zone=settings.zone, rates=prices.rates, clock=clock)
         ingest = Ingest(
-            reader=self._reader, book=prices.book, limits=limits, ids_max=settings.dedup_ids_max, clock=clock
+            reader=self._reader,
+            book=prices.book,
+            budgets=budgets.in_force,
+            limits=limits,
+            ids_max=settings.dedup_ids_max,
+            clock=clock,
         )
         tally = Tally(telemetry, settings=settings, ingest=ingest, progress=self.progress, clock=clock)
         self._judges = Judges(
@@ -85,6 +92,7 @@ class Worker:
             telemetry=telemetry,
             patience=patience,
             stalls=stalls,
+            rates=prices.rates,
             clock=clock,
         )
         self._holding = Holding(
@@ -122,7 +130,7 @@ class Worker:
         events, rollups = chunked_topics(self.app, self._settings)
         self.app.agent(events, name="ingest")(guard(verbs.decode))
         self.app.agent(rollups, name="watch")(guard(verbs.watch))
-        for task in (verbs.work_out, verbs.store, verbs.judge, verbs.audit, verbs.keep, *besides):
+        for task in (verbs.work_out, verbs.store, verbs.judge, verbs.audit, verbs.fill, verbs.keep, *besides):
             self.app.task(guard(task))
         # Faust types its signal handlers more narrowly than it calls them.
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -20,13 +21,26 @@ from costream.pricing import PriceBook
 from costream.topics import FORWARDED_HEADER
 from sinks.clickhouse import rows, state
 from sinks.clickhouse.reader import Reader
+from stream.budgets.counted import Counted, Spending
+from stream.budgets.spend import by_quarter, shares
 from stream.decode import arrival
 from stream.decode.frame import AgeLimits, Decoded, Record, Refusal, decode
 from stream.dedup.home import home_partitions
 from stream.dedup.seen import SeenIds, Sorted
 from stream.pricing import StoredNames, price, price_rows
 from stream.rollup.rows import hashed
-from stream.rollup.sums import DAILY, HOURLY, LEDGER, ROWS_MAX, UNITS, USER_DAILY, Rollup, metered
+from stream.rollup.sums import (
+    BUDGET_SPEND,
+    DAILY,
+    HOURLY,
+    LEDGER,
+    ROWS_MAX,
+    UNITS,
+    USER_DAILY,
+    Rollup,
+    by_hour,
+    metered,
+)
 from stream.store.flood import Flood
 from stream.store.flush import Flush, Outgoing
 from stream.store.letters import arrivals, conflict, dead_letter_rows, sendable
@@ -35,15 +49,20 @@ PRICES_KNOWN_MAX: Final = 65_536  # ids of 16 letters: about 6 MB
 UNITS_BYTES_MAX: Final = 4 * 1024**2  # of the text of units that are added up at once: 40,000 to 200,000 rows
 
 
+def _no_budgets() -> Counted:
+    return Counted(())
+
+
 class Ingest:
     """The state of the partitions held, and what to do with their records. One batch at a time, each by the ``book``
-    that is in force when the work on it begins."""
+    and the ``budgets`` that are in force when the work on it begins."""
 
     def __init__(
         self,
         *,
         reader: Reader,
         book: Callable[[], PriceBook],
+        budgets: Callable[[], Counted] = _no_budgets,
         limits: AgeLimits,
         ids_max: int,
         rows_max: int = ROWS_MAX,
@@ -51,16 +70,16 @@ class Ingest:
     ) -> None:
         self._reader = reader
         self._clock = clock
-        self._book = book
+        self._book, self._budgets = book, budgets
         self._limits = limits
         self._source = ""
         self._partition_count = 0
         self._names = StoredNames(find_stored=self._stored_events)
-        self._attempt: tuple[Decoded, PriceBook] | None = None  # the batch that is worked on, and by which book
+        self._attempt: tuple[Decoded, PriceBook, Counted] | None = None  # the batch that is worked on, and by what
         self.seen = SeenIds(find_stored=self._stored_events, ids_max=ids_max)
-        self._hourly, self._units, self._user_daily, self._ledger = (
+        self._hourly, self._units, self._user_daily, self._budget_spend, self._ledger = (
             Rollup(spec, _StoredRows(self, spec.table), rows_max=rows_max)
-            for spec in (HOURLY, UNITS, USER_DAILY, LEDGER)
+            for spec in (HOURLY, UNITS, USER_DAILY, BUDGET_SPEND, LEDGER)
         )
         self._daily = Rollup(DAILY, _StoredRows(self, DAILY.table), codes=self._hourly.codes, rows_max=rows_max)
         self._partitions: list[int] = []
@@ -114,15 +133,15 @@ class Ingest:
 
         When ClickHouse cannot answer a question in the middle, call again with the same batch: an id already taken
         in is then a replay, and a row that has applied an offset does not apply it twice. It is worked on by the same
-        book again, since some of its sums may be made.
+        book and budgets again, since some of its sums may be made.
         """
         if self._attempt is None or self._attempt[0] is not decoded:
-            self._attempt = decoded, self._book()
+            self._attempt = decoded, self._book(), self._budgets()
         flush = self._flush_of(*self._attempt)
         self._attempt = None
         return flush
 
-    def _flush_of(self, decoded: Decoded, book: PriceBook) -> Flush:
+    def _flush_of(self, decoded: Decoded, book: PriceBook, budgets: Counted) -> Flush:
         self._names.go_by(book)
         letters = self._letters_before(decoded)
         decoded = self._as_judged_before(decoded, letters)
@@ -142,8 +161,9 @@ class Ingest:
             events=rows.of_events(counted),
             hourly=self._rows(self._hourly.add(spent, flush=flush)),
             units=self._rows(self._units_of(counted, flush)),
-            daily=self._rows(self._daily.add(spent, flush=flush, summed=self._hourly.summed)),
+            daily=self._rows(self._daily.add(spent, flush=flush, summed=by_hour(self._hourly.summed))),
             user_daily=self._rows(self._user_daily.add(spent.filter("counted"), flush=flush)),
+            budget_spend=self._rows(self._spend_of(counted, budgets.with_control, flush)),
             dead_letters=dead_letter_rows(refusals, source=self._source, now=self._clock(), known=arrivals(letters)),
             ledger=self._rows(self._ledger.add(_outcomes(found, refusals), flush=flush)),
             refusals=refusals,
@@ -170,6 +190,10 @@ class Ingest:
         rows = pl.concat(changed)
         last = hashed(rows.select(self._units.spec.by)).select(pl.struct(pl.all()).is_last_distinct()).to_series()
         return rows.filter(last)
+
+    def _spend_of(self, counted: pl.DataFrame, sums: Sequence[Spending], flush: int) -> pl.DataFrame:
+        each = partial(shares, sums=sums)
+        return self._budget_spend.add(counted, flush=flush, summed=each(by_quarter(counted, sums)), each=each)
 
     def _derived_once(self, new: pl.DataFrame, replayed: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
         """New records with their names and price, and records delivered again with what was worked out when they were
@@ -239,7 +263,7 @@ class Ingest:
 
     @property
     def rollups(self) -> tuple[Rollup, ...]:
-        return self._hourly, self._units, self._daily, self._user_daily, self._ledger
+        return self._hourly, self._units, self._daily, self._user_daily, self._budget_spend, self._ledger
 
     def _forwards(self, away: pl.DataFrame, records: Sequence[Record]) -> list[Outgoing]:
         """Each to its home by this worker's partition count, which is the one its ids were read back by; left to the

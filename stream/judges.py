@@ -1,15 +1,19 @@
-"""Who judges what is stored, in this worker's turns: the watch, the audit, and the keeper of the pipeline itself."""
+"""Who judges what is stored, in this worker's turns: the watch, the audit, and the keeper of the pipeline itself; and
+who fills in the sums that budgets are judged by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from functools import partial
 
 from costream.alerts import Alert
+from costream.pricing.money import DayRates
 from costream.topics import ALERTS
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
+from stream.audit.filling import Filler
 from stream.audit.schedule import Auditor, audit_in_turn
 from stream.rule_revisions import RuleRevisions
 from stream.runtime.patience import Patience
@@ -40,6 +44,7 @@ class Judges:
         telemetry: Telemetry,
         patience: Patience,
         stalls: Stalls,
+        rates: Callable[[], DayRates],
         clock: Callable[[], datetime],
     ) -> None:
         self.turn = Turn()
@@ -50,9 +55,23 @@ class Judges:
             published=published,
             patience=patience,
         )
-        make = partial(money_rules, reader=reader, interval=settings.watch_interval)
-        in_force = RuleRevisions(reader, make, zone=settings.zone, clock=clock)
-        watch = partial(Watcher, rules=in_force.rules, reader=reader, writer=writer, clock=clock)
+        of_rules = partial(RuleRevisions, reader, zone=settings.zone, rates=rates, clock=clock)
+        budgets = of_rules(lambda rulebook: rulebook.budgets)
+        self.filler = Filler(
+            reader=reader, writer=writer, budgets=budgets.in_force, retention=settings.retention, clock=clock
+        )
+
+        def per_usd(currency: str, day: date) -> Decimal | None:
+            return rates()(currency, day)
+
+        make = partial(
+            money_rules,
+            reader=reader,
+            interval=settings.watch_interval,
+            per_usd=per_usd,
+            are_whole=self.filler.are_whole,
+        )
+        watch = partial(Watcher, rules=of_rules(make).in_force, reader=reader, writer=writer, clock=clock)
         self.watcher: InTurn[Watcher] = in_turn(lambda publish: watch(publish=publish), doing="reading back the alerts")
         pipeline = pipeline_rules(settings, reader=reader, stalls=stalls, report=lambda: self.auditor.report)
         keep = partial(Keeper, pipeline, writer=writer, clock=clock)

@@ -1,7 +1,7 @@
-"""The seven verbs: what a worker does with a usage event, and with what it has stored. Open this first.
+"""The eight verbs: what a worker does with a usage event, and with what it has stored. Open this first.
 
     usage.events ─▶ decode ─▶ work out ─▶ store ─▶ usage.rollups ─▶ watch, judge ─▶ usage.alerts
-                                            ├─▶ ClickHouse ─▶ audit, keep ─▶ usage.alerts
+                                            ├─▶ ClickHouse ─▶ audit, fill, keep ─▶ usage.alerts
                                             └─▶ usage.deadletter
 
 Kafka remembers what is not done yet (offsets), ClickHouse what is (rows); the worker itself may be killed at any line.
@@ -94,6 +94,13 @@ class Pipeline:
             await asyncio.sleep(TICK_SECONDS)
             self.judges.auditor.follow(self.judges.turn.number)
             await self.stages.auditing.run(self.judges.auditor.tick)
+
+    async def fill(self) -> None:
+        """Beside them: are the sums that budgets are judged by whole? Likewise."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.judges.filler.follow(self.judges.turn.number)
+            await self.stages.filling.run(self.judges.filler.tick)
 
     async def keep(self) -> None:
         """Does the pipeline itself run as it should? Likewise, and in an outage of the warehouse too."""

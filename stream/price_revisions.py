@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
 
 from costream.pricing import PriceBook
 from costream.pricing.entries import PricesRefused
+from costream.pricing.exchange import shipped_rates
+from costream.pricing.money import DayRates, told
 from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.revisions import Revision
@@ -39,12 +42,16 @@ def book_in_force(reader: Reader) -> PriceBook:
     return book_of(PRICES.newest(reader), PriceBook.bundled(), where=reader.address.url)
 
 
+def _rates_of(files: Mapping[str, str]) -> DayRates:
+    return DayRates(told(files).exchange_rates, shipped=shipped_rates())
+
+
 class PriceRevisions:
     """One book for all threads, exchanged as a whole."""
 
     def __init__(self, reader: Reader, bundled: PriceBook, *, looking: Stage, stalls: Stalls) -> None:
         self._reader, self._bundled, self._looking, self._stalls = reader, bundled, looking, stalls
-        self._number, self._book = 0, bundled
+        self._number, self._book, self._rates = 0, bundled, _rates_of({})
         self._refused: PricesNotUnderstood | None = None
         self._lock = threading.Lock()  # who takes partitions over looks too, and the older answer must not come last
 
@@ -53,6 +60,10 @@ class PriceRevisions:
         if self._refused:
             raise self._refused
         return self._book
+
+    def rates(self) -> DayRates:
+        """What money is worth by day, by the revision that is priced by."""
+        return self._rates
 
     def look(self) -> None:
         """Take over the newest revision, if it is another."""
@@ -73,5 +84,5 @@ class PriceRevisions:
         except PricesNotUnderstood as error:
             self._refused = error
         else:
-            self._number, self._refused = found.number, None
+            self._number, self._refused, self._rates = found.number, None, _rates_of(found.files)
             log.info("prices taken over", revision=found.number, files=list(found.files), digest=found.digest)

@@ -1,15 +1,15 @@
-"""The rules that a worker judges by: those of the newest revision, and under them what this build ships.
+"""The rules that a worker counts and judges by: those of the newest revision, and under them what this build ships.
 
-Whoever judges takes a new revision over at its next look. What has been told stays told: an alert that another
-threshold would not have raised is followed by the new one.
+Whoever counts or judges takes a new revision over at its next look. What has been told stays told: an alert that
+another threshold would not have raised is followed by the new one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final, Generic, TypeVar
 
 import structlog
 
@@ -18,39 +18,59 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.revisions import Revision
 from sinks.clickhouse.rule_revisions import RULES
 from sinks.errors import WarehouseUnavailable
+from stream.budgets.counted import Counted
 from stream.rulebook.entries import RulesRefused
 from stream.rulebook.rulebook import Rulebook, load
-from stream.watch.rules.rule import Rule
 
 LOOK: Final = timedelta(seconds=5)  # how long it may be judged by a revision that is not the newest any more
 
 NEXT: Final = "judged by those before: run the build that published them or a later one, or publish others"
 
-Rules = Sequence[Rule[Any]]
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
 
-class RuleRevisions:
+def counted_by(rulebook: Rulebook) -> Counted:
+    """What workers add up by these rules."""
+    return Counted.by(rulebook.budgets)
+
+
+class RuleRevisions(Generic[T]):
     """One thread asks."""
 
     def __init__(
-        self, reader: Reader, make: Callable[[Rulebook], Rules], *, zone: str, clock: Callable[[], datetime]
+        self,
+        reader: Reader,
+        make: Callable[[Rulebook], T],
+        *,
+        zone: str,
+        rates: Callable[[], DayRates],
+        clock: Callable[[], datetime],
     ) -> None:
-        """``make`` gives the rules of a rulebook."""
-        self._reader, self._make, self._zone, self._clock = reader, make, zone, clock
+        """``make`` gives what is asked for of a rulebook. ``rates`` say which rules are on: one in a currency without
+        any rate is not."""
+        self._reader, self._make, self._zone, self._clock, self._rates = reader, make, zone, clock, rates
         self._number = 0
-        self._rules = make(self._loaded({}))
+        self._files: Mapping[str, str] = {}
+        self._currencies = frozenset(rates().currencies)
+        self._made = make(self._loaded({}))
         self._look_at = datetime.min.replace(tzinfo=UTC)
 
-    def rules(self) -> Rules:
-        """The same list until another revision is taken over. Without the warehouse nobody judges anyhow."""
+    def in_force(self) -> T:
+        """The same object until another revision is taken over, or a currency gets its first rate. Without the
+        warehouse nobody judges anyhow, and nothing is stored."""
         now = self._clock()
         if now >= self._look_at:
             self._look_at = now + LOOK
             with suppress(WarehouseUnavailable):
                 self._look()
-        return self._rules
+            self._go_by(frozenset(self._rates().currencies))
+        return self._made
+
+    def _go_by(self, currencies: frozenset[str]) -> None:
+        if currencies != self._currencies:
+            self._currencies, self._made = currencies, self._make(self._loaded(self._files))
 
     def _look(self) -> None:
         """Take over the newest revision that this build can read. Of one that it cannot it is said once."""
@@ -62,8 +82,11 @@ class RuleRevisions:
             except RulesRefused as error:
                 log.error("rules not understood", **told, faults=list(error.faults), next=NEXT)
             else:
-                self._rules = self._make(rulebook)
-                log.info("rules taken over", **told)
+                self._files, self._made = found.files, self._make(rulebook)
+                self._currencies = frozenset(self._rates().currencies)
+                log.info(
+                    "rules taken over", **told, off={rule.budget.name: rule.off for rule in rulebook.rules if rule.off}
+                )
                 return
 
     def _newer(self) -> Iterator[Revision]:
@@ -75,4 +98,4 @@ class RuleRevisions:
             yield from (one for one in RULES.all(self._reader) if known < one.number < newest.number)
 
     def _loaded(self, files: Mapping[str, str]) -> Rulebook:
-        return load(files, zone=self._zone, rates=DayRates(()))
+        return load(files, zone=self._zone, rates=self._rates())

@@ -128,6 +128,13 @@ USER_DAILY_SQL: Final = """
   WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
     AND day IN {values:Array(Date)}"""
 
+BUDGET_SPEND_SQL: Final = """
+  SELECT day, spending, subject, period_start, period_end, source, toInt64(source_partition) AS source_partition,
+    calls, unpriced_calls, cost_usd AS cost_pico, toInt64(version) AS version
+  FROM budget_spend_rows FINAL
+  WHERE source = {source:String} AND has({partitions:Array(Int64)}, toInt64(source_partition))
+    AND day IN {values:Array(Date)}"""
+
 LEDGER_SQL: Final = """
   SELECT source, toInt64(source_partition) AS source_partition, toInt64(offset_block) AS offset_block,
     toInt64(offset_first) AS offset_first, toInt64(received) AS received, toInt64(stored) AS stored,
@@ -148,6 +155,10 @@ class StoredRollup:
     bucket: str
     bucket_type: str
     labels: tuple[str, ...] = ()
+    times: frozenset[str] = frozenset()  # labels that are moments; the others are text
+
+    def kind_of(self, label: str) -> str:
+        return "UInt32" if label in self.times else "String"
 
 
 ROLLUPS: Final = {
@@ -157,6 +168,14 @@ ROLLUPS: Final = {
         StoredRollup("usage_hourly_units", UNITS_SQL, "hour", "UInt32", (*DIMENSIONS, "unit")),
         StoredRollup("usage_daily", DAILY_SQL, "day", "Date", DIMENSIONS),
         StoredRollup("usage_user_daily", USER_DAILY_SQL, "day", "Date", ("user_id",)),
+        StoredRollup(
+            "budget_spend",
+            BUDGET_SPEND_SQL,
+            "day",
+            "Date",
+            ("spending", "subject", "period_start", "period_end"),
+            times=frozenset({"period_start", "period_end"}),
+        ),
         StoredRollup("ingest_ledger", LEDGER_SQL, "offset_block", "UInt64"),
     )
 }
@@ -276,7 +295,7 @@ def rollup_keys(
 def rollup_rows_of(reader: Reader, table: StoredRollup, *, source: str, keys: pl.DataFrame) -> pl.DataFrame:
     """The rows of these keys (columns source_partition, bucket and labels)."""
     names = (table.bucket, *table.labels, f"{rows_of(table.name)}.source_partition")
-    kinds = ", ".join([table.bucket_type, *["String"] * len(table.labels), "UInt16"])
+    kinds = ", ".join([table.bucket_type, *map(table.kind_of, table.labels), "UInt16"])
     parts = []
     for texts, some in _questions(table, keys):
         given = {f"keys_{at}": text for at, text in enumerate(texts)}
@@ -295,7 +314,7 @@ def _questions(table: StoredRollup, keys: pl.DataFrame) -> Iterator[tuple[list[s
         key=pl.format(
             f"({', '.join(['{}'] * (len(table.labels) + 2))})",
             _bucket_text(keys.schema[table.bucket], table.bucket),
-            *map(_quoted_text, table.labels),
+            *(pl.col(name).dt.epoch("s") if name in table.times else _quoted_text(name) for name in table.labels),
             "source_partition",
         )
     )

@@ -16,7 +16,7 @@ import polars as pl
 from sinks.clickhouse.claims import Claimed, lately
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.sampled_calls import CallKey
-from stream.audit import queries
+from stream.audit import budget_sums, queries
 from stream.audit.adjustments import adjustments_check
 from stream.audit.costs import costs_check
 from stream.audit.ground import Ground, RowsMissing, ground
@@ -90,7 +90,8 @@ def audit(
     kept = ledger_checks(reader, on, now=now)
     vanished = vanished_records(reader)
     totals, logs = with_kafka(kept.partitions, kafka, vanished) if kafka else (kept.partitions, None)
-    rollups = [_rollup_check(reader, spec, on, pause, step) for spec in ROLLUPS]
+    compared = [[spec] for spec in ROLLUPS] + [budget_sums.tables(reader, now=now)]
+    rollups = [_rollup_check(reader, specs, on, pause, step) for specs in compared if specs]
     step("costs of a sample", 0, 1)
     drawn_by = salt or f"{now:%Y-%m-%d}"
     checks = [
@@ -142,16 +143,19 @@ def require_rows(reader: Reader, on: Ground, *, now: datetime) -> None:
 
 
 def _rollup_check(
-    reader: Reader, spec: RollupTable, on: Ground, pause: Callable[[], None], progress: Progress
+    reader: Reader, specs: Sequence[RollupTable], on: Ground, pause: Callable[[], None], progress: Progress
 ) -> Check:
-    differing, findings = 0, list[Finding]()
-    for cells in differing_cells(reader, spec, on, pause=pause, progress=progress):
-        differing += _count(cells)
-        findings += [_cell_finding(spec, cell) for cell in cells.head(FINDINGS_MAX - len(findings)).to_dicts()]
+    """Of one table, compared in one part or in several."""
+    spec, compared, differing, findings = specs[0], 0, 0, list[Finding]()
+    for part in specs:
+        compared += queries.cells(reader, part, start=on.start)
+        for cells in differing_cells(reader, part, on, pause=pause, progress=progress):
+            differing += _count(cells)
+            findings += [_cell_finding(part, cell) for cell in cells.head(FINDINGS_MAX - len(findings)).to_dicts()]
     return Check(
         name=spec.table,
         question=f"sum(usage_events) = sum({spec.table}) by {spec.bucket}, {', '.join(spec.labels)} and partition",
-        compared=queries.cells(reader, spec, start=on.start),
+        compared=compared,
         differing=differing,
         findings=tuple(findings),
     )

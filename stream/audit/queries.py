@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -57,6 +57,7 @@ class RollupTable:
     """A table of rollups, its key, and what its columns must equal in raw rows.
 
     Where a raw row adds to several rows of it, ``joined`` makes it several, and ``joined_columns`` are read of those.
+    ``of_rows`` are the rows that are compared, where not all are; ``parameters`` are of the SQL here.
     """
 
     table: str
@@ -67,6 +68,8 @@ class RollupTable:
     joined: str = ""
     joined_columns: Mapping[str, str] = field(default_factory=dict)
     sets: Mapping[str, str] = field(default_factory=dict)  # the column whose different texts it collects
+    of_rows: str = "true"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -106,7 +109,7 @@ USER_DAILY: Final = RollupTable(
     columns=_COUNTS | _TOKENS_OF | {name: _TOKENS[name] for name in ("input_tokens", "output_tokens")} | _MONEY,
 )
 
-ROLLUPS: Final = (HOURLY, UNITS, DAILY, USER_DAILY)
+ROLLUPS: Final = (HOURLY, UNITS, DAILY, USER_DAILY)  # and the sums of budgets: budget_sums.py
 
 Stored = Sequence[tuple[str, int, int]]  # source, partition, the offset after the last one in the ledger
 
@@ -196,7 +199,7 @@ WITH {STORED},
   rolled AS (
     SELECT {keys}, {measures}, {_ORIGIN}, version + 1 AS applied_next
     FROM {rows_of(spec.table)} FINAL
-    WHERE {spec.bucket} >= {{start:Date}} AND {spec.bucket} < {{end:Date}}),
+    WHERE {spec.bucket} >= {{start:Date}} AND {spec.bucket} < {{end:Date}} AND {spec.of_rows}),
   raw AS ({_calls(spec)}),
   applied AS (
     SELECT *
@@ -239,7 +242,7 @@ WITH {STORED},
   told AS (
     SELECT {keys}, {measures}, {_ORIGIN}, version, if(is_correction, 'correction', 'worker') AS side
     FROM {rows_of(spec.table)} FINAL
-    WHERE {spec.bucket} >= {{start:Date}} AND {spec.bucket} < {{end:Date}}
+    WHERE {spec.bucket} >= {{start:Date}} AND {spec.bucket} < {{end:Date}} AND {spec.of_rows}
     UNION ALL
     SELECT {keys}, {", ".join((*spec.columns.values(), *_collected(spec)))}, false, origin, origin_partition,
       toUInt64(0), 'raw'
@@ -305,15 +308,17 @@ def _sums(as_: str, of: str, spec: RollupTable) -> str:
 
 def differing(reader: Reader, spec: RollupTable, *, stored: Stored, start: date, end: date, limit: int) -> pl.DataFrame:
     """The cells from ``start`` until before ``end`` where raw rows and rollup do not agree; at most ``limit``."""
-    return reader.frame(differing_sql(spec), stored=list(stored), start=start, end=end, limit=limit)
+    asked = {"stored": list(stored), "start": start, "end": end, "limit": limit}
+    return reader.frame(differing_sql(spec), **asked, **spec.parameters)
 
 
 def settled(reader: Reader, spec: RollupTable, *, stored: Stored, start: date, end: date, limit: int) -> pl.DataFrame:
     """The cells from ``start`` until before ``end`` that differ, or are ahead of the ledger; at most ``limit``."""
-    return reader.frame(settled_sql(spec), stored=list(stored), start=start, end=end, limit=limit)
+    asked = {"stored": list(stored), "start": start, "end": end, "limit": limit}
+    return reader.frame(settled_sql(spec), **asked, **spec.parameters)
 
 
-CELLS: Final = "SELECT toInt64(count()) FROM {table} FINAL WHERE {bucket} >= {{start:Date}}"
+CELLS: Final = "SELECT toInt64(count()) FROM {table} FINAL WHERE {bucket} >= {{start:Date}} AND {of_rows}"
 DAYS: Final = """
 SELECT toDate(occurred_at) AS day, toInt64(count()) AS rows
 FROM usage_events_rows WHERE occurred_at >= {start:Date}
@@ -322,7 +327,8 @@ GROUP BY day ORDER BY day"""
 
 def cells(reader: Reader, spec: RollupTable, *, start: date) -> int:
     """How many rows of a rollup are compared."""
-    return int(reader.frame(CELLS.format(table=rows_of(spec.table), bucket=spec.bucket), start=start).item())
+    sql = CELLS.format(table=rows_of(spec.table), bucket=spec.bucket, of_rows=spec.of_rows)
+    return int(reader.frame(sql, start=start).item())
 
 
 def spans(reader: Reader, *, start: date, rows_max: int) -> list[tuple[date, date]]:

@@ -10,10 +10,11 @@ from typing import Final
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.audit import queries
+from stream.audit.budget_sums import rollups
 from stream.audit.checks import SPAN_ROWS_MAX, Progress, require_rows, rest, silent
 from stream.audit.corrections import Corrector
 from stream.audit.ground import Ground, kept_ground
-from stream.audit.queries import ROLLUPS, RollupTable
+from stream.audit.queries import RollupTable
 
 LIMIT: Final = 1  # the count of all that differ stands in each row
 
@@ -44,11 +45,12 @@ def rebuild(
 
     Raises ``SpanNotKept`` and ``RowsMissing`` before anything is changed.
     """
-    on = _ground(reader, start, now=clock(), retention=retention)
+    now = clock()
+    on = _ground(reader, start, now=now, retention=retention)
     corrector = Corrector(reader, writer, on, clock, pause, before_each)
-    rows, restless = dict[str, int](), 0
-    for spec in ROLLUPS:
-        rows[spec.table] = 0
+    specs = rollups(reader, now=now)
+    rows, restless = dict.fromkeys((spec.table for spec in specs), 0), 0
+    for spec in specs:
         runs = _runs(reader, start, end)
         for done, days in enumerate(runs):
             progress(spec.table, done, len(runs))
@@ -69,8 +71,9 @@ def differing(
 ) -> Rebuilt:
     """What ``rebuild`` would correct, by what one question says: a flush that ends meanwhile may be among it."""
     on = _ground(reader, start, now=now, retention=retention)
-    rows = dict.fromkeys((spec.table for spec in ROLLUPS), 0)
-    for spec in ROLLUPS:
+    specs = rollups(reader, now=now)
+    rows = dict.fromkeys((spec.table for spec in specs), 0)
+    for spec in specs:
         runs = _runs(reader, start, end)
         for done, days in enumerate(runs):
             progress(spec.table, done, len(runs))

@@ -24,6 +24,7 @@ from sinks.clickhouse.remover import Remover
 from sinks.clickhouse.writer import Writer
 from stream.audit import queries
 from stream.audit.adjustments import settle
+from stream.audit.budget_sums import rollups
 from stream.audit.checks import (
     SHARD_ROWS_MAX,
     SPAN_ROWS_MAX,
@@ -34,7 +35,6 @@ from stream.audit.checks import (
 )
 from stream.audit.corrections import ROUNDS_MAX, Corrector
 from stream.audit.ground import Ground, ground
-from stream.audit.queries import ROLLUPS
 from stream.audit.report import plain
 
 REMOVED_AT_ONCE: Final = 2_000  # positions in one statement; a server takes 128 KiB as one parameter
@@ -84,7 +84,7 @@ def repair(
     corrected, left = 0, Counter[tuple[str, str, int]]()
     corrector = Corrector(reader, writer, on, clock, pause, before_each)
     spans = queries.spans(reader, start=on.start, rows_max=SPAN_ROWS_MAX)
-    for spec in ROLLUPS:
+    for spec in rollups(reader, now=now):
         for done, days in enumerate(spans):
             progress(spec.table, done, len(spans))
             found = corrector.correct(spec, days, short=short)

@@ -39,6 +39,12 @@ def judged(
     return _revision(budget, account, spend, spent, step=step, status=status, known=known, now=now)
 
 
+def withdrawn(known: Alert, *, now: datetime) -> Alert:
+    """The end of an alert whose budget is not judged by any more, without words."""
+    changed = {"revision": known.revision + 1, "status": "cleared", "timestamp": now, "title": "", "message": ""}
+    return known.model_copy(update=changed | {"metadata": {**known.metadata, "withdrawn": True}})
+
+
 def is_over(budget: Budget, account: Account, spend: Spend, now: datetime) -> bool:
     """Whether nothing that happens now is of this period any more. A session is over when a whole day of UTC has gone
     by without a call."""

@@ -14,7 +14,9 @@ from stream.budgets.zones import zone as zone_of
 Period = Literal["hour", "day", "month", "session"]
 # A session is one period, however long it takes. This is the name of it, and no call is as old.
 WHOLE_SESSION: Final = datetime(2000, 1, 1, tzinfo=UTC)
+NO_END: Final = datetime(2100, 1, 1, tzinfo=UTC)  # the end of a session where a moment must stand; no event is as late
 HOUR: Final = timedelta(hours=1)
+QUARTER: Final = "15m"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,16 @@ def _begins(midnight: datetime) -> datetime:
     return midnight.replace(fold=0).astimezone(UTC)
 
 
-def starts(moments: pl.Series, period: Period, zone: str) -> pl.Series:
-    """For each moment (Datetime ms, UTC) the start of its period. A quarter of an hour is worked out once: since 2000
-    every zone has been off UTC by whole ones."""
-    quarters = moments.dt.truncate("15m")
+def bounds(moments: pl.Series, period: Period, zone: str) -> pl.DataFrame:
+    """For each moment (Datetime ms, UTC) where its period starts and ends: ``period_start`` and ``period_end``. A
+    quarter of an hour is worked out once: since 2000 every zone has been off UTC by whole ones."""
+    quarters = moments.dt.truncate(QUARTER)
     known = quarters.unique()
-    found = [span_at(cast(datetime, quarter), period, zone).start for quarter in known]
-    return quarters.replace_strict(known, pl.Series(found, dtype=moments.dtype), return_dtype=moments.dtype)
+    spans = [span_at(cast(datetime, quarter), period, zone) for quarter in known]
+    found = {"period_start": [span.start for span in spans], "period_end": [span.end or NO_END for span in spans]}
+    return pl.DataFrame(
+        [
+            quarters.replace_strict(known, pl.Series(each, dtype=moments.dtype), return_dtype=moments.dtype).alias(name)
+            for name, each in found.items()
+        ]
+    )

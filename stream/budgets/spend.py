@@ -1,4 +1,4 @@
-"""What was spent, by budget, subject and period: whole 1e-12 USD, kept by day of UTC, as exchange rates are."""
+"""What was spent, by sum, subject and period: whole 1e-12 USD, kept by day of UTC, as exchange rates are."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from typing import Final, Protocol
 
 import polars as pl
 
 from costream.pricing import PICO
-from stream.budgets.budget import COLUMNS, ESCAPES, Budget
-from stream.budgets.periods import starts
+from stream.budgets.budget import COLUMNS, ESCAPES
+from stream.budgets.periods import QUARTER, Period, bounds
 
 USD: Final = "USD"
 KEY: Final = ("spending", "subject", "period_start")
@@ -61,34 +61,76 @@ class Account:
     period_start: datetime
 
 
-def shares(events: pl.DataFrame, budgets: Iterable[Budget]) -> pl.DataFrame:
-    """A row for each event and each sum that it is a part of: the columns of KEY, ``day`` (of UTC), and those of the
-    event. Of an event that has no value for a word of the scope there is no subject, and no row.
+class Summed(Protocol):
+    """What is summed up: whose calls, and by which periods. A budget says so, and so does what is stored of one."""
 
-    ``events`` has occurred_at (Datetime ms, UTC) and the columns of COLUMNS, where an empty text is no value.
+    @property
+    def spending(self) -> str:
+        """A digest of all below."""
+
+    @property
+    def scope(self) -> tuple[str, ...]: ...
+
+    @property
+    def only(self) -> Mapping[str, tuple[str, ...]]: ...
+
+    @property
+    def period(self) -> Period: ...
+
+    @property
+    def zone(self) -> str: ...
+
+
+def shares(events: pl.DataFrame, sums: Iterable[Summed]) -> pl.DataFrame:
+    """A row for each event and each sum that it is a part of: the columns of KEY, ``period_end``, ``day`` (of UTC), and
+    those of the event. Of an event that has no value for a word of the scope there is no subject, and no row.
+
+    ``events`` has occurred_at (Datetime ms, UTC) and the columns of COLUMNS that ``sums`` name, where an empty text is
+    no value.
     """
-    by_sum = {budget.spending: budget for budget in budgets}
-    return pl.concat([_marked(events.clear()), *(_shares(events, budget) for budget in by_sum.values())])
+    by_digest = {one.spending: one for one in sums}
+    return pl.concat([_marked(events.clear()), *(_shares(events, one) for one in by_digest.values())])
 
 
-def _shares(events: pl.DataFrame, budget: Budget) -> pl.DataFrame:
-    own = events.filter(_counts(budget))
+def by_quarter(calls: pl.DataFrame, sums: Iterable[Summed]) -> pl.DataFrame:
+    """Calls added up as far as no sum can tell them apart: by quarter of an hour and by the columns that ``sums`` name.
+    What ``shares`` makes of it adds up to the same, of far fewer rows.
+
+    ``calls`` has source_partition and source_offset, cost_status and cost_pico beside what ``shares`` reads.
+    """
+    named = {COLUMNS[word]: None for one in sums for word in (*one.scope, *one.only)}
+    return calls.group_by("source_partition", pl.col("occurred_at").dt.truncate(QUARTER), *named).agg(
+        **SUMS, applied=pl.col("source_offset").max(), first=pl.col("source_offset").min()
+    )
+
+
+# What a call adds to each sum that it is a part of.
+SUMS: Final[Mapping[str, pl.Expr]] = {
+    "calls": pl.len().cast(pl.Int64),
+    "unpriced_calls": (pl.col("cost_status") == "unpriced").sum().cast(pl.Int64),
+    "cost_pico": pl.col("cost_pico").cast(pl.Int128).sum(),
+}
+
+
+def _shares(events: pl.DataFrame, one: Summed) -> pl.DataFrame:
+    own = events.filter(_counts(one))
     return _marked(
         own,
-        spending=pl.lit(budget.spending),
-        subject=_subject(budget.scope),
-        period_start=starts(own["occurred_at"], budget.period, budget.zone),
+        spending=pl.lit(one.spending),
+        subject=_subject(one.scope),
+        **bounds(own["occurred_at"], one.period, one.zone).to_dict(),
     )
 
 
 def _marked(events: pl.DataFrame, **key: pl.Expr | pl.Series) -> pl.DataFrame:
-    unmarked = {"spending": pl.lit(""), "subject": pl.lit(""), "period_start": pl.col("occurred_at")}
+    unmarked = {"spending": pl.lit(""), "subject": pl.lit("")}
+    unmarked |= dict.fromkeys(("period_start", "period_end"), pl.col("occurred_at"))
     return events.with_columns(**unmarked | key, day=pl.col("occurred_at").dt.date())
 
 
-def _counts(budget: Budget) -> pl.Expr:
-    having = [pl.col(COLUMNS[word]) != "" for word in budget.scope]
-    chosen = [pl.col(COLUMNS[word]).is_in(values) for word, values in budget.only.items()]
+def _counts(one: Summed) -> pl.Expr:
+    having = [pl.col(COLUMNS[word]) != "" for word in one.scope]
+    chosen = [pl.col(COLUMNS[word]).is_in(values) for word, values in one.only.items()]
     return pl.all_horizontal(pl.lit(value=True), *having, *chosen)
 
 

@@ -24,6 +24,8 @@ def _title(alert: Alert) -> str:
     name = f"{plain(str(told['budget']))}{' of ' + subject if subject else ''}"
     spent, whole = _spent(alert), _money(_amount(told), told)
     match alert.status, told["kind"]:
+        case "cleared", _ if told.get("withdrawn"):
+            return f"{name}: judged by no rule any more, at {spent} of {whole}"
         case "cleared", _:
             return f"{name}: the {told['period']} is over, at {spent} of {whole}"
         case "retracted", _:

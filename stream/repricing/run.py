@@ -27,6 +27,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.repricings import Repricing
 from sinks.clickhouse.writer import SPLIT_ROWS_MIN, Writer
 from sinks.errors import WarehouseTooSmall
+from stream.audit import budget_sums
 from stream.audit.adjustments import settle, unsettled
 from stream.audit.checks import Progress, require_rows, rest, silent
 from stream.audit.corrections import Corrected, Corrector
@@ -172,8 +173,9 @@ class Repricer:
 
     def _correct(self, on: Ground, days: tuple[date, date]) -> Iterator[Corrected]:
         corrector = Corrector(self.reader, self.writer, on, self.clock, self.pause, self.claim.require)
-        for done, spec in enumerate(WITH_MONEY):
-            self.progress(f"rollups of {days[0]}", done, len(WITH_MONEY))
+        specs = (*WITH_MONEY, *budget_sums.tables(self.reader, now=self.clock()))
+        for done, spec in enumerate(specs):
+            self.progress(f"rollups of {days[0]}", done, len(specs))
             yield corrector.correct(spec, days)
 
     def _write(self, write: Callable[..., object], *what: object) -> None:

@@ -1,10 +1,10 @@
 """Rollups as full-state rows, each its own watermark.
 
-A row of ``usage_hourly``, ``usage_hourly_units``, ``usage_daily``, ``usage_user_daily`` or ``ingest_ledger`` holds
-everything its partition has contributed to one key, and the offset applied last. **An event changes a row only if its
-offset is above the row's.** So whatever part of the log is replayed, in whatever batches, after whatever torn write,
-the rows come out the same; and the row with the greater offset wins in ClickHouse, so a worker that lost its partition
-cannot do harm.
+A row of ``usage_hourly``, ``usage_hourly_units``, ``usage_daily``, ``usage_user_daily``, ``budget_spend`` or
+``ingest_ledger`` holds everything its partition has contributed to one key, and the offset applied last. **An event
+changes a row only if its offset is above the row's.** So whatever part of the log is replayed, in whatever batches,
+after whatever torn write, the rows come out the same; and the row with the greater offset wins in ClickHouse, so a
+worker that lost its partition cannot do harm.
 **That offset is the row's version and nothing else is.** A worker never writes one below the one it has read, whatever
 prices it knows: workers of an old and a new build run side by side, and neither row goes back.
 """
@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 
 from sinks.clickhouse.vocabulary import DIMENSIONS, TOKENS_WITHOUT_A_PRICE
+from stream.budgets.spend import KEY, SUMS
 from stream.rollup.rows import HALVES, HashSet, RowStore, hashed
 
 # Packed, a row of usual numbers takes 27 to 60 bytes (stream/rollup/packed.py): three tables at their bound are 0.25 to
@@ -33,6 +34,7 @@ READ_ROWS_MAX: Final = 100_000  # read back at once when a bucket is taken over;
 TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
+MOMENT: Final = pl.Datetime("ms", "UTC")
 WIDE: Final = ("_pico", "_whole")  # how the names of sums end that 64 bits cannot hold
 
 
@@ -48,6 +50,7 @@ class RollupSpec:
     sums: Mapping[str, pl.Expr]
     mins: Mapping[str, pl.Expr] = field(default_factory=dict)
     sets: Mapping[str, str] = field(default_factory=dict)  # the column whose different texts are collected
+    times: frozenset[str] = frozenset()  # keys beside the bucket that are moments; the others are text
 
     @property
     def by(self) -> list[str]:
@@ -59,13 +62,18 @@ class RollupSpec:
         return pl.Schema(
             {
                 "source_partition": pl.Int64(),
-                **{name: self.bucket_type if name == self.bucket else pl.String() for name in self.keys},
+                **{name: self._kind_of(name) for name in self.keys},
                 **{name: pl.Int128() if name.endswith(WIDE) else pl.Int64() for name in self.sums},
                 **dict.fromkeys(self.mins, pl.Int64()),
                 **dict.fromkeys(self.sets, pl.List(pl.String())),
                 "applied": pl.Int64(),
             }
         )
+
+    def _kind_of(self, key: str) -> pl.DataType:
+        if key == self.bucket:
+            return self.bucket_type
+        return MOMENT if key in self.times else pl.String()
 
 
 def _count(condition: pl.Expr) -> pl.Expr:
@@ -98,7 +106,7 @@ _SHARED: Final[dict[str, pl.Expr]] = {
 HOURLY: Final = RollupSpec(
     table="usage_hourly",
     bucket="hour",
-    bucket_type=pl.Datetime("ms", "UTC"),
+    bucket_type=MOMENT,
     keys={"hour": _hour()} | {name: pl.col(name) for name in DIMENSIONS},
     sums=_SHARED
     | {"duplicates": _count(~_COUNTED)}
@@ -118,7 +126,7 @@ HOURLY: Final = RollupSpec(
 UNITS: Final = RollupSpec(
     table="usage_hourly_units",
     bucket="hour",
-    bucket_type=pl.Datetime("ms", "UTC"),
+    bucket_type=MOMENT,
     keys={"hour": _hour()} | {name: pl.col(name) for name in (*DIMENSIONS, "unit")},
     sums={"amount_whole": _wide("amount_whole"), "amount_pico": _wide("amount_pico")},
 )
@@ -140,6 +148,17 @@ USER_DAILY: Final = RollupSpec(
     sums=_SHARED
     | {name: pl.col(name).sum() for name in ("input_tokens", "output_tokens")}
     | {"cost_pico": _wide("cost_pico"), "revenue_pico": _wide("revenue_pico")},
+)
+
+# What budgets are judged by: a call stands in every sum that it is a part of (stream/budgets/spend.py), and in the
+# control total beside them.
+BUDGET_SPEND: Final = RollupSpec(
+    table="budget_spend",
+    bucket="day",
+    bucket_type=pl.Date(),
+    keys={name: pl.col(name) for name in ("day", *KEY, "period_end")},
+    sums=SUMS,
+    times=frozenset({"period_start", "period_end"}),
 )
 
 LEDGER_BLOCK_BITS: Final = 16
@@ -170,6 +189,10 @@ class StoredRows(Protocol):
 
     def find(self, keys: pl.DataFrame) -> pl.DataFrame:
         """The rows of these keys."""
+
+
+def _as_it_is(events: pl.DataFrame) -> pl.DataFrame:
+    return events
 
 
 class Rollup:
@@ -217,24 +240,30 @@ class Rollup:
         self._flush = self._settled = 0
 
     def add(
-        self, events: pl.DataFrame, *, flush: int | None = None, summed: pl.DataFrame | None = None
+        self,
+        events: pl.DataFrame,
+        *,
+        flush: int | None = None,
+        summed: pl.DataFrame | None = None,
+        each: Callable[[pl.DataFrame], pl.DataFrame] = _as_it_is,
     ) -> pl.DataFrame:
         """Apply events; returns the rows they belong to, whole, those included that a replay left as they were.
 
-        ``flush`` numbers what they will be stored with. ``summed`` is what the table of hours has made of these events:
-        days are added up from that, which costs less. All questions come first: where one fails, nothing has changed.
+        ``flush`` numbers what they will be stored with. ``each`` makes of events the rows that are added up, where one
+        event adds to several. ``summed`` are finer sums of these events, as such rows: to add those up costs less. All
+        questions come first: where one fails, nothing has changed.
         """
-        if events.is_empty():
+        if events.is_empty() or (summed is not None and summed.is_empty()):
             return pl.DataFrame(schema=self.spec.schema)
         self._flush = self._flush + 1 if flush is None else flush
-        self.summed = self._summed(self._keyed(events)) if summed is None else self._summed_further(summed)
+        self.summed = self._summed(self._keyed(each(events))) if summed is None else self._summed_further(summed)
         # In the order of their hashes, as rows are kept: a look-up then goes through each piece once, from end to end.
         deltas = self.summed.sort("high").with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64))
         touched = deltas.select("at", *self.spec.by, *HALVES)
         self._learn_of(touched)
         found = self._memory.find(touched)
         before = pl.concat([found.rows, self._read_away(touched, found.rows["at"])]).select("at", *self._sums)
-        added = self._unapplied(events, touched, deltas, before)
+        added = self._unapplied(lambda: each(events), touched, deltas, before)
         after = self._merged(before, added, count=touched.height)
         rows = pl.concat([touched, after.drop("at")], how="horizontal")
         found.forget()
@@ -332,8 +361,7 @@ class Rollup:
         return sums.with_columns(self.codes.union(sums[name]) for name in self.spec.sets)
 
     def _summed_further(self, finer: pl.DataFrame) -> pl.DataFrame:
-        """The sums of days from those of their hours: an hour stands for every moment in it."""
-        keyed = finer.drop(HALVES).rename({"hour": "occurred_at"}).with_columns(**self.spec.keys)
+        keyed = finer.with_columns(**self.spec.keys)
         sums = (
             pl.concat([keyed, hashed(keyed.select(self.spec.by))], how="horizontal")
             .group_by(HALVES)
@@ -348,7 +376,7 @@ class Rollup:
         return sums.with_columns(self.codes.union(sums[name]) for name in self.spec.sets)
 
     def _unapplied(
-        self, events: pl.DataFrame, touched: pl.DataFrame, deltas: pl.DataFrame, before: pl.DataFrame
+        self, events: Callable[[], pl.DataFrame], touched: pl.DataFrame, deltas: pl.DataFrame, before: pl.DataFrame
     ) -> pl.DataFrame:
         """What to add: of a row that has applied some of its events already, only the others count."""
         old = (
@@ -359,7 +387,7 @@ class Rollup:
         if old.is_empty():
             return deltas
         partly = touched.select("at", *HALVES).join(old.select("at", "applied"), on="at")
-        rest = self._keyed(events).join(partly, on=HALVES).filter(pl.col("source_offset") > pl.col("applied"))
+        rest = self._keyed(events()).join(partly, on=HALVES).filter(pl.col("source_offset") > pl.col("applied"))
         again = self._summed(rest.drop("at", "applied")).join(partly.drop("applied"), on=HALVES)
         others = deltas.join(old, on="at", how="anti")
         return pl.concat([others, again.select(others.columns)])
@@ -468,6 +496,11 @@ class ListCodes:
             self._codes[sorted_texts] = len(self._lists)
             self._lists.append(sorted_texts)
         return self._codes[sorted_texts]
+
+
+def by_hour(summed: pl.DataFrame) -> pl.DataFrame:
+    """What a batch adds to the hours, as rows that days are added up from: an hour stands for every moment in it."""
+    return summed.drop(HALVES).rename({"hour": "occurred_at"}) if summed.width else summed
 
 
 METERED: Final = ("source_partition", "source_offset", "occurred_at", *DIMENSIONS)

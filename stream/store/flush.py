@@ -32,6 +32,7 @@ class Flush:
     units: pl.DataFrame  # table usage_hourly_units
     daily: pl.DataFrame  # table usage_daily
     user_daily: pl.DataFrame  # table usage_user_daily
+    budget_spend: pl.DataFrame  # table budget_spend
     dead_letters: pl.DataFrame  # table dead_letters
     ledger: pl.DataFrame  # table ingest_ledger
     refusals: list[Refusal]  # topic usage.deadletter

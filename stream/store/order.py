@@ -57,6 +57,7 @@ def insert_rows(writer: Writer, flush: Flush) -> None:
     writer.insert("usage_hourly_units", flush.units)
     writer.insert("usage_daily", flush.daily)
     writer.insert("usage_user_daily", flush.user_daily)
+    writer.insert("budget_spend", flush.budget_spend)
     writer.insert("ingest_ledger", flush.ledger)
 
 

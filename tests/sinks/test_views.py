@@ -92,12 +92,13 @@ def test_where_no_call_has_a_price_no_view_says_that_it_cost_nothing(writer: Wri
         assert [row[name] for row in rows(reader, f"SELECT * FROM {table}")] == [None], table
 
 
-# they ask usage_events, the days of users, or re-pricings, and there are none of these
+# they ask usage_events, the days of users, re-pricings or sums of budgets, and there are none of these
 OF_OTHERS = {
     "usage_events",
     "usage_user_daily",
     "partial_cost_calls",
     "user_cost_summary",
+    "budget_spend",
     "reported_costs",
     "cost_adjustments",
 }

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.budgets import zones
-from stream.budgets.periods import WHOLE_SESSION, Period, Span, span_at, starts
+from stream.budgets.periods import NO_END, WHOLE_SESSION, Period, Span, bounds, span_at
 from tests.support.properties import examples
 
 ZONES = st.sampled_from(sorted(zones.names()))
@@ -110,7 +110,9 @@ def test_a_session_is_one_period_without_an_end() -> None:
 
 @examples(100)
 @given(st.lists(MOMENTS, max_size=20), ZONES, st.sampled_from([*PERIODS, "session"]))
-def test_of_many_moments_each_has_the_start_of_its_period(moments: list[datetime], zone: str, period: Period) -> None:
+def test_of_many_moments_each_has_the_bounds_of_its_period(moments: list[datetime], zone: str, period: Period) -> None:
     whole = [moment.replace(microsecond=moment.microsecond // 1_000 * 1_000) for moment in moments]
-    found = starts(pl.Series(whole, dtype=pl.Datetime("ms", "UTC")), period, zone)
-    assert found.to_list() == [span_at(moment, period, zone).start for moment in whole]
+    found = bounds(pl.Series(whole, dtype=pl.Datetime("ms", "UTC")), period, zone)
+    spans = [span_at(moment, period, zone) for moment in whole]
+    assert found["period_start"].to_list() == [span.start for span in spans]
+    assert found["period_end"].to_list() == [span.end or NO_END for span in spans]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from stream.decode.frame import decode
 from stream.pricing import price
 from stream.rollup import rows as rollup_rows
-from stream.rollup.sums import DAILY, HOURLY, LEDGER, UNITS, USER_DAILY, ListCodes, Rollup, RollupSpec, metered
+from stream.rollup.sums import DAILY, HOURLY, LEDGER, UNITS, USER_DAILY, ListCodes, Rollup, RollupSpec, by_hour, metered
 from tests.support.ingest import BOOK, Warehouse, ingest_of, run
 from tests.support.properties import examples
 from tests.support.records import LIMITS, log_of, wire
@@ -161,7 +161,7 @@ def test_days_added_up_from_hours_are_the_days_of_the_events_whatever_is_deliver
             break
         events = spent(*some)
         fine.insert(hourly.add(events))
-        coarse.insert(daily.add(events, summed=hourly.summed))
+        coarse.insert(daily.add(events, summed=by_hour(hourly.summed)))
         plain.insert(whole.add(events))
         if data.draw(st.booleans(), label="another worker goes on"):
             hourly, whole = fine.worker(), plain.worker()

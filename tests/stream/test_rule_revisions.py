@@ -16,6 +16,7 @@ import structlog
 
 from costream.alerts import Alert
 from costream.pricing import PICO
+from costream.pricing.money import DayRates
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.rule_revisions import RULES
 from sinks.clickhouse.writer import Writer
@@ -24,13 +25,12 @@ from stream.rule_revisions import LOOK, RuleRevisions
 from stream.rulebook.entries import HourlySpike, UnknownPrice
 from stream.rulebook.rulebook import Rulebook
 from stream.up.broker import EmbeddedBroker
-from stream.watch.rules import money_rules
 from stream.watch.series import HOUR
 from stream.watch.watcher import Watcher
 from tests.stream.test_unknown_price_worker import LOOKS_OFTEN, told
 from tests.stream.test_unknown_price_worker import publish as send
 from tests.support.ingest import Warehouse
-from tests.support.rules import INTERVAL
+from tests.support.rules import rules_of
 from tests.support.warehouse import Embedded, Server
 from tests.support.warehouse_rows import hourly
 from tests.support.worker import TOPICS, WorkerProcess
@@ -77,27 +77,27 @@ def thresholds(rulebook: Rulebook) -> Sequence[Any]:
     return [rulebook.of(HourlySpike).threshold, rulebook.of(UnknownPrice).on]
 
 
-def said(found: RuleRevisions) -> list[str]:
-    return [str(one) for one in found.rules()]
+def said(found: RuleRevisions[Sequence[Any]]) -> list[str]:
+    return [str(one) for one in found.in_force()]
 
 
-def revisions(reader: Any, clock: Clock) -> RuleRevisions:
-    return RuleRevisions(reader, thresholds, zone="UTC", clock=clock)
+def revisions(reader: Any, clock: Clock) -> RuleRevisions[Sequence[Any]]:
+    return RuleRevisions(reader, thresholds, zone="UTC", rates=lambda: DayRates(()), clock=clock)
 
 
 def test_a_revision_is_taken_over_at_the_next_look_and_rules_stay_the_same_list_until_then(place: Warehouse) -> None:
     clock = Clock()
     found = revisions(place.reader, clock)
-    shipped = found.rules()
+    shipped = found.in_force()
     assert said(found) == ["3.0", "True"]
     publish(place, '[hourly_spike]\nthreshold = "5"')
     clock.now += LOOK - timedelta(microseconds=1)
-    assert found.rules() is shipped
+    assert found.in_force() is shipped
     clock.now += timedelta(microseconds=1)
-    taken = found.rules()
+    taken = found.in_force()
     assert said(found) == ["5", "True"]
     clock.now += LOOK
-    assert found.rules() is taken
+    assert found.in_force() is taken
     publish(place, "")
     clock.now += LOOK
     assert said(found)[0] == "3.0"
@@ -112,7 +112,7 @@ def test_the_warehouse_is_asked_once_in_five_seconds_and_may_be_away(place: Ware
     clock, asked = Clock(), Asked(place.reader)
     found = revisions(asked, clock)
     for _ in range(41):
-        found.rules()
+        found.in_force()
         clock.now += timedelta(seconds=0.25)
     assert asked.count == 3
     asked.away = True
@@ -131,12 +131,12 @@ def test_a_revision_that_this_build_cannot_read_changes_nothing_and_is_said_once
     clock = Clock()
     found = revisions(place.reader, clock)
     publish(place, '[hourly_spike]\nthreshold = "5"')
-    before = found.rules()
+    before = found.in_force()
     publish(place, "[of_a_later_build]")
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             clock.now += LOOK
-            assert found.rules() is before
+            assert found.in_force() is before
     (line,) = [record.getMessage() for record in caplog.records]
     assert "rules not understood" in line
     assert "own.toml: of_a_later_build: there is no such field" in line
@@ -176,9 +176,11 @@ def test_what_another_threshold_makes_a_spike_is_told_at_the_next_look_and_taken
     place.writer.insert("usage_hourly", hourly([*hours, {"hour": NOON, "cost_pico": 5 * PICO // 2, "source": "now"}]))
     clock, topic = Clock(), list[Alert]()
     clock.now = NOON + timedelta(minutes=59)
-    make = partial(money_rules, reader=place.reader, interval=INTERVAL)
-    in_force = RuleRevisions(place.reader, make, zone="UTC", clock=clock)
-    watcher = Watcher(rules=in_force.rules, reader=place.reader, writer=place.writer, publish=topic.extend, clock=clock)
+    make = partial(rules_of, reader=place.reader)
+    revised = RuleRevisions(place.reader, make, zone="UTC", rates=lambda: DayRates(()), clock=clock)
+    watcher = Watcher(
+        rules=revised.in_force, reader=place.reader, writer=place.writer, publish=topic.extend, clock=clock
+    )
     watcher.restore()
 
     def look() -> list[tuple[str, str]]:

@@ -12,21 +12,25 @@ from uuid import uuid4
 import polars as pl
 
 from costream.pricing import PriceBook
+from costream.pricing.money import DayRates
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
+from stream.budgets.counted import Counted
 from stream.decode.frame import AgeLimits, Record
 from stream.dedup.home import home_partitions
 from stream.ingest import Ingest
+from stream.rulebook.rulebook import load
 from stream.store.flush import Flush
 from tests.support.records import LIMITS, NOW, FakeRecord
 
 TABLES: Final = (
     *("dead_letters", "usage_events", "usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily"),
-    "ingest_ledger",
+    *("budget_spend", "ingest_ledger"),
 )
 SINCE: Final = NOW - timedelta(days=7)
 BOOK: Final = PriceBook.bundled()
+COUNTED: Final = Counted.by(load({}, zone="UTC", rates=DayRates(())).budgets)  # those that are shipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Warehouse:
         """Write these tables of a flush, in the order the worker does; with fewer than all it is a torn flush."""
         frames = (
             *(flush.dead_letters, flush.events, flush.hourly, flush.units, flush.daily, flush.user_daily),
-            flush.ledger,
+            *(flush.budget_spend, flush.ledger),
         )
         self.writer.insert("prices", flush.prices)
         for table, frame in zip(TABLES, frames, strict=True):
@@ -70,12 +74,19 @@ def ingest_of(
     ids_max: int = 1_000_000,
     rows_max: int = 1_000_000,
     book: PriceBook = BOOK,
+    budgets: Counted = COUNTED,
     limits: AgeLimits = LIMITS,
     clock: Callable[[], datetime] = lambda: NOW,
 ) -> Ingest:
     """A worker's state as after a start: read back from ClickHouse."""
     ingest = Ingest(
-        reader=warehouse.reader, book=lambda: book, limits=limits, ids_max=ids_max, rows_max=rows_max, clock=clock
+        reader=warehouse.reader,
+        book=lambda: book,
+        budgets=lambda: budgets,
+        limits=limits,
+        ids_max=ids_max,
+        rows_max=rows_max,
+        clock=clock,
     )
     ingest.assign(partitions, partition_count=count, source=source, since=since)
     return ingest

@@ -7,8 +7,9 @@ from typing import Any
 
 from costream.pricing.money import DayRates
 from sinks.clickhouse.reader import Reader
-from stream.rulebook.rulebook import load
+from stream.rulebook.rulebook import Rulebook, load
 from stream.watch.rules import money_rules
+from stream.watch.rules.budget import AreWhole
 from stream.watch.rules.rule import Rule
 
 INTERVAL = timedelta(seconds=1)
@@ -17,5 +18,11 @@ INTERVAL = timedelta(seconds=1)
 def money_rules_of(reader: Reader, **on: bool) -> list[Rule[Any]]:
     """Those that are shipped; by its name each may be switched off."""
     text = "".join(f"[{name}]\non = {str(each).lower()}\n" for name, each in on.items())
-    rulebook = load({"test": text} if text else {}, zone="UTC", rates=DayRates(()))
-    return money_rules(rulebook, reader=reader, interval=INTERVAL)
+    return rules_of(load({"test": text} if text else {}, zone="UTC", rates=DayRates(())), reader)
+
+
+def rules_of(
+    rulebook: Rulebook, reader: Reader, *, are_whole: AreWhole = lambda _control, _days: True
+) -> list[Rule[Any]]:
+    """Those of a rulebook, with no exchange rates."""
+    return money_rules(rulebook, reader=reader, interval=INTERVAL, per_usd=DayRates(()), are_whole=are_whole)

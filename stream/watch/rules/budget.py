@@ -1,0 +1,152 @@
+"""Budgets and limits: what a subject has spent in a period, against what it may spend.
+
+What was spent is read from sums that workers keep for it (``budget_spend``), so no single call is read, whoever the
+subject is. Which of them are near enough to a step to be judged the warehouse says; the rest costs nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from typing import ClassVar, Final
+
+from costream.alerts import Alert, episode_id
+from stream.budgets.budget import Budget
+from stream.budgets.counted import Counted
+from stream.budgets.judge import LATE_MAX, RULE, judged, withdrawn
+from stream.budgets.periods import span_at
+from stream.budgets.spend import USD, Account, PerUSD, Spend
+from stream.budgets.words import worded
+from stream.watch.budget_spends import Floor, spends_above, spends_of
+from stream.watch.queries import Reader
+from stream.watch.rules.hourly import is_due
+from stream.watch.rules.rule import Past
+
+REST: Final = 10  # times as long as a look took, until the next one: judging takes a tenth of a core at the most
+LATELY_DAYS: Final = 2  # a session without a call for so long is over
+
+# Whether sums with this control total have every call, of these days (all days: None).
+AreWhole = Callable[[str, Iterable[date] | None], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was spent by those that may have crossed a step, and by those that were told of."""
+
+    sums: Mapping[Account, Spend]
+
+
+class BudgetRule:
+    """All budgets and limits together: they share sums."""
+
+    name: ClassVar = RULE
+
+    def __init__(
+        self,
+        budgets: Sequence[Budget],
+        *,
+        reader: Reader,
+        per_usd: PerUSD,
+        are_whole: AreWhole,
+        interval: timedelta,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._budgets = {budget.name: budget for budget in budgets}
+        self._by_sum: dict[str, list[Budget]] = {}
+        for budget in budgets:
+            self._by_sum.setdefault(budget.spending, []).append(budget)
+        self._control = Counted.by(budgets).control
+        self._reader, self._per_usd, self._are_whole = reader, per_usd, are_whole
+        self._interval, self._monotonic = interval, monotonic
+        self._took = timedelta()
+        self._unread: frozenset[datetime] | None = frozenset()  # hours that changed since they were read; None: any
+
+    # --- the four verbs ---
+
+    def is_due(self, now: datetime, past: Past) -> bool:
+        if self._unread == frozenset() or past.looked_at is None or past.failed:
+            return is_due(now, past, interval=max(self._interval, REST * self._took))
+        return now - past.looked_at >= max(self._interval, REST * self._took)
+
+    def read(self, now: datetime, past: Past, standing: Sequence[Alert]) -> Spent | None:
+        if past.looked_at is None or past.failed:
+            self._unread = None
+        elif self._unread is not None:
+            self._unread |= past.changed
+        if not self._budgets:
+            return Spent({})
+        began = self._monotonic()
+        try:
+            return self._spent(now, standing)
+        finally:
+            self._took = timedelta(seconds=self._monotonic() - began)
+
+    def judge(self, reading: Spent, known: Mapping[str, Alert], now: datetime) -> list[Alert]:
+        gone = [alert for alert in known.values() if alert.standing and self._budget_of(alert) is None]
+        found = [
+            judged(budget, account, spend, known.get(_alert_id(budget, account)), now=now, per_usd=self._per_usd)
+            for account, spend in sorted(reading.sums.items())
+            for budget in self._by_sum[account.spending]
+        ]
+        return [*(withdrawn(alert, now=now) for alert in gone), *(alert for alert in found if alert)]
+
+    def word(self, alert: Alert, _reading: Spent) -> Alert:
+        return worded(alert)
+
+    # --- what it reads ---
+
+    def _spent(self, now: datetime, standing: Sequence[Alert]) -> Spent | None:
+        days = None if self._unread is None else {hour.date() for hour in self._unread}
+        if not self._are_whole(self._control, days):
+            return None
+        lately = now.astimezone(UTC).date() - timedelta(days=LATELY_DAYS)
+        sums = spends_above(self._reader, self._floors(now), lately=lately)
+        told = {account for alert in standing if (account := self._account(alert))}
+        sums |= {account: Spend() for account in told - sums.keys()} | spends_of(self._reader, told - sums.keys())
+        self._unread = frozenset()
+        return Spent(sums)
+
+    def _floors(self, now: datetime) -> list[Floor]:
+        """Of each sum the lowest step, in each period that may still open an alert."""
+        floors = list[Floor]()
+        for spending, budgets in self._by_sum.items():
+            one = budgets[0]
+            for start in {span_at(at, one.period, one.zone).start for at in (now, now - LATE_MAX)}:
+                costs = [cost for budget in budgets if (cost := self._least_usd(budget, start, now)) is not None]
+                if costs:
+                    floors.append(Floor(spending, start, min(costs)))
+        return floors
+
+    def _least_usd(self, budget: Budget, start: datetime, now: datetime) -> Fraction | None:
+        """What must have been spent at least where the lowest step is crossed, by the best rate that any day may have;
+        None where no rate is known."""
+        amount = Fraction(budget.steps[0].amount)
+        if budget.currency == USD:
+            return amount
+        first, last = max(start, now - timedelta(days=400)).date(), now.date() + timedelta(days=1)
+        days = (first + timedelta(days=day) for day in range((last - first).days + 1))
+        rates = [rate for day in days if (rate := self._per_usd(budget.currency, day)) is not None]
+        return amount / Fraction(max(rates)) if rates else None
+
+    def _budget_of(self, alert: Alert) -> Budget | None:
+        """The one that it is of, if that still sums up the same."""
+        budget = self._budgets.get(str(alert.metadata["budget"]))
+        if budget is None or (budget.period, budget.zone) != (alert.metadata["period"], alert.metadata["zone"]):
+            return None
+        words = tuple(alert.metadata["subject"])  # type: ignore[arg-type]
+        return budget if words == budget.scope else None
+
+    def _account(self, alert: Alert) -> Account | None:
+        budget = self._budget_of(alert)
+        if budget is None:
+            return None
+        start = datetime.fromisoformat(str(alert.metadata["first_window"]))
+        return Account(budget.spending, alert.scope.partition(",")[2], start)
+
+
+def _alert_id(budget: Budget, account: Account) -> str:
+    scope = budget.alert_scope(account.subject)
+    return episode_id(rule=RULE, scope=scope, first_window=account.period_start)

@@ -1,0 +1,250 @@
+"""Budgets judged by a worker: what it tells is what a play of the same history tells, from sums of the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+
+from costream.alerts import Alert, Level
+from costream.pricing.money import DayRates, RateOfDays
+from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.rows import to_integers
+from stream.budgets.budget import COLUMNS, Budget, Step
+from stream.budgets.counted import Counted
+from stream.budgets.judge import LATE_MAX
+from stream.budgets.playing import played
+from stream.watch.rules.budget import REST, BudgetRule
+from stream.watch.rules.rule import Past, news_of
+from tests.support.databases import emptied
+from tests.support.ingest import ingest_of
+from tests.support.records import wire
+from tests.support.repriced import NOW, PARTITIONS, SOURCE, Place
+from tests.support.warehouse import Server
+
+DAY = Budget(
+    name="day",
+    kind="budget",
+    scope=(),
+    only={},
+    period="day",
+    zone="UTC",
+    amount=Decimal(3),
+    currency="USD",
+    steps=(Step(Decimal("2.4"), Level.WARNING, Decimal("0.8")), Step(Decimal(3), Level.EMERGENCY, Decimal(1))),
+    metric_name="daily_cost",
+)
+USER = replace(DAY, name="user", scope=("user",), amount=Decimal(1), steps=(Step(Decimal("0.9"), Level.WARNING),))
+LIMIT = replace(USER, name="limit", kind="limit", zone="Asia/Seoul", steps=(Step(Decimal("0.6"), Level.CRITICAL),))
+SESSION = replace(USER, name="session", scope=("session",), period="session", steps=(Step(Decimal("0.5"), Level.INFO),))
+WON = replace(USER, name="won", currency="KRW", amount=Decimal(1500), steps=(Step(Decimal("1200"), Level.INFO),))
+BUDGETS = [DAY, USER, LIMIT, SESSION, WON, replace(DAY, name="team", scope=("team",), only={"team": ("search",)})]
+RATES = DayRates([RateOfDays("KRW", date(2020, 1, 1), Decimal(1_500), "a test")])
+MILLION = 1_000_000  # tokens of gpt-4o-mini: 0.15 USD
+
+
+@pytest.fixture(scope="module")
+def one_database(clickhouse_endpoint: Server) -> ClickHouseAddress:
+    return clickhouse_endpoint.fresh()
+
+
+@pytest.fixture
+def place(one_database: ClickHouseAddress) -> Iterator[Place]:
+    with closing(Place(emptied(one_database))) as place:
+        use(place, BUDGETS)
+        yield place
+
+
+def use(place: Place, budgets: Sequence[Budget]) -> None:
+    place.ingest = ingest_of(
+        place.warehouse,
+        SOURCE,
+        range(PARTITIONS),
+        count=PARTITIONS,
+        since=NOW - timedelta(days=7),
+        budgets=Counted.by(budgets),
+        clock=lambda: NOW,
+    )
+
+
+def spent(request_id: str, *, tokens: int = MILLION, at: datetime = NOW, **fields: Any) -> bytes:
+    usual = {"provider": "openai", "model": "gpt-4o-mini", "user_id": "ann", "session_id": "s-1", "team": "search"}
+    usage = {"input_tokens": tokens, "output_tokens": 0, "occurred_at": at.isoformat()}
+    return wire(request_id, **usual | usage | fields)
+
+
+class Judge:
+    """The rule as the watch asks it, with the alerts that it has told."""
+
+    def __init__(self, place: Place, budgets: Sequence[Budget] = BUDGETS, *, is_whole: bool = True) -> None:
+        self.place, self.is_whole = place, is_whole
+        self.days: list[Any] = []
+        self.seconds = 0.0
+        self.alerts: dict[str, Alert] = {}
+        self.go_by(budgets)
+
+    def go_by(self, budgets: Sequence[Budget]) -> None:
+        self.past = Past()
+        self.rule = BudgetRule(
+            budgets,
+            reader=self.place.reader,
+            per_usd=RATES,
+            are_whole=self._are_whole,
+            interval=timedelta(seconds=1),
+            monotonic=lambda: self.seconds,
+        )
+
+    def _are_whole(self, _control: str, days: Iterable[date] | None) -> bool:
+        self.days.append(days)
+        return self.is_whole
+
+    def look(self, now: datetime = NOW, *, changed: Iterable[datetime] = ()) -> list[Alert]:
+        past = replace(self.past, changed=frozenset(changed))
+        standing = [alert for alert in self.alerts.values() if alert.standing]
+        found = news_of(self.rule, self.rule.read(now, past, standing), self.alerts, now)
+        self.alerts |= {alert.alert_id: alert for alert in found}
+        self.past = Past(looked_at=now)
+        return found
+
+
+def said(alerts: Iterable[Alert]) -> list[tuple[str, str, str, str]]:
+    return sorted((a.scope, a.status, a.level.value, f"{a.current_value.normalize():f}") for a in alerts)
+
+
+def history(place: Place, arrived: dict[str, datetime]) -> pl.DataFrame:
+    columns = ", ".join(COLUMNS.values())
+    rows = place.frame(f"SELECT request_id, occurred_at, {columns}, cost_usd AS cost_pico FROM usage_events")
+    arrivals = pl.col("request_id").replace_strict(arrived, return_dtype=pl.Datetime("ms", "UTC"))
+    return to_integers(rows, pl.Int64).with_columns(arrived_at=arrivals)
+
+
+def test_a_worker_tells_what_a_play_of_the_same_history_tells(place: Place) -> None:
+    """Ten batches, ten seconds apart, with calls of yesterday and last month among them, and one without a price."""
+    judge, arrived, told = Judge(place), dict[str, datetime](), list[Alert]()
+    start = NOW.replace(minute=0, second=0, microsecond=0)
+    for step in range(10):
+        batch = {
+            f"{step}-a": spent(f"{step}-a", at=start),
+            f"{step}-b": spent(f"{step}-b", at=start, user_id="bob", session_id="", team=""),
+            f"{step}-old": spent(f"{step}-old", at=start - timedelta(days=1 + 30 * (step % 2)), tokens=7 * MILLION),
+            f"{step}-x": spent(f"{step}-x", at=start, model="nobody-knows"),
+        }
+        place.store(list(batch.values()))
+        arrived |= dict.fromkeys(batch, start + timedelta(seconds=10 * step))
+        told += judge.look(start + timedelta(seconds=10 * step + 1))
+    expected = list(played(history(place, arrived), BUDGETS, per_usd=RATES))
+    assert said(told) == said(expected)
+    by_id = {(alert.alert_id, alert.revision): alert for alert in expected}
+    assert {(alert.alert_id, alert.revision): alert for alert in told} == by_id
+    assert len(by_id) >= 9
+
+
+def test_an_alert_is_told_once_and_again_where_a_higher_step_is_crossed(place: Place) -> None:
+    judge = Judge(place, [DAY])
+    place.store([spent(f"r-{number}") for number in range(15)])  # 2.25
+    assert judge.look() == []
+    place.store([spent("r-16")])  # 2.40
+    assert said(judge.look()) == [("budget=day", "open", "warning", "2.4")]
+    assert judge.look() == []
+    place.store([spent(f"s-{number}") for number in range(4)])
+    assert said(judge.look()) == [("budget=day", "updated", "emergency", "3")]
+
+
+def test_nobody_judges_by_sums_that_are_not_whole_and_nothing_is_forgotten(place: Place) -> None:
+    judge = Judge(place, [DAY], is_whole=False)
+    place.store([spent(f"r-{number}") for number in range(20)])
+    assert judge.look(changed=[NOW]) == []
+    assert not judge.rule.is_due(NOW, judge.past)
+    assert judge.rule.is_due(NOW + timedelta(seconds=1), judge.past)
+    judge.is_whole = True
+    assert len(judge.look()) == 1
+    assert not judge.rule.is_due(NOW + timedelta(seconds=59), judge.past)
+    assert judge.rule.is_due(NOW + timedelta(seconds=60), judge.past)
+
+
+def test_of_which_days_the_sums_must_be_whole_is_what_has_changed_since_they_were_read(place: Place) -> None:
+    judge = Judge(place, [DAY])
+    judge.look()
+    judge.look(changed=[NOW, NOW - timedelta(days=2)])
+    judge.is_whole = False
+    judge.look(changed=[NOW - timedelta(days=1)])
+    judge.look(changed=[NOW])
+    today = NOW.date()
+    assert judge.days == [
+        None,
+        {today, today - timedelta(days=2)},
+        {today - timedelta(days=1)},
+        {today - timedelta(days=1), today},
+    ]
+
+
+def test_a_look_that_takes_long_is_followed_by_a_rest_of_ten_times_that(place: Place) -> None:
+    judge = Judge(place, [DAY])
+    original = judge._are_whole
+
+    def slowly(control: str, days: Iterable[date] | None) -> bool:
+        judge.seconds += 3
+        return original(control, days)
+
+    judge.rule._are_whole = slowly
+    judge.look()
+    past = replace(judge.past, changed=frozenset([NOW]))
+    assert not judge.rule.is_due(NOW + timedelta(seconds=REST * 3 - 1), past)
+    assert judge.rule.is_due(NOW + timedelta(seconds=REST * 3), past)
+
+
+def test_a_period_that_is_over_is_cleared_and_the_next_begins_at_nothing(place: Place) -> None:
+    judge = Judge(place, [USER])
+    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    place.store([spent(f"r-{number}", at=NOW) for number in range(7)])
+    assert said(judge.look()) == [("budget=user,user=ann", "open", "warning", "1.05")]
+    assert judge.look(midnight) == []
+    assert judge.look(midnight + LATE_MAX - timedelta(seconds=1)) == []
+    assert said(judge.look(midnight + LATE_MAX)) == [("budget=user,user=ann", "cleared", "warning", "1.05")]
+    assert judge.look(midnight + LATE_MAX + timedelta(seconds=1)) == []
+
+
+def test_calls_of_a_closed_period_move_its_sum_and_raise_no_alert(place: Place) -> None:
+    judge = Judge(place, [USER])
+    yesterday = NOW - timedelta(days=1)
+    place.store([spent(f"r-{number}", at=yesterday) for number in range(20)])
+    assert judge.look(changed=[yesterday]) == []
+
+
+def test_what_a_repricing_takes_back_is_retracted(place: Place) -> None:
+    judge = Judge(place, [USER])
+    place.store([spent(f"r-{number}", tokens=MILLION) for number in range(7)])
+    judge.look()
+    place.command(
+        "INSERT INTO budget_spend_rows SELECT * REPLACE ('correction:topic-1' AS source, toInt64(0) AS calls, "
+        "toInt64(0) AS unpriced_calls, -cost_usd / 2 AS cost_usd) FROM budget_spend_rows FINAL"
+    )
+    assert said(judge.look()) == [("budget=user,user=ann", "retracted", "warning", "0.525")]
+
+
+def test_a_budget_that_is_judged_by_no_more_ends_its_alerts(place: Place) -> None:
+    judge = Judge(place, [USER, DAY])
+    place.store([spent(f"r-{number}") for number in range(20)])
+    assert len(judge.look()) == 2
+    judge.go_by([DAY])
+    (ended,) = judge.look()
+    assert (ended.scope, ended.status, ended.revision) == ("budget=user,user=ann", "cleared", 2)
+    assert ended.title == "user of user ann: judged by no rule any more, at 3.00 USD of 1.00 USD"
+    judge.go_by([])
+    assert [alert.scope for alert in judge.look()] == ["budget=day"]
+    assert judge.look() == []
+
+
+def test_who_takes_over_goes_on_from_the_alerts_that_are_told(place: Place) -> None:
+    judge, later = Judge(place), Judge(place)
+    place.store([spent(f"r-{number}") for number in range(20)])
+    told = judge.look()
+    assert told
+    later.alerts = dict(judge.alerts)
+    assert later.look(NOW + timedelta(seconds=5)) == []
