@@ -22,7 +22,7 @@ from costream.topics import FORWARDED_HEADER
 from sinks.clickhouse import rows, state
 from sinks.clickhouse.reader import Reader
 from stream.budgets.counted import Counted, Spending
-from stream.budgets.spend import by_quarter, shares
+from stream.budgets.spend import added_up, shares
 from stream.decode import arrival
 from stream.decode.frame import AgeLimits, Decoded, Record, Refusal, decode
 from stream.dedup.home import home_partitions
@@ -193,7 +193,7 @@ class Ingest:
 
     def _spend_of(self, counted: pl.DataFrame, sums: Sequence[Spending], flush: int) -> pl.DataFrame:
         each = partial(shares, sums=sums)
-        return self._budget_spend.add(counted, flush=flush, summed=each(by_quarter(counted, sums)), each=each)
+        return self._budget_spend.add(counted, flush=flush, summed=added_up(counted, sums), each=each)
 
     def _derived_once(self, new: pl.DataFrame, replayed: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
         """New records with their names and price, and records delivered again with what was worked out when they were

@@ -92,14 +92,21 @@ def shares(events: pl.DataFrame, sums: Iterable[Summed]) -> pl.DataFrame:
     return pl.concat([_marked(events.clear()), *(_shares(events, one) for one in by_digest.values())])
 
 
-def by_quarter(calls: pl.DataFrame, sums: Iterable[Summed]) -> pl.DataFrame:
-    """Calls added up as far as no sum can tell them apart: by quarter of an hour and by the columns that ``sums`` name.
-    What ``shares`` makes of it adds up to the same, of far fewer rows.
+def added_up(calls: pl.DataFrame, sums: Iterable[Summed]) -> pl.DataFrame:
+    """What ``shares`` makes of calls, and adds up to the same, of far fewer rows: for each sum calls are added up
+    before, as far as it cannot tell them apart.
 
     ``calls`` has source_partition and source_offset, cost_status and cost_pico beside what ``shares`` reads.
     """
-    named = {COLUMNS[word]: None for one in sums for word in (*one.scope, *one.only)}
-    return calls.group_by("source_partition", pl.col("occurred_at").dt.truncate(QUARTER), *named).agg(
+    by_columns = dict[frozenset[str], list[Summed]]()
+    for one in sums:
+        by_columns.setdefault(frozenset(COLUMNS[word] for word in (*one.scope, *one.only)), []).append(one)
+    parts = [shares(_by_quarter(calls, columns), some) for columns, some in by_columns.items()]
+    return pl.concat(parts, how="diagonal").select(ADDED_UP) if parts else pl.DataFrame()
+
+
+def _by_quarter(calls: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:
+    return calls.group_by("source_partition", pl.col("occurred_at").dt.truncate(QUARTER), *columns).agg(
         **SUMS, applied=pl.col("source_offset").max(), first=pl.col("source_offset").min()
     )
 
@@ -110,6 +117,7 @@ SUMS: Final[Mapping[str, pl.Expr]] = {
     "unpriced_calls": (pl.col("cost_status") == "unpriced").sum().cast(pl.Int64),
     "cost_pico": pl.col("cost_pico").cast(pl.Int128).sum(),
 }
+ADDED_UP: Final = ("source_partition", "day", *KEY, "period_end", *SUMS, "applied", "first")
 
 
 def _shares(events: pl.DataFrame, one: Summed) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from costream.alerts import Alert, Level
 from costream.pricing.money import DayRates, RateOfDays
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.rows import to_integers
+from stream.audit.budget_sums import state
 from stream.budgets.budget import COLUMNS, Budget, Step
 from stream.budgets.counted import Counted
 from stream.budgets.judge import LATE_MAX
@@ -248,3 +249,46 @@ def test_who_takes_over_goes_on_from_the_alerts_that_are_told(place: Place) -> N
     assert told
     later.alerts = dict(judge.alerts)
     assert later.look(NOW + timedelta(seconds=5)) == []
+
+
+def test_the_view_says_where_each_budget_stands_as_its_alert_does(place: Place) -> None:
+    place.store([spent(f"r-{number}") for number in range(7)] + [spent("x", model="nobody-knows")])
+    place.store([spent("other", user_id="bob", session_id="", team="ads", tokens=MILLION // 3)])
+    state(place.reader, place.warehouse.writer, BUDGETS, Counted.by(BUDGETS), now=NOW, kept=NOW.date())
+    rows = place.frame("SELECT * FROM budget_status").to_dicts()
+    by_scope = {(row["budget"], row["subject"]): row for row in rows}
+    assert [row["budget"] for row in rows] == sorted(row["budget"] for row in rows)
+    assert sorted(by_scope) == [
+        *[("day", ""), ("limit", "user=ann"), ("limit", "user=bob"), ("session", "session=s-1")],
+        *[("team", "team=search"), ("user", "user=ann"), ("user", "user=bob")],
+        *[("won", "user=ann"), ("won", "user=bob")],
+    ]
+    judge = Judge(place, [budget for budget in BUDGETS if budget is not WON])
+    alerts = {alert.scope: alert for alert in judge.look()}
+    assert len(alerts) == 3
+    for (budget, subject), row in by_scope.items():
+        alert = alerts.get(f"budget={budget}" + (f",{subject}" if subject else ""))
+        assert row["level"] == (alert.level.value if alert else ""), (budget, subject)
+        if alert:
+            assert (row["spent"], row["ratio"], row["currency"]) == (alert.current_value, alert.ratio, "USD")
+            assert (row["calls"], row["unpriced_calls"]) == (8, 1)
+    ann = by_scope["user", "user=ann"]
+    assert (f"{ann['spent']:f}", f"{ann['amount']:f}", f"{ann['ratio']:f}") == (
+        *("1.050000000000", "1.000000000000"),
+        "1.0500",
+    )
+    assert ann["period_end"] - ann["period_start"] == timedelta(days=1)
+    assert by_scope["session", "session=s-1"]["period_start"] is None
+    assert by_scope["session", "session=s-1"]["projected"] is None
+    assert by_scope["won", "user=ann"]["spent"] is None, "no rate of it is published"
+
+
+def test_what_is_projected_is_the_spending_by_the_share_of_the_period_that_is_over(place: Place) -> None:
+    place.store([spent("r-1")])
+    state(place.reader, place.warehouse.writer, [DAY], Counted.by([DAY]), now=NOW, kept=NOW.date())
+    (row,) = place.frame("SELECT *, now('UTC') AS at FROM budget_status").to_dicts()
+    share = (row["at"] - row["period_start"]) / timedelta(days=1)
+    if share < 0.05:
+        assert row["projected"] is None
+    else:
+        assert float(row["projected"]) == pytest.approx(0.15 / share, rel=1e-3)

@@ -19,7 +19,7 @@ from costream.alerts import Level
 from costream.pricing import PICO
 from stream.budgets.budget import COLUMNS, Budget, Step, parts_of, subject_of, whose
 from stream.budgets.periods import Period, span_at
-from stream.budgets.spend import KEY, Spend, shares
+from stream.budgets.spend import KEY, Spend, added_up, shares
 from stream.budgets.trace import SCHEMA
 from tests.support.properties import examples
 
@@ -108,6 +108,50 @@ def test_the_digest_of_a_sum_is_the_same_in_every_build() -> None:
     assert DAILY.spending == "94e5f8f2be0f7eb0"
     other = replace(DAILY, scope=("user", "team"), only={"team": ("search", "")}, period="month", zone="Asia/Seoul")
     assert other.spending == "0b91ec8418eafca8"
+
+
+PLACES = st.tuples(st.sampled_from(["priced", "unpriced"]), st.integers(0, 1))
+
+
+@examples(200)
+@given(
+    CALLS,
+    st.lists(st.tuples(SCOPES, st.sampled_from(["hour", "day", "month", "session"])), max_size=4),
+    st.lists(PLACES, min_size=30, max_size=30),
+)
+def test_calls_that_are_added_up_before_come_to_the_same_sums(
+    calls: list[dict[str, Any]], kinds: list[tuple[tuple[str, ...], Period]], places: list[tuple[str, int]]
+) -> None:
+    sums = [replace(DAILY, scope=scope, period=period, only={"team": ("search",)}) for scope, period in kinds]
+    some = places[: len(calls)]
+    events = frame(calls).with_columns(
+        cost_status=pl.Series([status for status, _ in some], dtype=pl.String),
+        source_partition=pl.Series([partition for _, partition in some], dtype=pl.Int64),
+        source_offset=pl.int_range(pl.len(), dtype=pl.Int64),
+    )
+    found, expected = Counter[tuple[Any, ...]](), Counter[tuple[Any, ...]]()
+    key = ("source_partition", *KEY, "period_end", "day")
+    for row in added_up(events, sums).iter_rows(named=True):
+        place = tuple(row[name] for name in key)
+        found += Counter({(place, name): row[name] for name in ("calls", "unpriced_calls", "cost_pico") if row[name]})
+    for row in shares(events, sums).iter_rows(named=True):
+        place = tuple(row[name] for name in key)
+        unpriced = int(row["cost_status"] == "unpriced")
+        values = {"calls": 1, "unpriced_calls": unpriced, "cost_pico": row["cost_pico"] or 0}
+        expected += Counter({(place, name): value for name, value in values.items() if value})
+    assert found == expected
+
+
+def test_the_offsets_of_calls_that_are_added_up_are_the_first_and_the_last() -> None:
+    calls = frame([{"occurred_at": NOON}] * 3).with_columns(
+        cost_status=pl.lit("priced"), source_partition=pl.lit(0), source_offset=pl.Series([9, 7, 8])
+    )
+    (row,) = added_up(calls, [DAILY]).to_dicts()
+    assert (row["first"], row["applied"], row["calls"]) == (7, 9, 3)
+
+
+def test_without_budgets_nothing_is_added_up() -> None:
+    assert added_up(frame([]), []).is_empty()
 
 
 def test_without_budgets_nothing_is_summed_up() -> None:

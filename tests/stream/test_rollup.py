@@ -17,10 +17,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.budgets.counted import Counted, Spending
 from stream.decode.frame import decode
 from stream.pricing import price
 from stream.rollup import rows as rollup_rows
-from stream.rollup.sums import DAILY, HOURLY, LEDGER, UNITS, USER_DAILY, ListCodes, Rollup, RollupSpec, by_hour, metered
+from stream.rollup.sums import (
+    BUDGET_SPEND,
+    DAILY,
+    HOURLY,
+    LEDGER,
+    UNITS,
+    USER_DAILY,
+    ListCodes,
+    Rollup,
+    RollupSpec,
+    by_hour,
+    metered,
+)
 from tests.support.ingest import BOOK, Warehouse, ingest_of, run
 from tests.support.properties import examples
 from tests.support.records import LIMITS, log_of, wire
@@ -673,7 +686,15 @@ def test_a_rollup_costs_exactly_what_its_events_cost(events: list[dict[str, Any]
         assert sum(row["calls"] - row["unpriced_calls"] for row in rows) == len(costs)
 
 
-@pytest.mark.parametrize("spec", [HOURLY, UNITS, USER_DAILY, LEDGER], ids=lambda spec: spec.table)
+SPENDING = Spending("it's \\ a sum", ("user", "model"), {}, "month", "Asia/Kathmandu")
+
+
+def rows_of_one_sum(warehouse: Warehouse, table: str, source: str) -> list[dict[str, Any]]:
+    """The rows that count; of sums of budgets without the control total."""
+    return [row for row in warehouse.rows(table, source) if row.get("spending", SPENDING.spending) == SPENDING.spending]
+
+
+@pytest.mark.parametrize("spec", [HOURLY, UNITS, USER_DAILY, BUDGET_SPEND, LEDGER], ids=lambda spec: spec.table)
 def test_a_row_comes_back_from_clickhouse_as_it_went(
     warehouse: Warehouse, spec: RollupSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -683,14 +704,15 @@ def test_a_row_comes_back_from_clickhouse_as_it_went(
         for number in range(20)
     ]
     records = log_of([*values, values[0], b"junk"])
-    run(warehouse, ingest_of(warehouse, source), records)
-    before = warehouse.rows(spec.table, source)
+    budgets = Counted((SPENDING,))
+    run(warehouse, ingest_of(warehouse, source, budgets=budgets), records)
+    before = rows_of_one_sum(warehouse, spec.table, source)
     more = wire(f"{source}-more", input_tokens=1, quantities={"images": "1"})
     with monkeypatch.context() as patched:
         patched.setattr("stream.ingest.Rollup", partial(Rollup, read_rows_max=0))  # its hash is known, then it is asked
-        run(warehouse, ingest_of(warehouse, source), log_of([more], first=len(records)))
-    run(warehouse, ingest_of(warehouse, source), records, batch=5)
-    after = warehouse.rows(spec.table, source)
+        run(warehouse, ingest_of(warehouse, source, budgets=budgets), log_of([more], first=len(records)))
+    run(warehouse, ingest_of(warehouse, source, budgets=budgets), records, batch=5)
+    after = rows_of_one_sum(warehouse, spec.table, source)
     assert len(before) == len(after) == 1
     changed = {name for name in before[0] if before[0][name] != after[0][name]}
     of_calls = {"calls", "partial_calls", "partial_tokens", "input_tokens", "output_tokens", "cost_usd", "version"}
@@ -698,6 +720,7 @@ def test_a_row_comes_back_from_clickhouse_as_it_went(
         "usage_hourly": of_calls,
         "usage_hourly_units": {"amount_whole", "version"},
         "usage_user_daily": of_calls,
+        "budget_spend": {"calls", "cost_usd", "version"},
         "ingest_ledger": {"received", "stored", "version"},
     }
     assert changed == grown[spec.table]
