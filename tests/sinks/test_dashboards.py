@@ -182,6 +182,7 @@ def test_cost_by_hour_is_by_what_the_board_names(reader: Reader) -> None:
     assert unpriced[NOON] == 2, "the call without a price, and what a client said of its drops"
 
 
+@pytest.mark.slow
 def test_beyond_the_dearest_all_others_are_one_line_and_the_stack_is_the_whole(endpoint: Endpoint) -> None:
     address = endpoint.fresh()
     calls = [call(f"r-{n}", NOON, n, model=f"model-{n:02}") for n in range(1, 26)]

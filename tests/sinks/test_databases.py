@@ -6,6 +6,8 @@ from collections import deque
 from contextlib import closing
 from copy import copy
 
+import pytest
+
 from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from tests.support.databases import LENDING
 from tests.support.warehouse import Embedded
@@ -45,6 +47,7 @@ def test_one_that_was_filled_is_lent_again_without_its_rows(clickhouse_embedded:
     assert engine.fresh() != filled, "it is lent already"
 
 
+@pytest.mark.slow
 def test_one_whose_tables_views_or_migrations_were_changed_is_not_lent_again(clickhouse_embedded: Embedded) -> None:
     for change in (
         "ALTER TABLE prices_rows ADD COLUMN other UInt8",

@@ -90,6 +90,7 @@ WORDS: Final = {
 }
 
 
+@pytest.mark.slow
 def test_the_reason_of_an_older_row_becomes_a_code_and_its_words_the_detail(empty: ClickHouseAddress) -> None:
     migrate.up(empty, target=11)
     old = [{"request_id": words, "cost_reason": words, "price_version": "" if words else "t@base"} for words in WORDS]
@@ -111,6 +112,7 @@ def test_the_reason_of_an_older_row_becomes_a_code_and_its_words_the_detail(empt
         assert sorted(rows) == sorted((words, words) for words in WORDS)
 
 
+@pytest.mark.slow
 def test_tokens_without_a_price_are_filled_from_the_calls_that_a_row_has_applied_and_where_those_are_gone_not(
     empty: ClickHouseAddress,
 ) -> None:

@@ -215,6 +215,7 @@ def test_a_worker_that_goes_on_over_filled_in_sums_counts_right(place: Place) ->
     assert place.broken() == {}
 
 
+@pytest.mark.slow
 def test_what_a_worker_by_older_rules_left_out_is_told_and_filled_in(place: Place) -> None:
     place.store(calls(range(30)))
     filling = Filling(place)
@@ -277,6 +278,7 @@ def test_a_turn_that_begins_over_sums_that_are_whole_judges_at_its_first_look(pl
     assert place.frame("SELECT toInt64(max(version)) FROM budget_sums_rows").item() == 1
 
 
+@pytest.mark.slow
 def test_without_budgets_nothing_is_summed_up_and_nothing_is_filled_in(place: Place) -> None:
     place.ingest = worker(place, Counted.by([]))
     place.store(calls(range(10)))

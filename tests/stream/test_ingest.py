@@ -167,6 +167,7 @@ PROVIDERS = ("openai", "OpenAI", "google-gla")
 MODELS = ("gpt-4o-mini", "GPT-4o-mini")
 
 
+@pytest.mark.slow
 @examples(
     15,
     at_least=5,

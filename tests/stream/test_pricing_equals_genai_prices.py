@@ -179,6 +179,7 @@ def test_every_tier_of_every_model_costs_what_genai_prices_says_from_its_first_d
     assert compared > 1_000
 
 
+@pytest.mark.slow
 def test_no_model_is_priced_in_any_kind_without_a_rate_that_is_known_to_be_its_own(book: PriceBook) -> None:
     """Each kind of the table at each model, beside its totals."""
     kinds = sorted(unit for unit in UNITS if ("family", "tokens") in unit_data[unit]["dimensions"].items())

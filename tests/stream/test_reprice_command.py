@@ -211,6 +211,7 @@ def test_a_second_one_at_the_same_time_is_refused(place: Place) -> None:
     assert place.costs() == [Decimal("0.15"), Decimal("0.15"), Decimal("2.5")]
 
 
+@pytest.mark.slow
 def test_an_audit_meanwhile_says_who_is_writing(place: Place) -> None:
     place.writer.insert(
         "usage_hourly", place.reader.frame("SELECT * REPLACE (calls + 1 AS calls) FROM usage_hourly_rows")

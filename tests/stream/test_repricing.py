@@ -169,6 +169,7 @@ def test_a_record_that_is_read_again_keeps_its_new_price(place: Place) -> None:
     assert (place.costs(), totals(place), place.broken()) == (costs, sums, {})
 
 
+@pytest.mark.slow
 def test_workers_of_both_prices_go_on_meanwhile(place: Place) -> None:
     """One has its rows in memory from before, one has read them back: neither takes a correction away."""
     place.reprice()
@@ -214,10 +215,8 @@ def writes_of_a_run(place: Place) -> list[str]:
     return writer.writes
 
 
-@pytest.mark.parametrize("share", [pytest.param(1, marks=pytest.mark.slow), 37])
-def test_wherever_it_breaks_off_each_hour_has_old_or_new_digits_and_the_next_run_does_the_rest(
-    place: Place, share: int
-) -> None:
+@pytest.mark.slow
+def test_wherever_it_breaks_off_each_hour_has_old_or_new_digits_and_the_next_run_does_the_rest(place: Place) -> None:
     """Killed before and after its writes, back and forth between two books."""
     writes = writes_of_a_run(place)
     assert set(writes) == {
@@ -227,7 +226,7 @@ def test_wherever_it_breaks_off_each_hour_has_old_or_new_digits_and_the_next_run
     assert writes.count("repricings") == 2, "when it begins, and when it has ended"
     was, becomes = OURS, LIST
     deaths = [(number, after) for number in range(1, len(writes) + 1) for after in (False, True)]
-    for dies_at, after in deaths[::share]:
+    for dies_at, after in deaths:
         kill_and_resume(place, dies_at, after=after, was=was, becomes=becomes)
         was, becomes = becomes, was
     assert place.broken() == {}

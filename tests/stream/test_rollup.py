@@ -694,7 +694,11 @@ def rows_of_one_sum(warehouse: Warehouse, table: str, source: str) -> list[dict[
     return [row for row in warehouse.rows(table, source) if row.get("spending", SPENDING.spending) == SPENDING.spending]
 
 
-@pytest.mark.parametrize("spec", [HOURLY, UNITS, USER_DAILY, BUDGET_SPEND, LEDGER], ids=lambda spec: spec.table)
+@pytest.mark.parametrize(
+    "spec",
+    [HOURLY, BUDGET_SPEND, *(pytest.param(spec, marks=pytest.mark.slow) for spec in (UNITS, USER_DAILY, LEDGER))],
+    ids=lambda spec: spec.table,
+)
 def test_a_row_comes_back_from_clickhouse_as_it_went(
     warehouse: Warehouse, spec: RollupSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:

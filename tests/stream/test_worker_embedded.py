@@ -137,6 +137,7 @@ def check_only_strays_were_forwarded_again(before: dict[str, Any], after: dict[s
     assert len(after["usage_events"]) == len(before["usage_events"]) + 1
 
 
+@pytest.mark.slow
 def test_every_hostile_message_ends_in_the_dead_letters_and_no_good_neighbour_is_lost(
     broker: EmbeddedBroker, address: ClickHouseAddress, totals: Totals
 ) -> None:
