@@ -48,7 +48,7 @@ def _steps(check: Check, gaps: Sequence[Gap], kafka: KafkaFacts | None, drawn: s
         return _kafka(check)
     if check.name == costs.NAME:
         return _costs(check, drawn)
-    if check.name.startswith("usage_"):
+    if check.name.startswith(("usage_", "budget_")):
         return [_rollup(check, [gap for gap in gaps if gap.rows])]
     text, command = _OF_CHECK.get(check.name, _OF_ANY)
     return [NextStep(check.name, text, command)]

@@ -30,9 +30,10 @@ def rebuild(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell how many rows differ, and change nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines for people.")] = False,
 ) -> None:
-    """Recompute the hours and days (usage_hourly, its units, usage_daily and usage_user_daily) from the single calls. A
-    row that differs from its calls gets a correction row; one that is lost comes back. Each figure then has the digits
-    that it had, but for duplicates, which no call tells: they stay as they are.
+    """Recompute the hours and days (usage_hourly, its units, usage_daily and usage_user_daily) and the sums of budgets
+    (budget_spend) from the single calls. A row that differs from its calls gets a correction row; one that is lost
+    comes back. Each figure then has the digits that it had, but for duplicates, which no call tells: they stay as they
+    are.
 
     Only days whose single calls are all kept can be worked out again: others are refused. Workers may go on meanwhile.
     The second time nothing changes.

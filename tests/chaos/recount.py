@@ -32,7 +32,12 @@ STORED_AS: Final = {  # provider and model as some callers write them, and the n
 # hour, provider, model, operation, feature, task_type, team, environment
 HourKey = tuple[datetime, str, str, str, str, str, str, str]
 DayKey = tuple[str, str]
+SumKey = tuple[str, str]  # a scope (empty is everything together) and a period
+SpendKey = tuple[str, str, str, str]  # scope, period, subject, day
 Cell = dict[str, Any]
+
+# What the shipped budgets add up, all by UTC.
+SUMS: Final[tuple[SumKey, ...]] = (("", "day"), ("", "month"), ("user", "day"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,20 @@ def user_daily(counted: Iterable[Counted]) -> dict[DayKey, Cell]:
     rows: defaultdict[DayKey, Cell] = defaultdict(_empty_shared)
     for event in counted:
         _add_shared(rows[event.day_key], event)
+    return dict(rows)
+
+
+def budget_spend(counted: Iterable[Counted], whole_from: Mapping[SumKey, str]) -> dict[SpendKey, Cell]:
+    """budget_spend, by day: of each sum since it is whole."""
+    rows: defaultdict[SpendKey, Cell] = defaultdict(lambda: {"calls": 0, "unpriced_calls": 0, "cost_usd": Decimal(0)})
+    for event in counted:
+        day, user = event.day_key
+        for (scope, period), first in whole_from.items():
+            if day >= first and (user or not scope):
+                row = rows[scope, period, f"user={user}" if scope else "", day]
+                row["calls"] += 1
+                row["unpriced_calls"] += event.status == "unpriced"
+                row["cost_usd"] += event.cost or 0
     return dict(rows)
 
 

@@ -17,12 +17,23 @@ import polars as pl
 import pytest
 
 from tests.chaos.hostile import HostileRecord
-from tests.chaos.recount import Cell, Counted, Recount, daily, hourly, murmur2, recount, user_daily
+from tests.chaos.recount import SUMS, Cell, Counted, Recount, budget_spend, daily, hourly, murmur2, recount, user_daily
 from tests.chaos.run import report, run, tell_on_stderr
 from tests.chaos.storm import FULL, HOUR, SHORT, Act, Form, timetable
 from tests.chaos.topic_dump import Record
 from tests.chaos.traffic import Letter, plan
-from tests.chaos.verdict import DAILY, DEAD_LETTERS, EVENTS, HOURLY, USER_DAILY, Verdict, compare, compare_alerts
+from tests.chaos.verdict import (
+    BUDGET_SPEND,
+    DAILY,
+    DEAD_LETTERS,
+    EVENTS,
+    HOURLY,
+    USER_DAILY,
+    WHOLE_FROM,
+    Verdict,
+    compare,
+    compare_alerts,
+)
 from tests.support.kafka import KafkaMissing
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -86,6 +97,11 @@ def stored_right(published: Recount) -> Frames:
         USER_DAILY: [
             {"day": day, "user_id": user_id} | cell
             for (day, user_id), cell in user_daily(published.events.values()).items()
+        ],
+        WHOLE_FROM: [{"scope": scope, "period": period, "day": "2026-11-01"} for scope, period in SUMS],
+        BUDGET_SPEND: [
+            dict(zip(("scope", "period", "subject", "day"), key, strict=True)) | cell
+            for key, cell in budget_spend(published.events.values(), dict.fromkeys(SUMS, "2026-11-01")).items()
         ],
         DEAD_LETTERS: [
             _letter_row(at, _base64(value)) for at, value in enumerate(published.refused.elements(), start=len(HOSTILE))
@@ -179,6 +195,15 @@ def _one_of_a_flood(frames: Frames) -> None:
     row |= {"value": "", "size": len(value), "sha256": hashlib.sha256(value).hexdigest()}
 
 
+def _a_picodollar_less_of_a_budget(frames: Frames) -> None:
+    frames[BUDGET_SPEND][0]["cost_usd"] -= Decimal("1e-12")
+
+
+def _a_sum_that_nobody_states(frames: Frames) -> None:
+    frames[WHOLE_FROM].pop()
+    frames[BUDGET_SPEND] = [row for row in frames[BUDGET_SPEND] if row["scope"] != "user"]
+
+
 def _another_digest_of_one_of_a_flood(frames: Frames) -> None:
     _one_of_a_flood(frames)
     frames[DEAD_LETTERS][0]["sha256"] = "cd" * 32
@@ -206,6 +231,8 @@ def _another_digest_of_a_hostile_record(frames: Frames) -> None:
         (_a_cell_of_an_hour_off_by_one, {"differing_usage_hourly": 1}),
         (_a_cell_of_a_day_off_by_one, {"differing_usage_daily": 1}),
         (_a_day_of_a_user_without_its_row, {"differing_usage_user_daily": 10}),
+        (_a_picodollar_less_of_a_budget, {"differing_budget_spend": 1}),
+        (_a_sum_that_nobody_states, {"sums_of_budgets_not_stated": 1}),
         (_a_dead_letter_less, {"dead_letters_missing": 1}),
         (_one_of_a_flood, {}),
         (_another_digest_of_one_of_a_flood, {"dead_letters_missing": 1, "dead_letters_too_many": 1}),

@@ -14,7 +14,19 @@ from typing import Any, Final, TypeVar
 
 from sinks.clickhouse.reader import Reader
 from tests.chaos.hostile import HostileRecord, Place
-from tests.chaos.recount import Cell, Counted, DayKey, HourKey, Recount, daily, home, hourly, user_daily
+from tests.chaos.recount import (
+    SUMS,
+    Cell,
+    Counted,
+    DayKey,
+    HourKey,
+    Recount,
+    budget_spend,
+    daily,
+    home,
+    hourly,
+    user_daily,
+)
 from tests.chaos.topic_dump import Record
 
 K = TypeVar("K")
@@ -38,6 +50,15 @@ DAILY: Final = f"""
 USER_DAILY: Final = f"""
   SELECT toString(day) AS day, user_id, {", ".join(f"sum({name}) AS {name}" for name in SHARED.split(", "))}
   FROM usage_user_daily_rows FINAL GROUP BY day, user_id"""
+WHOLE_FROM: Final = """
+  SELECT arrayStringConcat(scope, ',') AS scope, period, toString(whole_from) AS day
+  FROM budget_sums WHERE NOT is_control"""
+BUDGET_SPEND: Final = """
+  SELECT arrayStringConcat(s.scope, ',') AS scope, s.period AS period, subject, toString(day) AS day,
+    sum(r.calls) AS calls, sum(r.unpriced_calls) AS unpriced_calls, sum(r.cost_usd) AS cost_usd
+  FROM budget_spend_rows AS r FINAL INNER JOIN budget_sums AS s ON s.spending = r.spending
+  WHERE NOT s.is_control AND r.day >= s.whole_from
+  GROUP BY scope, period, subject, day"""
 EVENTS: Final = """
   SELECT request_id, occurred_at, provider, model, operation, feature, task_type, user_id, team, environment, status,
     usage_status, duration_ms, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
@@ -83,7 +104,7 @@ def compare(
     hostile: Mapping[Place, HostileRecord],
     partitions: int,
 ) -> None:
-    """Raw rows, both rollups and the dead letters."""
+    """Raw rows, all rollups and the dead letters."""
     copies, echoes = _copies_at_home(published, log, partitions)
     verdict.figures["echoes"] = echoes
     _compare_events(verdict, published, reader)
@@ -92,6 +113,7 @@ def compare(
     _compare_cells(verdict, "usage_hourly", hours, _stored_hours(reader))
     _compare_cells(verdict, "usage_daily", daily(hours), _stored_days(reader))
     _compare_cells(verdict, "usage_user_daily", user_daily(published.events.values()), _stored_user_days(reader))
+    _compare_spend(verdict, published, reader)
     _compare_dead_letters(verdict, published, hostile, reader)
 
 
@@ -173,6 +195,15 @@ def _stored_days(reader: Reader) -> dict[HourKey, Cell]:
 
 def _stored_user_days(reader: Reader) -> dict[DayKey, Cell]:
     return {(row.pop("day"), row.pop("user_id")): row for row in reader.frame(USER_DAILY).iter_rows(named=True)}
+
+
+def _compare_spend(verdict: Verdict, published: Recount, reader: Reader) -> None:
+    whole_from = {(scope, period): day for scope, period, day in reader.frame(WHOLE_FROM).iter_rows()}
+    verdict.fault("sums_of_budgets_not_stated", (f"{one}" for one in SUMS if one not in whole_from))
+    expected = budget_spend(published.events.values(), whole_from)
+    rows = reader.frame(BUDGET_SPEND).iter_rows(named=True)
+    stored = {(row.pop("scope"), row.pop("period"), row.pop("subject"), row.pop("day")): row for row in rows}
+    _compare_cells(verdict, "budget_spend", expected, stored)
 
 
 def _utc(moment: datetime) -> datetime:

@@ -152,9 +152,11 @@ def test_a_repair_comes_after_the_raw_rows_are_back() -> None:
     assert steps[1].command == "costream audit --repair"
 
 
-def test_a_rollup_of_a_partition_that_is_whole_is_rebuilt_at_once() -> None:
-    step = only(next_steps([broken("usage_user_daily")], kept(gap(partition=4)), facts()))
+@pytest.mark.parametrize("table", ["usage_user_daily", "budget_spend"])
+def test_a_rollup_of_a_partition_that_is_whole_is_rebuilt_at_once(table: str) -> None:
+    step = only(next_steps([broken(table)], kept(gap(partition=4)), facts()))
     assert "left alone" not in step.text
+    assert step.command == "costream audit --repair"
 
 
 def test_committed_offsets_that_nobody_stored_are_told_from_records_that_expired() -> None:
