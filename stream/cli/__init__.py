@@ -30,6 +30,7 @@ GROUPS: Final = {
     "topics": "topics",
     "migrate": "migrate",
     "alerts": "alerts",
+    "budgets": "budgets",
     "deadletter": "deadletter",
     "prices": "prices",
     "rules": "rules",

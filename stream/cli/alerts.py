@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 app: Final = typer.Typer(no_args_is_help=True, help="Follow or list the alerts.")
 
-STYLES: Final = {"info": "cyan", "warning": "yellow", "critical": "red", "emergency": "bold white on red"}
-
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line: the bytes on the topic.")]
 
 
@@ -74,7 +72,7 @@ def tell(alert: Alert, *, as_json: bool) -> None:
         typer.echo(alert.to_json())
         return
     line = Text(f"{alert.timestamp:%Y-%m-%d %H:%M:%S} UTC  ")
-    line.append(f"{alert.level.value.upper():9}", style=STYLES[alert.level.value] if alert.standing else "dim")
+    line.append(f"{alert.level.value.upper():9}", style=common.LEVELS[alert.level.value] if alert.standing else "dim")
     line.append(f"  {alert.status:9}  {plain(alert.title)}", style="bold" if alert.standing else "")
     line.append(f"\n    {plain(alert.message)}\n    {plain(alert.alert_id)} revision {alert.revision}", style="dim")
     common.console.print(line, soft_wrap=True)

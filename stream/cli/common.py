@@ -39,6 +39,7 @@ MOVED: Final = {
     "COSTREAM_UNKNOWN_PRICE_ENABLED": ("[unknown_price]", "on"),
 }
 
+LEVELS: Final = {"info": "cyan", "warning": "yellow", "critical": "red", "emergency": "bold white on red"}  # of alerts
 COLUMNS_MAX: Final = 80  # what a person is told fits the usual terminal, however wide a name in it is
 
 PREFIX: Final = "COSTREAM_"

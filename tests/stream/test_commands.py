@@ -75,6 +75,7 @@ def test_the_settings_are_shown_without_a_kafka_a_warehouse_or_an_event(argument
         (["topics", "list"], FRAMES | {"clickhouse_connect"}),
         (["alerts", "tail", "--no-follow"], FRAMES | {"clickhouse_connect"}),
         (["alerts", "list"], FRAMES - {"polars"}),
+        (["budgets", "list"], FRAMES - {"polars"}),
         (["replay", "pyproject.toml", "--dry-run"], FRAMES | {"clickhouse_connect"}),
     ],
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from functools import cache, partial
 from typing import ClassVar, Final
 
 from costream.alerts import Alert, episode_id
@@ -26,6 +27,7 @@ from stream.watch.rules.hourly import is_due
 from stream.watch.rules.rule import Past
 
 REST: Final = 10  # times as long as a look took, until the next one: judging takes a tenth of a core at the most
+RATES_REACH: Final = timedelta(days=400)  # of a session: sums are kept for a year
 LATELY_DAYS: Final = 2  # a session without a call for so long is over
 
 # Whether sums with this control total have every call, of these days (all days: None).
@@ -112,24 +114,27 @@ class BudgetRule:
     def _floors(self, now: datetime) -> list[Floor]:
         """Of each sum the lowest step, in each period that may still open an alert."""
         floors = list[Floor]()
+        best = cache(partial(self._best_rate, until=now.date() + timedelta(days=1)))
         for spending, budgets in self._by_sum.items():
             one = budgets[0]
             for start in {span_at(at, one.period, one.zone).start for at in (now, now - LATE_MAX)}:
-                costs = [cost for budget in budgets if (cost := self._least_usd(budget, start, now)) is not None]
+                since = max(start, now - RATES_REACH).date()
+                costs = [
+                    Fraction(budget.steps[0].amount) / rate
+                    for budget in budgets
+                    if (rate := best(budget.currency, since)) is not None
+                ]
                 if costs:
                     floors.append(Floor(spending, start, min(costs)))
         return floors
 
-    def _least_usd(self, budget: Budget, start: datetime, now: datetime) -> Fraction | None:
-        """What must have been spent at least where the lowest step is crossed, by the best rate that any day may have;
-        None where no rate is known."""
-        amount = Fraction(budget.steps[0].amount)
-        if budget.currency == USD:
-            return amount
-        first, last = max(start, now - timedelta(days=400)).date(), now.date() + timedelta(days=1)
-        days = (first + timedelta(days=day) for day in range((last - first).days + 1))
-        rates = [rate for day in days if (rate := self._per_usd(budget.currency, day)) is not None]
-        return amount / Fraction(max(rates)) if rates else None
+    def _best_rate(self, currency: str, since: date, *, until: date) -> Fraction | None:
+        """The best rate of any of these days, by which the least USD cross a step; None where no rate is known."""
+        if currency == USD:
+            return Fraction(1)
+        days = (since + timedelta(days=day) for day in range((until - since).days + 1))
+        rates = [rate for day in days if (rate := self._per_usd(currency, day)) is not None]
+        return Fraction(max(rates)) if rates else None
 
     def _budget_of(self, alert: Alert) -> Budget | None:
         """The one that it is of, if that still sums up the same."""

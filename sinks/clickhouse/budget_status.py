@@ -1,0 +1,28 @@
+"""Where each budget stands, for reports: every budget in force, with its subjects or without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sinks.clickhouse.reader import Reader
+
+# A budget nobody has spent anything of is a line with an empty subject and null in the columns of spending.
+STATUS: Final = """
+SELECT b.budget AS budget, b.kind AS kind, b.period AS period, b.zone AS zone, b.scope AS scope, b.amount AS amount,
+  b.currency AS currency, if(s.budget = '', '', s.subject) AS subject, s.spent AS spent, s.ratio AS ratio,
+  s.level AS level, s.projected AS projected, s.period_start AS period_start, s.period_end AS period_end,
+  toInt64(if(s.budget = '', 0, s.calls)) AS calls, toInt64(if(s.budget = '', 0, s.unpriced_calls)) AS unpriced_calls,
+  toInt64(count() OVER (PARTITION BY budget)) AS subjects
+FROM budgets AS b
+LEFT JOIN budget_status AS s ON s.budget = b.budget
+WHERE {name:String} = '' OR b.budget = {name:String}
+ORDER BY budget, ratio DESC NULLS LAST, subject
+LIMIT {subjects_max:UInt32} BY budget
+SETTINGS join_use_nulls = 0"""
+
+
+def budget_status(reader: Reader, *, name: str, subjects_max: int) -> Sequence[Mapping[str, Any]]:
+    """The rows of the budget of this name (of all, where it is empty), those with the greatest share first.
+    ``subjects`` counts all that have spent something of it."""
+    return reader.frame(STATUS, name=name, subjects_max=subjects_max).to_dicts()

@@ -1,0 +1,94 @@
+"""costream budgets list: where each budget stands, for a person and for a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from costream.alerts import Level
+from sinks.clickhouse.connect import ClickHouseAddress
+from stream.audit.budget_sums import state
+from stream.budgets.budget import Step
+from stream.budgets.counted import Counted
+from stream.cli import application, common
+from tests.stream.test_budget_rule import DAY, LIMIT, USER, WON, spent, use
+from tests.support.databases import emptied
+from tests.support.repriced import NOW, Place
+from tests.support.warehouse import Server, settings_of
+
+IDLE = replace(DAY, name="idle", scope=("feature",), only={"feature": ("none",)}, steps=(Step(Decimal(1), Level.INFO),))
+BUDGETS = [DAY, USER, LIMIT, WON, IDLE]
+
+
+@pytest.fixture(scope="module")
+def address(clickhouse_endpoint: Server) -> Iterator[ClickHouseAddress]:
+    address = clickhouse_endpoint.fresh()
+    with closing(Place(emptied(address))) as place:
+        use(place, BUDGETS)
+        place.store([spent(f"r-{number}", tokens=3_000_000) for number in range(2)])
+        place.store([spent("x", model="nobody-knows"), spent("b", user_id="b,o=b\u202e")])
+        state(place.reader, place.warehouse.writer, BUDGETS, Counted.by(BUDGETS), now=NOW, kept=NOW.date())
+    yield address
+
+
+def run(address: ClickHouseAddress, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+    monkeypatch.setattr(common.console, "_width", 100)
+    environment = {f"COSTREAM_{name.upper()}": str(value) for name, value in settings_of(address).items()}
+    return CliRunner().invoke(application(), ["budgets", "list", *arguments], env=environment)
+
+
+def test_each_budget_stands_with_its_share_and_the_nearest_subject_first(
+    address: ClickHouseAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run(address, monkeypatch)
+    assert result.exit_code == 0
+    lines = [line for line in result.stdout.splitlines() if not line.startswith("    ")]
+    assert lines == [
+        "day  1.05 of 3.00 USD, 35.0 %",
+        "idle  nothing of 3.00 USD",
+        "limit of user ann  0.90 of 1.00 USD, 90.0 %  CRITICAL",
+        "limit of user b,o=b\\u{202e}  0.15 of 1.00 USD, 15.0 %",
+        "user of user ann  0.90 of 1.00 USD, 90.0 %  WARNING",
+        "user of user b,o=b\\u{202e}  0.15 of 1.00 USD, 15.0 %",
+        "won of user ann  not known of 1,500.00 KRW: a day of it has no exchange rate of KRW",
+        "won of user b,o=b\\u{202e}  not known of 1,500.00 KRW: a day of it has no exchange rate of KRW",
+    ]
+    assert "a day (Asia/Seoul), told above it" in result.stdout
+    assert "1 call unpriced" in result.stdout
+
+
+def test_of_many_subjects_the_first_are_shown_and_the_others_counted(
+    address: ClickHouseAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = run(address, monkeypatch, "--subjects", "1", "--budget", "user").stdout.splitlines()
+    assert told[0] == "user of user ann  0.90 of 1.00 USD, 90.0 %  WARNING"
+    assert told[-1] == "    2 subjects have spent something of it; --subjects shows more of them"
+    assert len(told) == 3
+
+
+def test_a_program_gets_every_figure_exactly(address: ClickHouseAddress, monkeypatch: pytest.MonkeyPatch) -> None:
+    day, *_ = json.loads(run(address, monkeypatch, "--json").stdout)
+    assert (day["budget"], day["spent"], day["amount"], day["ratio"]) == ("day", "1.05", "3", "0.35")
+    assert (day["calls"], day["unpriced_calls"], day["subjects"], day["level"]) == (4, 1, 1, "")
+    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    assert (day["period_start"], day["period_end"]) == (
+        midnight.isoformat(),
+        (midnight + timedelta(days=1)).isoformat(),
+    )
+
+
+def test_a_name_that_nothing_is_judged_by_is_refused(
+    address: ClickHouseAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run(address, monkeypatch, "--budget", "dayly")
+    assert result.exit_code == 1
+    assert (
+        "no budget or limit named 'dayly' is judged by; `costream budgets list` names those that are" in result.stderr
+    )
