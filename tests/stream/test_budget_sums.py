@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from costream.alerts import Level
-from sinks.clickhouse.claims import Claim
 from sinks.clickhouse.connect import ClickHouseAddress
 from stream.audit import budget_sums
-from stream.audit.filling import LOOK, LOOKS, TAKEN_OVER_AFTER, Filler
+from stream.audit.filling import LOOK, LOOKS, TAKEN_OVER_AFTER
 from stream.budgets.budget import COLUMNS, Budget, Step, subject_of
 from stream.budgets.counted import Counted
 from stream.budgets.periods import NO_END, span_at
 from stream.ingest import Ingest
 from tests.support.databases import emptied
+from tests.support.filling import Filling
 from tests.support.ingest import ingest_of
-from tests.support.repriced import NOW, PARTITIONS, SOURCE, Place, Right, call
+from tests.support.repriced import NOW, PARTITIONS, SOURCE, Place, call
 from tests.support.warehouse import Server
 
 SYSTEM = Budget(
@@ -123,50 +123,14 @@ def whole(place: Place, sums: dict[Any, list[Any]]) -> dict[Any, list[Any]]:
     return {key: each for key, each in sums.items() if key[4] >= days[key[0]]}
 
 
-@contextmanager
-def right() -> Iterator[Claim]:
-    yield cast(Claim, Right())
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-class Filling:
-    """A worker that fills in, on a clock of its own."""
-
-    def __init__(self, place: Place, budgets: Sequence[Budget] = BUDGETS) -> None:
-        self.clock, self.budgets = Clock(), list(budgets)
-        self.filler = Filler(
-            reader=place.reader,
-            writer=place.warehouse.writer,
-            budgets=lambda: self.budgets,
-            retention=None,
-            clock=self.clock,
-            right=right,
-            pause=lambda: None,
-        )
-        self.filler.follow(1)
-
-    def run(self, span: timedelta = TAKEN_OVER_AFTER + LOOKS * LOOK) -> None:
-        until = self.clock.now + span
-        while self.clock.now < until:
-            self.filler.tick()
-            self.clock.now += timedelta(seconds=2)
-
-    @property
-    def is_whole(self) -> bool:
-        return self.filler.are_whole(Counted.by(self.budgets).control)
+def filling_in(place: Place, budgets: Sequence[Budget] = BUDGETS) -> Filling:
+    return Filling(place.warehouse, budgets, NOW)
 
 
 def test_each_sum_is_that_of_a_plain_recount_and_the_audit_says_so(place: Place) -> None:
     place.store(calls(range(120)))
     place.store(calls(range(30)))  # repeats
-    Filling(place).run()
+    filling_in(place).run()
     assert stored(place) == recounted(place)
     assert len({key[0] for key in stored(place)}) == len(COUNTED.sums) == 6
     assert place.broken() == {}
@@ -175,7 +139,7 @@ def test_each_sum_is_that_of_a_plain_recount_and_the_audit_says_so(place: Place)
 @pytest.mark.slow
 def test_what_workers_counted_from_the_first_call_on_needs_no_correction(place: Place) -> None:
     place.store(calls(range(60)))
-    filling = Filling(place)
+    filling = filling_in(place)
     filling.run()
     assert filling.is_whole
     assert place.frame("SELECT toInt64(count()) FROM budget_spend_rows WHERE source != 'topic-1'").item() == 0
@@ -186,7 +150,7 @@ def test_sums_of_new_budgets_are_filled_in_from_the_start_of_their_period(place:
     place.store(calls(range(60)))
     place.ingest = worker(place)
     place.store(calls(range(60, 90)))
-    filling = Filling(place)
+    filling = filling_in(place)
     filling.run(TAKEN_OVER_AFTER)
     assert not filling.is_whole
     assert stored(place) != recounted(place)
@@ -203,7 +167,7 @@ def test_a_worker_that_goes_on_over_filled_in_sums_counts_right(place: Place) ->
     place.ingest = worker(place, Counted.by([]))
     place.store(calls(range(60)))
     place.ingest = worker(place, rows_max=3)
-    filling = Filling(place)
+    filling = filling_in(place)
     filling.run()
     for start in range(60, 120, 15):
         place.store(calls(range(start, start + 15)))
@@ -218,7 +182,7 @@ def test_a_worker_that_goes_on_over_filled_in_sums_counts_right(place: Place) ->
 @pytest.mark.slow
 def test_what_a_worker_by_older_rules_left_out_is_told_and_filled_in(place: Place) -> None:
     place.store(calls(range(30)))
-    filling = Filling(place)
+    filling = filling_in(place)
     filling.run()
     place.ingest = worker(place, Counted.by([]))
     place.store(calls(range(30, 60)))
@@ -237,7 +201,7 @@ def test_calls_that_are_counted_twice_make_sums_that_nobody_judges_by(place: Pla
     records = place.records(calls(range(40)))
     flush = old.process(old.decode(records))
     place.warehouse.store(flush)
-    filling = Filling(place)
+    filling = filling_in(place)
     filling.run()
     assert filling.is_whole
     place.warehouse.store(new.process(new.decode(records)))
@@ -250,7 +214,7 @@ def test_calls_that_are_counted_twice_make_sums_that_nobody_judges_by(place: Pla
 @pytest.mark.slow
 def test_budgets_that_are_taken_back_are_out_of_force_and_whole_again_when_they_return(place: Place) -> None:
     place.store(calls(range(30)))
-    filling = Filling(place)
+    filling = filling_in(place)
     filling.run()
     filling.budgets = [SYSTEM]
     place.ingest = worker(place, Counted.by([SYSTEM]))
@@ -270,8 +234,8 @@ def test_budgets_that_are_taken_back_are_out_of_force_and_whole_again_when_they_
 
 def test_a_turn_that_begins_over_sums_that_are_whole_judges_at_its_first_look(place: Place) -> None:
     place.store(calls(range(30)))
-    Filling(place).run()
-    later = Filling(place)
+    filling_in(place).run()
+    later = filling_in(place)
     assert not later.is_whole
     later.filler.tick()
     assert later.is_whole
@@ -282,7 +246,7 @@ def test_a_turn_that_begins_over_sums_that_are_whole_judges_at_its_first_look(pl
 def test_without_budgets_nothing_is_summed_up_and_nothing_is_filled_in(place: Place) -> None:
     place.ingest = worker(place, Counted.by([]))
     place.store(calls(range(10)))
-    filling = Filling(place, [])
+    filling = filling_in(place, [])
     filling.run()
     assert stored(place) == {}
     assert budget_sums.in_force(place.reader) == []
@@ -291,7 +255,7 @@ def test_without_budgets_nothing_is_summed_up_and_nothing_is_filled_in(place: Pl
 
 def test_a_repricing_moves_the_sums_of_budgets_too(place: Place) -> None:
     place.store(calls(range(60)))
-    Filling(place).run()
+    filling_in(place).run()
     before = stored(place)
     place.reprice()
     assert whole(place, stored(place)) == whole(place, recounted(place)) != whole(place, before)
@@ -301,7 +265,7 @@ def test_a_repricing_moves_the_sums_of_budgets_too(place: Place) -> None:
 @pytest.mark.slow
 def test_sums_that_were_lost_or_changed_are_told_and_come_back(place: Place) -> None:
     place.store(calls(range(60)))
-    filling = Filling(place)
+    filling = filling_in(place)
     filling.run()
     place.command("TRUNCATE TABLE budget_spend_rows")
     assert set(place.broken()) == {"budget_spend"}

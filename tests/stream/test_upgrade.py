@@ -19,7 +19,8 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.audit import audit
 from tests.support.databases import drop_database
-from tests.support.ingest import TABLES, Warehouse, ingest_of, run
+from tests.support.filling import Filling
+from tests.support.ingest import SHIPPED, TABLES, Warehouse, ingest_of, run
 from tests.support.price_tables import AS_SENT
 from tests.support.records import NOW, FakeRecord, log_of, wire
 from tests.support.releases import FIRST, LAST_AS_SENT, LAST_WITH_MAPS, ORDER, Release
@@ -77,7 +78,18 @@ def a_log(source: str) -> list[FakeRecord]:
 
 
 def cells(warehouse: Warehouse, source: str) -> dict[str, list[dict[str, Any]]]:
-    return {table: warehouse.rows(table, source, without=NOT_KEPT_BEFORE) for table in TABLES}
+    tables = [table for table in TABLES if table != "budget_spend"]  # which is filled in
+    return {table: warehouse.rows(table, source, without=NOT_KEPT_BEFORE) for table in tables}
+
+
+def spends(warehouse: Warehouse, source: str) -> list[tuple[Any, ...]]:
+    """What each subject of a budget has spent, whoever added it up."""
+    rows = warehouse.reader.frame(
+        "SELECT spending, subject, period_start, day, sum(calls), sum(unpriced_calls), sum(cost_usd) "
+        "FROM budget_spend_rows FINAL WHERE endsWith(source, {source:String}) GROUP BY ALL ORDER BY ALL",
+        source=source,
+    )
+    return rows.rows()
 
 
 def figures(warehouse: Warehouse, source: str) -> dict[str, list[dict[str, Any]]]:
@@ -112,6 +124,11 @@ def test_after_an_upgrade_a_torn_flush_is_replayed_to_what_it_would_have_been_wi
         run(place, ingest_of(place, source), a_log(source)[BATCH * TORN_AT - 3 * torn :], batch=25)
         told = figures if version <= LAST_WITH_MAPS else cells
         assert told(place, source) == told(warehouse, source), f"torn behind {ORDER[:torn]}"
+    filling = Filling(place, SHIPPED, NOW)
+    filling.run()
+    assert filling.is_whole
+    for source, torn in logs.items():
+        assert spends(place, source) == spends(warehouse, source), f"torn behind {ORDER[:torn]}"
     assert broken(place) == []
 
 

@@ -30,7 +30,8 @@ TABLES: Final = (
 )
 SINCE: Final = NOW - timedelta(days=7)
 BOOK: Final = PriceBook.bundled()
-COUNTED: Final = Counted.by(load({}, zone="UTC", rates=DayRates(())).budgets)  # those that are shipped
+SHIPPED: Final = load({}, zone="UTC", rates=DayRates(())).budgets
+COUNTED: Final = Counted.by(SHIPPED)
 
 
 @dataclass(frozen=True, slots=True)
