@@ -105,11 +105,12 @@ class PriceBook:
         return owner, model.strip() or model
 
     def _ask(self, sku: Sku, on: date) -> Resolution:
-        answer: Resolution = NoPrice.of(Reason.UNKNOWN_PROVIDER, "no price source was asked")
-        for source in self.sources:
-            answer = source.resolve(sku, on)
+        first, *others = self.sources
+        answer = first.resolve(sku, on)
+        for source in others:
             if not isinstance(answer, NoPrice):
                 break
+            answer = source.resolve(sku, on)
         return answer
 
 

@@ -162,12 +162,12 @@ class BundledPrices:
             known = _nearest(provider_id(provider), self._names)
             return NoPrice.of(Reason.UNKNOWN_PROVIDER, f"no prices known for provider '{provider}'{known}")
         spelled = list(spellings(table.id, model_name))
-        for at, (name, note) in enumerate(spelled):
+        for name, note in spelled:
             if model := self._model_of(table, name):
                 owner = self._owners[id(model)]
                 borrowed = owner.id not in (table.id, SAME_PRICE_AS.get(table.id))
                 lent = Note(Reason.BORROWED_PRICE, f"the price is that of provider '{owner.id}'") if borrowed else None
-                same = [other for other, doubt in spelled[at:] if not doubt and self._model_of(table, other) is model]
+                same = [other for other, doubt in spelled if not doubt and self._model_of(table, other) is model]
                 notes = tuple(doubt for doubt in (note, lent) if doubt)
                 return _Found(table, model, same[-1] if same else name, notes, sure=note is None)
         sku = Sku(provider, model_name)

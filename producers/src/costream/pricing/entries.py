@@ -35,7 +35,7 @@ from costream import files
 from costream.events import NAME_CHARS_MAX, UNIT, matches
 from costream.files import Entries, FileRefused, Strict, above_zero, decimal_text, described
 from costream.pricing.names import provider_id
-from costream.pricing.rates import PICO, Exact, exact
+from costream.pricing.rates import PICO
 from costream.pricing.units import DIMENSIONS, is_part
 
 USD: Final = "USD"
@@ -75,12 +75,12 @@ class Rate(Strict):
     price: Price
     per: Literal["1", "1K", "1M", "1B", "second", "minute", "hour"] = "1"
 
-    def of(self, unit: str) -> Exact:
+    def of(self, unit: str) -> Fraction:
         """In 1e-12 of its currency for one of the unit."""
         if self.per in PER:
-            return exact(Fraction(self.price) * PICO / PER[self.per])
+            return Fraction(self.price) * PICO / PER[self.per]
         seconds = PER_SECONDS[self.per]
-        return exact(Fraction(self.price) * PICO / (seconds if unit.endswith("_seconds") else Fraction(seconds, 3_600)))
+        return Fraction(self.price) * PICO / (seconds if unit.endswith("_seconds") else Fraction(seconds, 3_600))
 
     def fits(self, unit: str) -> bool:
         """Time is a price of units of time alone."""
@@ -243,10 +243,10 @@ class PriceEntry(Strict):
         """Whether its rates cannot be told in USD."""
         return bool(self.named) and self.currency != USD and self.exchange_rate is None
 
-    def pico_usd(self, unit: str, rate: Rate) -> Exact:
+    def pico_usd(self, unit: str, rate: Rate) -> Fraction:
         """A rate of it in 1e-12 USD for one of the unit, exactly: a quotient without end is rounded with the cost."""
         price = rate.of(unit)
-        return price if self.exchange_rate is None else exact(Fraction(price) / Fraction(self.exchange_rate))
+        return price if self.exchange_rate is None else price / Fraction(self.exchange_rate)
 
     @property
     def digest(self) -> str:

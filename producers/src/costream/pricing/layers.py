@@ -18,14 +18,12 @@ from costream.pricing.rates import (
     RATE_CARD,
     Bracket,
     ChargedAs,
-    Exact,
     Linear,
     NoPrice,
     Period,
     Resolution,
     TimeOfDay,
     by_rules,
-    exact,
     with_ids,
 )
 from costream.pricing.reasons import Note, Reason
@@ -234,10 +232,7 @@ def _marked(price: Linear, entry: PriceEntry, id_of_entry: str, *, named: Collec
 
 
 def _scaled(bracket: Bracket, factor: Fraction) -> Bracket:
-    def times(rate: Exact) -> Exact:
-        return exact(factor * rate)
-
-    return Bracket.of(bracket.above, {unit: times(rate) for unit, rate in bracket.prices().items()})
+    return Bracket.of(bracket.above, {unit: factor * rate for unit, rate in bracket.prices().items()})
 
 
 def _moments(on: date, entries: Sequence[PriceEntry], found: Resolution) -> list[datetime]:

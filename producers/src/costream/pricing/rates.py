@@ -39,7 +39,8 @@ class Bracket:
 
     @classmethod
     def of(cls, above: int, prices: Mapping[str, Exact]) -> Bracket:
-        """From the price of each unit in 1e-12 USD; ``requests`` is what every call costs."""
+        """From the price of each unit in 1e-12 USD, of which what is whole becomes an int; ``requests`` is what every
+        call costs."""
         rates: dict[str, Exact] = {}
         for unit in sorted(prices.keys() - {PER_CALL}, key=lambda unit: (len(dimensions(unit)), unit)):
             charged = sum(rate for total, rate in rates.items() if is_part(unit, total))
@@ -61,7 +62,7 @@ class Bracket:
 
     def charged(self, unit: str) -> Exact:
         """What one of the unit costs: its own price, or what the totals that it is counted in come to."""
-        return exact(sum(rate for total, rate in self.rates.items() if _counts(total, unit)))
+        return sum(rate for total, rate in self.rates.items() if _counts(total, unit))
 
 
 def _counts(total: str, unit: str) -> bool:

@@ -16,7 +16,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final
 
-from costream.pricing.rates import CALLER, PICO, Bracket, ChargedAs, Exact, Linear, exact
+from costream.pricing.rates import CALLER, PICO, Bracket, ChargedAs, Exact, Linear
 from costream.pricing.reasons import Note, Reason
 
 ID_DIGITS: Final = 16  # hexadecimal, of a SHA-256: two of a million prices share one once in 37 million times
@@ -116,6 +116,4 @@ def _plain(price: Linear) -> dict[str, Any]:
 
 def _bracket(said: Mapping[str, Any]) -> Bracket:
     above = said["above_input_tokens"]
-    return Bracket.of(
-        -1 if above is None else above, {unit: exact(Fraction(usd) * PICO) for unit, usd in said["usd"].items()}
-    )
+    return Bracket.of(-1 if above is None else above, {unit: Fraction(usd) * PICO for unit, usd in said["usd"].items()})
