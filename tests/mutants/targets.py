@@ -15,7 +15,8 @@ _DECODE: Final = ("stream/test_decode.py", "stream/test_examination.py", "stream
 _EXAMINATION: Final = ("stream/test_examination.py", "stream/test_decode.py", "stream/test_bad_input.py")
 _PRICES: Final = (
     *("producers/test_price_files.py", "producers/test_price_names.py", "producers/test_price_rules.py"),
-    *("producers/test_price_texts.py", "producers/test_exchange_rates.py", "producers/test_money.py"),
+    *("producers/test_price_texts.py", "producers/test_price_items.py", "producers/test_exchange_rates.py"),
+    *("producers/test_money.py", "producers/test_price_differences.py"),
 )
 _PRICING: Final = ("stream/test_priced_calls.py", "stream/test_pricing.py")
 _JUDGE: Final = ("stream/test_watch_judge.py", "stream/test_watch_baseline.py")

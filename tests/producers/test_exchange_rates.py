@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from costream.pricing import PICO, Linear, NoPrice, PriceBook, Sku
 from costream.pricing.entries import PricesRefused
-from costream.pricing.exchange import load_all, shipped_rates
+from costream.pricing.exchange import load_all, shipped_in_use, shipped_rates
 from costream.pricing.quote import Call, Priced, quote
 from costream.pricing.reasons import Reason
 
@@ -151,6 +151,36 @@ def test_a_new_rate_changes_nothing_before_it(rates: list[tuple[int, int]], day:
     assert fee(before, moment) == fee(after, moment)
     ids = [prices.at(ACME, START + timedelta(days=min(day, 61))) for prices in (before, after)]
     assert all(isinstance(each, Linear) for each in ids)
+
+
+def test_a_price_of_a_credit_in_a_currency_without_any_rate_is_refused_too() -> None:
+    credit = '[[credit_price]]\nprice = "{}"\ncurrency = "{}"\nsource = "s"\n'
+    with pytest.raises(PricesRefused) as refused:
+        load_all({"credits.toml": credit.format("0.01", "EUR") + credit.format("14", "KRW")})
+    assert refused.value.faults == (
+        "credits.toml: credit price 2: currency: there is no exchange rate of KRW: add an [[exchange_rate]] of it",
+    )
+
+
+def test_what_has_no_dates_is_one_entry_without_dates() -> None:
+    (entry,) = load_all({"f": price("EUR") + rate("EUR", "0.5")})["f"]
+    assert (entry.valid_from, entry.valid_to, entry.exchange_rate) == (None, None, Decimal("0.5"))
+
+
+def test_a_rate_from_the_day_on_which_a_price_ends_is_none_of_that_price() -> None:
+    text = price("EUR", "1", "valid_to = 2026-02-01") + rate("EUR", "0.5") + rate("EUR", "0.6", "2026-02-01")
+    assert [entry.exchange_rate for entry in load_all({"f": text})["f"]] == [Decimal("0.5")]
+
+
+def test_the_shipped_rates_in_use_are_those_of_currencies_for_which_the_files_have_none() -> None:
+    def used(*texts: str) -> list[str]:
+        return [rate.currency for rate in shipped_in_use({f"{at}.toml": text for at, text in enumerate(texts)})]
+
+    credit = '[[credit_price]]\nprice = "1"\ncurrency = "JPY"\nsource = "s"\n'
+    assert used(price("EUR"), credit) == ["EUR", "JPY"]
+    assert used(price("EUR"), credit, rate("EUR", "0.9", "2030-01-01")) == ["JPY"]
+    assert used(price("EUR", more='exchange_rate = "0.9"')) == []
+    assert used(price("USD")) == []
 
 
 def test_an_entry_becomes_one_for_each_rate_within_its_own_dates() -> None:

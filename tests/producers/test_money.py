@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,8 @@ from costream.pricing.entries import PricesRefused, read
 from costream.pricing.exchange import shipped_rates
 from costream.pricing.money import BEGINNING, DayRates, MoneyDifference, RateOfDays, differences, first_day, told
 from tests.support.properties import examples
+
+SEOUL = timezone(timedelta(hours=9))
 
 
 def credits_of(*entries: str) -> list[tuple[str, date, Decimal | None]]:
@@ -28,6 +30,8 @@ def credits_of(*entries: str) -> list[tuple[str, date, Decimal | None]]:
         (datetime(2026, 11, 1, tzinfo=UTC), date(2026, 11, 1)),
         (datetime(2026, 11, 1, 0, 0, 0, 1, tzinfo=UTC), date(2026, 11, 2)),
         (datetime(2026, 10, 31, 15, tzinfo=UTC), date(2026, 11, 1)),  # midnight in Seoul
+        (datetime(2026, 11, 1, tzinfo=SEOUL), date(2026, 11, 1)),
+        (datetime(2026, 11, 1, 9, tzinfo=SEOUL), date(2026, 11, 1)),  # midnight in UTC
         (datetime(1950, 1, 1, 12, tzinfo=UTC), BEGINNING),
     ],
 )
@@ -69,6 +73,27 @@ def test_a_credit_has_its_price_and_its_currency() -> None:
     assert [(one.first_day, one.price, one.currency, one.source) for one in found] == [
         (BEGINNING, Decimal("0.01"), "USD", "s"),
         (date(2026, 12, 1), Decimal(12), "KRW", "t"),
+    ]
+
+
+def test_of_two_prices_of_a_credit_that_begin_on_one_day_the_later_one_counts() -> None:
+    text = """
+    credit_price = [
+      { price = "3", valid_from = 2026-11-01T18:00:00Z, source = "s" },
+      { price = "2", valid_from = 2026-11-01T09:00:00Z, source = "s" },
+    ]"""
+    assert [(one.first_day, one.price) for one in told({"a": text}).credit_prices] == [(date(2026, 11, 2), Decimal(3))]
+
+
+def test_the_credits_of_one_feature_say_nothing_of_another() -> None:
+    text = """
+    feature_credits = [
+      { feature = "search", credits = "5", valid_from = 2026-11-01 },
+      { feature = "chat", credits = "2", valid_from = 2026-12-01 },
+    ]"""
+    assert [(one.feature, one.first_day, one.credits) for one in told({"f": text}).feature_credits] == [
+        ("chat", date(2026, 12, 1), Decimal(2)),
+        ("search", date(2026, 11, 1), Decimal(5)),
     ]
 
 
@@ -177,6 +202,25 @@ def test_what_ends_and_what_is_sold_for_other_credits_is_told() -> None:
     dear = 'credit_price = [{ price = "10", currency = "KRW", valid_from = 2026-11-01, source = "s" }]'
     assert differences(told({}), money(dear)) == [
         MoneyDifference("credit_price", "", date(2026, 11, 1), None, "10 KRW")
+    ]
+
+
+def test_changes_of_rates_come_first_then_those_of_the_credit_and_of_features_each_by_name_and_day() -> None:
+    text = """
+    feature_credits = [{ feature = "b", credits = "2" }, { feature = "a", credits = "1", valid_from = 2026-12-01 }]
+    credit_price = [{ price = "0.01", source = "s" }]
+    exchange_rate = [
+      { currency = "KRW", per_usd = "1400", valid_from = 2026-11-01, source = "s" },
+      { currency = "KRW", per_usd = "1500", valid_from = 2026-12-01, source = "s" },
+      { currency = "EUR", per_usd = "0.9", source = "s" },
+    ]"""
+    assert [(one.kind, one.name, one.first_day) for one in differences(told({}), money(text))] == [
+        ("exchange_rate", "EUR", BEGINNING),
+        ("exchange_rate", "KRW", date(2026, 11, 1)),
+        ("exchange_rate", "KRW", date(2026, 12, 1)),
+        ("credit_price", "", BEGINNING),
+        ("feature_credits", "a", date(2026, 12, 1)),
+        ("feature_credits", "b", BEGINNING),
     ]
 
 

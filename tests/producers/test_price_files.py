@@ -194,6 +194,34 @@ def test_tiers_take_the_whole_call_and_keep_what_they_do_not_name() -> None:
     assert found == [Priced(100 + 10), Priced(202 + 10), Priced(400 + 10), Priced(402 + 5)]
 
 
+def test_an_entry_for_all_calls_leaves_what_it_does_not_name_in_the_tiers_under_it() -> None:
+    tiers = "\n".join(
+        f'[[price.tiers]]\nabove = {above}\nrates.output_tokens = {{ price = "0.00000000000{rate}" }}'
+        for above, rate in ((100, 2), (300, 3))
+    )
+    tiered = entry(f'rates.output_tokens = {{ price = "0.000000000001" }}\n{tiers}')
+    over = entry(
+        'rates.images = { price = "0.000000000007" }\n'
+        '[[price.tiers]]\nabove = 200\nrates.input_tokens = { price = "0.000000000005" }'
+    )
+    price = at(layer(tiered, over))
+    found = [cost(price, input_tokens=n, output_tokens=1, images=1) for n in (100, 101, 200, 201, 300, 301)]
+    assert [one.cost_pico for one in found] == [
+        *(1_000 + 1 + 7, 1_010 + 2 + 7, 2_000 + 2 + 7),
+        *(1_005 + 2 + 7, 1_500 + 2 + 7, 1_505 + 3 + 7),
+    ]
+
+
+def test_whole_rates_are_whole_numbers_however_they_were_worked_out() -> None:
+    """A sum of them is ten times faster than one of fractions."""
+    third = 'currency = "EUR"\nexchange_rate = "3"\nrates.{} = {{ price = "0.000000000006" }}'
+    price = at(layer(entry(third.format("requests")), entry(third.format("input_tokens")), entry('factor = "0.5"')))
+    assert isinstance(price, Linear)
+    (bracket,) = price.brackets
+    assert (bracket.per_call, bracket.rates) == (1, {"input_tokens": 1, "output_tokens": 5})
+    assert {type(rate) for rate in (bracket.per_call, *bracket.rates.values())} == {int}
+
+
 def test_an_entry_holds_from_its_instant_and_until_its_end_whatever_the_hour() -> None:
     span = "valid_from = 2026-11-25T08:30:00+02:00\nvalid_to = 2026-11-26"
     text = f'rates.input_tokens = {{ price = "0.000000000001" }}\n{span}'
@@ -271,6 +299,61 @@ def test_hours_and_days_are_those_of_the_zone(moment: str, *, peak: bool) -> Non
     )
     found = cost(at(layer(entry(text)), datetime.fromisoformat(f"{moment}+00:00")), input_tokens=1, output_tokens=0)
     assert found == Priced(1 if peak else 10)
+
+
+@pytest.mark.parametrize(
+    ("when", "moment", "held"),
+    [
+        ('windows = [["09:00", "12:00"]]', "2026-11-22T09:00:00", True),  # Sunday
+        ('windows = [["09:00", "12:00"]]', "2026-11-22T12:00:00", False),
+        ('weekdays = ["sun"]', "2026-11-22T23:59:59", True),
+        ('weekdays = ["sun"]', "2026-11-23T00:00:00", False),
+        ('weekdays = ["mon"]', "2026-11-23T00:00:00", True),
+    ],
+)
+def test_hours_alone_are_those_of_every_day_and_days_alone_are_whole_in_utc(
+    when: str, moment: str, *, held: bool
+) -> None:
+    text = f'rates.input_tokens = {{ price = "0.000000000001" }}\nwhen.{when}'
+    found = cost(at(layer(entry(text)), datetime.fromisoformat(f"{moment}+00:00")), input_tokens=1, output_tokens=0)
+    assert found == Priced(1 if held else 10)
+
+
+def test_a_calendar_is_sure_of_its_last_day_and_of_no_later_one() -> None:
+    prices = layer(entry(f'when.zone = "Asia/Shanghai"\nwhen.not_on_holidays = "cn"\n{RATES}'))
+    last, next_one = (datetime(2026, 12, 31, hour, 30, tzinfo=UTC) for hour in (15, 16))  # midnight is at 16 in UTC
+    sure, unsure = at(prices, last), at(prices, next_one)
+    assert isinstance(sure, Linear) and sure.caveats == ()
+    assert isinstance(unsure, Linear)
+    assert [note.detail for note in unsure.caveats] == ["the holidays after 2026-12-31 are not known"]
+
+
+def test_a_layer_knows_the_models_of_its_entries_and_of_what_lies_under_it_and_no_others() -> None:
+    prices = layer(entry(RATES, model="new"))
+    spelled = [prices.spelling(Sku("acme", model)) for model in ("m", "new", "nobody")]
+    assert spelled == ["m", "new", None]
+
+
+def test_an_entry_of_no_tier_is_for_a_tier_that_is_charged_as_the_standard_one_alone() -> None:
+    text = entry('rates.input_tokens = { price = "0.000000000001" }', provider="openai", model="o3")
+    book, table = PriceBook.bundled().with_files({"f": text}), PriceBook.bundled()
+    amounts = {"input_tokens": 1_000, "output_tokens": 0}
+    without_one = cost(book.at(Sku.of("openai", "o3", "no-such-tier"), AT), **amounts)
+    assert isinstance(without_one, Partial)
+    assert without_one.cost_pico == 1_000
+    flex = Sku("openai", "o3", "flex")
+    assert cost(book.at(flex, AT), **amounts) == cost(table.at(flex, AT), **amounts)
+
+
+def test_an_entry_of_a_tier_that_the_table_does_not_know_settles_the_doubt_about_it() -> None:
+    both = (
+        'rates.input_tokens = { price = "0.000000000001" }\nrates.output_tokens = { price = "0.000000000002" }\n'
+        'service_tier = "no-such-tier"'
+    )
+    book = PriceBook.bundled().with_files({"f": entry(both, provider="openai", model="o3")})
+    price = book.at(Sku.of("openai", "o3", "no-such-tier"), AT)
+    assert isinstance(price, Linear) and price.caveats == ()
+    assert cost(price, "chat", input_tokens=3, output_tokens=1) == Priced(5)
 
 
 def test_a_price_of_a_tier_or_a_place_is_for_that_alone_and_settles_the_doubt() -> None:
@@ -353,6 +436,17 @@ def test_the_version_of_a_price_leads_back_to_it_and_to_no_other() -> None:
     assert "has no price 'own/000000000000'" in unknown.note.detail
     of_another_table = used.version.replace("table@", "another@")
     assert prices.lookup(of_another_table, Sku("acme", "m")) is None
+
+
+def test_the_entries_of_a_price_are_told_from_the_table_upwards_each_with_its_file() -> None:
+    own = entry('rates.requests = { price = "1" }', provider="perplexity", model="sonar")
+    book = PriceBook.bundled().with_files({"own.toml": own})
+    price = book.at(Sku("perplexity", "sonar"), AT)
+    assert isinstance(price, Linear)
+    told = book.entries(price.version)
+    assert [one["file"] for one in told] == ["overrides.toml"] * (len(told) - 1) + ["own.toml"]
+    assert len(told) > 1
+    assert [one["id"] for one in told] == price.version.split("+")[1:]
 
 
 def test_a_day_without_a_change_has_one_price() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 
 import pytest
+from genai_prices.types import ClauseEquals, ClauseOr, ClauseStartsWith, ModelInfo, ModelPrice, Provider
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +16,7 @@ from costream.pricing import Linear, NoPrice, PriceBook, Reason, Resolution, Sku
 from costream.pricing.bundled import BundledPrices
 from costream.pricing.layers import shipped
 from costream.pricing.names import aliases, provider_id, spellings
+from tests.support.price_tables import Table
 from tests.support.properties import examples
 
 DAY = date(2026, 11, 26)
@@ -91,12 +94,27 @@ def test_a_model_has_the_price_of_what_its_name_stands_for(
 @pytest.mark.parametrize(
     ("provider", "model", "reason", "told"),
     [
-        ("azure_ai", "azure/eu/gpt-4o", Reason.INFERENCE_GEO_UNPRICED, "in 'eu'"),
+        (
+            "azure_ai",
+            "azure/eu/gpt-4o",
+            Reason.INFERENCE_GEO_UNPRICED,
+            "no price for inference in 'eu', charged as without a place",
+        ),
         *(
-            ("openrouter", f"openai/gpt-4o{route}", Reason.BASE_MODEL_PRICE, f"by '{route}' is not told")
+            (
+                "openrouter",
+                f"openai/gpt-4o{route}",
+                Reason.BASE_MODEL_PRICE,
+                f"charged at the rate of 'openai/gpt-4o': who served it by '{route}' is not told",
+            )
             for route in (":nitro", ":floor", ":exacto", ":online")
         ),
-        ("openai", "ft:gpt-4o-mini:acme::abc", Reason.BASE_MODEL_PRICE, "its base 'gpt-4o-mini'"),
+        (
+            "openai",
+            "ft:gpt-4o-mini:acme::abc",
+            Reason.BASE_MODEL_PRICE,
+            "fine-tuned model charged at the rate of its base 'gpt-4o-mini'",
+        ),
     ],
 )
 def test_a_part_of_a_name_that_may_change_the_price_is_a_doubt(
@@ -105,8 +123,7 @@ def test_a_part_of_a_name_that_may_change_the_price_is_a_doubt(
     price = book.resolve(Sku(provider, model), DAY)
     assert isinstance(price, Linear)
     (doubt,) = price.caveats
-    assert doubt.reason == reason
-    assert told in doubt.detail
+    assert (doubt.reason, doubt.detail) == (reason, told)
 
 
 @pytest.mark.parametrize(
@@ -268,6 +285,38 @@ def test_an_entry_for_one_spelling_alone_keeps_it_apart_from_the_others(book: Pr
     own = book.with_files({"own.toml": dear})
     assert own.canonical("openai", "OpenAI/gpt-4o") == ("openai", "openai/gpt-4o")
     assert own.canonical("openai", "gpt-4o") == ("openai", "gpt-4o")
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("big-1", "Big-1"),  # the id of the model
+        ("big-1-latest", "Big-1-Latest"),
+        ("BIG-ONE", "Big-One"),
+        ("Big-1-2026", "big-1-2026"),  # by a rule for all that begin so
+        ("b", None),
+    ],
+)
+def test_a_name_is_written_as_the_table_writes_it_and_small_where_it_does_not(sent: str, name: str | None) -> None:
+    named = ClauseOr(or_=[ClauseEquals(equals="Big-1-Latest"), ClauseOr(or_=[ClauseEquals(equals="Big-One")])])
+    match = ClauseOr(or_=[named, ClauseStartsWith(starts_with="big-1")])
+    model = ModelInfo("Big-1", match, prices=ModelPrice(input_mtok=Decimal(1)))
+    table = BundledPrices([Provider("p", "P", "p", models=[model])])
+    assert table.name_of("p", sent) == name
+
+
+def test_the_name_of_a_model_is_worked_out_once_however_often_it_comes() -> None:
+    class Counting(Table):
+        asked = 0
+
+        def name_of(self, provider: str, model: str) -> str | None:
+            self.asked += 1
+            return super().name_of(provider, model)
+
+    table = Counting("t", ["m"], rate=1)
+    book = PriceBook([table])
+    assert [book.canonical("acme", "m") for _ in range(3)] == [("acme", "m")] * 3
+    assert table.asked == 1
 
 
 def test_an_arn_has_the_price_of_an_entry_for_its_model(book: PriceBook) -> None:

@@ -250,6 +250,13 @@ def test_a_rule_that_changes_no_rate_leaves_the_version_of_the_price_and_is_in_i
     assert told["source"].startswith("https://ai.google.dev/")
 
 
+def test_the_entries_of_rules_follow_the_version_in_the_order_of_their_ids_each_once() -> None:
+    units = ("input_audio_tokens", "input_image_tokens", "input_text_tokens", "input_video_tokens", "input_tool_tokens")
+    rules = {unit: ChargedAs("input_tokens", f"own/{at}") for unit, at in zip(units, "edbab", strict=True)}
+    price = Linear("t@base+own/c", (Bracket.of(-1, {"input_tokens": 1}),), same=rules)
+    assert price.made_of == "t@base+own/c+own/a+own/b+own/d+own/e"
+
+
 @pytest.mark.parametrize(
     "texts",
     [

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from costream.pricing import PICO, Bracket, Call, Linear, Note, PriceBook, Reason, Sku, TimeOfDay, completed, quote
 from costream.pricing.bundled import BundledPrices
 from costream.pricing.rates import ChargedAs
-from costream.pricing.texts import exact_usd, price_id, price_of, price_text
+from costream.pricing.texts import exact_usd, is_read_whole, price_id, price_of, price_text, text_id
 from costream.pricing.units import DIMENSIONS
 from tests.support.properties import examples
 
@@ -80,6 +80,46 @@ def test_an_id_is_the_same_on_every_machine() -> None:
 def test_a_price_that_an_event_alone_names_has_no_id() -> None:
     unpriced = PriceBook.bundled().at(Sku("acme", "m"), datetime(2026, 11, 1, tzinfo=UTC))
     assert price_id(completed(unpriced, {"searches": 8_000})) == ""
+
+
+def test_a_text_has_the_id_of_its_price_whatever_files_it_names_and_however_it_is_laid_out() -> None:
+    text = price_text(BASE, [{"id": "own/0", "file": "rates.toml"}])
+    assert text_id(text) == text_id(json.dumps(json.loads(text), indent=2, sort_keys=True)) == price_id(BASE)
+    assert text_id(text.replace('"t@base"', '"t@later"')) != price_id(BASE)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"t@base"', "7", "null"])
+def test_a_text_that_is_no_object_has_no_id_and_is_not_read(text: str) -> None:
+    assert text_id(text) == ""
+    assert not is_read_whole(text)
+
+
+DOUBTFUL = replace(BASE, caveats=(Note(Reason.BORROWED_PRICE, "the price is that of provider 'x'"),))
+
+
+@pytest.mark.parametrize(
+    ("change", "whole"),
+    [
+        ({}, True),
+        ({"entries": [{"id": "own/0"}]}, True),
+        ({"discount": "0.5"}, False),
+        ({"unsure": 1}, False),
+        ({"doubts": [{"reason": "a_later_one", "detail": "x"}]}, False),
+        ({"doubts": [{"reason": "borrowed_price"}]}, False),
+        ({"brackets": [{"above_input_tokens": None, "usd": {"input_tokens": "x"}}]}, False),
+        ({"brackets": [{"above_input_tokens": None, "usd": {"input_tokens": "1/0"}}]}, False),
+        ({"brackets": 1}, False),
+        ({"charged_as": []}, False),
+    ],
+)
+def test_a_text_is_read_whole_only_where_this_build_knows_all_that_it_says(
+    change: dict[str, object], *, whole: bool
+) -> None:
+    assert is_read_whole(json.dumps(json.loads(price_text(DOUBTFUL)) | change)) is whole
+
+
+def test_what_a_file_says_stands_in_the_text_letter_by_letter() -> None:
+    assert "Vertrag für Größe" in price_text(BASE, [{"source": "Vertrag für Größe"}])
 
 
 @examples(200)

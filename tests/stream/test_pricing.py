@@ -633,6 +633,14 @@ def test_all_kinds_that_a_total_may_be_of_are_named() -> None:
     assert answer.note.detail == "output_tokens without how many of them are output_audio_tokens or output_image_tokens"
 
 
+def test_a_kind_that_costs_what_text_does_needs_no_split_unless_it_costs_more_in_some_bracket() -> None:
+    same = {"input_tokens": 1, "output_tokens": 5, "output_audio_tokens": 5}
+    call = Call("chat", failed=False, amounts={"input_tokens": PICO, "output_tokens": PICO})
+    assert quote(_flat("t@base", **same), call) == Priced(6)
+    dearer_above = Linear("t@base", (Bracket.of(-1, same), Bracket.of(9, same | {"output_audio_tokens": 7})))
+    assert isinstance(quote(dearer_above, call), Partial)
+
+
 @pytest.mark.parametrize("least", [1, PICO])
 def test_any_part_exceeds_a_total_of_nothing(least: int) -> None:
     text = _flat("t@base", input_tokens=3)
@@ -1006,6 +1014,11 @@ def test_a_version_that_the_book_does_not_hold_is_said_so(book: PriceBook, versi
     assert book.lookup(version, Sku("openai", "o3")) == NoPrice.of(
         Reason.UNKNOWN_MODEL, reason.format(holds=book.version)
     )
+
+
+def test_a_version_of_the_table_for_a_model_that_it_does_not_have_is_said_so(book: PriceBook) -> None:
+    found = book.lookup("genai-prices/0.2.3@base", Sku("acme", "m"))
+    assert found == NoPrice.of(Reason.UNKNOWN_PROVIDER, "no prices known for provider 'acme'")
 
 
 def test_the_first_source_that_knows_a_price_decides() -> None:
