@@ -107,6 +107,21 @@ def test_a_model_that_is_used_and_costs_nothing_is_free() -> None:
     exports = [export(used("gpt-4o"), kinds=("usage",)), export(paid("o3", "1.00"), file="costs")]
     rows = {row.name: row for row in compare(exports, [stored("gpt-4o", "2")]).rows}
     assert (rows["gpt-4o"].theirs.cost_usd, rows["gpt-4o"].reason) == (Decimal(0), Reason.CREDITED)
+    assert rows["o3"].theirs == Figures(input_tokens=0, output_tokens=0, cost_usd=Decimal("1.00"))
+
+
+def test_tokens_are_those_in_and_out_and_unknown_where_either_is() -> None:
+    assert Figures(input_tokens=3, output_tokens=4, cache_read_tokens=2).tokens == 7
+    assert Figures(input_tokens=3).tokens is None
+    assert Figures(output_tokens=4).tokens is None
+    assert Figures(input_tokens=0, output_tokens=0).tokens == 0
+
+
+def test_a_percentage_of_tokens_is_of_theirs_and_unknown_where_the_bill_has_none() -> None:
+    (row,) = compare([export(used("gpt-4o", 1_000), kinds=("usage",))], [stored("gpt-4o", "1", 1_010)]).rows
+    assert row.tokens_percent == Decimal("1.00")
+    (row,) = compare([export(paid("gpt-4o", "1.00"))], [stored("gpt-4o", "1")]).rows
+    assert row.tokens_percent is None
 
 
 def test_what_a_line_of_the_model_leaves_out_is_unknown_though_others_have_it() -> None:
@@ -141,6 +156,12 @@ def test_where_the_bill_does_not_tell_models_apart_a_day_is_compared_as_one() ->
     (row,) = found.rows
     assert (told(row), row.difference.cost_usd) == ((ALL_MODELS, (), Reason.NO_TOKENS), Decimal("-0.50"))
     assert "does not tell its models apart" in found.notes[0]
+
+
+def test_a_day_that_is_compared_as_one_has_no_other_names() -> None:
+    exports = [export(paid(ALL_MODELS, "10.00")), export(used("gpt-4o"), kinds=("usage",), file="usage")]
+    (row,) = compare(exports, [stored("o3", "10")]).rows
+    assert (row.name, row.also, row.theirs.input_tokens) == (ALL_MODELS, (), 1_000)
 
 
 def test_where_only_some_lines_name_no_model_they_stand_apart() -> None:
@@ -220,9 +241,10 @@ def test_the_span_is_that_of_the_exports_narrowed_by_what_is_asked_for() -> None
 
 def test_lines_of_days_that_are_not_asked_for_count_nowhere() -> None:
     lines = (paid("gpt-4o", "1.00"), paid("gpt-4o", "9.00", NEXT))
-    found = compare([export(*lines)], [stored("gpt-4o", "1.00")], span=Span(DAY, NEXT, TODAY, DAY))
+    ours = [stored("gpt-4o", "1.00"), stored("gpt-4o", "8.00", day=NEXT)]
+    found = compare([export(*lines)], ours, span=Span(DAY, NEXT, TODAY, DAY))
     assert [(row.day, row.theirs.cost_usd) for row in found.rows] == [(DAY, Decimal("1.00"))]
-    assert found.total.theirs_usd == Decimal("1.00")
+    assert (found.total.theirs_usd, found.total.ours_usd) == (Decimal("1.00"), Decimal("1.00"))
 
 
 def test_a_cost_that_is_in_part_in_another_currency_is_unknown() -> None:
@@ -236,6 +258,15 @@ def test_two_files_of_one_kind_and_day_are_said_to_be_added_up() -> None:
     assert found.rows[0].theirs.cost_usd == Decimal("3.00")
     assert found.notes == (f"a and b both have cost of {DAY} to {DAY}: it is added up",)
     assert not compare([exports[0], export(used("gpt-4o"), kinds=("usage",))], []).notes
+
+
+def test_days_of_which_a_kind_is_missing_are_counted_from_the_first_to_the_last() -> None:
+    days = [DAY + timedelta(days=number) for number in range(3)]
+    exports = [
+        export(*(used("gpt-4o", day=day) for day in days), kinds=("usage",)),
+        export(paid("gpt-4o", "1.00", days[1]), file="costs"),
+    ]
+    assert compare(exports, []).notes == (f"no file has cost of 2 days from {days[0]} to {days[2]}",)
 
 
 def test_an_export_without_money_says_what_is_missing() -> None:

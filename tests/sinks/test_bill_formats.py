@@ -129,6 +129,46 @@ def test_what_the_console_charges_beside_tokens_is_an_item_whatever_model_it_nam
     assert line.is_model is is_model
 
 
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"cost_type": "web_search", "token_type": "t"}, "web_search"),
+        ({"token_type": "uncached_input_tokens", "usage_type": "u"}, "uncached_input_tokens"),
+        ({"usage_type": "session"}, "session"),
+        ({}, "without a model"),
+    ],
+)
+def test_what_the_console_charges_without_a_model_has_the_name_that_says_most(
+    fields: dict[str, str], name: str
+) -> None:
+    record = {"usage_date_utc": "2026-11-01", "model": "", "cost_usd": "1"} | fields
+    (line,) = export_of("a", json.dumps(record).encode(), provider="anthropic").lines
+    assert (line.name, line.is_model, line.amount, line.currency) == (name, False, Decimal(1), "USD")
+
+
+@pytest.mark.parametrize("amount", ["amount", "cost_usd"])
+def test_a_line_without_an_amount_is_no_line_of_costs(amount: str) -> None:
+    record = {"starting_at": "2026-11-01", "usage_date_utc": "2026-11-01", "model": "claude-haiku-4-5"}
+    records = [record | {amount: "1", "currency": "USD"}, record | {amount: None, "currency": "USD"}]
+    assert len(export_of("a", json.dumps(records).encode(), provider="anthropic").lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "counts"),
+    [
+        ("uncached_input_tokens", (9, 0, 0, 0)),
+        ("output_tokens", (0, 9, 0, 0)),
+        ("cache_read_input_tokens", (9, 0, 9, 0)),
+        ("cache_creation_ephemeral_5m_input_tokens", (9, 0, 0, 9)),
+        ("cache_creation_ephemeral_1h_input_tokens", (9, 0, 0, 9)),
+    ],
+)
+def test_a_record_of_one_kind_of_tokens_used_none_of_the_others(column: str, counts: tuple[int, ...]) -> None:
+    record = {"starting_at": "2026-11-01", "model": "claude-haiku-4-5", "uncached_input_tokens": None, column: 9}
+    (line,) = export_of("a", json.dumps(record).encode(), provider="anthropic").lines
+    assert astuple(line.counts)[:5] == (None, *counts)
+
+
 def test_a_name_as_the_console_shows_it_becomes_one_as_callers_write_it() -> None:
     assert named("Claude Opus 4.1") == "claude-opus-4-1"
     assert named("claude-opus-4-1-20250805") == "claude-opus-4-1-20250805"
@@ -202,6 +242,7 @@ def test_credits_may_be_a_list_their_json_text_or_their_sum() -> None:
         assert (line.amount, line.credit) == (Decimal("0.5"), Decimal("-1.5"))
     assert "is no list of credits" in refusal(json.dumps(row | {"credits": [3]}), "google")
     assert "cannot be read as JSON" in refusal(json.dumps(row | {"credits": "[{"}), "google")
+    assert "credits 'some' is not a number" in refusal(json.dumps(row | {"credits": "some"}), "google")
 
 
 def test_a_file_of_pages_of_one_page_a_line_or_with_another_delimiter_and_a_mark_in_front_says_the_same() -> None:
@@ -333,6 +374,20 @@ def test_an_export_without_a_column_that_it_needs_is_refused_with_its_name(
     others = [other for other in COLUMNS[provider, name] if other != column]
     told = refusal(json.dumps(dict.fromkeys(others, "1")), provider=provider)
     assert f"lacks the column {column} of the {name}" in told
+
+
+def test_all_columns_that_an_export_lacks_are_named() -> None:
+    told = refusal(json.dumps({"usage_start_time": "2026-11-01", "cost": "1"}), "google")
+    assert told == (
+        "a.file lacks the columns service_description, sku_description, currency of the Google Cloud's billing table "
+        "in BigQuery. It has usage_start_time, cost. Export it with all columns; nothing was compared"
+    )
+
+
+def test_a_number_has_at_most_100_characters() -> None:
+    (line,) = export_of("c", cost("0" * 99 + "1").encode(), provider="openai").lines
+    assert line.amount == Decimal(1)
+    assert "is not a number" in refusal(cost("0" * 100 + "1"))
 
 
 def test_days_of_another_zone_are_refused() -> None:

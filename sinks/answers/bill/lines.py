@@ -20,7 +20,7 @@ KIND_OF: Final[dict[str, Kind]] = {**dict.fromkeys(COUNTS, "usage"), COST: "cost
 CENT_PLACES: Final = 2  # no bill is rounded to less
 # Sums of amounts within the bounds of ``records.py`` have fewer digits. One that had more would raise, not round.
 EXACT: Final = Context(prec=120, traps=[Inexact, InvalidOperation, Overflow])
-ROUNDED: Final = Context(prec=120, rounding=ROUND_HALF_EVEN)  # of what is only shown: a percentage, a ratio
+ROUNDED: Final = Context(prec=EXACT.prec, rounding=ROUND_HALF_EVEN)  # of what is only shown: a percentage, a ratio
 
 
 class BillRefused(Exception):
