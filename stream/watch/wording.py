@@ -76,7 +76,8 @@ def message(
             facts += f" That is below {_usd(level_usd)}, where the alert clears."
         case "retracted":
             facts = f"After a correction no alert was due. {facts} Alert level: {_usd(level_usd)}."
-    return facts + (f" {unpriced_calls:,} calls unpriced: the true cost is higher." if unpriced_calls > 0 else "")
+    calls = f"{unpriced_calls:,} {'call' if unpriced_calls == 1 else 'calls'}"
+    return facts + (f" {calls} unpriced: the true cost is higher." if unpriced_calls > 0 else "")
 
 
 def _window(start: datetime) -> str:
