@@ -57,9 +57,7 @@ class Baselines:
 
     def changed(self, scope: str, before: Mapping[datetime, Spend], after: Mapping[datetime, Spend]) -> None:
         """The scope has other figures: only baselines of hours up to the first that differs stay true."""
-        first = min(
-            (hour for hour in before.keys() | after.keys() if before.get(hour) != after.get(hour)), default=None
-        )
+        first = min((hour for hour in {*before, *after} if before.get(hour) != after.get(hour)), default=None)
         if first is not None and scope in self._known:
             self._known[scope] = {hour: known for hour, known in self._known[scope].items() if hour <= first}
 

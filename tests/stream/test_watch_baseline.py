@@ -147,6 +147,30 @@ def test_one_odd_week_does_not_move_the_expected_cost() -> None:
     assert baseline.expected == 20
 
 
+@pytest.mark.parametrize("cost", ["0", "5000"])
+@pytest.mark.parametrize(("weeks", "odd"), [(3, 1), (5, 2)])
+def test_fewer_than_half_of_the_weeks_do_not_move_the_expected_cost_by_being_odd(
+    weeks: int, odd: int, cost: str
+) -> None:
+    odd_hours = {NOON - HOUR * 168 * back for back in range(1, odd + 1)}
+    baseline = anomaly(168 * weeks, lambda hour: cost if hour in odd_hours else busy_by_day(hour))
+    assert baseline.expected == 20
+
+
+def test_an_hour_of_a_few_cents_is_one_of_those_that_tell_of_the_spread() -> None:
+    thresholds = Thresholds(cost_usd_min=Decimal("0.01"))
+    baseline = anomaly(168 * 4, lambda _: "0.10", thresholds=thresholds)
+    assert float(baseline.open_above) == pytest.approx(0.11 * math.exp(3.5 * 0.2) - 0.01, abs=1e-5)
+
+
+@pytest.mark.parametrize(("active", "expected"), [(3, 10), (4, 10.01 * math.sqrt(10.01 / 30.01) - 0.01)])
+def test_twelve_active_hours_are_enough_to_say_how_they_lie_to_their_other_weeks(active: int, expected: float) -> None:
+    """Three weeks in which a few hours of Monday cost something, the last of them three times as much."""
+    busy = {NOON - HOUR * (168 * week - hour): week for week in (1, 2, 3) for hour in range(active)}
+    baseline = anomaly(168 * 3, lambda hour: {1: "30", 2: "10", 3: "10"}.get(busy.get(hour, 0), "0"))
+    assert float(baseline.expected) == pytest.approx(expected, abs=1e-5)
+
+
 def test_yesterdays_spike_does_not_teach_today() -> None:
     spiky = {NOON - HOUR * back for back in range(1, 7)}
     baseline = anomaly(168 * 4, lambda hour: "5000" if hour in spiky else busy_by_day(hour))

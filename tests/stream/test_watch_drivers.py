@@ -112,6 +112,11 @@ def test_a_model_never_seen_before_is_priced_by_the_hour_itself() -> None:
     assert reasons(evidence)["model_mix"].name == "new"
 
 
+def test_a_model_that_was_used_once_before_has_the_price_of_that_call_and_a_higher_price_is_no_other_mix() -> None:
+    assert "model_mix" not in reasons(one_model(part(1, 0, "10"), part(1, 0, "1"), hours=1))
+    assert "model_mix" not in reasons(one_model(part(1, 1, "10"), part(1, 1, "1"), hours=1))
+
+
 def test_larger_requests_to_a_new_model_of_the_same_price_are_not_a_dearer_model() -> None:
     evidence = Evidence(
         usual_hours=10,

@@ -223,9 +223,10 @@ def test_a_message_without_unpriced_calls_does_not_speak_of_them() -> None:
 def test_all_three_causes_are_named_and_those_with_figures_are_marked() -> None:
     calls = Driver(kind="calls", text="420 calls against 100", unit="calls", after=Decimal(420))
     user = Driver(kind="top_user", name="u", text="user u: 3.00 USD", unit="usd", after=Decimal(3))
-    alert = explained(opened(steady("1") | {NOON: "4.2"}), (calls, user))
-    assert alert.message.endswith(
-        "Likely causes: [x] more calls than usual: 420 calls against 100; [ ] dearer model chosen; "
+    facts = opened(steady("1") | {NOON: "4.2"})
+    alert = explained(facts, (calls, user))
+    assert alert.message == (
+        f"{facts.message} Likely causes: [x] more calls than usual: 420 calls against 100; [ ] dearer model chosen; "
         "[ ] unusually large requests. Top spenders: user u: 3.00 USD."
     )
     assert alert.drivers == (calls, user)
@@ -266,6 +267,8 @@ def test_the_running_window_is_held_against_the_whole_usual_hour() -> None:
     assert "so far" in alert.message
     ended, _ = found(steady("1") | {NOON + MINUTE: "3.1"}, now=NOON + HOUR + MINUTE * 3)
     assert "so far" not in ended.message
+    just_ended = opened(weekly(4) | {NOON: "500"}, now=NOON + HOUR, thresholds=ANOMALY, scope="feature=a")
+    assert (just_ended.window_end, "so far" in just_ended.message) == (NOON + HOUR, False)
 
 
 # Sixty minutes that slide
@@ -497,6 +500,15 @@ def test_an_alert_whose_history_is_gone_clears_in_the_first_silent_hour() -> Non
     assert cleared.threshold_value == 0
 
 
+def test_hours_that_cost_something_clear_nothing_while_nobody_knows_what_is_usual() -> None:
+    scope, later = "feature=a", NOON + timedelta(days=60)
+    alert = opened(weekly(4) | {NOON: "500"}, thresholds=ANOMALY, scope=scope)
+    anew = {later - HOUR * back: "0.5" for back in range(25)}
+    assert found(anew, now=later, alerts=[alert], thresholds=ANOMALY, scope=scope) == []
+    (cleared,) = found(anew | {later - HOUR: "0"}, now=later, alerts=[alert], thresholds=ANOMALY, scope=scope)
+    assert (cleared.status, cleared.window_start) == ("cleared", later - HOUR)
+
+
 def test_a_restart_in_the_middle_of_an_episode_repeats_nothing() -> None:
     costs = steady("1") | {NOON: "4"}
     alert = opened(costs)
@@ -555,6 +567,14 @@ def test_an_anomaly_below_the_minimum_cost_is_silent() -> None:
     costs = steady("0.01", hours=168 * 4)
     assert found(costs | {NOON: "1.01"}, thresholds=ANOMALY, scope="feature=a") == []
     assert len(found(costs | {NOON: "1.010001"}, thresholds=ANOMALY, scope="feature=a")) == 1
+
+
+def test_an_alert_of_one_feature_says_nothing_of_another() -> None:
+    costs = weekly(4) | {NOON: "500"}
+    one = opened(costs, thresholds=ANOMALY, scope="feature=a")
+    (other,) = found(costs, alerts=[one], thresholds=ANOMALY, scope="feature=b")
+    assert (other.scope, other.status, other.revision) == ("feature=b", "open", 1)
+    assert found(weekly(4), alerts=[one], thresholds=ANOMALY, scope="feature=b") == []
 
 
 def test_an_hour_that_has_ended_and_doubles_by_late_events_is_updated() -> None:
