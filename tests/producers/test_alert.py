@@ -82,10 +82,23 @@ def test_money_on_the_topic_is_exact_decimal_text() -> None:
     assert (fields["current_value"], fields["threshold_value"]) == ("1000", "0.000000000001")
 
 
-@pytest.mark.parametrize("value", [0.1, True, "NaN", "Infinity", "ten", None])
-def test_an_amount_that_is_not_exact_is_refused_with_the_field_named(value: object) -> None:
-    with pytest.raises(ValidationError, match="current_value"):
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (0.1, 'an amount is decimal text such as "0.05", not float 0.1'),
+        (True, 'an amount is decimal text such as "0.05", not bool True'),
+        (None, 'an amount is decimal text such as "0.05", not NoneType None'),
+        ("NaN", "NaN is not an amount"),
+        ("-Infinity", "-Infinity is not an amount"),
+        ("ten", "'ten' is not decimal text"),
+        ("1e26", "1E+26 is not an amount: 26 digits may stand before the point"),
+    ],
+)
+def test_an_amount_that_is_not_exact_is_refused_with_the_field_and_the_reason(value: object, why: str) -> None:
+    with pytest.raises(ValidationError) as refused:
         alert(current_value=value)
+    (fault,) = refused.value.errors()
+    assert (fault["loc"], fault["msg"]) == (("current_value",), f"Value error, {why}")
 
 
 ODD = (None, True, 0, -1, 2**64, 10**400, 1e308, "", "x", "1e999999999", "-1e999999999", "1e-999999999", "1e26", "NaN",
@@ -152,6 +165,14 @@ def test_the_largest_figures_of_a_worker_are_no_fault_and_neither_is_a_ratio_tha
     assert fault_of(OURS.model_copy(update=changes)) == ""
 
 
+@pytest.mark.parametrize("year", [1999, 2200])
+def test_an_episode_that_began_in_no_credible_year_is_none_of_ours(year: int) -> None:
+    first = HOUR.replace(year=year)
+    made = episode_id(rule="hourly_spike", scope="system", first_window=first)
+    told = fault_of(alert(alert_id=made, metadata={"first_window": first.isoformat()}))
+    assert told == "one of its times lies outside the years 2000 to 2199"
+
+
 def test_a_field_added_later_does_not_break_an_older_reader() -> None:
     newer = json.loads(alert().to_json()) | {"silenced_until": None}
     assert Alert.from_json(json.dumps(newer)) == alert()
@@ -203,6 +224,9 @@ def test_an_id_is_the_same_in_every_release_so_that_an_upgrade_finds_the_alerts_
     made = episode_id(rule="hourly_spike", scope="feature=chat", first_window=HOUR)
     # sha256 of "hourly_spike|feature=chat|2026-03-02T14:00:00Z", as sha256sum gives it
     assert made == "b7a2623c5a5a54b69183ca3b"
+    # Of half a surrogate pair the three bytes that UTF-8 would have: "hourly_anomaly|feature=\xed\xa0\x80|2026-…"
+    odd = episode_id(rule="hourly_anomaly", scope="feature=\ud800", first_window=HOUR)
+    assert odd == "4f77b7ee00cc7ed99e7aadac"
 
 
 def test_text_from_an_event_cannot_break_a_line_or_turn_it_around() -> None:

@@ -111,6 +111,25 @@ def test_a_fault_names_the_file_the_entry_the_field_and_the_rule(text: str, faul
     assert fault in told
 
 
+@pytest.mark.parametrize(
+    ("said", "instead", "fault"),
+    [
+        ('"our contract"', '""', "source: it must not be empty"),
+        ('"our contract"', "7", "source: it must be text"),
+        ('["m"]', "[]", "models: it must not be empty"),
+        ('["m"]', '"m"', "models: it must be a list"),
+        ('["m"]', '["m"]\ntiers = [{ above = "9" }]', "tiers.0.above: it must be a whole number"),
+        ('["m"]', '["m"]\ntiers = [{ above = -1 }]', "tiers.0.above: it must be at least 0"),
+        ('["m"]', '["m"]\ntiers = [9]', "tiers.0: it must be a table"),
+        ('["m"]', '["m"]\nsame = 9', "same: it must be a table"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_by_what_it_must_be(said: str, instead: str, fault: str) -> None:
+    with pytest.raises(PricesRefused) as refused:
+        load_all({"own.toml": entry(RATES).replace(said, instead)})
+    assert any(told.startswith("own.toml: entry 1 (acme") and told.endswith(fault) for told in refused.value.faults)
+
+
 def test_every_fault_of_a_file_is_told_at_once() -> None:
     faulty = (
         entry('currency = "euro"\n' + RATES) + '[[price]]\nprovider = "acme"\n' + entry("x = 1\n" + RATES, model="n")

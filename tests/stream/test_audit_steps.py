@@ -177,6 +177,85 @@ def test_no_check_that_fails_is_without_a_next_step(name: str) -> None:
     assert all(step.text.endswith(".") and step.command for step in steps)
 
 
+@pytest.mark.parametrize(
+    ("check", "gaps", "kafka", "said"),
+    [
+        (
+            broken("raw rows"),
+            [gap(rows=1_234_567)],
+            facts(),
+            "1,234,567 raw rows are missing: partition 3, offsets 0-65535. Read the offsets again while Kafka has them "
+            "(until 2026-12-05); the command is a rehearsal until --yes is given.",
+        ),
+        (
+            broken("dead letters"),
+            [gap(letters=2)],
+            None,
+            "2 dead letters are missing: partition 3, offsets 0-65535. Read the offsets again while Kafka has them; "
+            "the command is a rehearsal until --yes is given.",
+        ),
+        (
+            broken("raw rows"),
+            [gap(rows=1_234_567)],
+            facts(begin=BLOCK),
+            "1,234,567 raw rows are missing and Kafka has the records no more: partition 3, offsets 0-65535. Restore "
+            "the table from a backup. Without one they stay missing; rollups and ledger still count them.",
+        ),
+        (
+            broken("raw rows"),
+            [],
+            facts(),
+            "There are raw rows that the ledger does not know. Either rows were written by hand: delete them; or rows "
+            "of ingest_ledger were lost: restore them from a backup. `costream audit --json` names the blocks.",
+        ),
+        (
+            broken("kafka", committed=9),
+            [],
+            facts(),
+            "The group has committed offsets that the ledger does not have, so no worker will read them. Stop all "
+            "workers, set the group back to the ledger's end, and start them: what is stored is not counted twice.",
+        ),
+        (
+            broken("kafka", log_begin=9),
+            [],
+            facts(),
+            "Records expired in Kafka before they were read: no command brings them back. Start the workers now, "
+            "before more expire, and keep records longer (retention.ms of usage.events).",
+        ),
+        (
+            broken("usage_hourly"),
+            [gap()],
+            facts(),
+            "The rollups of a partition whose raw rows are missing know more than these: they are left alone until "
+            "the raw rows are back. Then rebuild what still differs.",
+        ),
+        (
+            broken("usage_hourly"),
+            [],
+            facts(),
+            "Rebuild these rows from their raw rows: each gets a correction row with the difference.",
+        ),
+        (broken("a check that comes later"), [], facts(), "The command names every place."),
+    ],
+)
+def test_a_step_is_whole_sentences(check: Check, gaps: list[Gap], kafka: KafkaFacts | None, said: str) -> None:
+    assert only(next_steps([check], kept(*gaps), kafka)).text == said
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        *((name, "costream audit --repair") for name in ("ids", "removals", "adjustments", "usage_daily")),
+        ("records", 'costream query "SELECT * FROM ingest_ledger ORDER BY ALL"'),
+        ("vanished", 'costream audit --accept-vanished "WHY"'),
+        ("raw rows", "costream audit --json"),
+        ("a check that comes later", "costream audit --json"),
+    ],
+)
+def test_each_check_has_its_command(name: str, command: str) -> None:
+    assert only(next_steps([broken(name)], kept(), None)).command == command
+
+
 def of_call(rule: str, *, request_id: str = "r-1", price_id: str = "feed") -> Check:
     where = {"request_id": request_id, "hour": NOW, "price_id": price_id}
     return Check("costs", "?", compared=9, differing=1, findings=(Finding(where, rule, {}),))
@@ -203,6 +282,12 @@ def test_a_text_that_is_missing_is_told_by_its_id_and_comes_from_a_backup(rule: 
     step = only(next_steps([of_call(rule)], kept(), None, drawn="again"))
     assert step.text.endswith("Of them are feed.")
     assert ("backup" in step.text, step.command) == (True, "again")
+
+
+def test_of_the_texts_that_are_missing_three_are_named_by_their_ids() -> None:
+    findings = [of_call(costs.NO_TEXT, price_id=price_id).findings[0] for price_id in ("d", "b", "b", "a", "c")]
+    step = only(next_steps([Check("costs", "?", 9, 5, tuple(findings))], kept(), None))
+    assert step.text.endswith("Of them are a, b, c.")
 
 
 def test_texts_and_costs_that_are_wrong_are_told_apart() -> None:

@@ -318,6 +318,11 @@ def test_a_fault_of_one_of_them_is_told_with_its_table(text: str, fault: str) ->
         '[hourly_spike]\nthreshold = "3.0"\nclear = "3.0"\nhistory_hours_max = 24\nhistory_hours_min = 24',
         '[hourly_anomaly]\nscore_clear = "3.5"\ncost_usd_min = "0"',
         "[hourly_spike]\nhistory_hours_max = 8736\nhistory_hours_min = 1",
+        '[hourly_spike]\nthreshold = "1.000000000001"\nclear = "1"',
+        f'{SMALLEST}thresholds = [{{ at = "0.0001", level = "info" }}, {{ at = "100", level = "info" }}]',
+        SMALLEST.replace('"1"', '"0.00000001"'),
+        SMALLEST.replace('"b"', f'"{"b" * 64}"'),
+        f'{SMALLEST}only = {{ user = ["{"u" * 128}"] }}',
     ],
 )
 def test_what_is_just_allowed_is_read(text: str) -> None:

@@ -164,7 +164,7 @@ def matches(pattern: str, text: str) -> bool:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern.removeprefix("^").removesuffix("$"), re.ASCII)
+    return re.compile(pattern, re.ASCII)
 
 
 def _from_rfc3339(value: Any, info: ValidationInfo) -> Any:
