@@ -109,6 +109,25 @@ def test_the_pause_between_two_questions_is_half_a_second(monkeypatch: pytest.Mo
     assert slept == [0.5]
 
 
+def test_whoever_wrote_corrections_since_an_audit_began_may_have_said_so_ten_seconds_before_it() -> None:
+    claims = reader(pl.DataFrame())
+    assert checks.writing_since(claims, NOW - timedelta(seconds=5), now=NOW) == []
+    assert claims.asked == [{"milliseconds": 15_000}]
+
+
+def test_a_finding_has_the_sums_that_differ_with_both_sides_and_the_texts_that_the_rollup_lacks() -> None:
+    spec = queries.HOURLY
+    sums = {f"{name}_{side}": 1 for name in spec.columns for side in ("raw", "rolled")}
+    place = dict.fromkeys(spec.keys, "k") | {"source": "s", "source_partition": 3}
+    versions = {"price_versions_raw": ["d", "b", "a"], "price_versions_rolled": ["b", "x"]}
+    found = checks._cell_finding(spec, place | sums | versions | {"calls_raw": 2, "differing": 1})
+    assert found.where == place
+    assert found.rule == "usage_hourly is the sum of its raw rows"
+    assert found.numbers == {"calls_raw": 2, "calls_rolled": 1, "price_versions_lacking": "a d"}
+    whole = checks._cell_finding(spec, place | sums | versions | {"price_versions_raw": ["b"], "errors_rolled": 0})
+    assert whole.numbers == {"errors_raw": 1, "errors_rolled": 0}
+
+
 # --- the ground ------------------------------------------------------------------------------------------------------
 
 LEDGER = pl.DataFrame({"source": ["s", "s", "r"], "source_partition": [1, 1, 0], "offset_last": [70_000, 9, 4]})

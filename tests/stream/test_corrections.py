@@ -152,6 +152,15 @@ def test_more_than_are_read_at_once_come_in_rounds(monkeypatch: pytest.MonkeyPat
     assert warehouse.users == [["a", "b"], ["c", "d"], ["e"]]
 
 
+def test_after_a_reading_that_was_cut_off_all_that_is_ahead_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell that was ahead before may have been among those that were not read."""
+    monkeypatch.setattr(corrections, "CELLS_MAX", 2)
+    behind = [[cell("a", ahead=True)], [cell("b"), cell("c", ahead=True)], [cell("c", ahead=True)], [cell("c", 4)]]
+    warehouse = Warehouse(behind)
+    assert corrected(warehouse) == Corrected(2)
+    assert warehouse.users == [["b"], ["c"]]
+
+
 def test_cells_that_are_left_count_among_those_that_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corrections, "CELLS_MAX", 2)
     left = cell("left", partition=3)
