@@ -33,9 +33,7 @@ def murmur2(texts: pl.Series) -> NDArray[np.uint32]:
 
 
 def _bytes_of(texts: pl.Series) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    array = texts.to_arrow().cast(pa.large_string())
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
+    array = texts.to_arrow().cast(pa.large_string())  # in one piece, of however many the column is
     _, offsets_buffer, data_buffer = array.buffers()
     offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[array.offset : array.offset + len(array) + 1]
     data = np.frombuffer(data_buffer, dtype=np.uint8)

@@ -101,6 +101,11 @@ def test_an_id_in_the_first_slot_of_its_table_is_known_like_any_other() -> None:
     assert told(seen.sort_out(frame_of(log_of([wire(first), wire("b")], first=2)))) == {"duplicates": [2, 3]}
 
 
+def test_an_event_of_the_first_hour_in_memory_is_looked_up_nowhere_else() -> None:
+    first = [wire("a", occurred_at=rfc3339(SINCE)), wire("b", occurred_at=rfc3339(SINCE + HOUR - timedelta(seconds=1)))]
+    assert told(seen_ids().sort_out(frame_of(log_of(first)))) == {"new": [0, 1]}
+
+
 def test_an_old_id_in_the_first_slot_is_not_asked_for_again() -> None:
     many = pl.Series([f"id-{number}" for number in range(20_000)])
     first = many.gather((IdTable()._home_slots(Keys.of(many)) == 0).nonzero()[0])[0]

@@ -81,6 +81,12 @@ def test_ids_that_fall_into_one_slot_are_all_found_also_around_the_end_of_the_ta
     assert table.sightings(table.find(keys)).offsets.tolist() == list(range(len(high)))
 
 
+def test_ids_are_spread_over_the_whole_table_whatever_its_size() -> None:
+    ends = crowded([0, 2**62, 2**63, 2**64 - 1])
+    assert IdTable(160)._home_slots(ends).tolist() == [0, 40, 80, 159]
+    assert IdTable(161)._home_slots(ends).tolist() == [0, 40, 80, 160]
+
+
 def test_two_ids_that_agree_in_64_bits_are_told_apart_by_the_other_32() -> None:
     table = IdTable()
     one, other = crowded([77, 77]).take(rows(0)), crowded([77, 77]).take(rows(1))

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from stream.rollup import rows as pieces
 from stream.rollup.rows import HashSet, RowStore
 
 SCHEMA = pl.Schema({"high": pl.UInt64, "low": pl.UInt64, "calls": pl.Int64})
@@ -67,6 +68,24 @@ def test_a_piece_is_written_anew_only_when_more_than_a_quarter_of_it_is_forgotte
         assert (store._pieces[0] is piece) is is_kept
     assert len(store._pieces[0].live) == 2
     assert calls_of(store, (1, 1), (2, 1), (3, 1), (4, 1)) == {0: 1, 1: 1, 2: 1, 3: 1}
+
+
+@pytest.mark.parametrize(("rows", "is_packed"), [(2, False), (3, True)])
+def test_a_piece_is_packed_from_so_many_rows_on_that_it_saves_something(
+    monkeypatch: pytest.MonkeyPatch, rows: int, *, is_packed: bool
+) -> None:
+    """As a batch left it, and when it is written anew without what was forgotten."""
+    monkeypatch.setattr(pieces, "PACKED_MIN", 3)
+    store = RowStore(SCHEMA)
+    many = keyed(*((at, at) for at in range(rows + 2))).with_columns(calls=pl.lit(7, pl.Int64))
+    store.put(many[:rows], 1)
+    assert isinstance(store._pieces[0].rows, pieces._Packed) is is_packed
+    store = RowStore(SCHEMA)
+    store.put(many, 1)
+    store.find(many[:2]).forget()
+    store.put(many[:1], 2)
+    assert isinstance(store._pieces[0].rows, pieces._Packed) is is_packed
+    assert len(store._pieces[0].live) == rows
 
 
 def test_rows_that_were_read_back_are_the_first_to_go(store: RowStore) -> None:
