@@ -7,12 +7,13 @@ from itertools import product
 from typing import Any
 from uuid import uuid4
 
+import polars as pl
 import pytest
 
 from sinks.clickhouse.connect import open_client
 from sinks.clickhouse.vocabulary import rows_of
 from stream.audit import audit
-from stream.decode.arrival import EXPIRING, refused_late, set_apart
+from stream.decode.arrival import EXPIRING, arrived, as_judged_before, places, refused_late, set_apart
 from stream.decode.frame import RECEIVED_FIRST, AgeLimits, Refusal, decode
 from stream.ingest import Ingest
 from stream.store.flood import LETTERS_KEPT_MAX
@@ -76,6 +77,73 @@ def test_the_reason_names_the_bound_that_was_passed(off: timedelta, kind: str, b
     (refusal,) = refused_late(apart, LIMITS)
     assert refusal.kind == kind
     assert f" is not within {bound} the moment when it was read, 2026-11-23T12:30:00.000+00:00" in refusal.reason
+
+
+def test_only_events_whose_time_nobody_vouches_for_are_set_apart_and_only_those_out_of_time() -> None:
+    records = [sent(NOW, 0), sent(NOW + DAY, 1), sent(NOW - 90 * DAY, 2), sent(NOW + DAY, 3, own_time=False)]
+    apart = set_apart(decode(records, source="s", limits=LIMITS), now=NOW, limits=LIMITS)
+    assert apart.late is not None
+    assert (apart.frame["row"].to_list(), apart.late["row"].to_list(), apart.read_at) == ([0, 3], [1, 2], NOW)
+    assert [refusal.record.offset for refusal in refused_late(apart, LIMITS)] == [1, 2]
+
+
+def places_of(*offsets: int, **columns: list[str]) -> pl.DataFrame:
+    schema = {"source_partition": pl.Int64, "source_offset": pl.Int64} | dict.fromkeys(columns, pl.String)
+    return pl.DataFrame({"source_partition": [0] * len(offsets), "source_offset": [*offsets]} | columns, schema=schema)
+
+
+def test_of_a_record_that_is_delivered_again_what_is_stored_says_which_it_was() -> None:
+    """Offset 0 was stored as a dead letter, 1 is applied by the ledger, 3 was stored as an event; 5 was a dead letter
+    when another clock judged it."""
+    early = NOW + DAY
+    records = [sent(NOW if offset in (4, 5) else early, offset, request_id=f"r-{offset}") for offset in range(6)]
+    apart = set_apart(decode(records, source="s", limits=LIMITS), now=NOW, limits=LIMITS)
+    found = as_judged_before(
+        apart,
+        letters=places_of(0, 5, kind=["too_old", "too_early"], reason=["as it was told", "by another clock"]),
+        stored=places_of(3),
+        applied={0: 1},
+        limits=LIMITS,
+    )
+    assert (found.frame["row"].to_list(), found.late) == ([1, 3, 4], None)
+    refused = sorted(found.refusals, key=lambda refusal: refusal.record.offset)
+    assert [(each.record.offset, each.kind, each.request_id) for each in refused] == [
+        *((0, "too_old", "r-0"), (2, "too_early", "r-2"), (5, "too_early", "r-5")),
+    ]
+    assert [each.reason for each in refused if each.record.offset != 2] == ["as it was told", "by another clock"]
+
+
+def test_what_the_ledger_of_another_partition_has_applied_says_nothing() -> None:
+    apart = set_apart(decode([sent(NOW + DAY, 0)], source="s", limits=LIMITS), now=NOW, limits=LIMITS)
+    nothing = places_of(kind=[], reason=[])
+    found = as_judged_before(apart, letters=nothing, stored=places_of(), applied={7: 99}, limits=LIMITS)
+    assert (found.frame.height, [each.kind for each in found.refusals]) == (0, ["too_early"])
+
+
+def test_where_nothing_is_set_apart_there_is_nothing_to_judge() -> None:
+    decoded = decode([sent(NOW)], source="s", limits=LIMITS)
+    nothing = places_of(kind=[], reason=[])
+    assert as_judged_before(decoded, letters=nothing, stored=places_of(), applied={}, limits=LIMITS) is decoded
+    assert refused_late(decoded, LIMITS) == []
+
+
+def test_the_places_of_records_are_the_first_and_the_last_of_each_partition() -> None:
+    records = [FakeRecord(b"", partition=at, offset=offset) for at, offset in ((0, 5), (1, 9), (0, 3), (0, 7))]
+    assert places(records) == {0: (3, 7), 1: (9, 9)}
+    assert places([]) == {}
+
+
+def test_a_record_came_as_is_known_or_as_its_producer_says_if_that_is_within_a_day() -> None:
+    now_ms, day_ms = round(NOW.timestamp() * 1000), 86_400_000
+    for said, came in (
+        (now_ms + day_ms, now_ms + day_ms),
+        (now_ms - day_ms, now_ms - day_ms),
+        (now_ms + day_ms + 1, now_ms),
+        (now_ms - day_ms - 1, now_ms),
+    ):
+        record = FakeRecord(b"", offset=7, timestamp=said)
+        assert arrived(record, now=NOW, known={}) == came
+        assert arrived(record, now=NOW, known={(0, 7): 5, (0, 8): 6}) == 5
 
 
 def test_records_whose_time_the_topic_vouches_for_are_not_judged_by_the_workers_clock() -> None:
