@@ -225,16 +225,16 @@ def _nested(price: Linear, used: Set[str]) -> tuple[tuple[str, tuple[str, ...]],
 
 
 def _above_total(found: Verdict, amounts: Mapping[str, int]) -> str:
-    """The parts of a total may not exceed it."""
+    """The parts of a total may not exceed it. Where a part was used, its total was reported."""
     rest: dict[str, int] = {}
     for total, parts in found.nested:
-        left = amounts.get(total, 0)
+        left = amounts[total]
         for part in parts:
             left -= rest[part]
         if left < 0:
             return f"the parts of {total} exceed it"
         rest[total] = left
-    for part, total in found.beside:  # where a part was used, its total was reported
+    for part, total in found.beside:
         if amounts[part] > amounts[total]:
             return f"the parts of {total} exceed it"
     return ""
