@@ -63,6 +63,18 @@ def test_rates_are_by_currency_and_day_and_of_two_on_one_day_the_later_one_count
     ]
 
 
+def test_rates_come_in_the_order_of_their_currencies_and_days_whatever_that_of_the_file() -> None:
+    text = """
+    exchange_rate = [
+      { currency = "KRW", per_usd = "2", source = "s" },
+      { currency = "EUR", per_usd = "0.8", valid_from = 2026-11-02, source = "s" },
+      { currency = "EUR", per_usd = "0.9", source = "s" },
+    ]"""
+    assert [(rate.currency, rate.first_day) for rate in told({"f": text}).exchange_rates] == [
+        *(("EUR", BEGINNING), ("EUR", date(2026, 11, 2)), ("KRW", BEGINNING)),
+    ]
+
+
 def test_a_credit_has_its_price_and_its_currency() -> None:
     text = """
     credit_price = [

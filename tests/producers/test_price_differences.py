@@ -91,6 +91,11 @@ def test_hours_of_a_day_of_the_week_are_told_once_when_they_come_next() -> None:
         assert changes("", text) == [("m", next_one, "input_tokens", 10, 3)]
 
 
+def test_hours_of_every_day_are_told_once_and_not_again_each_morning() -> None:
+    text = entry(f'{rates(input_tokens=3)}\nwhen.windows = [["09:00", "12:00"]]')
+    assert changes("", text) == [("m", datetime(2026, 11, 26, 9, tzinfo=UTC), "input_tokens", 10, 3)]
+
+
 def test_a_new_rule_is_a_change_of_its_unit_and_one_that_stays_goes_with_its_total() -> None:
     rule = entry('same = { input_image_tokens = "input_tokens" }')
     assert changes("", rule) == [("m", SINCE, "input_image_tokens", None, 10)]

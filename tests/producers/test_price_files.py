@@ -468,6 +468,37 @@ def test_the_entries_of_a_price_are_told_from_the_table_upwards_each_with_its_fi
     assert [one["id"] for one in told] == price.version.split("+")[1:]
 
 
+def test_a_version_that_names_one_of_two_entries_leads_to_that_one_alone() -> None:
+    prices = layer(*(entry(f'rates.input_tokens = {{ price = "0.00000000000{rate}" }}') for rate in (1, 2)))
+    first, second = (f"own/{one.digest}" for one in prices.entries)
+    for version, rate in ((first, 1), (second, 2), (f"{second}+{first}", 2)):
+        found = prices.lookup(f"table@base+{version}", Sku("acme", "m"))
+        assert isinstance(found, Linear)
+        assert cost(found, input_tokens=1, output_tokens=0) == Priced(rate)
+
+
+def test_a_model_that_only_an_entry_knows_has_the_name_that_stands_there() -> None:
+    prices = layer(entry(RATES, model="New-One"), entry(RATES, model="star*"))
+    assert [prices.name_of("acme", sent) for sent in ("new-one", "m", "star-1", "nobody")] == [
+        *("New-One", "m", None, None)
+    ]
+
+
+def test_a_model_has_the_name_of_the_first_source_that_knows_it_and_none_of_a_later_one() -> None:
+    class Nameless(Table):
+        def name_of(self, provider: str, model: str) -> str | None:
+            return None
+
+    own = layer(entry(RATES, model="New-One"))
+    assert PriceBook([Table("first", ["m"], rate=1), own]).canonical("Acme", "new-one") == ("acme", "New-One")
+    assert PriceBook([Nameless("first", ["new-one"], rate=1), own]).canonical("acme", "new-one") == ("acme", "new-one")
+
+
+def test_a_book_changes_at_the_turns_of_a_day_and_midnight_is_none_of_them() -> None:
+    night = entry(RATES + '\nwhen.windows = [["22:00", "06:30"]]\nvalid_from = 2026-01-01')
+    assert PriceBook([layer(night)]).changes == [time(6, 30), time(22)]
+
+
 def test_a_day_without_a_change_has_one_price() -> None:
     prices = layer(entry(RATES + "\nvalid_from = 2026-11-25T08:30:00Z"))
     assert isinstance(prices.resolve(Sku("acme", "m"), date(2026, 11, 24)), Linear)

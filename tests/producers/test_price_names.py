@@ -187,6 +187,7 @@ def test_the_surest_spelling_comes_first_and_the_name_itself_is_never_left_out()
         (" ACME Corp", "models/X", ("acme corp", "models/X")),
         ("  ", " ", ("  ", " ")),
         ("İ" * NAME_CHARS_MAX, "x" * NAME_CHARS_MAX, ("İ" * NAME_CHARS_MAX, "x" * NAME_CHARS_MAX)),
+        ("X" * NAME_CHARS_MAX, "y", ("x" * NAME_CHARS_MAX, "y")),
     ],
 )
 def test_a_model_has_one_name_however_it_is_written(

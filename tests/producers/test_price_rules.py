@@ -199,6 +199,8 @@ def test_a_rule_may_lead_to_a_rate_by_another_rule() -> None:
     way = 'same = { cache_image_read_tokens = "cache_read_tokens" }', 'same = { cache_read_tokens = "input_tokens" }'
     used = {"input_tokens": 9, "output_tokens": 0, "cache_read_tokens": 5, "cache_image_read_tokens": 5}
     assert cost(at(own(entry(rates(input_tokens=10)), *map(entry, way))), **used) == Priced(90)
+    in_one = 'same = { cache_image_read_tokens = "cache_read_tokens", cache_read_tokens = "input_tokens" }'
+    assert cost(at(own(entry(rates(input_tokens=10)), entry(in_one))), **used) == Priced(90)
 
 
 def test_images_of_which_some_may_have_been_cached_are_priced_only_if_a_rule_speaks_of_cached_ones() -> None:

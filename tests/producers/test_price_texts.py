@@ -73,6 +73,11 @@ def test_what_changes_a_price_changes_its_id_and_comes_back(change: dict[str, ob
     assert fields(price_of(price_text(other))) == fields(other)
 
 
+def test_a_price_without_a_fee_names_none() -> None:
+    text = price_text(Linear("t@base", (Bracket.of(-1, {"input_tokens": 150}),)))
+    assert json.loads(text)["brackets"] == [{"above_input_tokens": None, "usd": {"input_tokens": "0.00000000015"}}]
+
+
 def test_an_id_is_the_same_on_every_machine() -> None:
     assert price_id(BASE) == price_id(replace(BASE)) == "5f7eb9b74e0ffed1"
 

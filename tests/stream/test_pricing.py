@@ -54,6 +54,7 @@ from costream.pricing import (
     Sku,
     TimeOfDay,
     Unpriced,
+    completed,
     quote,
     units,
 )
@@ -689,6 +690,13 @@ def test_a_price_for_each_call_needs_no_quantity_and_counts_the_requests_that_ar
     assert _usd(_priced(book, **api)) == Decimal("0.002")
     assert _usd(_priced(book, **api, quantities={"requests": "5"})) == Decimal("0.010")
     assert _priced(book, **api, status="error")["cost_reason"] == "usage_missing"
+
+
+def test_a_fee_that_the_caller_names_is_the_callers_though_nothing_else_was_used() -> None:
+    unknown = NoPrice.of(Reason.UNKNOWN_MODEL, "nobody knows it")
+    call = Call("api", failed=False, amounts={})
+    assert quote(completed(unknown, {"requests": 7}), call) == Priced(7, by_caller=True)
+    assert quote(_flat("t@base", requests=7), call) == Priced(7)
 
 
 def test_the_books_price_comes_before_the_callers(book: PriceBook) -> None:
