@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -88,8 +88,11 @@ def shares(events: pl.DataFrame, sums: Iterable[Summed]) -> pl.DataFrame:
     ``events`` has occurred_at (Datetime ms, UTC) and the columns of COLUMNS that ``sums`` name, where an empty text is
     no value.
     """
-    by_digest = {one.spending: one for one in sums}
-    return pl.concat([_marked(events.clear()), *(_shares(events, one) for one in by_digest.values())])
+    by_shape = dict[tuple[object, ...], dict[str, Summed]]()
+    for one in sums:
+        shape = (one.scope, tuple(sorted(one.only)), one.period, one.zone)
+        by_shape.setdefault(shape, {})[one.spending] = one
+    return pl.concat([_marked(events.clear()), *(_shares(events, list(some.values())) for some in by_shape.values())])
 
 
 def added_up(calls: pl.DataFrame, sums: Iterable[Summed]) -> pl.DataFrame:
@@ -120,26 +123,40 @@ SUMS: Final[Mapping[str, pl.Expr]] = {
 ADDED_UP: Final = ("source_partition", "day", *KEY, "period_end", *SUMS, "applied", "first")
 
 
-def _shares(events: pl.DataFrame, one: Summed) -> pl.DataFrame:
-    own = events.filter(_counts(one))
-    return _marked(
-        own,
-        spending=pl.lit(one.spending),
-        subject=_subject(one.scope),
-        **bounds(own["occurred_at"], one.period, one.zone).to_dict(),
-    )
+def _shares(events: pl.DataFrame, sums: Sequence[Summed]) -> pl.DataFrame:
+    """Of sums that differ in nothing but the values that count: a thousand of them cost little more than one."""
+    one = sums[0]
+    own = _of_sums(events.filter(_has_subject(one)), sums)
+    return _marked(own, subject=_subject(one.scope), **bounds(own["occurred_at"], one.period, one.zone).to_dict())
+
+
+def _of_sums(events: pl.DataFrame, sums: Sequence[Summed]) -> pl.DataFrame:
+    """A row for each event and each of the sums that it is a part of, with the digest of the sum."""
+    first, *others = (*sorted(sums[0].only), "")
+    if not first:
+        return events.with_columns(spending=pl.lit(sums[0].spending))
+    own = events.join(_values(sums, first), on=COLUMNS[first])
+    for word in filter(None, others):
+        own = own.join(_values(sums, word), on=(COLUMNS[word], "spending"), how="semi")
+    return own
+
+
+def _values(sums: Iterable[Summed], word: str) -> pl.DataFrame:
+    """The values of a word that count, of each sum."""
+    pairs = [(value, one.spending) for one in sums for value in set(one.only[word])]
+    return pl.DataFrame(pairs, schema={COLUMNS[word]: pl.String, "spending": pl.String}, orient="row")
 
 
 def _marked(events: pl.DataFrame, **key: pl.Expr | pl.Series) -> pl.DataFrame:
-    unmarked = {"spending": pl.lit(""), "subject": pl.lit("")}
+    unmarked: dict[str, pl.Expr] = {"subject": pl.lit("")}
+    unmarked |= {} if "spending" in events.columns else {"spending": pl.lit("")}
     unmarked |= dict.fromkeys(("period_start", "period_end"), pl.col("occurred_at"))
-    return events.with_columns(**unmarked | key, day=pl.col("occurred_at").dt.date())
+    marked = events.with_columns(**unmarked | key, day=pl.col("occurred_at").dt.date())
+    return marked.select(*(name for name in events.columns if name != "spending"), *KEY, "period_end", "day")
 
 
-def _counts(one: Summed) -> pl.Expr:
-    having = [pl.col(COLUMNS[word]) != "" for word in one.scope]
-    chosen = [pl.col(COLUMNS[word]).is_in(values) for word, values in one.only.items()]
-    return pl.all_horizontal(pl.lit(value=True), *having, *chosen)
+def _has_subject(one: Summed) -> pl.Expr:
+    return pl.all_horizontal(pl.lit(value=True), *(pl.col(COLUMNS[word]) != "" for word in one.scope))
 
 
 def _subject(scope: Iterable[str]) -> pl.Expr:

@@ -44,7 +44,8 @@ def _message(alert: Alert) -> str:
     if alert.standing:
         facts += [_passed(alert), _projected(alert)]
     if alert.unpriced_calls > 0:
-        facts.append(f"{alert.unpriced_calls:,} calls unpriced: the true cost is higher.")
+        calls = "call" if alert.unpriced_calls == 1 else "calls"
+        facts.append(f"{alert.unpriced_calls:,} {calls} unpriced: the true cost is higher.")
     return " ".join(fact for fact in facts if fact)
 
 
