@@ -132,11 +132,11 @@ def _shares(events: pl.DataFrame, sums: Sequence[Summed]) -> pl.DataFrame:
 
 def _of_sums(events: pl.DataFrame, sums: Sequence[Summed]) -> pl.DataFrame:
     """A row for each event and each of the sums that it is a part of, with the digest of the sum."""
-    first, *others = (*sorted(sums[0].only), "")
-    if not first:
-        return events.with_columns(spending=pl.lit(sums[0].spending))
-    own = events.join(_values(sums, first), on=COLUMNS[first])
-    for word in filter(None, others):
+    words = sorted(sums[0].only)
+    if not words:
+        return events.join(pl.DataFrame({"spending": [one.spending for one in sums]}), how="cross")
+    own = events.join(_values(sums, words[0]), on=COLUMNS[words[0]])
+    for word in words[1:]:
         own = own.join(_values(sums, word), on=(COLUMNS[word], "spending"), how="semi")
     return own
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stream.budgets.counted import Counted, Spending
-from tests.stream.test_budget_spend import DAILY
+from stream.budgets.spend import shares
+from tests.stream.test_budget_spend import DAILY, NOON, frame
 
 USER = replace(DAILY, name="user", scope=("user",))
 
@@ -27,6 +28,14 @@ def test_other_sums_have_another_control_total_and_the_same_ones_have_the_same_i
     assert Counted.by([DAILY, DAILY]).control == Counted.by([DAILY]).control
     assert Counted.by([DAILY, USER]).control == Counted.by([USER, DAILY]).control
     assert len({Counted.by(budgets).control for budgets in ([DAILY], [USER], [USER, DAILY])}) == 3
+
+
+def test_a_call_counts_in_its_sum_and_in_the_control_total_also_where_both_take_in_every_call_of_a_day() -> None:
+    counted = Counted.by([DAILY, USER])
+    found = shares(frame([{"occurred_at": NOON, "user_id": "ann"}]), counted.with_control)
+    assert sorted(found.select("spending", "subject").rows()) == sorted(
+        [(DAILY.spending, ""), (USER.spending, "user=ann"), (counted.control, "")]
+    )
 
 
 def test_without_budgets_nothing_is_added_up() -> None:

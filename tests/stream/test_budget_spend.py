@@ -63,12 +63,34 @@ def counted(found: pl.DataFrame) -> Counter[tuple[Any, ...]]:
     return Counter(found.select(*KEY, "day", "cost_pico").rows())
 
 
+ONLY = st.sampled_from(
+    [
+        {},
+        {"team": ("search",)},
+        {"team": ("", "search")},
+        {"feature": ("a", "b", "a")},
+        {"team": ("search",), "feature": ("a", "50%")},
+        {"feature": ("=",), "team": ("",)},
+    ]
+)
+
+
 @examples(300)
-@given(CALLS, SCOPES, st.sampled_from(["hour", "day", "month", "session"]), st.sampled_from(["UTC", "Asia/Seoul"]))
+@given(
+    CALLS,
+    SCOPES,
+    st.sampled_from(["hour", "day", "month", "session"]),
+    st.sampled_from(["UTC", "Asia/Seoul"]),
+    st.lists(ONLY, min_size=1, max_size=4),
+)
 def test_each_call_is_a_part_of_each_sum_whose_subject_it_has(
-    calls: list[dict[str, Any]], scope: tuple[str, ...], period: Period, zone: str
+    calls: list[dict[str, Any]],
+    scope: tuple[str, ...],
+    period: Period,
+    zone: str,
+    chosen: list[dict[str, tuple[str, ...]]],
 ) -> None:
-    budget = replace(DAILY, scope=scope, period=period, zone=zone, only={"team": ("search",)})
+    budgets = [replace(DAILY, scope=scope, period=period, zone=zone, only=only) for only in chosen]
     expected = Counter(
         (
             budget.spending,
@@ -77,10 +99,12 @@ def test_each_call_is_a_part_of_each_sum_whose_subject_it_has(
             call["occurred_at"].date(),
             call["cost_pico"],
         )
+        for budget in {budget.spending: budget for budget in budgets}.values()
         for call in calls
-        if call["team"] == "search" and all(call[COLUMNS[word]] for word in scope)
+        if all(call[word] in values for word, values in budget.only.items())
+        and all(call[COLUMNS[word]] for word in scope)
     )
-    assert counted(shares(frame(calls), [budget])) == expected
+    assert counted(shares(frame(calls), budgets)) == expected
 
 
 def test_budgets_that_sum_up_the_same_share_one_sum() -> None:
@@ -116,13 +140,13 @@ PLACES = st.tuples(st.sampled_from(["priced", "unpriced"]), st.integers(0, 1))
 @examples(200)
 @given(
     CALLS,
-    st.lists(st.tuples(SCOPES, st.sampled_from(["hour", "day", "month", "session"])), max_size=4),
+    st.lists(st.tuples(SCOPES, st.sampled_from(["hour", "day", "month", "session"]), ONLY), max_size=4),
     st.lists(PLACES, min_size=30, max_size=30),
 )
 def test_calls_that_are_added_up_before_come_to_the_same_sums(
-    calls: list[dict[str, Any]], kinds: list[tuple[tuple[str, ...], Period]], places: list[tuple[str, int]]
+    calls: list[dict[str, Any]], kinds: list[tuple[tuple[str, ...], Period, Any]], places: list[tuple[str, int]]
 ) -> None:
-    sums = [replace(DAILY, scope=scope, period=period, only={"team": ("search",)}) for scope, period in kinds]
+    sums = [replace(DAILY, scope=scope, period=period, only=only) for scope, period, only in kinds]
     some = places[: len(calls)]
     events = frame(calls).with_columns(
         cost_status=pl.Series([status for status, _ in some], dtype=pl.String),
