@@ -65,7 +65,16 @@ class Report:
         return [our / their for our, their in zip(ours, theirs, strict=True)]
 
     def figures(self) -> list[Figure]:
-        alone = (self._bytes, self._latency, self._alert, self._record, self._memory, self._hostile, self._series)
+        alone = (
+            self._bytes,
+            self._latency,
+            self._alert,
+            self._budgets,
+            self._record,
+            self._memory,
+            self._hostile,
+            self._series,
+        )
         return [
             *self._contest(),
             *(figure for figures in (*alone, self._queries, self._reprice) for figure in figures()),
@@ -107,6 +116,12 @@ class Report:
         for result in self.results.get("alert", ()):
             yield Figure("event to alert on the topic, median", result.median, "s")
             yield _below("event to alert on the topic, longest", result.max, 5, "s")
+
+    def _budgets(self) -> Iterator[Figure]:
+        for result in self.results.get("budgets", ()):
+            of = f"{result.users:,} users, {result.rules} rules"
+            yield Figure(f"call to the alert of its budget, {of}, median", result.p50_s, "s")
+            yield _below(f"call to the alert of its budget, {of}, p99", result.p99_s, 5, "s")
 
     def _record(self) -> Iterator[Figure]:
         for calls in (each for result in self.results.get("record", ()) for each in result):

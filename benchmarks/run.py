@@ -27,6 +27,7 @@ from rich.console import Console
 
 from benchmarks import (
     alert,
+    budgets,
     contenders,
     full_job,
     hostile,
@@ -46,7 +47,7 @@ from benchmarks.sizes import FULL, QUICK, Sizes
 from costream.topics import EVENTS
 
 CONTEST: Final = ("costream", "costream-mixed", "plain-faust", "quix", "raw-aiokafka", "raw-confluent")
-OTHERS: Final = ("bytes", "latency", "alert", "record", "memory", "hostile", "series", "queries", "reprice")
+OTHERS: Final = ("bytes", "latency", "alert", "budgets", "record", "memory", "hostile", "series", "queries", "reprice")
 NAMES: Final = (*CONTEST, *OTHERS)
 
 
@@ -106,6 +107,7 @@ class Bench:
             "bytes": self._stored_bytes,
             "latency": lambda: latency.run(self.ground, self.sizes),
             "alert": lambda: alert.run(self.ground, self.sizes),
+            "budgets": lambda: budgets.run(self.ground, self.sizes),
             "record": lambda: record.run(self.ground, self.sizes),
             "memory": lambda: memory.run(self.ground, self.sizes),
             "hostile": lambda: hostile.run(self.ground),

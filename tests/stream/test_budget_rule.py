@@ -185,7 +185,7 @@ def test_of_which_days_the_sums_must_be_whole_is_what_has_changed_since_they_wer
     ]
 
 
-def test_a_look_that_takes_long_is_followed_by_a_rest_of_ten_times_that(place: Place) -> None:
+def test_a_look_that_takes_long_is_followed_by_a_rest_of_four_times_that(place: Place) -> None:
     judge = Judge(place, [DAY])
     original = judge._are_whole
 
