@@ -63,7 +63,7 @@ class _Sums:
 
     counted: Counted
     since: datetime  # when they were first asked for
-    are_stated: bool = False
+    stated: Sequence[Budget] | None = None  # the budgets that the warehouse says they are of; None: not said yet
     control: WholeSum | None = None  # None: not stated yet, or nothing is counted
     are_whole: bool = False
     accepted: Mapping[Place, int] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Filler:
         right: Right | None = None,
         pause: Callable[[], None] = rest,
     ) -> None:
-        """``budgets`` are those in force, asked for at each tick."""
+        """``budgets`` are those in force, asked for at each tick: others come as a new list."""
         self._reader, self._writer, self._budgets = reader, writer, budgets
         self._retention, self._clock, self._pause = retention, clock, pause
         self._right = right or partial(right_of_this_process, reader, writer)
@@ -134,7 +134,7 @@ class Filler:
         if sums.looked_at is not None and now - sums.looked_at < every:
             return
         sums.looked_at = now
-        if not sums.are_stated and not self._state(sums, budgets, now):
+        if sums.stated is not budgets and not self._state(sums, budgets, now):
             return
         if sums.counted:
             self._look(sums, now)
@@ -148,7 +148,7 @@ class Filler:
         kept = ground(self._reader, now=now, retention=self._retention).start
         made = budget_sums.state(self._reader, self._writer, budgets, sums.counted, now=now, kept=kept)
         sums.control = next((one for one in made if one.is_control), None)
-        sums.are_stated, sums.are_whole = True, not made
+        sums.stated, sums.are_whole = budgets, sums.are_whole or not made
         return True
 
     def _look(self, sums: _Sums, now: datetime) -> None:

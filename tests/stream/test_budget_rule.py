@@ -16,6 +16,7 @@ from costream.alerts import Alert, Level
 from costream.pricing.money import DayRates, RateOfDays
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.rows import to_integers
+from sinks.errors import WarehouseError, WarehouseRefused
 from stream.audit.budget_sums import state
 from stream.budgets.budget import COLUMNS, Budget, Step
 from stream.budgets.counted import Counted
@@ -86,6 +87,7 @@ class Judge:
     def __init__(self, place: Place, budgets: Sequence[Budget] = BUDGETS, *, is_whole: bool = True) -> None:
         self.place, self.is_whole = place, is_whole
         self.days: list[Any] = []
+        self.fault: WarehouseError | None = None
         self.seconds = 0.0
         self.alerts: dict[str, Alert] = {}
         self.go_by(budgets)
@@ -102,6 +104,8 @@ class Judge:
         )
 
     def _are_whole(self, _control: str, days: Iterable[date] | None) -> bool:
+        if self.fault:
+            raise self.fault
         self.days.append(days)
         return self.is_whole
 
@@ -198,6 +202,18 @@ def test_a_look_that_takes_long_is_followed_by_a_rest_of_four_times_that(place: 
     past = replace(judge.past, changed=frozenset([NOW]))
     assert not judge.rule.is_due(NOW + timedelta(seconds=REST * 3 - 1), past)
     assert judge.rule.is_due(NOW + timedelta(seconds=REST * 3), past)
+
+
+def test_a_warehouse_that_cannot_answer_it_stops_no_other_rule_and_is_asked_again_in_a_minute(place: Place) -> None:
+    judge = Judge(place, [DAY])
+    place.store([spent(f"r-{number}") for number in range(20)])
+    judge.fault = WarehouseRefused(where="nowhere", reason="too much")
+    assert judge.look(changed=[NOW]) == []
+    changed = replace(judge.past, changed=frozenset([NOW]))
+    assert not judge.rule.is_due(NOW + timedelta(seconds=59), changed)
+    assert judge.rule.is_due(NOW + timedelta(seconds=60), changed)
+    judge.fault = None
+    assert len(judge.look()) == 1
 
 
 def test_a_period_that_is_over_is_cleared_and_the_next_begins_at_nothing(place: Place) -> None:

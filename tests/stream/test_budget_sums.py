@@ -242,6 +242,18 @@ def test_a_turn_that_begins_over_sums_that_are_whole_judges_at_its_first_look(pl
     assert place.frame("SELECT toInt64(max(version)) FROM budget_sums_rows").item() == 1
 
 
+def test_another_amount_is_stated_without_summing_up_anew(place: Place) -> None:
+    place.store(calls(range(10)))
+    filling = filling_in(place)
+    filling.run()
+    filling.budgets = [replace(SYSTEM, amount=Decimal(7)), *BUDGETS[1:]]
+    filling.run(LOOK)
+    stands = place.frame("SELECT amount, version FROM budgets_rows FINAL WHERE name = 'system_day'").rows()
+    assert stands == [(Decimal(7), 2)]
+    assert place.frame("SELECT toInt64(max(version)) FROM budget_sums_rows").item() == 1
+    assert filling.is_whole
+
+
 @pytest.mark.slow
 def test_without_budgets_nothing_is_summed_up_and_nothing_is_filled_in(place: Place) -> None:
     place.ingest = worker(place, Counted.by([]))

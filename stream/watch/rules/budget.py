@@ -14,7 +14,10 @@ from fractions import Fraction
 from functools import cache, partial
 from typing import ClassVar, Final
 
+import structlog
+
 from costream.alerts import Alert, episode_id
+from sinks.errors import WarehouseError
 from stream.budgets.budget import Budget
 from stream.budgets.counted import Counted
 from stream.budgets.judge import LATE_MAX, RULE, judged, withdrawn
@@ -23,7 +26,7 @@ from stream.budgets.spend import USD, Account, PerUSD, Spend
 from stream.budgets.words import worded
 from stream.watch.budget_spends import Floor, spends_above, spends_of
 from stream.watch.queries import Reader
-from stream.watch.rules.hourly import is_due
+from stream.watch.rules.hourly import RETRY_WAIT, is_due
 from stream.watch.rules.rule import Past
 
 REST: Final = (
@@ -31,6 +34,10 @@ REST: Final = (
 )
 RATES_REACH: Final = timedelta(days=400)  # of a session: sums are kept for a year
 LATELY_DAYS: Final = 2  # a session without a call for so long is over
+
+NEXT: Final = "its alerts stay as they are; it looks again in a minute"
+
+log = structlog.get_logger(__name__)
 
 # Whether sums with this control total have every call, of these days (all days: None).
 AreWhole = Callable[[str, Iterable[date] | None], bool]
@@ -76,6 +83,8 @@ class BudgetRule:
         return now - past.looked_at >= max(self._interval, REST * self._took)
 
     def read(self, now: datetime, past: Past, standing: Sequence[Alert]) -> Spent | None:
+        """It keeps an error of the warehouse to itself: what it asks may be too much for one that can still answer the
+        rules beside it."""
         if past.looked_at is None or past.failed:
             self._unread = None
         elif self._unread is not None:
@@ -84,9 +93,13 @@ class BudgetRule:
             return Spent({})
         began = self._monotonic()
         try:
-            return self._spent(now, standing)
-        finally:
-            self._took = timedelta(seconds=self._monotonic() - began)
+            found = self._spent(now, standing)
+        except WarehouseError as error:
+            log.warning("rule cannot look", rule=self.name, reason=str(error), next=NEXT)
+            self._took = RETRY_WAIT / REST
+            return None
+        self._took = timedelta(seconds=self._monotonic() - began)
+        return found
 
     def judge(self, reading: Spent, known: Mapping[str, Alert], now: datetime) -> list[Alert]:
         gone = [alert for alert in known.values() if alert.standing and self._budget_of(alert) is None]
@@ -103,13 +116,13 @@ class BudgetRule:
     # --- what it reads ---
 
     def _spent(self, now: datetime, standing: Sequence[Alert]) -> Spent | None:
-        days = None if self._unread is None else {hour.date() for hour in self._unread}
-        if not self._are_whole(self._control, days):
-            return None
         lately = now.astimezone(UTC).date() - timedelta(days=LATELY_DAYS)
         sums = spends_above(self._reader, self._floors(now), lately=lately)
         told = {account for alert in standing if (account := self._account(alert))}
         sums |= {account: Spend() for account in told - sums.keys()} | spends_of(self._reader, told - sums.keys())
+        days = None if self._unread is None else {hour.date() for hour in self._unread}
+        if not self._are_whole(self._control, days):  # asked last: what was counted twice before is still there
+            return None
         self._unread = frozenset()
         return Spent(sums)
 
