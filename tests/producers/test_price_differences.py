@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from costream.pricing import PriceBook
-from costream.pricing.differences import differences
+from costream.pricing.differences import Difference, differences
 from costream.pricing.exchange import load_all
 from costream.pricing.layers import Layer
 from costream.pricing.rates import Exact
@@ -29,11 +29,19 @@ Told = tuple[str, datetime, str, Exact | None, Exact | None]
 
 
 def changes(old: str, new: str) -> list[Told]:
-    entries = [load_all({"own.toml": text})["own.toml"] if text else () for text in (old, new)]
-    before, after = (PriceBook([Layer("own", {"own.toml": each}, under=UNDER)]) for each in entries)
-    found = [*differences(before, after, named=[*entries[0], *entries[1]], known=KNOWN, since=SINCE)]
+    found = found_between(old, new)
     assert {(one.sku.provider, one.above) for one in found} <= {("acme", -1)}
     return [(one.sku.model, one.since, one.unit, one.old, one.new) for one in found]
+
+
+def tiers(old: str, new: str) -> list[tuple[int, str, Exact | None, Exact | None]]:
+    return [(one.above, one.unit, one.old, one.new) for one in found_between(old, new)]
+
+
+def found_between(old: str, new: str) -> list[Difference]:
+    entries = [load_all({"own.toml": text})["own.toml"] if text else () for text in (old, new)]
+    before, after = (PriceBook([Layer("own", {"own.toml": each}, under=UNDER)]) for each in entries)
+    return [*differences(before, after, named=[*entries[0], *entries[1]], known=KNOWN, since=SINCE)]
 
 
 def test_what_holds_already_changes_at_once_and_what_comes_on_its_day() -> None:
@@ -100,3 +108,28 @@ def test_a_new_rule_is_a_change_of_its_unit_and_one_that_stays_goes_with_its_tot
     rule = entry('same = { input_image_tokens = "input_tokens" }')
     assert changes("", rule) == [("m", SINCE, "input_image_tokens", None, 10)]
     assert changes(rule, rule + entry(rates(input_tokens=3))) == [("m", SINCE, "input_tokens", 10, 3)]
+
+
+def tier(above: int, **prices: int) -> str:
+    return f"[[price.tiers]]\nabove = {above}\n{rates(**prices)}\n"
+
+
+def test_a_new_tier_changes_the_units_that_it_names_and_is_held_against_what_was_paid_there() -> None:
+    assert tiers("", entry(tier(100, input_tokens=12))) == [(100, "input_tokens", 10, 12)]
+    assert tiers(entry(tier(100, input_tokens=12)), "") == [(100, "input_tokens", 12, 10)]
+    before, after = (entry(tier(100, input_tokens=12) + tier(200, input_tokens=at)) for at in (15, 18))
+    assert tiers(before, after) == [(200, "input_tokens", 15, 18)]
+    assert tiers(entry(tier(100, input_tokens=12)), after) == [(200, "input_tokens", 12, 18)]
+
+
+def test_a_change_that_goes_on_over_tiers_is_told_once() -> None:
+    assert tiers("", entry(rates(output_tokens=11) + "\n" + tier(100, input_tokens=12))) == [
+        (-1, "output_tokens", 10, 11),
+        (100, "input_tokens", 10, 12),
+    ]
+
+
+def test_a_fee_goes_on_over_tiers_too() -> None:
+    fee = entry(rates(requests=7))
+    assert tiers(fee, entry(rates(requests=7) + "\n" + tier(100, input_tokens=12))) == [(100, "input_tokens", 10, 12)]
+    assert tiers("", fee) == [(-1, "requests", None, 7)]

@@ -41,13 +41,27 @@ def differences(
         for moment in _moments(entries, since):
             was_at, is_at = old.at(sku, moment), new.at(sku, moment)
             kept = _rules(was_at) & _rules(is_at)  # a change of the total says it all
-            one, other = _prices(was_at, kept), _prices(is_at, kept)
-            found = {
-                (at, one.get(at), other.get(at)) for at in one.keys() | other.keys() if one.get(at) != other.get(at)
-            }
+            found = set(_changes(_prices(was_at, kept), _prices(is_at, kept)))
             for (above, unit), was, becomes in sorted(found - before, key=lambda change: change[0]):
                 yield Difference(sku, moment, unit, above, was, becomes)
             before = found if moment in bounds else before | found
+
+
+def _changes(old: Prices, new: Prices) -> Iterator[tuple[tuple[int, str], Exact | None, Exact | None]]:
+    """What a call pays otherwise, and from how many input tokens on. A price goes on until the next one of its unit, so
+    where only one of the two has a tier the other is held against it by what a call pays there."""
+    told = dict[str, tuple[Exact | None, Exact | None]]()
+    for above, unit in sorted(old.keys() | new.keys()):
+        was, becomes = _paid(old, above, unit), _paid(new, above, unit)
+        if was != becomes and told.get(unit) != (was, becomes):
+            yield (above, unit), was, becomes
+        told[unit] = was, becomes
+
+
+def _paid(prices: Prices, above: int, unit: str) -> Exact | None:
+    """By a call with more input tokens than that, up to the next tier."""
+    tiers = [tier for tier, one in prices if one == unit and tier <= above]
+    return prices[max(tiers), unit] if tiers else None
 
 
 def _skus(entry: PriceEntry, known: Sequence[tuple[str, str]]) -> Iterator[Sku]:
@@ -93,5 +107,6 @@ def _prices(price: Linear | NoPrice, kept: Set[tuple[str, str]]) -> Prices:
     if isinstance(price, NoPrice):
         return {}
     units = {*price.units, *(unit for unit, _ in _rules(price))} - {unit for unit, _ in kept}
-    fee = {(bracket.above, PER_CALL): bracket.per_call for bracket in price.brackets if bracket.per_call}
+    has_fee = any(bracket.per_call for bracket in price.brackets)
+    fee = {(bracket.above, PER_CALL): bracket.per_call for bracket in price.brackets if has_fee}
     return fee | {(bracket.above, unit): bracket.charged(unit) for bracket in price.brackets for unit in units}
