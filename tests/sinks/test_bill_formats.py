@@ -358,7 +358,7 @@ COLUMNS: Final = {
         *("usage_input_tokens_no_cache", "usage_date_utc", "model_version", "usage_output_tokens"),
     ),
     ("anthropic", "cost export of Anthropic's console"): ("cost_usd", "usage_date_utc", "model"),
-    ("google", "Google Cloud's billing table in BigQuery"): (
+    ("google", "billing table of Google Cloud in BigQuery"): (
         *("usage_start_time", "service_description", "sku_description", "cost", "currency"),
     ),
 }
@@ -379,7 +379,7 @@ def test_an_export_without_a_column_that_it_needs_is_refused_with_its_name(
 def test_all_columns_that_an_export_lacks_are_named() -> None:
     told = refusal(json.dumps({"usage_start_time": "2026-11-01", "cost": "1"}), "google")
     assert told == (
-        "a.file lacks the columns service_description, sku_description, currency of the Google Cloud's billing table "
+        "a.file lacks the columns service_description, sku_description, currency of the billing table of Google Cloud "
         "in BigQuery. It has usage_start_time, cost. Export it with all columns; nothing was compared"
     )
 

@@ -108,7 +108,7 @@ def _credit(record: Record) -> Decimal:
 
 FORMATS: Final = (
     Format(
-        "Google Cloud's billing table in BigQuery",
+        "billing table of Google Cloud in BigQuery",
         BOTH,
         "usage_start_time",
         ("service_description", "sku_description", "cost", "currency"),
