@@ -36,6 +36,7 @@ TAKEN_OVER_AFTER: Final = timedelta(seconds=10)  # workers look for new rules ev
 LOOK: Final = timedelta(seconds=10)
 LOOK_ANEW: Final = timedelta(seconds=1)  # while it is not known whether all is there
 LOOKS: Final = 3  # a flush is on its way for a moment; what is missing at so many looks will not come
+AGAIN: Final = 3  # so often in a turn is no accident: somebody goes on counting otherwise
 DOING: Final = "filling in the sums of budgets"
 
 log = structlog.get_logger(__name__)
@@ -70,6 +71,7 @@ class _Sums:
     looks: int = 0  # in a row at which the same place differed
     differing: frozenset[Place] = frozenset()
     looked_at: datetime | None = None
+    fills: int = 0
 
 
 class Filler:
@@ -177,8 +179,16 @@ class Filler:
         found = self._missing(sums, now)
         sums.accepted = {place: number for place, number in found.items() if place[1:] in short}
         sums.looks, sums.differing, sums.are_whole = 0, frozenset(), True
+        sums.fills += 1
         seconds = round((self._clock() - started).total_seconds(), 1)
         log.info("sums of budgets filled in", rows=rows, seconds=seconds)
+        if sums.fills >= AGAIN:
+            log.warning(
+                "sums of budgets lack calls again and again",
+                times=sums.fills,
+                next="a worker counts by other rules: all need the same build and COSTREAM_ZONE; until then alerts of "
+                "budgets come half a minute late",
+            )
         if sums.accepted:
             log.warning(
                 "sums of budgets lack calls",

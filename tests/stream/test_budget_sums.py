@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from costream.alerts import Level
 from sinks.clickhouse.connect import ClickHouseAddress
@@ -240,6 +241,18 @@ def test_a_turn_that_begins_over_sums_that_are_whole_judges_at_its_first_look(pl
     later.filler.tick()
     assert later.is_whole
     assert place.frame("SELECT toInt64(max(version)) FROM budget_sums_rows").item() == 1
+
+
+@pytest.mark.slow
+def test_that_a_worker_goes_on_counting_by_other_rules_is_said(place: Place) -> None:
+    filling, said = filling_in(place), []
+    for start in range(0, 80, 20):
+        place.ingest = worker(place, Counted.by([SYSTEM]))
+        place.store(calls(range(start, start + 20)))
+        with capture_logs() as lines:
+            filling.run()
+        said.append([line["event"] for line in lines if line["log_level"] == "warning"])
+    assert said == [[], [], *[["sums of budgets lack calls again and again"]] * 2]
 
 
 def test_another_amount_is_stated_without_summing_up_anew(place: Place) -> None:
