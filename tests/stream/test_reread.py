@@ -22,13 +22,14 @@ from sinks.clickhouse.remover import Remover
 from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 from stream.audit import AuditReport, Repairs, audit, repair
+from stream.audit.budget_sums import state
 from stream.ingest import Ingest
 from stream.reread import LogEnds, LogRecord, Offsets, Outcome, reread
 from stream.reread.restore import Derive
 from tests.chaos import traffic
 from tests.chaos.recount import Recount, daily, home, hourly, recount, user_daily
 from tests.chaos.verdict import Verdict, _stored_days, _stored_hours, _stored_user_days, compare
-from tests.support.ingest import BOOK, TABLES, Warehouse, flush_of
+from tests.support.ingest import BOOK, COUNTED, SHIPPED, TABLES, Warehouse, flush_of
 from tests.support.records import LIMITS
 from tests.support.warehouse import Embedded
 
@@ -56,6 +57,7 @@ class Site:
         self.lines: list[str] = []
         self.partition_count = PARTITIONS
         self.ingest = self.started()
+        state(self.reader, self.writer, SHIPPED, COUNTED, now=NOW, kept=NOW.date() - timedelta(days=60))
 
     # --- the log, as stream.reread sees it ---
 
@@ -75,7 +77,7 @@ class Site:
     # --- the stream ---
 
     def started(self, *, since: datetime = NOW - DEDUP_WINDOW) -> Ingest:
-        ingest = Ingest(reader=self.reader, book=lambda: BOOK, limits=LIMITS, ids_max=100_000)
+        ingest = Ingest(reader=self.reader, book=lambda: BOOK, budgets=lambda: COUNTED, limits=LIMITS, ids_max=100_000)
         ingest.assign(range(self.partition_count), partition_count=self.partition_count, source=SOURCE, since=since)
         return ingest
 
