@@ -1,7 +1,8 @@
 """From the record() of the call that takes a user over a budget to its alert: 10,000 users, 500 rules, a steady rate.
 
 Each call costs 0.15 USD and is of another user, one after the other. Those of one team have a budget that their third
-call reaches; the 499 other rules are of users too, each of one team and feature, and nobody comes near them.
+call reaches. The 499 other rules are of users too: one of a user and a day, and 498 of one team and feature each.
+Nobody comes near them.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ scope = ["user"]
 period = "day"
 amount = "1000"
 """
-OTHERS: Final = 499 - 1  # the shipped budget of users is one of them, with an amount that nobody reaches
+OTHERS: Final = 498  # beside these two
 
 
 @dataclass(frozen=True, slots=True)

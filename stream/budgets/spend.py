@@ -95,9 +95,18 @@ def shares(events: pl.DataFrame, sums: Iterable[Summed]) -> pl.DataFrame:
     return pl.concat([_marked(events.clear()), *(_shares(events, list(some.values())) for some in by_shape.values())])
 
 
+# What a call adds to each sum that it is a part of.
+SUMS: Final[Mapping[str, pl.Expr]] = {
+    "calls": pl.len().cast(pl.Int64),
+    "unpriced_calls": (pl.col("cost_status") == "unpriced").sum().cast(pl.Int64),
+    "cost_pico": pl.col("cost_pico").cast(pl.Int128).sum(),
+}
+ADDED_UP: Final = ("source_partition", "day", *KEY, "period_end", *SUMS, "applied", "first")
+
+
 def added_up(calls: pl.DataFrame, sums: Iterable[Summed]) -> pl.DataFrame:
-    """What ``shares`` makes of calls, and adds up to the same, of far fewer rows: for each sum calls are added up
-    before, as far as it cannot tell them apart.
+    """The columns of ADDED_UP, which sum to what ``shares`` of the same calls would. There are far fewer rows: calls
+    that a sum cannot tell apart are added up first.
 
     ``calls`` has source_partition and source_offset, cost_status and cost_pico beside what ``shares`` reads.
     """
@@ -112,15 +121,6 @@ def _by_quarter(calls: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:
     return calls.group_by("source_partition", pl.col("occurred_at").dt.truncate(QUARTER), *columns).agg(
         **SUMS, applied=pl.col("source_offset").max(), first=pl.col("source_offset").min()
     )
-
-
-# What a call adds to each sum that it is a part of.
-SUMS: Final[Mapping[str, pl.Expr]] = {
-    "calls": pl.len().cast(pl.Int64),
-    "unpriced_calls": (pl.col("cost_status") == "unpriced").sum().cast(pl.Int64),
-    "cost_pico": pl.col("cost_pico").cast(pl.Int128).sum(),
-}
-ADDED_UP: Final = ("source_partition", "day", *KEY, "period_end", *SUMS, "applied", "first")
 
 
 def _shares(events: pl.DataFrame, sums: Sequence[Summed]) -> pl.DataFrame:

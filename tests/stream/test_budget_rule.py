@@ -24,23 +24,18 @@ from stream.budgets.judge import LATE_MAX
 from stream.budgets.playing import played
 from stream.watch.rules.budget import REST, BudgetRule
 from stream.watch.rules.rule import Past, news_of
+from tests.stream.test_budget_spend import DAILY
 from tests.support.databases import emptied
 from tests.support.ingest import ingest_of
 from tests.support.records import wire
 from tests.support.repriced import NOW, PARTITIONS, SOURCE, Place
 from tests.support.warehouse import Server
 
-DAY = Budget(
+DAY = replace(
+    DAILY,
     name="day",
-    kind="budget",
-    scope=(),
-    only={},
-    period="day",
-    zone="UTC",
     amount=Decimal(3),
-    currency="USD",
     steps=(Step(Decimal("2.4"), Level.WARNING, Decimal("0.8")), Step(Decimal(3), Level.EMERGENCY, Decimal(1))),
-    metric_name="daily_cost",
 )
 USER = replace(DAY, name="user", scope=("user",), amount=Decimal(1), steps=(Step(Decimal("0.9"), Level.WARNING),))
 LIMIT = replace(USER, name="limit", kind="limit", zone="Asia/Seoul", steps=(Step(Decimal("0.6"), Level.CRITICAL),))

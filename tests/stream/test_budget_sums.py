@@ -13,32 +13,21 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from costream.alerts import Level
 from sinks.clickhouse.connect import ClickHouseAddress
 from stream.audit import budget_sums
 from stream.audit.filling import LOOK, LOOKS, TAKEN_OVER_AFTER
-from stream.budgets.budget import COLUMNS, Budget, Step, subject_of
+from stream.budgets.budget import COLUMNS, Budget, subject_of
 from stream.budgets.counted import Counted
 from stream.budgets.periods import NO_END, span_at
 from stream.ingest import Ingest
+from tests.stream.test_budget_spend import DAILY
 from tests.support.databases import emptied
 from tests.support.filling import Filling
 from tests.support.ingest import ingest_of
 from tests.support.repriced import NOW, PARTITIONS, SOURCE, Place, call
 from tests.support.warehouse import Server
 
-SYSTEM = Budget(
-    name="system_day",
-    kind="budget",
-    scope=(),
-    only={},
-    period="day",
-    zone="UTC",
-    amount=Decimal(100),
-    currency="USD",
-    steps=(Step(Decimal(80), Level.WARNING),),
-    metric_name="daily_cost",
-)
+SYSTEM = replace(DAILY, name="system_day")
 NASTY = "it's \\ {start:Date}, a=b; 50%"
 BUDGETS = [
     SYSTEM,
