@@ -71,17 +71,8 @@ class Worker:
         self._reader, self._writer = Reader(address), Writer(address)
         # Two, since a flush waits for all that a producer has: the stages must not wait for one another.
         outbox, alert_outbox = Outbox(kafka_config(settings)), outbox_for_alerts(kafka_config(settings))
-        limits = AgeLimits(future_max=settings.event_future_max, past_max=settings.retention)
         prices = PriceRevisions(self._reader, PriceBook.bundled(), looking=self._stages.looking, stalls=stalls)
-        budgets = RuleRevisions(self._reader, counted_by, zone=settings.zone, rates=prices.rates, clock=clock)
-        ingest = Ingest(
-            reader=self._reader,
-            book=prices.book,
-            budgets=budgets.in_force,
-            limits=limits,
-            ids_max=settings.dedup_ids_max,
-            clock=clock,
-        )
+        ingest = _ingest(settings, self._reader, prices, clock)
         tally = Tally(telemetry, settings=settings, ingest=ingest, progress=self.progress, clock=clock)
         self._judges = Judges(
             settings,
@@ -159,3 +150,16 @@ class Worker:
         await asyncio.to_thread(self._stages.close)
         self._reader.close()
         self._writer.close()
+
+
+def _ingest(settings: Settings, reader: Reader, prices: PriceRevisions, clock: Callable[[], datetime]) -> Ingest:
+    """By the prices and the budgets that are in force."""
+    budgets = RuleRevisions(reader, counted_by, zone=settings.zone, rates=prices.rates, clock=clock)
+    return Ingest(
+        reader=reader,
+        book=prices.book,
+        budgets=budgets.in_force,
+        limits=AgeLimits(future_max=settings.event_future_max, past_max=settings.retention),
+        ids_max=settings.dedup_ids_max,
+        clock=clock,
+    )
