@@ -24,15 +24,24 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from costream import files
 from costream.alerts import Level
-from costream.events import NAME_CHARS_MAX, matches
+from costream.events import NAME_CHARS_MAX
 from costream.files import Entries, FileRefused, Strict, above_zero, decimal_text, described
 from costream.pricing.entries import USD, Currency, Price
 from stream.budgets.budget import COLUMNS, Kind
 from stream.budgets.periods import Period
 from stream.budgets.zones import zone
+from stream.rulebook.channels import (
+    KINDS,
+    AnyChannel,
+    EmailEntry,
+    MobilePushEntry,
+    ServiceEntry,
+    SlackEntry,
+    SmsEntry,
+    WebhookEntry,
+)
+from stream.rulebook.words import LEVELS, LevelName, Name, level_of
 
-NAME: Final = r"^[a-z][a-z0-9_]{0,63}$"
-LEVELS: Final = tuple(level.value for level in Level)
 OFF: Final = "off"
 SHARE_MAX: Final = 100
 WEEK_HOURS: Final = 168
@@ -78,31 +87,15 @@ Share = Annotated[
 ]
 
 
-def _name(value: str) -> str:
-    if not matches(NAME, value):
-        raise ValueError(f"'{value}' is no name: a small letter, then small letters, digits and _, 64 at most")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": NAME})]
-
-
 def _zone(value: str) -> str:
     zone(value)
     return value
 
 
-def _level(value: Any) -> Level:
-    if value not in LEVELS:
-        raise ValueError(f"{value!r} is no level: one of {', '.join(LEVELS)}")
-    return Level(value)
-
-
 def _level_or_off(value: Any) -> Level | None:
-    return None if value == OFF else _level(value)
+    return None if value == OFF else level_of(value)
 
 
-LevelName = Annotated[Level, BeforeValidator(_level), WithJsonSchema({"type": "string", "enum": [*LEVELS]})]
 LevelOrOff = Annotated[
     Level | None, BeforeValidator(_level_or_off), WithJsonSchema({"type": "string", "enum": [*LEVELS, OFF]})
 ]
@@ -137,6 +130,15 @@ Scope = Annotated[
 Values = Annotated[tuple[Annotated[str, Field(max_length=NAME_CHARS_MAX)], ...], Field(min_length=1)]
 
 
+ChannelNames = Annotated[
+    tuple[Name, ...] | None,
+    Field(
+        description="the channels that it is told on, by their names or kinds, in place of those that its level is "
+        "told on; an empty list: none"
+    ),
+]
+
+
 class Threshold(Strict):
     """A share of a budget that is told when it is reached."""
 
@@ -165,6 +167,7 @@ class _Rule(Strict):
         default=None, description="by whose clocks its periods begin; without it COSTREAM_ZONE"
     )
     metric_name: Name | None = Field(default=None, description="of its alerts; without it its name")
+    channels: ChannelNames = None
     on: bool = True
     note: str = ""
 
@@ -205,6 +208,7 @@ class HourlySpike(Strict):
     clear: Factor = Decimal("2.0")
     history_hours_max: int = Field(default=WEEK_HOURS, ge=24, le=HISTORY_HOURS_MAX, description="whole hours averaged")
     history_hours_min: int = Field(default=24, ge=1, description="with fewer there is no such alert")
+    channels: ChannelNames = None
     note: str = ""
 
     @model_validator(mode="after")
@@ -225,6 +229,7 @@ class HourlyAnomaly(Strict):
     score: Factor = Field(default=Decimal("3.5"), description="robust standard deviations above the usual to open at")
     score_clear: Factor = Decimal("2.0")
     cost_usd_min: Price = Field(default=Decimal(1), description="USD above the usual below which no hour is worth it")
+    channels: ChannelNames = None
     note: str = ""
 
     @model_validator(mode="after")
@@ -238,17 +243,47 @@ class UnknownPrice(Strict):
     """A model that no price is known for."""
 
     on: bool = True
+    channels: ChannelNames = None
     note: str = ""
 
 
+SINGLES: Final = ("hourly_spike", "hourly_anomaly", "unknown_price")
+
+
+class Channels(Strict):
+    """Where alerts reach people, any number of each kind."""
+
+    email: tuple[EmailEntry, ...] = ()
+    slack: tuple[SlackEntry, ...] = ()
+    sms: tuple[SmsEntry, ...] = ()
+    mobile_push: tuple[MobilePushEntry, ...] = ()
+    webhook: tuple[WebhookEntry, ...] = ()
+    service: tuple[ServiceEntry, ...] = ()
+
+    @property
+    def all(self) -> tuple[AnyChannel, ...]:
+        return (*self.email, *self.slack, *self.sms, *self.mobile_push, *self.webhook, *self.service)
+
+    @model_validator(mode="after")
+    def _have_names_of_their_own(self) -> Self:
+        names = [channel.name for channel in self.all]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)}: a name stands for one channel, and here for two: give each a `name`")
+        for channel in self.all:
+            if channel.name in KINDS and channel.name != channel.kind:
+                raise ValueError(f"{channel.name}: that names all channels of another kind, and no {channel.kind}")
+        return self
+
+
 class RulesFile(Strict):
-    """Budgets and limits, any number of each; and the rules of which there is one."""
+    """Budgets and limits, any number of each; the rules of which there is one; and the channels."""
 
     budget: tuple[BudgetEntry, ...] = ()
     limit: tuple[LimitEntry, ...] = ()
     hourly_spike: HourlySpike = HourlySpike()
     hourly_anomaly: HourlyAnomaly = HourlyAnomaly()
     unknown_price: UnknownPrice = UnknownPrice()
+    channel: Channels = Channels()
 
     @property
     def singles(self) -> dict[str, Strict]:
@@ -256,14 +291,16 @@ class RulesFile(Strict):
         return {name: getattr(self, name) for name in type(self).model_fields if self._is_given(name)}
 
     def _is_given(self, name: str) -> bool:
-        return name in self.model_fields_set and isinstance(getattr(self, name), Strict)
+        return name in self.model_fields_set and name in SINGLES
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("there is no rule in it: no [[budget]], no [[limit]], none of the others")
+            raise ValueError(
+                "there is nothing in it: no [[budget]], no [[limit]], no [[channel.KIND]], none of the other rules"
+            )
         names = [rule.name for rule in (*self.budget, *self.limit)]
-        if taken := sorted({*names} & type(self).model_fields.keys()):
+        if taken := sorted({*names} & {*get_args(Kind), *SINGLES}):
             raise ValueError(
                 f"{', '.join(taken)}: that is the name of a rule of its own, and no name of a budget or limit"
             )
@@ -284,7 +321,13 @@ def _own_name(entry: Mapping[str, Any]) -> str:
     return str(entry.get("name", "?"))
 
 
-_TABLES: Final = {kind: Entries(kind, _own_name) for kind in get_args(Kind)}
+def _own_name_if_any(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("name", ""))
+
+
+_TABLES: Final = {kind: Entries(kind, _own_name) for kind in get_args(Kind)} | {
+    f"channel.{kind}": Entries(f"channel.{kind}", _own_name_if_any) for kind in KINDS
+}
 
 
 def json_schema() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from costream.files import Strict
 from costream.pricing.money import DayRates
 from stream.budgets.budget import Budget, Step
 from stream.budgets.spend import USD
+from stream.rulebook.channels import KINDS, AnyChannel
 from stream.rulebook.entries import BudgetEntry, LimitEntry, RulesFile, RulesRefused, read
 
 SHIPPED: Final = "shipped"
@@ -29,6 +30,7 @@ class Rule:
     note: str
     on: bool
     lacks_rate: bool
+    channels: tuple[str, ...] | None = None  # that it is told on; None: those that its level is told on
 
     @property
     def off(self) -> str:
@@ -47,20 +49,36 @@ class Single:
     entry: Strict
 
 
+@dataclass(frozen=True, slots=True)
+class NamedChannel:
+    """A channel with the file it stands in."""
+
+    file: str
+    entry: AnyChannel
+
+
 EntryT = TypeVar("EntryT", bound=Strict)
 
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """Budgets and limits, and the rules of which there is one."""
+    """Budgets and limits, the rules of which there is one, and where they reach people."""
 
     rules: tuple[Rule, ...]
     singles: tuple[Single, ...]
+    channels: tuple[NamedChannel, ...] = ()
 
     @property
     def budgets(self) -> list[Budget]:
         """Those that are judged by."""
         return [rule.budget for rule in self.rules if not rule.off]
+
+    @property
+    def routes(self) -> dict[str, tuple[str, ...]]:
+        """By the names of rules that say so the channels that they are told on, by names or kinds."""
+        named = {rule.budget.name: rule.channels for rule in self.rules}
+        named |= {single.name: getattr(single.entry, "channels", None) for single in self.singles}
+        return {name: channels for name, channels in named.items() if channels is not None}
 
     def of(self, kind: type[EntryT]) -> EntryT:
         """The rule of this kind of which there is one."""
@@ -82,11 +100,27 @@ def load(texts: Mapping[str, str], *, zone: str, rates: DayRates) -> Rulebook:
             faults += error.faults
     if faults:
         raise RulesRefused(faults)
-    rules, singles = dict[str, Rule](), dict[str, Single]()
+    rules, singles, channels = dict[str, Rule](), dict[str, Single](), dict[str, NamedChannel]()
     for file, content in contents:
         rules |= _rules(content, file, zone, rates)
         singles |= {name: Single(name, file, entry) for name, entry in content.singles.items()}
-    return Rulebook(tuple(rules.values()), tuple(singles.values()))
+        channels |= {entry.name: NamedChannel(file, entry) for entry in content.channel.all}
+    rulebook = Rulebook(tuple(rules.values()), tuple(singles.values()), tuple(channels.values()))
+    _require_channels(rulebook)
+    return rulebook
+
+
+def _require_channels(rulebook: Rulebook) -> None:
+    """A rule that names a channel that there is not would be told to nobody."""
+    known = {*KINDS, *(channel.entry.name for channel in rulebook.channels)}
+    faults = [
+        f"rule {name}: channels: there is no channel '{channel}': one of {', '.join(sorted(known))}"
+        for name, channels in rulebook.routes.items()
+        for channel in channels
+        if channel not in known
+    ]
+    if faults:
+        raise RulesRefused(faults)
 
 
 def shipped_text() -> str:
@@ -97,7 +131,14 @@ def _rules(file: RulesFile, name: str, zone: str, rates: DayRates) -> dict[str, 
     entries: list[Entry] = [*file.budget, *file.limit]
     known = {USD, *rates.currencies}
     return {
-        entry.name: Rule(_budget(entry, zone), name, entry.note, entry.on, lacks_rate=entry.currency not in known)
+        entry.name: Rule(
+            _budget(entry, zone),
+            name,
+            entry.note,
+            entry.on,
+            lacks_rate=entry.currency not in known,
+            channels=entry.channels,
+        )
         for entry in entries
     }
 

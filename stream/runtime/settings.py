@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
@@ -111,6 +112,15 @@ class Settings(BaseSettings):
     # Watch
     watch_interval: PositiveDuration = Field(
         default=timedelta(seconds=1), description="The least time between two judgements of what was spent lately."
+    )
+
+    # Channels
+    secrets_dir: Path = Field(
+        default=Path("/run/secrets"),
+        description="Where the secrets of channels lie, a file each; COSTREAM_SECRET_<NAME> is looked at first.",
+    )
+    dashboard_url: str = Field(
+        default="", description="Of the dashboard that messages link to; from and to are added. Empty: no link."
     )
 
     # Alerts about the pipeline

@@ -126,6 +126,19 @@ class Telemetry:
             ["rule", "status"],
             registry=self.registry,
         )
+        self.deliveries = Counter(
+            "costream_alert_deliveries",
+            "Attempts to tell people of an alert, by channel and outcome: delivered, failed (tried again), given up.",
+            ["channel", "outcome"],
+            registry=self.registry,
+        )
+        self.deliveries_waiting = Gauge(
+            "costream_alert_deliveries_waiting",
+            "Alerts of which a channel has not been told yet. Above 0 for long: its receiver does not take them, or "
+            "there are more than its hourly_max.",
+            ["channel"],
+            registry=self.registry,
+        )
         self.strange_rollups = Counter(
             "costream_strange_rollups",
             "Records of usage.rollups that are not what a worker writes; they are passed over. Rising: somebody else "

@@ -87,10 +87,8 @@ def test_of_rules_that_are_switched_off_no_rate_is_missed(written: Any) -> None:
 def test_check_with_rates_has_all_rules_on(written: Any) -> None:
     told = run("check", "--prices", written("rates.toml", RATE)).stdout
     assert "off" not in told
-    assert (
-        "monthly_cost_exceeded  500,000 KRW a month, for everything together (UTC)\n    above it critical; shipped\n"
-        in told
-    )
+    limit = "monthly_cost_exceeded  500,000 KRW a month, for everything together (UTC)\n    above it critical"
+    assert f"{limit}; told on slack and email; shipped\n" in told
 
 
 def test_check_as_json_has_exact_amounts(written: Any) -> None:
@@ -104,6 +102,7 @@ def test_check_as_json_has_exact_amounts(written: Any) -> None:
         "amount": "20",
         "currency": "USD",
         "metric_name": "search_team",
+        "channels": None,
         "steps": [
             {"amount": "16.00", "level": "warning"},
             {"amount": "18.00", "level": "warning"},
@@ -123,6 +122,7 @@ def test_check_as_json_has_exact_amounts(written: Any) -> None:
         "score": "3.5",
         "score_clear": "2.0",
         "cost_usd_min": "1",
+        "channels": None,
         "note": "",
         "file": "shipped",
     }

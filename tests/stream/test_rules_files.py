@@ -164,7 +164,7 @@ def test_a_fault_is_told_with_its_file_its_rule_and_its_field(text: str, fault: 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "f: there is no rule in it"),
+        ("", "f: there is nothing in it"),
         ("[[budgets]]", "f: budgets: there is no such field"),
         ("budget = 1", "f: budget: it must be a list"),
         ("[[limit]]", "f: limit 1 (?): name: it is required"),
@@ -244,18 +244,19 @@ def test_what_is_shipped_of_them_is_what_the_entries_say_by_themselves() -> None
         "clear": "2.0",
         "history_hours_max": 168,
         "history_hours_min": 24,
+        "channels": None,
         "note": "",
     }
-    anomaly = {"on": True, "score": "3.5", "score_clear": "2.0", "cost_usd_min": "1", "note": ""}
+    anomaly = {"on": True, "score": "3.5", "score_clear": "2.0", "cost_usd_min": "1", "channels": None, "note": ""}
     assert single() == {
         "hourly_spike": ("shipped", spike),
         "hourly_anomaly": ("shipped", anomaly),
-        "unknown_price": ("shipped", {"on": True, "note": ""}),
+        "unknown_price": ("shipped", {"on": True, "channels": None, "note": ""}),
     }
     assert single("[hourly_spike]\n[hourly_anomaly]\n[unknown_price]") == {
         "hourly_spike": ("file-1", spike),
         "hourly_anomaly": ("file-1", anomaly),
-        "unknown_price": ("file-1", {"on": True, "note": ""}),
+        "unknown_price": ("file-1", {"on": True, "channels": None, "note": ""}),
     }
 
 

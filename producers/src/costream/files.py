@@ -114,6 +114,10 @@ def _told(fault: Any, content: Mapping[str, Any], file: str, tables: Mapping[str
             entries = tables[table]
             place = ".".join(str(part) for part in field if part not in entries.unsaid)
             return f"{file}: {place_of(entries, at, content[table][at])}: {place + ': ' if place else ''}{rule}"
+        case [str(outer), str(inner), int(at), *field] if (table := f"{outer}.{inner}") in tables:
+            place = ".".join(str(part) for part in field)
+            place = f"{place}: " if place else ""
+            return f"{file}: {place_of(tables[table], at, content[outer][inner][at])}: {place}{rule}"
         case []:
             return f"{file}: {rule}"
         case field:

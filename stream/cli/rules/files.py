@@ -17,7 +17,7 @@ from stream.cli import common, revisions
 if TYPE_CHECKING:
     from costream.pricing.money import DayRates
     from stream.budgets.trace import Trace
-    from stream.rulebook.rulebook import Rule, Rulebook, Single
+    from stream.rulebook.rulebook import NamedChannel, Rule, Rulebook, Single
 
 TOLD_EVERY: Final = 1_000  # lines
 TOLD_MAX: Final = 10  # lines of a history that are no call; the others are counted
@@ -47,6 +47,8 @@ def check(
         _tell(rule)
     for single in rulebook.singles:
         _tell_single(single)
+    for channel in rulebook.channels:
+        _tell_channel(channel)
     for currency, names in _without_rate(rulebook).items():
         common.say(
             f"{', '.join(names)}: off, since no exchange rate of {currency} is known: add an [[exchange_rate]] of "
@@ -154,7 +156,9 @@ def _tell(rule: Rule) -> None:
     line.append(f", {_subject(rule)} ({budget.zone})" if budget.period != "session" else f", {_subject(rule)}")
     common.console.print(line, soft_wrap=True)
     steps = ", ".join(_step(rule, number) for number in range(len(budget.steps)))
-    told = "; ".join(text for text in (rule.off or steps, rule.file, common.visible(rule.note)) if text)
+    told = "; ".join(
+        text for text in (rule.off or steps, _told_on(rule.channels), rule.file, common.visible(rule.note)) if text
+    )
     common.console.print(Text(f"    {told}", style="dim"), soft_wrap=True)
 
 
@@ -185,9 +189,14 @@ def _without_rate(rulebook: Rulebook) -> Mapping[str, list[str]]:
 
 def as_json_of(rulebook: Rulebook) -> dict[str, Any]:
     """Every rule by its name."""
-    return {rule.budget.name: _as_json(rule) for rule in rulebook.rules} | {
-        one.name: {"kind": one.name, **_fields(one), "file": one.file} for one in rulebook.singles
-    }
+    return (
+        {rule.budget.name: _as_json(rule) for rule in rulebook.rules}
+        | {one.name: {"kind": one.name, **_fields(one), "file": one.file} for one in rulebook.singles}
+        | {
+            f"channel.{one.entry.name}": {"kind": one.entry.kind, **one.entry.model_dump(mode="json"), "file": one.file}
+            for one in rulebook.channels
+        }
+    )
 
 
 def _fields(single: Single) -> dict[str, Any]:
@@ -198,9 +207,26 @@ def _tell_single(single: Single) -> None:
     told = _fields(single)
     is_on, note = told.pop("on"), told.pop("note")
     common.console.print(Text(single.name, style="bold" if is_on else "dim"))
+    channels = told.pop("channels")
     numbers = ", ".join(f"{field} {value}" for field, value in told.items())
-    said = (numbers or "on" if is_on else "on = false", single.file, common.visible(note))
+    said = (numbers or "on" if is_on else "on = false", _told_on(channels), single.file, common.visible(note))
     common.console.print(Text("    " + "; ".join(text for text in said if text), style="dim"), soft_wrap=True)
+
+
+def _told_on(channels: Sequence[str] | None) -> str:
+    if channels is None:
+        return ""
+    return f"told on {' and '.join(channels)}" if channels else "told on no channel"
+
+
+def _tell_channel(channel: NamedChannel) -> None:
+    entry = channel.entry
+    common.console.print(Text(f"{entry.name}  {entry.kind}", style="bold" if entry.on else "dim"), soft_wrap=True)
+    levels = f"from {entry.from_level.value}" if entry.by_default else "only what rules that name it tell"
+    secrets = ", ".join(entry.secrets)
+    told = (levels if entry.on else "on = false", f"secret {secrets}" if secrets else "", channel.file, entry.note)
+    said = "; ".join(common.visible(text) for text in told if text)
+    common.console.print(Text(f"    {said}", style="dim"), soft_wrap=True)
 
 
 def _as_json(rule: Rule) -> dict[str, Any]:
@@ -215,6 +241,7 @@ def _as_json(rule: Rule) -> dict[str, Any]:
         "currency": budget.currency,
         "steps": [{"amount": f"{step.amount:f}", "level": step.level.value} for step in budget.steps],
         "metric_name": budget.metric_name,
+        "channels": rule.channels,
         "on": not rule.off,
         "off_because": rule.off,
         "note": rule.note,
