@@ -1,4 +1,4 @@
-"""The Faust application. Begin with pipeline.py: the eight verbs of a worker, on one screen.
+"""The Faust application. Begin with pipeline.py: the nine verbs of a worker, on one screen.
 
 worker.py starts and ends a worker, app.py puts its parts together, stages.py has its threads and the queues between
 them, holding.py the partitions that it holds, ingest.py what becomes of a batch, judges.py who judges what is stored,

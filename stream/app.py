@@ -121,7 +121,16 @@ class Worker:
         events, rollups = chunked_topics(self.app, self._settings)
         self.app.agent(events, name="ingest")(guard(verbs.decode))
         self.app.agent(rollups, name="watch")(guard(verbs.watch))
-        for task in (verbs.work_out, verbs.store, verbs.judge, verbs.audit, verbs.fill, verbs.keep, *besides):
+        for task in (
+            verbs.work_out,
+            verbs.store,
+            verbs.judge,
+            verbs.audit,
+            verbs.fill,
+            verbs.keep,
+            verbs.notify,
+            *besides,
+        ):
             self.app.task(guard(task))
         # Faust types its signal handlers more narrowly than it calls them.
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)  # type: ignore[arg-type]
@@ -131,7 +140,7 @@ class Worker:
         return self.app.consumer.assignment()
 
     async def _leave(self) -> None:
-        await asyncio.to_thread(self._judges.turn.end)
+        await asyncio.to_thread(self._judges.leave)
 
     async def _on_revoked(self, _app: Any, *_args: Any, **_: Any) -> None:
         """Faust has waited until all that was delivered is stored and acknowledged (stream_wait_empty)."""

@@ -1,12 +1,14 @@
-"""Who judges what is stored, in this worker's turns: the watch, the audit, and the keeper of the pipeline itself; and
-who fills in the sums that budgets are judged by."""
+"""Who judges what is stored, in this worker's turns: the watch, the audit, and the keeper of the pipeline itself; who
+fills in the sums that budgets are judged by; and who tells people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
+from typing import Final
 
 from costream.alerts import Alert
 from costream.pricing.money import DayRates
@@ -15,6 +17,10 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.audit.filling import Filler
 from stream.audit.schedule import Auditor, audit_in_turn
+from stream.notify.ledger import Ledger
+from stream.notify.notifier import Notifier
+from stream.notify.receivers import Receivers
+from stream.notify.secrets import Secrets
 from stream.rule_revisions import RuleRevisions
 from stream.runtime.patience import Patience
 from stream.runtime.settings import Settings
@@ -27,6 +33,8 @@ from stream.watch.rules import money_rules, pipeline_rules
 from stream.watch.rules.audit import AuditRule
 from stream.watch.turn import InTurn, Turn
 from stream.watch.watcher import Watcher
+
+FINISH_SECONDS_MAX: Final = 5.0  # a message that is not sent by then is perhaps sent twice
 
 
 class Judges:
@@ -48,10 +56,15 @@ class Judges:
         clock: Callable[[], datetime],
     ) -> None:
         self.turn = Turn()
+
+        def publish(alerts: Sequence[Alert]) -> None:
+            publish_alerts(outbox, settings.topic(ALERTS), alerts)
+            self.notifier.hear(alerts)
+
         in_turn = partial(
             InTurn,
             self.turn,
-            publish=partial(publish_alerts, outbox, settings.topic(ALERTS)),
+            publish=publish,
             published=published,
             patience=patience,
         )
@@ -59,6 +72,17 @@ class Judges:
         budgets = of_rules(lambda rulebook: rulebook.budgets)
         self.filler = Filler(
             reader=reader, writer=writer, budgets=budgets.in_force, retention=settings.retention, clock=clock
+        )
+
+        self.notifier = Notifier(
+            turn=lambda: self.turn.number,
+            receivers=of_rules(Receivers.of).in_force,
+            published=published,
+            ledger=Ledger(reader, writer),
+            secrets=Secrets(os.environ, settings.secrets_dir),
+            dashboard=settings.dashboard_url,
+            telemetry=telemetry,
+            clock=clock,
         )
 
         def per_usd(currency: str, day: date) -> Decimal | None:
@@ -85,3 +109,8 @@ class Judges:
             clock=clock,
             suspect_since=lambda: AuditRule.suspect_since(self.keeper.part.standing),
         )
+
+    def leave(self) -> None:
+        """Nothing is judged or sent any more once this returns."""
+        self.turn.end()
+        self.notifier.finish(seconds=FINISH_SECONDS_MAX)

@@ -1,7 +1,7 @@
-"""The eight verbs: what a worker does with a usage event, and with what it has stored. Open this first.
+"""The nine verbs: what a worker does with a usage event, and with what it has stored. Open this first.
 
-    usage.events ─▶ decode ─▶ work out ─▶ store ─▶ usage.rollups ─▶ watch, judge ─▶ usage.alerts
-                                            ├─▶ ClickHouse ─▶ audit, fill, keep ─▶ usage.alerts
+    usage.events ─▶ decode ─▶ work out ─▶ store ─▶ usage.rollups ─▶ watch, judge ─▶ usage.alerts ─▶ notify
+                                            ├─▶ ClickHouse ─▶ audit, fill, keep ─▶ usage.alerts ─▶ notify
                                             └─▶ usage.deadletter
 
 Kafka remembers what is not done yet (offsets), ClickHouse what is (rows); the worker itself may be killed at any line.
@@ -107,3 +107,9 @@ class Pipeline:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self.tally.told(await self.stages.keeping.run(self.judges.keeper.tick))
+
+    async def notify(self) -> None:
+        """Tell people what is on usage.alerts, on their channels. Likewise."""
+        while True:
+            await asyncio.sleep(WATCH_TICK_SECONDS)
+            await self.stages.notifying.run(self.judges.notifier.tick)

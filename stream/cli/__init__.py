@@ -31,6 +31,7 @@ GROUPS: Final = {
     "migrate": "migrate",
     "alerts": "alerts",
     "budgets": "budgets",
+    "channels": "channels",
     "deadletter": "deadletter",
     "prices": "prices",
     "rules": "rules",

@@ -44,6 +44,7 @@ COLUMNS_MAX: Final = 80  # what a person is told fits the usual terminal, howeve
 
 PREFIX: Final = "COSTREAM_"
 OF_TESTS: Final = "COSTREAM_TEST_"
+OF_SECRETS: Final = "COSTREAM_SECRET_"  # of channels: each has the name that a file of rules gives it
 
 console = Console()  # colour only on a terminal, as rich does by itself
 errors = Console(stderr=True)
@@ -74,7 +75,7 @@ def settings() -> Settings:
 
 def _strangers(environment: Iterable[str], fields: Iterable[str]) -> Iterator[str]:
     """A line for each variable that looks like a setting and is none: nobody would notice that it has no effect."""
-    ours = {name for name in environment if name.startswith(PREFIX) and not name.startswith(OF_TESTS)}
+    ours = {name for name in environment if name.startswith(PREFIX) and not name.startswith((OF_TESTS, OF_SECRETS))}
     known = {f"{PREFIX}{name.upper()}" for name in fields}
     if not ours <= known:
         from costream.settings import FROM_ENVIRONMENT, SWITCHES

@@ -178,6 +178,19 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
         },
     ),
     (
+        (
+            *("stream/test_lane.py", "stream/test_channel_entries.py", "stream/test_channel_templates.py"),
+            *("stream/test_notifier.py", "stream/test_channels_command.py", "stream/test_rules_command.py"),
+            "sinks/test_channels.py",
+        ),
+        {
+            "stream/notify/lane.py": ("stream/test_lane.py",),
+            "stream/notify/receivers.py": ("stream/test_channel_entries.py", "stream/test_channel_templates.py"),
+            "stream/rulebook/channels.py": ("stream/test_channel_entries.py",),
+            "stream/rulebook/templates.py": ("stream/test_channel_templates.py",),
+        },
+    ),
+    (
         ("stream/test_repricing_changes.py", "stream/test_repricing.py", "stream/test_reprice_command.py"),
         {
             "stream/repricing/changes.py": ("stream/test_repricing_changes.py",),
