@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from costream.alerts import Alert, plain, rounded
 from stream.budgets.budget import whose
 from stream.budgets.judge import DIGITS, cut, share_of
 from stream.budgets.zones import zone as zone_of
 
+PARTS_TOLD_MAX: Final = 5
+
+
+class Part(NamedTuple):
+    """What one feature cost, in the currency of the budget."""
+
+    feature: str
+    cost: Decimal
+
 
 def worded(alert: Alert) -> Alert:
     """An alert of a budget or of a limit, with its title and its facts."""
     return alert.model_copy(update={"title": _title(alert), "message": _message(alert)})
+
+
+def with_parts(alert: Alert, parts: Sequence[Part]) -> Alert:
+    """The same with what each feature cost, the dearest first, and its share of all of them."""
+    total = sum((part.cost for part in parts), Decimal(0))
+    if total <= 0:
+        return alert
+    told = [f"{_feature(part)} {_money(part.cost, alert.metadata)} ({_share(part.cost, total)} %)" for part in parts]
+    if len(told) > PARTS_TOLD_MAX:
+        rest = sum((part.cost for part in parts[PARTS_TOLD_MAX:]), Decimal(0))
+        others = f"{len(told) - PARTS_TOLD_MAX:,} more {_money(rest, alert.metadata)} ({_share(rest, total)} %)"
+        told = [*told[:PARTS_TOLD_MAX], others]
+    features: list[Any] = [
+        {"feature": part.feature, "amount": f"{part.cost.normalize():f}", "share": f"{_of(part.cost, total, '0.0001')}"}
+        for part in parts[:PARTS_TOLD_MAX]
+    ]
+    message = f"{alert.message} By feature: {', '.join(told)}."
+    return alert.model_copy(update={"message": message, "metadata": {**alert.metadata, "features": features}})
+
+
+def _feature(part: Part) -> str:
+    return plain(part.feature) or "(no feature)"
+
+
+def _share(cost: Decimal, total: Decimal) -> str:
+    return f"{_of(100 * cost, total, '1')}"
+
+
+def _of(part: Decimal, total: Decimal, digits: str) -> Decimal:
+    return (part / total).quantize(Decimal(digits), ROUND_HALF_UP)
 
 
 def _title(alert: Alert) -> str:

@@ -170,6 +170,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
             "stream/budgets/zones.py": ("stream/test_budget_periods.py",),
             "stream/watch/rules/budget.py": ("stream/test_budget_rule.py",),
             "stream/watch/budget_spends.py": ("stream/test_budget_rule.py",),
+            "stream/watch/budget_parts.py": ("stream/test_budget_rule.py",),
             "stream/audit/budget_sums.py": ("stream/test_budget_sums.py",),
             "stream/audit/filling.py": ("stream/test_budget_sums.py",),
             "stream/rulebook/__init__.py": ("stream/test_rules_files.py",),

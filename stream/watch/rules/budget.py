@@ -23,7 +23,8 @@ from stream.budgets.counted import Counted
 from stream.budgets.judge import LATE_MAX, RULE, judged, withdrawn
 from stream.budgets.periods import span_at
 from stream.budgets.spend import USD, Account, PerUSD, Spend
-from stream.budgets.words import worded
+from stream.budgets.words import with_parts, worded
+from stream.watch.budget_parts import parts_by_feature
 from stream.watch.budget_spends import Floor, spends_above, spends_of
 from stream.watch.queries import Reader
 from stream.watch.rules.hourly import RETRY_WAIT, is_due
@@ -34,6 +35,8 @@ REST: Final = (
 )
 RATES_REACH: Final = timedelta(days=400)  # of a session: sums are kept for a year
 LATELY_DAYS: Final = 2  # a session without a call for so long is over
+
+EXPLAINED_MAX: Final = 20  # alerts of one look that tell which features cost it: each is a question of 0.1 to 1 s
 
 NEXT: Final = "its alerts stay as they are; it looks again in a minute"
 
@@ -73,6 +76,7 @@ class BudgetRule:
         self._reader, self._per_usd, self._are_whole = reader, per_usd, are_whole
         self._interval, self._monotonic = interval, monotonic
         self._took = timedelta()
+        self._explained = 0  # alerts of this look
         self._unread: frozenset[datetime] | None = frozenset()  # hours that changed since they were read; None: any
 
     # --- the four verbs ---
@@ -85,6 +89,7 @@ class BudgetRule:
     def read(self, now: datetime, past: Past, standing: Sequence[Alert]) -> Spent | None:
         """It keeps an error of the warehouse to itself: what it asks may be too much for one that can still answer the
         rules beside it."""
+        self._explained = 0
         if past.looked_at is None or past.failed:
             self._unread = None
         elif self._unread is not None:
@@ -111,7 +116,16 @@ class BudgetRule:
         return [*(withdrawn(alert, now=now) for alert in gone), *(alert for alert in found if alert)]
 
     def word(self, alert: Alert, _reading: Spent) -> Alert:
-        return worded(alert)
+        said = worded(alert)
+        budget = self._budget_of(alert)
+        if budget is None or not alert.standing or self._explained >= EXPLAINED_MAX:
+            return said
+        self._explained += 1
+        try:
+            return with_parts(said, parts_by_feature(self._reader, budget, alert))
+        except WarehouseError as error:
+            log.info("features of a budget not told", reason=str(error), next="the alert is told without them")
+            return said
 
     # --- what it reads ---
 
