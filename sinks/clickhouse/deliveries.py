@@ -99,3 +99,14 @@ LAST: Final = """
 def last_of_channels(reader: Reader) -> dict[str, Mapping[str, Any]]:
     """Of each channel what became of the message that was tried last: ``outcome``, ``reason``, ``last_at``."""
     return {row["channel"]: row for row in reader.frame(LAST).iter_rows(named=True)}
+
+
+OF_ALERT: Final = """
+  SELECT channel, toInt64(revision) AS revision, toInt64(reminder) AS reminder, outcome, toInt64(attempts) AS attempts,
+    first_at, last_at, reason
+  FROM alert_deliveries WHERE alert_id = {alert_id:String} ORDER BY last_at, channel"""
+
+
+def deliveries_of(reader: Reader, alert_id: str) -> Sequence[Mapping[str, Any]]:
+    """What was told of an alert, and to whom, in the order of the last attempts."""
+    return reader.frame(OF_ALERT, alert_id=alert_id).to_dicts()

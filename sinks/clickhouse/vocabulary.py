@@ -15,7 +15,7 @@ STORED: Final = (
     *("usage_events", "usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily", "alerts"),
     *("dead_letters", "dead_letter_states", "ingest_ledger", "removed_events", "vanished_records"),
     *("prices", "price_revisions", "repricings", "cost_adjustments", "rule_revisions"),
-    *("budget_spend", "budget_sums", "budgets", "alert_deliveries", "alert_channels"),
+    *("budget_spend", "budget_sums", "budgets", "alert_deliveries", "alert_channels", "alert_acts"),
 )
 
 

@@ -4,11 +4,12 @@ A channel is told each revision of an alert once, and of a backlog only the newe
 
 - what is older than itself: a channel that is new is not flooded with what was before;
 - that something is over of which it was never told;
+- while it is silenced, or in its quiet hours, which wait until these are over; of what is over by then nothing;
 - within an hour again what it was told of the same subject, unless the level is higher, a higher threshold is crossed,
   or the figure has doubled. What still stands when the hour is over is told then.
 
-What still stands is told again as a reminder, at longer and longer rests. What does not get through is tried again for
-a day.
+What still stands is told again as a reminder, at longer and longer rests, unless somebody sees to it. What does not
+get through is tried again for a day.
 """
 
 from __future__ import annotations
@@ -16,14 +17,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
 from costream.alerts import Alert, Level
 from sinks.clickhouse.deliveries import Attempt
-
-RULE_OF_BUDGETS: Final = "budget"
+from stream.notify.acts import RULE_OF_BUDGETS, Acts
 
 QUIET: Final = timedelta(hours=1)  # B-21
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -47,12 +47,31 @@ class Due(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Quiet:
+    """Hours of a day in which lower levels wait. They may go over midnight."""
+
+    start: time
+    end: time
+    zone: tzinfo
+    below: Level
+
+    def holds_back(self, level: Level, now: datetime) -> bool:
+        if level >= self.below:
+            return False
+        local = now.astimezone(self.zone).time()
+        if self.start <= self.end:
+            return self.start <= local < self.end
+        return local >= self.start or local < self.end
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a channel is told at all."""
 
     since: datetime  # nothing from before
     remind: timedelta | None = QUIET  # after which rest it is reminded first; None: never
     hourly_max: int = 60
+    quiet: Quiet | None = None
 
 
 class _Subject(NamedTuple):
@@ -113,7 +132,7 @@ class Lane:
     """One thread uses it."""
 
     def __init__(self, channel: str, limits: Limits) -> None:
-        self.channel, self.limits = channel, limits
+        self.channel, self.limits, self.acts = channel, limits, Acts()
         self._episodes: dict[str, _Episode] = {}
         self._said: dict[_Subject, _Said] = {}
         self._delivered: deque[datetime] = deque()  # within the last hour
@@ -183,6 +202,8 @@ class Lane:
         if not to_tell:
             return self._reminder(episode, now)
         first, latest = to_tell[0], to_tell[-1]
+        if self._is_held_back(first, now):
+            return None
         if not latest.standing and latest.timestamp < now - GIVE_UP:
             return None  # long over
         # What was over before it was news is never told.
@@ -195,12 +216,20 @@ class Lane:
         latest, rest = episode.latest, self.limits.remind
         if rest is None or latest is None or not latest.standing or latest.revision != episode.reached:
             return None
+        if self.acts.is_acknowledged(latest, now) or self._is_held_back(latest, now):
+            return None
         waits = min(rest * 2 ** min(episode.reminders, DOUBLINGS_MAX), max(DAY, rest))
         if now < episode.reached_at + waits:
             return None
         return _due(episode, latest, episode.reminders + 1)
 
+    def _is_held_back(self, alert: Alert, now: datetime) -> bool:
+        quiet = self.limits.quiet
+        return self.acts.is_silenced(alert, now) or (quiet is not None and quiet.holds_back(alert.level, now))
+
     def _is_news(self, alert: Alert, episode: _Episode, now: datetime) -> bool:
+        if self._is_held_back(alert, now):
+            return False
         said = self._said.get(_subject(alert))
         if said is None or now >= said.at + QUIET or (episode.reached and alert.status == "updated"):
             return True

@@ -10,6 +10,7 @@ import polars as pl
 import structlog
 
 from costream.alerts import Alert
+from sinks.clickhouse.acts import acts_in_force
 from sinks.clickhouse.deliveries import (
     CHANNELS,
     DELIVERIES,
@@ -21,6 +22,7 @@ from sinks.clickhouse.deliveries import (
 )
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError
+from stream.notify.acts import Acts
 
 TRY_AGAIN: Final = timedelta(seconds=10)
 
@@ -46,6 +48,10 @@ class Ledger:
         """Those that bear on what is due, the oldest first. Raises ``WarehouseError``."""
         made = {_place(one): one for one in attempts_made(self._reader, now=now)}
         return [*(made | {_place(one): one for one, _ in self._attempts}).values()]
+
+    def acts(self, now: datetime) -> Acts:
+        """What people have done. Raises ``WarehouseError``."""
+        return Acts(acts_in_force(self._reader, now=now))
 
     def channels(self) -> Mapping[str, tuple[bool, datetime]]:
         """Whether each channel is on, and since when. Raises ``WarehouseError``."""

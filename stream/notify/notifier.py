@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from queue import SimpleQueue
@@ -57,6 +58,7 @@ class _Held:
     forget_at: datetime
     restored: bool = False
     restore_at: datetime | None = None
+    acts_at: datetime | None = None  # when what people have done is looked at next
     in_force: Receivers = field(default_factory=Receivers)
     channels: dict[str, _Channel] = field(default_factory=dict)
     heard: list[Alert] = field(default_factory=list)  # until it is restored
@@ -121,6 +123,7 @@ class Notifier:
                 self._restore(held, now)
                 self._take_over(held, now)
                 self._take_news(held)
+                self._look_at_acts(held, now)
             self._ledger.store(now)
             if held is not None:
                 self._send_what_is_due(held, now)
@@ -161,7 +164,7 @@ class Notifier:
                 )
             held.restore_at = now + TRY_AGAIN
             return
-        held.restored, held.in_force = True, self._receivers()
+        held.restored, held.in_force, held.acts_at = True, self._receivers(), None
         held.channels = {one.name: self._known(one, on, held.began) for one in held.in_force.all}
         for name, channel in held.channels.items():
             channel.lane.recall((one for one in (*made, *held.made) if one.channel == name), published)
@@ -187,7 +190,7 @@ class Notifier:
         receivers = self._receivers()
         if receivers is held.in_force:
             return
-        held.in_force, before, held.channels = receivers, held.channels, {}
+        held.in_force, before, held.channels, held.acts_at = receivers, held.channels, {}, None
         for receiver in receivers.all:
             if channel := before.get(receiver.name):
                 channel.receiver, channel.lane.limits = receiver, receiver.limits(channel.lane.limits.since)
@@ -206,6 +209,15 @@ class Notifier:
         held.hear(news, held.channels.values())
         if not held.restored:
             held.heard += news
+
+    def _look_at_acts(self, held: _Held, now: datetime) -> None:
+        """While the warehouse is away those hold that were there."""
+        if held.acts_at is None or now >= held.acts_at:
+            held.acts_at = now + LOOK_AGAIN
+            with suppress(WarehouseError):
+                acts = self._ledger.acts(now)
+                for channel in held.channels.values():
+                    channel.lane.acts = acts
 
     # --- what is sent ---
 

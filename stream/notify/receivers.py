@@ -15,7 +15,9 @@ from sinks.channels.email import Email
 from sinks.channels.http import Slack, Webhook
 from sinks.channels.notice import Channel, Notice
 from sinks.channels.services import Service, Sms
-from stream.notify.lane import RULE_OF_BUDGETS, Due, Limits
+from stream.budgets.zones import zone
+from stream.notify.acts import rule_name
+from stream.notify.lane import Due, Limits, Quiet
 from stream.notify.secrets import Secrets
 from stream.rulebook.channels import (
     AnyChannel,
@@ -52,8 +54,13 @@ class Receiver:
     address: str = ""  # the phone number or the endpoint
 
     def limits(self, since: datetime) -> Limits:
-        hours = self.entry.remind_hours
-        return Limits(since, timedelta(hours=hours) if hours else None, self.entry.hourly_max)
+        hours, quiet = self.entry.remind_hours, self.entry.quiet
+        return Limits(
+            since,
+            remind=timedelta(hours=hours) if hours else None,
+            hourly_max=self.entry.hourly_max,
+            quiet=Quiet(quiet.start, quiet.end, zone(quiet.zone), quiet.below) if quiet else None,
+        )
 
     def is_told(self, alert: Alert, routes: Mapping[str, tuple[str, ...]]) -> bool:
         if alert.level < self.entry.from_level:
@@ -132,11 +139,6 @@ def receivers_of(entry: AnyChannel) -> tuple[Receiver, ...]:
         case _:
             return (Receiver(entry.name, entry),)
     return tuple(Receiver(f"{entry.name}/{_digest(address)}", entry, address) for address in dict.fromkeys(addresses))
-
-
-def rule_name(alert: Alert) -> str:
-    """As files of rules have it: of a budget or limit its own."""
-    return str(alert.metadata.get("budget", "")) if alert.rule == RULE_OF_BUDGETS else alert.rule
 
 
 def link_to(dashboard: str, alert: Alert) -> str:

@@ -15,19 +15,23 @@ environment or in a file of secrets. So a file of rules can be read by everybody
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Final, Literal, Self
+from datetime import time
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from costream.alerts import Level
+from costream.events import matches
 from costream.files import Strict
+from stream.budgets.zones import zone
 from stream.rulebook.templates import BadTemplate, compiled
 from stream.rulebook.words import LevelName, Name
 
 REMIND_HOURS_MAX: Final = 24 * 7
 ADDRESSES_MAX: Final = 100
 PORT_MAX: Final = 2**16 - 1
+CLOCK: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 
 def _template(text: str) -> str:
@@ -77,6 +81,29 @@ Port = Annotated[int, Field(ge=1, le=PORT_MAX)]
 SEVERAL: Final = Field(min_length=1, max_length=ADDRESSES_MAX)
 
 
+def _clock(value: Any) -> time:
+    if not isinstance(value, str) or not matches(CLOCK, value):
+        raise ValueError(f'{value!r} is no time of day such as "22:00"')
+    return time.fromisoformat(value)
+
+
+def _zone(value: str) -> str:
+    zone(value)
+    return value
+
+
+Clock = Annotated[time, BeforeValidator(_clock), WithJsonSchema({"type": "string", "pattern": CLOCK})]
+
+
+class QuietHours(Strict):
+    """Hours of each day, by the clocks of a zone; they may go over midnight."""
+
+    start: Clock
+    end: Clock
+    zone: Annotated[str, AfterValidator(_zone)]
+    below: LevelName = Field(default=Level.CRITICAL, description="the levels below this one wait until they are over")
+
+
 class Channel(Strict):
     """What every channel has."""
 
@@ -96,6 +123,7 @@ class Channel(Strict):
     hourly_max: int = Field(
         default=60, ge=1, le=10_000, description="messages in an hour; what is more waits, the highest level goes first"
     )
+    quiet: QuietHours | None = None
     title: Template | None = Field(default=None, description="a Jinja template in place of the shipped one")
     text: Template | None = Field(default=None, description="a Jinja template in place of the shipped one")
     note: str = ""

@@ -120,6 +120,10 @@ WHERE status IN ('open', 'updated') OR window_end >= toDateTime({since:UInt32}, 
 ORDER BY window_start, alert_id
 """
 
+_REVISIONS: Final = """
+SELECT * EXCEPT (stored_at) FROM alerts WHERE alert_id = {alert_id:String} ORDER BY revision
+"""
+
 _LATEST_ALERTS: Final = """
 SELECT * FROM (
   SELECT * EXCEPT (stored_at) FROM alerts ORDER BY revision DESC LIMIT 1 BY alert_id
@@ -201,6 +205,11 @@ def stored_alerts(reader: Reader, *, now: datetime) -> Sequence[Alert]:
 def latest_alerts(reader: Reader, *, standing_only: bool, limit: int) -> Sequence[Alert]:
     """Alerts in their latest revision, those decided last first."""
     return alerts_from_rows(reader.frame(_LATEST_ALERTS, every=int(not standing_only), limit=limit))
+
+
+def revisions_of(reader: Reader, alert_id: str) -> Sequence[Alert]:
+    """All revisions of one alert, the first one first."""
+    return alerts_from_rows(reader.frame(_REVISIONS, alert_id=alert_id))
 
 
 def _changes(reader: Reader, sql: str, alert: Alert, usual: Sequence[datetime]) -> dict[str, Change]:

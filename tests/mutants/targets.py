@@ -185,6 +185,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
             "sinks/test_channels.py",
         ),
         {
+            "stream/notify/acts.py": ("stream/test_lane.py",),
             "stream/notify/lane.py": ("stream/test_lane.py",),
             "stream/notify/receivers.py": ("stream/test_channel_entries.py", "stream/test_channel_templates.py"),
             "stream/rulebook/channels.py": ("stream/test_channel_entries.py",),

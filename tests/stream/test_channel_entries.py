@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from costream.alerts import Level
 from costream.pricing.money import DayRates
 from stream.notify.receivers import Receivers, receivers_of
 from stream.notify.secrets import Secrets
@@ -114,6 +116,9 @@ def test_a_channel_takes_the_place_of_one_with_its_name_in_a_file_before() -> No
         ('[[channel.slack]]\nname = "email"', "email: that names all channels of another kind, and no slack"),
         ('[[channel.slack]]\ntitle = "{% for %}"', "title: no Jinja template: line 1: "),
         ("[[channel.slack]]\nremind_hours = -1", "remind_hours: it must be at least 0"),
+        ('[[channel.slack]]\nquiet = { start = "22", end = "07:00", zone = "UTC" }', "'22' is no time of day such as"),
+        ('[[channel.slack]]\nquiet = { start = "22:00", end = "07:00", zone = "Seoul" }', "quiet.zone: "),
+        ('[[channel.slack]]\nquiet = { start = "22:00", end = "07:00" }', "quiet.zone: it is required"),
         ("[[channel.slack]]\nhourly_max = 0", "hourly_max: it must be at least 1"),
         ('[[channel.slack]]\nfrom_level = "loud"', "from_level: 'loud' is no level: one of info, warning"),
         ('[[channel.sms]]\nphone_numbers = ["12; drop"]', "'12; drop' is no phone number such as +821012345678"),
@@ -130,6 +135,15 @@ def test_a_channel_takes_the_place_of_one_with_its_name_in_a_file_before() -> No
 )
 def test_every_fault_is_told_with_its_place(text: str, fault: str) -> None:
     assert any(fault in line for line in faults(text)), faults(text)
+
+
+def test_quiet_hours_reach_the_lane() -> None:
+    text = '[[channel.slack]]\nquiet = { start = "22:00", end = "07:00", zone = "Asia/Seoul", below = "emergency" }'
+    (receiver,) = Receivers.of(rules(text)).all
+    quiet = receiver.limits(datetime.now(UTC)).quiet
+    assert quiet is not None
+    assert quiet.holds_back(Level.CRITICAL, datetime(2026, 3, 2, 13, tzinfo=UTC))
+    assert not quiet.holds_back(Level.CRITICAL, datetime(2026, 3, 2, 12, 59, tzinfo=UTC))
 
 
 def test_no_fault_shows_what_was_meant_to_be_secret() -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from costream.alerts import Alert, Level, Status
+from sinks.clickhouse.acts import Act
 from sinks.clickhouse.deliveries import Attempt
-from stream.notify.lane import DAY, QUIET, WAIT_MAX, Lane, Limits, wait_after
+from stream.notify.acts import Acts
+from stream.notify.lane import DAY, QUIET, WAIT_MAX, Lane, Limits, Quiet, wait_after
 from tests.support.told import alert
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -217,6 +220,91 @@ def test_without_reminders_it_is_told_once() -> None:
     told.hear(alert("a"))
     told.tell()
     assert told.at(30 * DAY) == []
+
+
+# --- what people do about it ---
+
+
+def act(kind: Any, at: timedelta, until: timedelta, **of: str) -> Act:
+    fields = {"alert_id": "", "rule": "", "scope": "", "acted_by": "ann", "note": ""} | of
+    return Act(act_id="1", kind=kind, at=START + at, until=START + until, **fields)
+
+
+def test_of_what_somebody_sees_to_nobody_is_reminded_until_it_is_news_or_the_time_is_over() -> None:
+    told = Told()
+    told.hear(alert("a"))
+    told.tell()
+    told.lane.acts = Acts([act("ack", MINUTE, 10 * HOUR, alert_id="a"), act("ack", MINUTE, 90 * HOUR, alert_id="b")])
+    assert told.at(9 * HOUR) == []
+    told.hear(alert("a", 2, status="updated", timestamp=START + 9 * HOUR))
+    assert told.at(9 * HOUR) == [("a", 2, 0)]
+    assert told.at(9 * HOUR + HOUR) == [("a", 2, 1)], "a later revision is not acknowledged"
+
+
+def test_an_acknowledgement_ends() -> None:
+    told = Told()
+    told.hear(alert("a"))
+    told.tell()
+    told.lane.acts = Acts([act("ack", MINUTE, 10 * HOUR, alert_id="a")])
+    assert told.at(10 * HOUR - MINUTE) == []
+    assert told.at(10 * HOUR) == [("a", 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("of", "silenced"),
+    [
+        ({"rule": "hourly_spike"}, True),
+        ({"scope": "system"}, True),
+        ({"rule": "hourly_spike", "scope": "system"}, True),
+        ({"rule": "hourly_spike", "scope": "feature=x"}, False),
+        ({"rule": "hourly_anomaly"}, False),
+        ({"rule": "day"}, False),
+    ],
+)
+def test_what_is_silenced_is_told_when_the_silence_is_over_if_it_still_stands(of: Any, silenced: bool) -> None:
+    told = Told(remind=None)
+    told.lane.acts = Acts([act("silence", timedelta(), 2 * HOUR, **of)])
+    told.hear(alert("a"))
+    assert told.at(timedelta()) == ([] if silenced else [("a", 1, 0)])
+    assert told.at(2 * HOUR) == ([("a", 1, 0)] if silenced else [])
+
+
+def test_a_budget_is_silenced_by_its_name() -> None:
+    told = Told(remind=None)
+    told.lane.acts = Acts([act("silence", timedelta(), 2 * HOUR, rule="search_team")])
+    told.hear(alert("a", rule="budget", metadata={"budget": "search_team"}))
+    told.hear(alert("b", rule="budget", scope="budget=other", metadata={"budget": "other"}))
+    assert told.tell() == [("b", 1, 0)]
+
+
+def test_what_came_and_went_in_a_silence_is_never_told_and_an_end_that_was_held_is_told_after_it() -> None:
+    told = Told(remind=None)
+    told.hear(alert("told"))
+    told.tell()
+    told.lane.acts = Acts([act("silence", timedelta(), 2 * HOUR, rule="hourly_spike")])
+    told.hear(alert("told", 2, status="cleared", timestamp=START + MINUTE))
+    told.hear(alert("a", scope="s", timestamp=START + MINUTE))
+    told.hear(alert("a", 2, scope="s", status="cleared", timestamp=START + HOUR))
+    assert told.at(HOUR) == []
+    assert told.at(3 * HOUR) == [("told", 2, 0)]
+    assert told.lane.waiting(told.now) == 0
+
+
+def test_in_quiet_hours_lower_levels_wait_also_over_midnight() -> None:
+    quiet = Quiet(time(22), time(7), ZoneInfo("Asia/Seoul"), Level.CRITICAL)  # 13:00 to 22:00 UTC
+    told = Told(remind=None, quiet=quiet)
+    told.hear(alert("low", timestamp=START + 4 * HOUR))
+    told.hear(alert("high", scope="s", level="critical", timestamp=START + 4 * HOUR))
+    assert told.at(4 * HOUR) == [("high", 1, 0)]
+    assert told.at(12 * HOUR - MINUTE) == []
+    assert told.at(12 * HOUR) == [("low", 1, 0)]
+
+
+@pytest.mark.parametrize(("hour", "held"), [(8, False), (9, True), (16, True), (17, False)])
+def test_quiet_hours_of_one_day(hour: int, held: bool) -> None:
+    quiet = Quiet(time(9), time(17), UTC, Level.EMERGENCY)
+    assert quiet.holds_back(Level.CRITICAL, START.replace(hour=hour)) is held
+    assert not quiet.holds_back(Level.EMERGENCY, START.replace(hour=hour))
 
 
 # --- what does not get through ---

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from costream.alerts import Alert
 from costream.pricing.money import DayRates
+from sinks.clickhouse.acts import ACTS, Act, act_rows
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable
@@ -289,6 +291,19 @@ def test_a_template_that_cannot_be_filled_costs_nobody_an_alert(team: Team) -> N
     team.publish(alert("a", timestamp=team.now))
     team.ticks(lambda: team.one.got)
     assert team.one.got[0].json["attachments"][0]["title"] == "[WARNING] Hourly cost is 4.2x the usual"
+
+
+def test_a_silence_is_known_to_a_worker_that_begins(team: Team) -> None:
+    silence = Act("1", "silence", "", "hourly_spike", "", START + timedelta(hours=1), "ann", "", START)
+    team.place.writer.insert(ACTS, act_rows([silence]))
+    team.turn = 2
+    team.begin()
+    team.publish(alert("a", timestamp=team.now))
+    team.ticks()
+    assert not team.one.asked
+    ended = replace(silence, until=team.now, at=team.now)
+    team.place.writer.insert(ACTS, act_rows([ended]))
+    team.ticks(lambda: team.one.got and team.two.got)
 
 
 def test_what_is_being_sent_when_the_turn_ends_is_waited_for_and_noted(team: Team) -> None:

@@ -100,7 +100,7 @@ class MailServer:
     refuses: set[str] = field(default_factory=set)
     answer: str = "250 OK"
 
-    async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802
+    async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802 - of the library
         if address in self.refuses:
             return "550 no such mailbox"
         envelope.rcpt_tos.append(address)

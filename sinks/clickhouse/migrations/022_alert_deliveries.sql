@@ -27,3 +27,20 @@ CREATE TABLE IF NOT EXISTS alert_channels_rows (
 ORDER BY channel
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT 'Stored rows, superseded ones included: read alert_channels';
+
+-- What people have done about alerts: one is seen to, or nobody is to be told of some for a while.
+CREATE TABLE IF NOT EXISTS alert_acts_rows (
+  act_id String,
+  kind LowCardinality(String),              -- ack | silence
+  alert_id String,                          -- of an ack
+  rule String,                              -- of a silence, empty for any
+  scope String,                             -- likewise
+  until DateTime64(3, 'UTC'),
+  acted_by String,
+  note String,
+  at DateTime64(3, 'UTC')
+) ENGINE = ReplacingMergeTree(at)
+ORDER BY act_id
+TTL toDateTime(until) + INTERVAL 1 YEAR
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+COMMENT 'Stored rows, superseded ones included: read alert_acts';

@@ -71,7 +71,7 @@ def test(
     calls.json
     """
     from stream.budgets.playing import played
-    from stream.cli.alerts import tell
+    from stream.cli.alerts.reading import tell
 
     rates = rates_of(prices or ())
     rulebook = rulebook_of(texts_of(files or ()), rates)

@@ -32,3 +32,18 @@ CREATE OR REPLACE VIEW alert_channels (
 SQL SECURITY DEFINER AS
 SELECT channel, is_on, since FROM alert_channels_rows FINAL
 COMMENT 'The channels that alerts are told on, those that are off too.';
+
+CREATE OR REPLACE VIEW alert_acts (
+  act_id String COMMENT 'one act; the same again took the place of the one before',
+  kind LowCardinality(String) COMMENT 'ack: the alert is seen to; silence: nobody is told of such alerts',
+  alert_id String COMMENT 'the alert that is seen to, empty for a silence',
+  rule String COMMENT 'of a silence: the rule, empty for any',
+  scope String COMMENT 'of a silence: what is judged, empty for any',
+  until DateTime64(3, 'UTC') COMMENT 'when it ends, UTC',
+  acted_by String COMMENT 'who did it',
+  note String COMMENT 'why, in words',
+  at DateTime64(3, 'UTC') COMMENT 'when it was done, UTC'
+)
+SQL SECURITY DEFINER AS
+SELECT act_id, kind, alert_id, rule, scope, until, acted_by, note, at FROM alert_acts_rows FINAL
+COMMENT 'What people have done about alerts, kept for a year after its end.';
