@@ -23,7 +23,8 @@ from costream.topics import EVENTS
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.revisions import SETTLE_SECONDS
+from sinks.clickhouse.revisions import SETTLE_SECONDS, Revisions
+from sinks.clickhouse.rule_revisions import RULES
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseError
 from stream.runtime import topics
@@ -36,6 +37,16 @@ from tests.support.warehouse import Endpoint
 
 COSTREAM: Final = Path(sysconfig.get_path("scripts")) / "costream"
 REPRICE_MAX_S: Final = 120.0  # of the last one; half a minute of it may be the right of one that was killed
+# Alerts that stand and were not tried yet, and those of which the last try failed.
+UNTOLD: Final = """
+  SELECT count() FROM (
+    SELECT alert_id, argMax(status, revision) AS status FROM alerts GROUP BY alert_id
+  ) AS a
+  LEFT JOIN (
+    SELECT alert_id, argMax(outcome, (revision, reminder)) AS outcome FROM alert_deliveries GROUP BY channel, alert_id
+  ) AS d USING (alert_id)
+  WHERE d.outcome = 'failed' OR (a.status IN ('open', 'updated') AND d.outcome = '')
+  SETTINGS join_use_nulls = 0"""
 LEAVE_MAX_S: Final = 45.0  # from SIGTERM to the end; beyond it a worker hangs
 START_MAX_S: Final = 90.0
 # All stored; or stopped while the warehouse was away (EX_TEMPFAIL); or before it had begun to listen for signals.
@@ -226,11 +237,18 @@ class Cluster:
 
     # --- prices ---
 
+    def publish_rules(self, text: str) -> None:
+        """Before the storm."""
+        assert self._publish(RULES, text)
+
     def publish_prices(self, text: str) -> bool:
         """The next revision of own prices, which workers take over one by one. False while the warehouse is away."""
+        return self._publish(PRICES, text)
+
+    def _publish(self, revisions: Revisions, text: str) -> bool:
         writer = Writer(self.address)
         try:
-            PRICES.publish(
+            revisions.publish(
                 self.reader,
                 writer,
                 {"chaos.toml": text},
@@ -245,6 +263,13 @@ class Cluster:
         finally:
             writer.close()
         return True
+
+    def all_told(self) -> bool:
+        """Whether every channel has what was published; asked once nothing is published any more."""
+        try:
+            return not self.reader.frame(UNTOLD).item()
+        except WarehouseError:
+            return False
 
     def start_repricing(self, since: datetime, until: datetime) -> None:
         """`costream reprice` of the whole history, by the newest revision."""

@@ -35,6 +35,7 @@ from costream.topics import ALERTS, DEADLETTER, EVENTS, ROLLUPS
 from stream.audit import audit, kafka_facts
 from tests.chaos.cluster import Cluster, WorkerProcess, end_with_cleanup
 from tests.chaos.hostile import HostileProducer
+from tests.chaos.people import People, compare_told
 from tests.chaos.recount import own_prices, recount
 from tests.chaos.storm import FULL, HOUR, SHORT, Act, Form, Strike, timetable
 from tests.chaos.tail import Tail
@@ -46,6 +47,8 @@ from tests.support.small_disk import MIB, SmallDisk
 TICK_S: Final = 0.05
 TELL_S: Final = 5.0
 READY_MAX_S: Final = 60.0
+TOLD_MAX_S: Final = 120.0  # a channel that fails is tried again within some seconds
+SENT_IN_AN_OUTAGE: Final = 4  # alerts about the pipeline: a stall and a flood, opened and cleared
 DISK_BYTES_MIN: Final = 192 * MIB  # the engine's own files, and rollups written anew with every flush
 DISK_BYTES_PER_EVENT: Final = 400  # ten times what one takes once it is merged
 
@@ -60,12 +63,19 @@ def run(form: Form, *, seed: int, tell: Tell) -> Verdict:
     tell(f"chaos, {form.name} form, seed {seed}: {form.events} events in {form.seconds:.0f} s; logs in {folder}")
     started = time.monotonic()
     prefix = f"chaos-{secrets.token_hex(4)}."
-    with small_disk(form) as disk, Cluster(folder, partitions=form.partitions, prefix=prefix, disk=disk) as cluster:
+    with (
+        small_disk(form) as disk,
+        People(random.Random(seed)) as people,
+        Cluster(folder, partitions=form.partitions, prefix=prefix, disk=disk) as cluster,
+    ):
+        cluster.publish_rules(people.rules)
         events, log = cluster.settings.topic(EVENTS), folder / "log.jsonl"
         with Tail(cluster.broker.bootstrap_servers, events, partitions=form.partitions, path=log) as tail:
             storm = Storm(form, seed=seed, cluster=cluster, tail=tail, folder=folder, tell=tell)
             lag = storm.blow()
         verdict = judge(storm, seed=seed, lag=lag)
+        log_of_alerts = dump(cluster.broker.bootstrap_servers, cluster.settings.topic(ALERTS))
+        compare_told(verdict, people.heard, log_of_alerts, repeats_max=storm.repeats_max)
     verdict.figures["seconds"] = round(time.monotonic() - started)
     if verdict.holds:
         shutil.rmtree(folder, ignore_errors=True)
@@ -132,6 +142,7 @@ class Storm:
         self._tell(f"the storm is over: {self.publisher.sent} sent; waiting until everything is stored")
         self._until(lambda: self.cluster.lag(self.tail) == 0, max_s=self.form.drain_max_s)
         lag = self.cluster.lag(self.tail)
+        self._until(self.cluster.all_told, max_s=TOLD_MAX_S)
         self.cluster.stop_workers()
         return lag
 
@@ -224,6 +235,12 @@ class Storm:
     def reprice_to_the_end(self) -> int:
         """Returns the exit status of the run that nobody kills."""
         return self.cluster.finish_repricing(*self.span)
+
+    @property
+    def repeats_max(self) -> int:
+        """One of each channel for each worker that was killed or left, and a few of each outage of the warehouse."""
+        counts = self.cluster.counts
+        return counts.kills + counts.leaves + SENT_IN_AN_OUTAGE * (counts.outages + counts.full_disks)
 
     def _any_worker(self) -> WorkerProcess | None:
         staying = self.cluster.staying

@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
@@ -35,11 +35,11 @@ class Posted:
 
 
 class HttpReceiver:
-    """Answers as ``does`` says: a status, ``hang``, ``cut`` or ``trickle``; and keeps what it got."""
+    """Answers as ``does`` says, or as it answers each time: a status, ``hang`` or ``cut``; and keeps what it took."""
 
-    def __init__(self) -> None:
+    def __init__(self, does: int | str | Callable[[], int | str] = 200) -> None:
         self.got: list[Posted] = []
-        self.does: int | str = 200
+        self.does = does
         self.asked = 0
         self.says = b"ok"
         self._over = threading.Event()
@@ -50,7 +50,8 @@ class HttpReceiver:
                 receiver.asked += 1
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 posted = Posted(self.path, dict(self.headers), body)
-                match receiver.does:
+                does = receiver.does
+                match does() if callable(does) else does:
                     case int(status):
                         if status < 300:
                             receiver.got.append(posted)

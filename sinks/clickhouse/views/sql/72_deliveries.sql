@@ -5,7 +5,7 @@ CREATE OR REPLACE VIEW alert_deliveries (
   alert_id String COMMENT 'the alert',
   revision UInt32 COMMENT 'the revision that was told',
   reminder UInt16 COMMENT '0 for the revision itself, 1, 2, 3 and so on where it was told again since it still stands',
-  outcome LowCardinality(String) COMMENT 'delivered, failed (it is tried again) or given up',
+  outcome LowCardinality(String) COMMENT 'delivered, given up, or failed: it is tried again, or a later revision is told in its place',
   attempts UInt64 COMMENT 'how often it was tried',
   first_at DateTime64(3, 'UTC') COMMENT 'when it was tried first, UTC',
   last_at DateTime64(3, 'UTC') COMMENT 'when it was tried last, UTC',
