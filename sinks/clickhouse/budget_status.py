@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from sinks.clickhouse.reader import Reader
@@ -20,6 +21,26 @@ WHERE {name:String} = '' OR b.budget = {name:String}
 ORDER BY budget, ratio DESC NULLS LAST, subject
 LIMIT {subjects_max:UInt32} BY budget
 SETTINGS join_use_nulls = 0"""
+
+# Of everything together, or of users; one of a team alone says nothing of the whole. What nobody has spent anything of
+# has no row in budget_status, and its share is 0.
+RATIOS: Final = """
+SELECT if(empty(b.scope), if(b.period = 'day', 'daily', 'monthly'), 'user') AS budget_type,
+  max(if(s.budget = '', toDecimal128(0, 4), s.ratio)) AS ratio
+FROM budgets AS b
+INNER JOIN budget_sums AS m ON m.spending = b.spending
+LEFT JOIN (SELECT budget, max(ratio) AS ratio FROM budget_status GROUP BY budget) AS s ON s.budget = b.budget
+WHERE b.kind = 'budget' AND empty(m.only_words)
+  AND (b.scope = ['user'] OR empty(b.scope) AND b.period IN ('day', 'month'))
+GROUP BY budget_type
+HAVING ratio IS NOT NULL
+SETTINGS join_use_nulls = 0"""
+
+
+def budget_ratios(reader: Reader) -> dict[str, Decimal]:
+    """The highest share that is spent, of ``daily`` and ``monthly`` budgets of everything together, and of those of
+    users (``user``). Which is not known is not there."""
+    return dict(reader.frame(RATIOS).iter_rows())
 
 
 def budget_status(reader: Reader, *, name: str, subjects_max: int) -> Sequence[Mapping[str, Any]]:
