@@ -129,6 +129,7 @@ class Worker:
             verbs.fill,
             verbs.keep,
             verbs.notify,
+            verbs.export,
             *besides,
         ):
             self.app.task(guard(task))

@@ -1,5 +1,5 @@
 """Who judges what is stored, in this worker's turns: the watch, the audit, and the keeper of the pipeline itself; who
-fills in the sums that budgets are judged by; and who tells people."""
+fills in the sums that budgets are judged by; and who tells people, and Prometheus."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.audit.filling import Filler
 from stream.audit.schedule import Auditor, audit_in_turn
+from stream.exporter import Exporter
 from stream.notify.ledger import Ledger
 from stream.notify.notifier import Notifier
 from stream.notify.receivers import Receivers
@@ -109,6 +110,15 @@ class Judges:
             clock=clock,
             suspect_since=lambda: AuditRule.suspect_since(self.keeper.part.standing),
         )
+        self.exporter = Exporter(
+            self.turn,
+            reader=reader,
+            writer=writer,
+            telemetry=telemetry,
+            users_max=settings.metrics_users_max,
+            clock=clock,
+        )
+        telemetry.usage_text = self.exporter.text
 
     def leave(self) -> None:
         """Nothing is judged or sent any more once this returns."""

@@ -1,7 +1,8 @@
-"""The nine verbs: what a worker does with a usage event, and with what it has stored. Open this first.
+"""The ten verbs: what a worker does with a usage event, and with what it has stored. Open this first.
 
     usage.events ─▶ decode ─▶ work out ─▶ store ─▶ usage.rollups ─▶ watch, judge ─▶ usage.alerts ─▶ notify
                                             ├─▶ ClickHouse ─▶ audit, fill, keep ─▶ usage.alerts ─▶ notify
+                                            │           └─▶ export ─▶ /metrics
                                             └─▶ usage.deadletter
 
 Kafka remembers what is not done yet (offsets), ClickHouse what is (rows); the worker itself may be killed at any line.
@@ -113,3 +114,9 @@ class Pipeline:
         while True:
             await asyncio.sleep(WATCH_TICK_SECONDS)
             await self.stages.notifying.run(self.judges.notifier.tick)
+
+    async def export(self) -> None:
+        """What was used, for Prometheus. Likewise."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            await self.stages.exporting.run(self.judges.exporter.tick)

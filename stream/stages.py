@@ -20,6 +20,7 @@ class Stages:
         self.decoding, self.working, self.storing = Stage("decode"), Stage("work"), Stage("store")
         self.judging, self.auditing, self.keeping = Stage("watch"), Stage("audit"), Stage("keep")
         self.filling, self.notifying, self.looking = Stage("fill"), Stage("notify"), Stage("prices")
+        self.exporting = Stage("export")
         self.decoded: asyncio.Queue[tuple[Batch, Decoded]] = asyncio.Queue(maxsize=1)
         self.flushes: asyncio.Queue[tuple[Batch, Flush]] = asyncio.Queue(maxsize=1)
         self._flush_taken = asyncio.Condition()
@@ -43,6 +44,6 @@ class Stages:
         await self.flushes.join()
 
     def close(self) -> None:
-        judges = (self.judging, self.auditing, self.filling, self.keeping, self.notifying)
+        judges = (self.judging, self.auditing, self.filling, self.keeping, self.notifying, self.exporting)
         for stage in (self.decoding, self.working, self.storing, *judges, self.looking):
             stage.close()

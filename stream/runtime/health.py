@@ -151,6 +151,5 @@ class Health:
 
     async def _metrics(self, _: web.Request) -> web.Response:
         self._measure()
-        return web.Response(
-            body=generate_latest(self._telemetry.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+        body = generate_latest(self._telemetry.registry) + self._telemetry.usage_text().encode()
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -144,6 +144,13 @@ class Settings(BaseSettings):
     # Health and metrics
     health_bind: str = "127.0.0.1"
     health_port: int = Field(default=9108, ge=0, le=65_535, description="0 takes a free port; it is logged.")
+    metrics_users_max: int = Field(
+        default=100,
+        ge=0,
+        le=1_000,
+        description="Users with a series of their own in llm_total_cost_usd, the first of a day (UTC); the others are "
+        "`(other)`. 0 leaves the label `user_id` out.",
+    )
     stall_max: PositiveDuration = Field(
         default=timedelta(seconds=60), description="Lag without progress for this long makes the worker not ready."
     )

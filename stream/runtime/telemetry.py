@@ -5,7 +5,7 @@ Label sets are bounded: partitions and outcomes are few, and beyond MODELS_MAX m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -26,6 +26,7 @@ class Telemetry:
         self._add_reading()
         self._add_memory()
         self._add_verdicts()
+        self.usage_text: Callable[[], str] = lambda: ""  # metrics of usage, exact to the digit, from whoever tells them
 
     def _add_records(self) -> None:
         self.records = Counter(
@@ -161,6 +162,12 @@ class Telemetry:
             "costream_audit_timestamp_seconds",
             "When this worker's last audit ended, in Unix time; 0 on a worker that does not audit. Older than twice "
             "COSTREAM_AUDIT_INTERVAL on all workers: nobody proves the totals; the log says why.",
+        )
+
+        self.usage_metrics_timestamp = self._gauge(
+            "costream_usage_metrics_timestamp_seconds",
+            "As of when this worker tells the metrics of usage (docs/metrics.md), in Unix time; 0: another one does. "
+            "Older than some minutes: the warehouse does not answer; the log says why.",
         )
 
     def audited(self, differing: Mapping[str, int], *, at: datetime) -> None:

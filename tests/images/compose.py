@@ -187,6 +187,8 @@ def test_boards_are_answered_with_the_password_of_grafana_which_may_only_read(st
 def test_prometheus_scrapes_the_worker_and_has_its_rules(stack: Stack) -> None:
     _until("the worker is scraped", lambda: _value('up{job="costream"}') == 1)
     _until("its figures have come", lambda: _value('sum(costream_records_total{outcome="stored"})') == EVENTS)
+    _until("what was used has come", lambda: _value("sum(llm_api_calls_total)") == EVENTS)
+    assert _value('count(llm_api_calls_total{instance!=""})') is None
     (group,) = _prometheus("rules")["groups"]
     written = yaml.safe_load((ROOT / "deploy/prometheus/costream-rules.yml").read_text())["groups"][0]["rules"]
     assert [rule["name"] for rule in group["rules"]] == [rule["alert"] for rule in written]

@@ -23,6 +23,7 @@ _JUDGE: Final = ("stream/test_watch_judge.py", "stream/test_watch_baseline.py")
 _TROUBLE: Final = ("stream/test_pipeline_rules.py", "stream/test_rules.py")
 _AUDIT: Final = ("stream/test_audit_checks.py", "stream/test_audit_ledger.py", "stream/test_audit_steps.py")
 _BILL: Final = ("sinks/test_bill_reasons.py", "sinks/test_bill_comparison.py", "sinks/test_bill_formats.py")
+_METRICS: Final = ("sinks/test_metrics_counts.py", "sinks/test_metrics_text.py")
 _PUBLISHED: Final = "test_published_files.py"
 
 # The wide list of each room, and its modules.
@@ -85,6 +86,10 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
                 for name in ("__init__", "anthropic", "formats", "google", "openai", "reading", "records")
             },
         },
+    ),
+    (
+        (*_METRICS, "sinks/test_metrics_page.py", "stream/test_exporter.py"),
+        {f"sinks/metrics/{name}.py": _METRICS for name in ("__init__", "counts", "families", "text")},
     ),
     (
         (
