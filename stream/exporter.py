@@ -32,6 +32,8 @@ LOOK: Final = timedelta(seconds=30)
 REST: Final = 20  # times what a look took: it takes a twentieth of a core and no more, however much is stored
 SPANS_MAX: Final = 4  # in one look, a million calls: gauges are not to wait for a backlog of counters
 
+NEXT: Final = "what was shown stays; tried again, and no call is left out"
+
 log = structlog.get_logger(__name__)
 
 
@@ -75,15 +77,12 @@ class Exporter:
             self._look(number, now)
         except OutOfTurn:
             return  # the next holder counts these calls
-        except Exception as error:
+        except WarehouseError as error:
             if not self._failing:  # once, until it works again
-                log.error(
-                    "metrics of usage not brought up to date",
-                    reason=str(error),
-                    next="what was shown stays; tried again, and no call is left out",
-                    exc_info=not isinstance(error, WarehouseError),
-                )
+                log.warning("metrics of usage not brought up to date", reason=str(error), next=NEXT)
             self._failing = True
+        except Exception as error:
+            log.error("metrics of usage not brought up to date", reason=str(error), next=NEXT, exc_info=True)
         else:
             self._failing = False
         self._look_at = now + max(LOOK, timedelta(seconds=REST * (time.monotonic() - started)))
