@@ -131,11 +131,14 @@ def _with_cost(before: Counts, calls: pl.DataFrame) -> dict[Labels, Count[Decima
 
 
 def _place_of(labels: Labels, series: Mapping[Labels, Count[Decimal]]) -> Labels:
-    """The series itself, or where there are too many of them a wider one."""
+    """The series itself, or where there are too many of them a wider one.
+
+    Nobody stays nobody: where users are left out, all labels that are shown are the same for it and for OTHER.
+    """
     of_a_user = labels[3] not in ("", OTHER)
     if labels in series or len(series) < (SERIES_OF_USERS_MAX if of_a_user else SERIES_MAX):
         return labels
-    return _place_of((*labels[:3], OTHER), series) if of_a_user else (OTHER,) * len(labels)
+    return _place_of((*labels[:3], OTHER), series) if of_a_user else (OTHER, OTHER, OTHER, labels[3])
 
 
 def _with_calls(before: Counts, calls: pl.DataFrame) -> dict[Labels, Count[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeVar
@@ -11,6 +11,7 @@ from sinks.metrics.counts import TOKENS_AT_MOST, Count, Counts, Labels, Tokens
 from sinks.metrics.text import Family, Sample
 
 T = TypeVar("T")
+F = TypeVar("F", Decimal, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,6 @@ class Gauges:
 
 
 def families(counts: Counts, gauges: Gauges, *, by_user: bool) -> list[Family]:
-    cost_labels = ("provider", "model", "task_type", *(("user_id",) if by_user else ()))
     rate, ratios = gauges.cost_per_hour_usd, gauges.budget_ratios
     return [
         Family(
@@ -30,19 +30,13 @@ def families(counts: Counts, gauges: Gauges, *, by_user: bool) -> list[Family]:
             "counter",
             "USD that calls cost as they were stored; calls without a known cost are not in it. Corrections are in the "
             "warehouse alone.",
-            [
-                Sample(dict(zip(cost_labels, labels, strict=False)), count.value)
-                for labels, count in _in_order(counts.cost_usd)
-            ],
+            _figures(("provider", "model", "task_type", "user_id")[: 4 if by_user else 3], counts.cost_usd),
         ),
         Family(
             "llm_api_calls_total",
             "counter",
             "Calls by status (ok or error), each request_id once.",
-            [
-                Sample(dict(zip(("provider", "model", "status"), labels, strict=True)), count.value)
-                for labels, count in _in_order(counts.calls)
-            ],
+            _figures(("provider", "model", "status"), counts.calls),
         ),
         Family(
             "llm_token_usage",
@@ -64,6 +58,11 @@ def families(counts: Counts, gauges: Gauges, *, by_user: bool) -> list[Family]:
             [Sample({"budget_type": name}, ratio) for name, ratio in sorted(ratios.items())],
         ),
     ]
+
+
+def _figures(names: Sequence[str], series: Mapping[Labels, Count[F]]) -> list[Sample]:
+    """``names`` may be fewer than the labels: those behind are left out, and are the same everywhere."""
+    return [Sample(dict(zip(names, labels, strict=False)), count.value) for labels, count in _in_order(series)]
 
 
 def _in_order(series: Mapping[Labels, Count[T]]) -> list[tuple[Labels, Count[T]]]:

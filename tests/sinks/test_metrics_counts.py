@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from sinks.metrics import counts as counting
 from sinks.metrics.counts import KEPT, MODELS_MAX, OTHER, TASK_TYPES_MAX, TOKENS_AT_MOST, Counts, counts_of, stored_text
+from sinks.metrics.families import Gauges, families
 from tests.support.properties import examples
 
 TODAY = date(2026, 11, 30)
@@ -225,9 +226,22 @@ def test_there_are_never_more_series_than_may_be(monkeypatch: pytest.MonkeyPatch
     users = counted(*({"user_id": f"u-{number}", "at": number} for number in range(4)), users_max=9)
     assert set(costs(users)) == {"u-0", "u-1", OTHER}
     all_told = counted(*({"user_id": "", "model": f"m-{number}"} for number in range(9)), before=users, users_max=9)
-    assert set(all_told.cost_usd) > {(OTHER,) * 4}
+    assert set(all_told.cost_usd) > {(OTHER, OTHER, OTHER, "")}
     assert len(all_told.cost_usd) == 6
-    assert sum(costs(all_told).values()) == Decimal("0.000000000013")
+    again = counted(*({"model": f"m-{number}"} for number in range(9)), before=all_told, users_max=9)
+    assert set(again.cost_usd) - set(all_told.cost_usd) == {(OTHER,) * 4}
+    assert sum(costs(again).values()) == Decimal("0.000000000022")
+
+
+def test_no_two_series_are_the_same_where_users_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prometheus would take nothing of such a page."""
+    monkeypatch.setattr(counting, "SERIES_MAX", 3)
+    monkeypatch.setattr(counting, "MODELS_MAX", 4)
+    monkeypatch.setattr(counting, "TASK_TYPES_MAX", 1)
+    calls_of_all = [{"model": f"m-{at}", "task_type": f"t-{at}", "user_id": f"u-{at}", "at": at} for at in range(8)]
+    counts = counted(*calls_of_all, before=counted(*calls_of_all).without_users(), users_max=0)
+    samples = families(counts, Gauges(), by_user=False)[0].samples
+    assert len({tuple(sample.labels.items()) for sample in samples}) == len([*samples]) == 3
 
 
 def test_where_users_are_not_told_apart_any_more_nothing_is_lost() -> None:
