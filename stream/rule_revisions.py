@@ -53,8 +53,9 @@ class RuleRevisions(Generic[T]):
         self._reader, self._make, self._zone, self._clock, self._rates = reader, make, zone, clock, rates
         self._number = 0
         self._files: Mapping[str, str] = {}
+        self._revision = 0  # whose files they are; a newer one may not have been understood
         self._currencies = frozenset(rates().currencies)
-        self._made = make(self._loaded({}))
+        self._made = make(self._loaded({}, 0))
         self._look_at = datetime.min.replace(tzinfo=UTC)
 
     def in_force(self) -> T:
@@ -70,7 +71,7 @@ class RuleRevisions(Generic[T]):
 
     def _go_by(self, currencies: frozenset[str]) -> None:
         if currencies != self._currencies:
-            self._currencies, self._made = currencies, self._make(self._loaded(self._files))
+            self._currencies, self._made = currencies, self._make(self._loaded(self._files, self._revision))
 
     def _look(self) -> None:
         """Take over the newest revision that this build can read. Of one that it cannot it is said once."""
@@ -78,11 +79,11 @@ class RuleRevisions(Generic[T]):
             self._number = max(self._number, found.number)
             told = {"revision": found.number, "files": list(found.files), "digest": found.digest}
             try:
-                rulebook = self._loaded(found.files)
+                rulebook = self._loaded(found.files, found.number)
             except RulesRefused as error:
                 log.error("rules not understood", **told, faults=list(error.faults), next=NEXT)
             else:
-                self._files, self._made = found.files, self._make(rulebook)
+                self._files, self._revision, self._made = found.files, found.number, self._make(rulebook)
                 self._currencies = frozenset(self._rates().currencies)
                 log.info(
                     "rules taken over", **told, off={rule.budget.name: rule.off for rule in rulebook.rules if rule.off}
@@ -97,5 +98,5 @@ class RuleRevisions(Generic[T]):
             yield newest
             yield from (one for one in RULES.all(self._reader) if known < one.number < newest.number)
 
-    def _loaded(self, files: Mapping[str, str]) -> Rulebook:
-        return load(files, zone=self._zone, rates=self._rates())
+    def _loaded(self, files: Mapping[str, str], revision: int) -> Rulebook:
+        return load(files, zone=self._zone, rates=self._rates(), revision=revision)

@@ -49,6 +49,18 @@ class Budget:
     currency: str
     steps: tuple[Step, ...]  # the lowest first, no amount twice
     metric_name: str
+    refuse_at: Decimal | None = None  # the share of the amount from which on clients that ask refuse calls; None: never
+
+    @property
+    def limit(self) -> Decimal | None:
+        """The amount from which on calls may be refused."""
+        return None if self.refuse_at is None else self.amount * self.refuse_at
+
+    @property
+    def lowest(self) -> Decimal:
+        """What spent less than this needs no look."""
+        first = self.steps[0].amount
+        return first if self.limit is None else min(first, self.limit)
 
     def crossed(self, spent: Fraction) -> Step | None:
         """The highest step that so much crosses."""

@@ -44,6 +44,7 @@ from stream.rulebook.words import LEVELS, LevelName, Name, level_of
 
 OFF: Final = "off"
 SHARE_MAX: Final = 100
+ONLY_VALUES_MAX: Final = 100  # of a budget that refuses: they stand in each of its messages on usage.budgets
 WEEK_HOURS: Final = 168
 HISTORY_HOURS_MAX: Final = 52 * WEEK_HOURS  # rollups are kept a year
 
@@ -183,6 +184,10 @@ class BudgetEntry(_Rule):
 
     thresholds: tuple[Threshold, ...] = LADDER
     level_at_full: LevelOrOff = Field(default=Level.EMERGENCY, description="of the whole budget; off: it is not told")
+    refuse_at: Share | None = Field(
+        default=None,
+        description="share from which on new calls may be refused, by clients that ask; without it none are",
+    )
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -191,6 +196,13 @@ class BudgetEntry(_Rule):
             raise ValueError("thresholds: they must stand in the order of `at`, each once")
         if not self.thresholds and self.level_at_full is None:
             raise ValueError("thresholds: without any, and with level_at_full off, nothing would ever be told")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_into_a_message(self) -> Self:
+        values = sum(map(len, self.only.values()))
+        if self.refuse_at is not None and values > ONLY_VALUES_MAX:
+            raise ValueError(f"only: {values} values; a budget with refuse_at has {ONLY_VALUES_MAX} at most")
         return self
 
 

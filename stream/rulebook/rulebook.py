@@ -67,6 +67,7 @@ class Rulebook:
     rules: tuple[Rule, ...]
     singles: tuple[Single, ...]
     channels: tuple[NamedChannel, ...] = ()
+    revision: int = 0  # 0: of no revision, such as files that are only checked
 
     @property
     def budgets(self) -> list[Budget]:
@@ -86,7 +87,7 @@ class Rulebook:
         return entry
 
 
-def load(texts: Mapping[str, str], *, zone: str, rates: DayRates) -> Rulebook:
+def load(texts: Mapping[str, str], *, zone: str, rates: DayRates, revision: int = 0) -> Rulebook:
     """Of TOML files by their names. Of two rules with one name the later one counts, as a whole, among files.
 
     ``zone`` is that of rules that name none. A rule in a currency without any rate is off: what it would compare with
@@ -105,7 +106,7 @@ def load(texts: Mapping[str, str], *, zone: str, rates: DayRates) -> Rulebook:
         rules |= _rules(content, file, zone, rates)
         singles |= {name: Single(name, file, entry) for name, entry in content.singles.items()}
         channels |= {entry.name: NamedChannel(file, entry) for entry in content.channel.all}
-    rulebook = Rulebook(tuple(rules.values()), tuple(singles.values()), tuple(channels.values()))
+    rulebook = Rulebook(tuple(rules.values()), tuple(singles.values()), tuple(channels.values()), revision)
     _require_channels(rulebook)
     return rulebook
 
@@ -155,6 +156,7 @@ def _budget(entry: Entry, zone: str) -> Budget:
         currency=entry.currency,
         steps=_steps(entry),
         metric_name=entry.metric_name or entry.name,
+        refuse_at=entry.refuse_at if isinstance(entry, BudgetEntry) else None,
     )
 
 

@@ -103,6 +103,18 @@ def test_a_revision_is_taken_over_at_the_next_look_and_rules_stay_the_same_list_
     assert said(found)[0] == "3.0"
 
 
+def test_rules_know_of_which_revision_they_are(place: Warehouse) -> None:
+    clock = Clock()
+    found = RuleRevisions(
+        place.reader, lambda rulebook: rulebook.revision, zone="UTC", rates=lambda: DayRates(()), clock=clock
+    )
+    assert found.in_force() == 0
+    publish(place, '[hourly_spike]\nthreshold = "5"')
+    publish(place, "[hourly_spike]\nno_such_field = 1")
+    clock.now += LOOK
+    assert found.in_force() == 1, "the second cannot be read"
+
+
 def test_a_worker_that_starts_knows_the_newest_at_its_first_look(place: Warehouse) -> None:
     publish(place, "[unknown_price]\non = false")
     assert said(revisions(place.reader, Clock())) == ["3.0", "False"]

@@ -76,6 +76,12 @@ def test_a_share_is_told_with_all_its_digits(written: Any) -> None:
     assert f"    98.5% info; {file}\n" in run("check", file).stdout
 
 
+def test_a_share_at_which_calls_may_be_refused_is_told_behind_the_steps(written: Any) -> None:
+    file = written("own.toml", OWN + 'refuse_at = "0.955"\n')
+    assert f"100% emergency, new calls may be refused at 95.5%; {file}\n" in run("check", file).stdout
+    assert json.loads(run("check", file, "--json").stdout)["search_team"]["refuse_at"] == "0.955"
+
+
 def test_of_rules_that_are_switched_off_no_rate_is_missed(written: Any) -> None:
     names = ("sample_monthly_budget", "monthly_cost_exceeded", "user_cost_exceeded", "hourly_cost_exceeded")
     off = '[[budget]]\nname = "{}"\nperiod = "day"\namount = "1"\ncurrency = "KRW"\non = false\n'
@@ -103,6 +109,7 @@ def test_check_as_json_has_exact_amounts(written: Any) -> None:
         "currency": "USD",
         "metric_name": "search_team",
         "channels": None,
+        "refuse_at": None,
         "steps": [
             {"amount": "16.00", "level": "warning"},
             {"amount": "18.00", "level": "warning"},

@@ -64,6 +64,29 @@ def test_what_is_shipped() -> None:
     ]
 
 
+def test_nothing_that_is_shipped_refuses_a_call() -> None:
+    assert {rule.budget.limit for rule in rules().values()} == {None}
+
+
+def test_a_budget_may_refuse_from_a_share_on() -> None:
+    found = budget('refuse_at = "0.95"\n')
+    assert (found.refuse_at, found.limit, found.lowest) == (Decimal("0.95"), Decimal("0.95"), Decimal("0.8"))
+    assert budget('refuse_at = "0.5"\n').lowest == Decimal("0.5")
+    assert budget("").limit is None
+    assert budget('refuse_at = "0.5"\n').spending == budget("").spending, "the same is summed up"
+
+
+def test_what_a_budget_that_refuses_counts_fits_into_its_messages() -> None:
+    def text(count: int, more: str) -> str:
+        values = ", ".join(f'"v-{number}"' for number in range(count))
+        return f"only = {{ team = [{values}], user = [{values}] }}\n{more}"
+
+    assert budget(text(50, 'refuse_at = "1"\n')).limit == 1
+    assert budget(text(51, "")).limit is None
+    with pytest.raises(RulesRefused, match="only: 102 values; a budget with refuse_at has 100 at most"):
+        budget(text(51, 'refuse_at = "1"\n'))
+
+
 def test_rules_in_a_currency_without_a_rate_are_off_and_say_why() -> None:
     off = {name: rule.off for name, rule in rules(rates=DayRates(())).items() if rule.off}
     assert set(off) == {"sample_monthly_budget", "monthly_cost_exceeded", "user_cost_exceeded", "hourly_cost_exceeded"}

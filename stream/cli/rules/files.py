@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -155,10 +156,10 @@ def _tell(rule: Rule) -> None:
     line.append(f"{budget.amount:,f} {budget.currency} {'an' if budget.period == 'hour' else 'a'} {budget.period}")
     line.append(f", {_subject(rule)} ({budget.zone})" if budget.period != "session" else f", {_subject(rule)}")
     common.console.print(line, soft_wrap=True)
-    steps = ", ".join(_step(rule, number) for number in range(len(budget.steps)))
-    told = "; ".join(
-        text for text in (rule.off or steps, _told_on(rule.channels), rule.file, common.visible(rule.note)) if text
-    )
+    steps = [_step(rule, number) for number in range(len(budget.steps))]
+    refused = [] if budget.refuse_at is None else [f"new calls may be refused at {_percent(budget.refuse_at)}"]
+    said = (rule.off or ", ".join(steps + refused), _told_on(rule.channels), rule.file, common.visible(rule.note))
+    told = "; ".join(text for text in said if text)
     common.console.print(Text(f"    {told}", style="dim"), soft_wrap=True)
 
 
@@ -171,11 +172,11 @@ def _subject(rule: Rule) -> str:
 
 def _step(rule: Rule, number: int) -> str:
     step = rule.budget.steps[number]
-    return (
-        f"above it {step.level.value}"
-        if step.share is None
-        else f"{(step.share * 100).normalize():f}% {step.level.value}"
-    )
+    return f"above it {step.level.value}" if step.share is None else f"{_percent(step.share)} {step.level.value}"
+
+
+def _percent(share: Decimal) -> str:
+    return f"{(share * 100).normalize():f}%"
 
 
 def _without_rate(rulebook: Rulebook) -> Mapping[str, list[str]]:
@@ -242,6 +243,7 @@ def _as_json(rule: Rule) -> dict[str, Any]:
         "steps": [{"amount": f"{step.amount:f}", "level": step.level.value} for step in budget.steps],
         "metric_name": budget.metric_name,
         "channels": rule.channels,
+        "refuse_at": None if budget.refuse_at is None else f"{budget.refuse_at:f}",
         "on": not rule.off,
         "off_because": rule.off,
         "note": rule.note,
