@@ -10,9 +10,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from costream.alerts import Alert
 from stream.runtime.errors import StreamError
 from stream.runtime.stalls import Insists
 
@@ -52,17 +51,17 @@ class Turn:
 
 
 class Judge(Protocol):
-    """Who tells alerts. Both methods block."""
+    """Who publishes what it finds, alerts or limits. Both methods block."""
 
-    def restore(self, published: Iterable[Alert]) -> None:
+    def restore(self, published: Iterable[Any]) -> None:
         """Go on from what is published."""
 
-    def tick(self) -> Sequence[Alert]:
+    def tick(self) -> Sequence[Any]:
         """Judge if it is time; returns what was published."""
 
 
 J = TypeVar("J", bound=Judge)
-Publish = Callable[[Sequence[Alert]], None]
+Publish = Callable[[Sequence[Any]], None]
 
 
 class InTurn(Generic[J]):
@@ -74,7 +73,7 @@ class InTurn(Generic[J]):
         make: Callable[[Publish], J],
         *,
         publish: Publish,
-        published: Callable[[], list[Alert]],
+        published: Callable[[], Sequence[Any]],
         patience: Insists,
         doing: str,
     ) -> None:
@@ -84,7 +83,7 @@ class InTurn(Generic[J]):
         self._number: int | None = None  # the turn that the judge has begun
         self.part = make(self._publish_in_turn)
 
-    def tick(self) -> Sequence[Alert]:
+    def tick(self) -> Sequence[Any]:
         number = self._turn.number
         if number is None:
             return ()
@@ -93,6 +92,6 @@ class InTurn(Generic[J]):
             self._patience.insist(lambda: self.part.restore(self._published()), doing=self._doing)
         return self.part.tick()
 
-    def _publish_in_turn(self, alerts: Sequence[Alert]) -> None:
+    def _publish_in_turn(self, news: Sequence[Any]) -> None:
         with self._turn.publishing(self._number):
-            self._publish(alerts)
+            self._publish(news)

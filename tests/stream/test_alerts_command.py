@@ -118,7 +118,7 @@ def test_following_starts_at_the_end_unless_told_otherwise_and_sees_what_comes(t
 
 
 def test_a_broker_that_does_not_answer_is_one_line_and_a_failure(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.watch.alert_topic.ANSWER_SECONDS_MAX", 0.2)
+    monkeypatch.setattr("stream.watch.topic_feed.ANSWER_SECONDS_MAX", 0.2)
     topic.settings = Settings(kafka_bootstrap_servers="127.0.0.1:1")
     result = topic.run("tail", "--no-follow")
     assert result.exit_code == 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from costream.events import PRINTABLE, UNIT
 
 # By the kind of pydantic's error, with what it tells of the rule.
@@ -37,6 +39,12 @@ def rule_of(fault: Mapping[str, Any]) -> str:
         return _PATTERNS.get(context["pattern"], own)
     rule = _RULES.get(fault["type"])
     return own if rule is None else rule.format_map(context)
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first of its faults, with the field. It has no value in it: that may be a secret, or large."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, fault['loc'])) or 'value'}: {rule_of(fault)}"
 
 
 def is_unknown(fault: Mapping[str, Any]) -> bool:
