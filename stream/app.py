@@ -80,6 +80,7 @@ class Worker:
             writer=self._writer,
             outbox=alert_outbox,
             published=tally.published,
+            limited=tally.limited,
             telemetry=telemetry,
             patience=patience,
             stalls=stalls,

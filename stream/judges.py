@@ -11,8 +11,9 @@ from functools import partial
 from typing import Final
 
 from costream.alerts import Alert
+from costream.budgets import BudgetState
 from costream.pricing.money import DayRates
-from costream.topics import ALERTS
+from costream.topics import ALERTS, BUDGETS
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.audit.filling import Filler
@@ -29,7 +30,9 @@ from stream.runtime.stalls import Stalls
 from stream.runtime.telemetry import Telemetry
 from stream.store.outbox import Outbox
 from stream.watch.alert_topic import publish_alerts
+from stream.watch.budget_topic import publish_states
 from stream.watch.keeper import Keeper
+from stream.watch.limits import Limits
 from stream.watch.rules import money_rules, pipeline_rules
 from stream.watch.rules.audit import AuditRule
 from stream.watch.turn import InTurn, Turn
@@ -39,8 +42,8 @@ FINISH_SECONDS_MAX: Final = 5.0  # a message that is not sent by then is perhaps
 
 
 class Judges:
-    """They share ``turn``. The keeper hears of the last audit, and the audit of what the keeper has told and is not
-    mended."""
+    """They share ``turn``. ``published`` and ``limited`` read back what an earlier turn has told. The keeper hears of
+    the last audit, and the audit of what the keeper has told and is not mended."""
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Judges:
         writer: Writer,
         outbox: Outbox,
         published: Callable[[], list[Alert]],
+        limited: Callable[[], list[BudgetState]],
         telemetry: Telemetry,
         patience: Patience,
         stalls: Stalls,
@@ -62,13 +66,8 @@ class Judges:
             publish_alerts(outbox, settings.topic(ALERTS), alerts)
             self.notifier.hear(alerts)
 
-        in_turn = partial(
-            InTurn,
-            self.turn,
-            publish=publish,
-            published=published,
-            patience=patience,
-        )
+        in_turn = partial(InTurn, self.turn, patience=patience)
+        of_alerts = partial(in_turn, publish=publish, published=published)
         of_rules = partial(RuleRevisions, reader, zone=settings.zone, rates=rates, clock=clock)
         budgets = of_rules(lambda rulebook: rulebook.budgets)
         self.filler = Filler(
@@ -89,18 +88,27 @@ class Judges:
         def per_usd(currency: str, day: date) -> Decimal | None:
             return rates()(currency, day)
 
+        self.limits: InTurn[Limits] = in_turn(
+            lambda publish: Limits(publish=publish, per_usd=per_usd, clock=clock),
+            publish=partial(publish_states, outbox, settings.topic(BUDGETS)),
+            published=limited,
+            doing="reading back the limits",
+        )
         make = partial(
             money_rules,
             reader=reader,
             interval=settings.watch_interval,
             per_usd=per_usd,
             are_whole=self.filler.are_whole,
+            limits=self.limits.part,
         )
         watch = partial(Watcher, rules=of_rules(make).in_force, reader=reader, writer=writer, clock=clock)
-        self.watcher: InTurn[Watcher] = in_turn(lambda publish: watch(publish=publish), doing="reading back the alerts")
+        self.watcher: InTurn[Watcher] = of_alerts(
+            lambda publish: watch(publish=publish), doing="reading back the alerts"
+        )
         pipeline = pipeline_rules(settings, reader=reader, stalls=stalls, report=lambda: self.auditor.report)
         keep = partial(Keeper, pipeline, writer=writer, clock=clock)
-        self.keeper: InTurn[Keeper] = in_turn(
+        self.keeper: InTurn[Keeper] = of_alerts(
             lambda publish: keep(publish=publish), doing="reading back the alerts about the pipeline"
         )
         self.auditor = Auditor(

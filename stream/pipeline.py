@@ -1,6 +1,7 @@
 """The ten verbs: what a worker does with a usage event, and with what it has stored. Open this first.
 
     usage.events ─▶ decode ─▶ work out ─▶ store ─▶ usage.rollups ─▶ watch, judge ─▶ usage.alerts ─▶ notify
+                                            │                                 └─▶ usage.budgets
                                             ├─▶ ClickHouse ─▶ audit, fill, keep ─▶ usage.alerts ─▶ notify
                                             │           └─▶ export ─▶ /metrics
                                             └─▶ usage.deadletter
@@ -84,9 +85,10 @@ class Pipeline:
             batch.ack()
 
     async def judge(self) -> None:
-        """Are these hours usual? While this worker holds usage.rollups, when it is due."""
+        """Are these hours usual, and whose budget is used up? While this worker holds usage.rollups, when it is due."""
         while True:
             await asyncio.sleep(WATCH_TICK_SECONDS)
+            await self.stages.judging.run(self.judges.limits.tick)
             self.tally.told(await self.stages.judging.run(self.judges.watcher.tick))
 
     async def audit(self) -> None:

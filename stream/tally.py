@@ -11,7 +11,8 @@ from typing import Any, Final
 import structlog
 
 from costream.alerts import Alert
-from costream.topics import ALERTS, ROLLUPS
+from costream.budgets import BudgetState
+from costream.topics import ALERTS, BUDGETS, ROLLUPS
 from stream.consume.batches import Batch
 from stream.consume.progress import Progress
 from stream.ingest import Ingest
@@ -20,6 +21,7 @@ from stream.runtime.telemetry import Telemetry
 from stream.store import flood
 from stream.store.flush import Flush
 from stream.watch.alert_topic import PublishedAlerts
+from stream.watch.budget_topic import published_states
 from stream.watch.noticed import noticed
 
 FLOOD_TOLD_SECONDS: Final = 60.0
@@ -28,7 +30,8 @@ log = structlog.get_logger(__name__)
 
 
 class Tally:
-    """Counts for one worker. Its methods are called from the loop, ``published`` from the threads that judge."""
+    """Counts for one worker. Its methods are called from the loop, ``published`` and ``limited`` from the threads that
+    judge."""
 
     def __init__(
         self,
@@ -93,6 +96,14 @@ class Tally:
         if found.strange:
             self._tell_of_strangers(ALERTS, found.strange, found.reason, metric="costream_strange_alerts")
         return found.alerts
+
+    def limited(self) -> list[BudgetState]:
+        """The states on usage.budgets, without those that no worker wrote."""
+        found = published_states(self._settings)
+        self._telemetry.strange_budgets.set(found.strange)
+        if found.strange:
+            self._tell_of_strangers(BUDGETS, found.strange, found.reason, metric="costream_strange_budgets")
+        return list(found.states.values())
 
     def _tell_of_strangers(self, name: str, records: int, reason: str, *, metric: str) -> None:
         """Once a topic: there may be thousands."""

@@ -1,4 +1,4 @@
-"""``costream topics create|list``: the five topics, made as specified and shown as they are."""
+"""``costream topics create|list``: the six topics, made as specified and shown as they are."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def create(
 
 @app.command("list")
 def list_topics(as_json: Json = False) -> None:
-    """The five topics as Kafka has them. Exit status 1 if one is missing.
+    """The six topics as Kafka has them. Exit status 1 if one is missing.
 
     Example: costream topics list --json
     """

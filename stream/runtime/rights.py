@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from confluent_kafka.admin import AclOperation
 
-from costream.topics import ALERTS, DEADLETTER, EVENTS, ROLLUPS, USER_ROLLUPS
+from costream.topics import ALERTS, BUDGETS, DEADLETTER, EVENTS, ROLLUPS, USER_ROLLUPS
 from stream.runtime.errors import StreamError
 
 READ: Final = AclOperation.READ
@@ -20,6 +20,7 @@ NEEDED: Final[Mapping[str, tuple[AclOperation, ...]]] = {
     ROLLUPS: (READ, WRITE),
     USER_ROLLUPS: (WRITE,),
     ALERTS: (READ, WRITE),  # read: the watch begins with what was told before
+    BUDGETS: (READ, WRITE),  # read: likewise, with the limits that hold
     DEADLETTER: (WRITE,),
 }
 

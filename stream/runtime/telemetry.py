@@ -151,6 +151,12 @@ class Telemetry:
             "Records of usage.alerts that no worker wrote, when this worker read its alerts back; passed over. "
             "Above 0: somebody else writes there; the log has the reason of the first.",
         )
+        self.strange_budgets = self._gauge(
+            "costream_strange_budgets",
+            "Records of usage.budgets that no worker wrote, when this worker read its limits back; passed over. "
+            "Above 0: somebody else writes there, and may have clients refuse calls; the log has the reason of the "
+            "first.",
+        )
         self.audit_differences = Gauge(
             "costream_audit_differences",
             "Places where a check of the worker's own audit does not hold, by check. Above 0: a total is wrong; "

@@ -1,4 +1,4 @@
-"""The five topics: what they are meant to be, making them so, and asking Kafka what they are.
+"""The six topics: what they are meant to be, making them so, and asking Kafka what they are.
 
 Nothing here changes a topic that exists, except that partitions are added to ``usage.events`` when somebody asks for
 it by number. What differs from the specification is reported, and an operator decides.
@@ -21,7 +21,16 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from costream.topics import ALERTS, DEADLETTER, DEADLETTER_BYTES_MAX, EVENTS, RECORD_BYTES_MAX, ROLLUPS, USER_ROLLUPS
+from costream.topics import (
+    ALERTS,
+    BUDGETS,
+    DEADLETTER,
+    DEADLETTER_BYTES_MAX,
+    EVENTS,
+    RECORD_BYTES_MAX,
+    ROLLUPS,
+    USER_ROLLUPS,
+)
 from stream.runtime.errors import ConfigurationError, StreamError
 from stream.runtime.kafka import BATCH_BYTES_MAX, kafka_config
 from stream.runtime.rights import NEEDED, READ, Right, RightMissing, missing, right_on_group, right_on_topic
@@ -91,13 +100,19 @@ USAGE_ALERTS: Final = _spec(
     retention_ms=_ms(timedelta(days=365)),
     max_message_bytes=str(RECORD_BYTES_MAX),
 )
+USAGE_BUDGETS: Final = _spec(
+    BUDGETS,
+    cleanup_policy="compact",  # the last state of each limit, however long it holds; what is over gets a tombstone
+    segment_ms=_ms(timedelta(days=1)),  # a client that starts reads a day of repeats at most
+    max_message_bytes=str(RECORD_BYTES_MAX),
+)
 USAGE_DEADLETTER: Final = _spec(
     DEADLETTER,
     cleanup_policy="delete",
     retention_ms=_ms(timedelta(days=90)),  # as long as the raw rows: until then a corrected event still counts
     max_message_bytes=str(DEADLETTER_BYTES_MAX),
 )
-TOPICS: Final = (USAGE_EVENTS, USAGE_ROLLUPS, USAGE_USER_ROLLUPS, USAGE_ALERTS, USAGE_DEADLETTER)
+TOPICS: Final = (USAGE_EVENTS, USAGE_ROLLUPS, USAGE_USER_ROLLUPS, USAGE_ALERTS, USAGE_BUDGETS, USAGE_DEADLETTER)
 
 
 class KafkaUnavailable(StreamError):
@@ -180,7 +195,7 @@ def create(
 
 
 def describe(settings: Settings) -> list[TopicState]:
-    """The five topics as Kafka has them; a missing one has no partitions."""
+    """The six topics as Kafka has them; a missing one has no partitions."""
     return _states(_admin(settings), settings, {})
 
 
@@ -454,6 +469,12 @@ _NEEDED: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     },
     USAGE_ALERTS.name: {
         "cleanup.policy": ("delete", f"{_COMPACTED} revisions of an alert that a subscriber has not read yet"),
+    },
+    USAGE_BUDGETS.name: {
+        "cleanup.policy": (
+            "compact",
+            "limits that still hold are deleted after some time, and clients that start then allow what is limited",
+        ),
     },
 }
 RETENTION_MS_MIN: Final = 86_400_000  # a worker that is away over night loses nothing

@@ -38,6 +38,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
         {
             "producers/src/costream/events.py": ("producers/test_events.py", "producers/test_schema.py", *_EXAMINATION),
             "producers/src/costream/alerts.py": ("producers/test_alert.py", "producers/test_schema.py", *_JUDGE),
+            "producers/src/costream/budgets.py": ("producers/test_budget_state.py", "stream/test_budget_limits.py"),
             "producers/src/costream/lenient.py": ("producers/test_lenient.py", "producers/test_usage_objects.py"),
             "producers/src/costream/files.py": ("stream/test_rules_files.py", "producers/test_price_files.py"),
             "producers/src/costream/topics.py": ("stream/test_cut.py", "stream/test_decode.py"),
@@ -168,6 +169,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
             "stream/budgets/counted.py": ("stream/test_budget_counted.py",),
             "stream/budgets/judge.py": ("stream/test_budget_judge.py",),
             "stream/budgets/periods.py": ("stream/test_budget_periods.py",),
+            "stream/budgets/limits.py": ("stream/test_budget_limits.py",),
             "stream/budgets/playing.py": ("stream/test_budget_playing.py",),
             "stream/budgets/spend.py": ("stream/test_budget_spend.py",),
             "stream/budgets/trace.py": ("stream/test_rules_trace.py",),

@@ -43,7 +43,10 @@ def test_the_check_fails_for_a_file_that_is_stale_or_missing(
     assert capsys.readouterr().err.count("--write") == 1
 
 
-@pytest.mark.parametrize(("asked", "title"), [([], "UsageEvent"), (["event"], "UsageEvent"), (["alert"], "UsageAlert")])
+@pytest.mark.parametrize(
+    ("asked", "title"),
+    [([], "UsageEvent"), (["event"], "UsageEvent"), (["alert"], "UsageAlert"), (["budget"], "UsageBudget")],
+)
 def test_a_schema_is_printed(asked: list[str], title: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(asked) == 0
     assert json.loads(capsys.readouterr().out)["title"] == title

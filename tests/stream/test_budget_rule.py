@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import polars as pl
@@ -21,7 +22,10 @@ from stream.audit.budget_sums import state
 from stream.budgets.budget import COLUMNS, Budget, Step
 from stream.budgets.counted import Counted
 from stream.budgets.judge import LATE_MAX
+from stream.budgets.limits import Reading
+from stream.budgets.periods import span_at
 from stream.budgets.playing import played
+from stream.budgets.spend import Account, Spend
 from stream.watch.rules.budget import REST, BudgetRule
 from stream.watch.rules.rule import Past, news_of
 from tests.stream.test_budget_spend import DAILY
@@ -77,6 +81,21 @@ def spent(request_id: str, *, tokens: int = MILLION, at: datetime = NOW, **field
     return wire(request_id, **usual | usage | fields)
 
 
+class Noted:
+    """Who hears what was spent, and asks for more."""
+
+    def __init__(self) -> None:
+        self.readings: list[Reading] = []
+        self.wanted: set[Account] = set()
+        self.wants_reading = False
+
+    def accounts(self, budgets: Sequence[Budget], now: datetime) -> set[Account]:
+        return self.wanted
+
+    def note(self, reading: Reading) -> None:
+        self.readings.append(reading)
+
+
 class Judge:
     """The rule as the watch asks it, with the alerts that it has told."""
 
@@ -84,6 +103,7 @@ class Judge:
         self.place, self.is_whole = place, is_whole
         self.days: list[Any] = []
         self.fault: WarehouseError | None = None
+        self.limits = Noted()
         self.seconds = 0.0
         self.alerts: dict[str, Alert] = {}
         self.go_by(budgets)
@@ -96,6 +116,8 @@ class Judge:
             per_usd=RATES,
             are_whole=self._are_whole,
             interval=timedelta(seconds=1),
+            limits=self.limits,
+            revision=7,
             monotonic=lambda: self.seconds,
         )
 
@@ -327,6 +349,54 @@ def test_the_view_says_where_each_budget_stands_as_its_alert_does(place: Place) 
     assert by_scope["session", "session=s-1"]["period_start"] is None
     assert by_scope["session", "session=s-1"]["projected"] is None
     assert by_scope["won", "user=ann"]["spent"] is None, "no rate of it is published"
+
+
+def test_who_tells_limits_hears_what_was_spent_from_the_lowest_step_or_limit_on(place: Place) -> None:
+    judge = Judge(place, [replace(USER, refuse_at=Decimal("0.3"))])
+    place.store([spent("a-1"), spent("a-2"), spent("b-1", user_id="bob")])
+    judge.look()
+    (reading,) = judge.limits.readings
+    assert (reading.revision, reading.now, [budget.name for budget in reading.budgets]) == (7, NOW, ["user"])
+    assert {account.subject: found.amount("USD", RATES) for account, found in reading.sums.items()} == {
+        "user=ann": Fraction(3, 10)
+    }
+
+
+def test_who_tells_limits_hears_of_the_sums_that_it_asks_for_also_where_little_or_nothing_was_spent(
+    place: Place,
+) -> None:
+    judge = Judge(place, [USER])
+    place.store([spent("b-1", user_id="bob")])
+    today = span_at(NOW, "day", "UTC").start
+    accounts = {Account(USER.spending, f"user={name}", today) for name in ("bob", "carol")}
+    judge.limits.wanted = accounts
+    judge.look()
+    (reading,) = judge.limits.readings
+    assert reading.sums.keys() == accounts
+    assert reading.sums[Account(USER.spending, "user=carol", today)] == Spend()
+
+
+def test_who_tells_limits_hears_nothing_of_sums_that_are_not_whole_or_cannot_be_read(place: Place) -> None:
+    judge = Judge(place, [USER], is_whole=False)
+    judge.look()
+    judge.is_whole, judge.fault = True, WarehouseRefused(where="nowhere", reason="too much")
+    judge.look()
+    assert judge.limits.readings == []
+    judge.fault = None
+    judge.look()
+    assert len(judge.limits.readings) == 1
+    judge.go_by([])
+    judge.look()
+    assert judge.limits.readings[-1].budgets == []
+
+
+def test_who_tells_limits_may_wait_for_a_look_and_gets_one_in_the_interval(place: Place) -> None:
+    judge = Judge(place, [USER])
+    judge.look()
+    assert not judge.rule.is_due(NOW + timedelta(seconds=1), judge.past)
+    judge.limits.wants_reading = True
+    assert not judge.rule.is_due(NOW + timedelta(seconds=0.9), judge.past)
+    assert judge.rule.is_due(NOW + timedelta(seconds=1), judge.past)
 
 
 def test_what_is_projected_is_the_spending_by_the_share_of_the_period_that_is_over(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""The five topics on a real Kafka: created as specified, never changed behind anyone's back."""
+"""The six topics on a real Kafka: created as specified, never changed behind anyone's back."""
 
 from __future__ import annotations
 
@@ -69,10 +69,11 @@ def test_created_topics_are_as_specified(settings: Settings) -> None:
         (settings.topic("usage.rollups"), 1, "created"),
         (settings.topic("usage.rollups.user_daily"), 1, "created"),
         (settings.topic("usage.alerts"), 1, "created"),
+        (settings.topic("usage.budgets"), 1, "created"),
         (settings.topic("usage.deadletter"), 1, "created"),
     ]
-    assert [state.differences for state in states] == [()] * 5
-    assert len({state.topic_id for state in states} - {None}) == 5
+    assert [state.differences for state in states] == [()] * 6
+    assert len({state.topic_id for state in states} - {None}) == 6
     admin = AdminClient(kafka_config(settings))
     for spec in topics.TOPICS:
         assert _config(admin, settings.topic(spec.name)).items() >= {"message.timestamp.type": "LogAppendTime"}.items()
@@ -82,7 +83,7 @@ def test_creating_again_changes_nothing(settings: Settings) -> None:
     first = topics.create(settings, partitions=5)
     again = topics.create(settings)
 
-    assert [state.action for state in again] == ["none"] * 5
+    assert [state.action for state in again] == ["none"] * 6
     assert [(state.partitions, state.topic_id) for state in again] == [
         (state.partitions, state.topic_id) for state in first
     ]
@@ -167,7 +168,7 @@ def test_the_commands_create_list_and_say_what_is_missing(costream: Callable[...
     assert f"{settings.topic('usage.alerts')}: missing; `costream topics create` creates it" in empty.stdout
     assert f"{settings.topic('usage.events')}: created, 3 partitions, 1 copy, id " in created.stdout
     assert f"{settings.topic('usage.events')}: 3 partitions, 1 copy, id " in listed.stdout
-    assert [topic["partitions"] for topic in json.loads(as_json.stdout)] == [3, 1, 1, 1, 1]
+    assert [topic["partitions"] for topic in json.loads(as_json.stdout)] == [3, 1, 1, 1, 1, 1]
 
 
 def test_the_command_refuses_in_one_line_without_a_traceback(costream: Callable[..., Result]) -> None:

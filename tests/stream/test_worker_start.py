@@ -72,6 +72,13 @@ def test_dead_letters_and_alerts_are_not_compacted() -> None:
         assert "compaction deletes" in fault
 
 
+def test_the_states_of_budgets_are_compacted() -> None:
+    given = {"accepted": (), "bootstrap_servers": "here:9092", "spec": topics.USAGE_BUDGETS}
+    (fault,) = topics.unfit("usage.budgets", {"cleanup.policy": "delete"}, **given)  # type: ignore[arg-type]
+    assert "clients that start then allow what is limited" in fault
+    assert topics.unfit("usage.budgets", {"cleanup.policy": "compact"}, **given) == []  # type: ignore[arg-type]
+
+
 def test_what_is_accepted_by_name_is_not_refused_and_nothing_else_is() -> None:
     assert unfit("message.timestamp.type", message_timestamp_type="CreateTime") == []
     assert len(unfit("cleanup.policy", message_timestamp_type="CreateTime")) == 1

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from costream.pricing.money import DayRates
 from sinks.clickhouse.reader import Reader
 from stream.rulebook.rulebook import Rulebook, load
+from stream.watch.limits import Limits
 from stream.watch.rules import money_rules
 from stream.watch.rules.budget import AreWhole
 from stream.watch.rules.rule import Rule
 
 INTERVAL = timedelta(seconds=1)
+RATES = DayRates(())
 
 
 def money_rules_of(reader: Reader, **on: bool) -> list[Rule[Any]]:
     """Those that are shipped; by its name each may be switched off."""
     text = "".join(f"[{name}]\non = {str(each).lower()}\n" for name, each in on.items())
-    return rules_of(load({"test": text} if text else {}, zone="UTC", rates=DayRates(())), reader)
+    return rules_of(load({"test": text} if text else {}, zone="UTC", rates=RATES), reader)
 
 
 def rules_of(
     rulebook: Rulebook, reader: Reader, *, are_whole: AreWhole = lambda _control, _days: True
 ) -> list[Rule[Any]]:
     """Those of a rulebook, with no exchange rates."""
-    return money_rules(rulebook, reader=reader, interval=INTERVAL, per_usd=DayRates(()), are_whole=are_whole)
+    return money_rules(
+        rulebook, reader=reader, interval=INTERVAL, per_usd=RATES, are_whole=are_whole, limits=unheard_limits()
+    )
+
+
+def unheard_limits() -> Limits:
+    """That are told to nobody."""
+    return Limits(publish=lambda _: None, per_usd=RATES, clock=lambda: datetime.now(UTC))

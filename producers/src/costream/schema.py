@@ -1,4 +1,5 @@
-"""The published JSON Schemas: of the event on ``usage.events``, of the alert on ``usage.alerts``, of files of prices.
+"""The published JSON Schemas: of the event on ``usage.events``, of the alert on ``usage.alerts``, of the state of a
+budget on ``usage.budgets``, of files of prices.
 
 ``python -m costream.schema`` prints one; ``--write`` writes their files and ``--check`` says whether those are current.
 Run it from the root of the repository, or name the folder.
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from costream import alerts, events
+from costream import alerts, budgets, events
 
 
 def _prices() -> dict[str, Any]:
@@ -26,17 +27,19 @@ FOLDER: Final = Path("producers", "schema")
 FILES: Final[Mapping[str, str]] = {
     "event": f"usage-event.v{events.SCHEMA_VERSION}.schema.json",
     "alert": f"usage-alert.v{alerts.SCHEMA_VERSION}.schema.json",
+    "budget": f"usage-budget.v{budgets.SCHEMA_VERSION}.schema.json",
     "prices": "prices.v1.schema.json",
 }
 _SCHEMAS: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "event": events.UsageEvent.json_schema,
     "alert": alerts.json_schema,
+    "budget": budgets.json_schema,
     "prices": _prices,
 }
 
 
 def schema_text(contract: str) -> str:
-    """What the file of a contract (``event``, ``alert`` or ``prices``) holds, to the byte."""
+    """What the file of a contract (``event``, ``alert``, ``budget`` or ``prices``) holds, to the byte."""
     return json.dumps(_SCHEMAS[contract](), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -11,6 +11,7 @@ EVENTS: Final = "usage.events"
 ROLLUPS: Final = "usage.rollups"
 USER_ROLLUPS: Final = "usage.rollups.user_daily"
 ALERTS: Final = "usage.alerts"
+BUDGETS: Final = "usage.budgets"
 DEADLETTER: Final = "usage.deadletter"
 
 FORWARDED_HEADER: Final = "costream-forwarded"  # for people: the partition count by which its sender sent it here

@@ -18,7 +18,7 @@ from stream.runtime.stalls import Stalls
 from stream.watch.baseline import Thresholds
 from stream.watch.rules.anomaly import AnomalyRule
 from stream.watch.rules.audit import AuditRule
-from stream.watch.rules.budget import AreWhole, BudgetRule
+from stream.watch.rules.budget import AreWhole, BudgetRule, Notes
 from stream.watch.rules.flood import FloodRule, Tallies
 from stream.watch.rules.rule import Rule
 from stream.watch.rules.spike import SpikeRule
@@ -28,15 +28,24 @@ from stream.watch.rules.vanished import VanishedRule, gone_records
 
 
 def money_rules(
-    rulebook: Rulebook, *, reader: Reader, interval: timedelta, per_usd: PerUSD, are_whole: AreWhole
+    rulebook: Rulebook, *, reader: Reader, interval: timedelta, per_usd: PerUSD, are_whole: AreWhole, limits: Notes
 ) -> list[Rule[Any]]:
-    """Those that the watch judges: they read the warehouse, and wait while it is away."""
+    """Those that the watch judges: they read the warehouse, and wait while it is away. ``limits`` hears what was
+    spent."""
     thresholds = Thresholds.of(rulebook.of(HourlySpike), rulebook.of(HourlyAnomaly))
     return [
         SpikeRule(thresholds, reader=reader, interval=interval),
         AnomalyRule(thresholds, reader=reader, interval=interval),
         UnknownPriceRule(reader=reader, is_on=rulebook.of(UnknownPrice).on),
-        BudgetRule(rulebook.budgets, reader=reader, per_usd=per_usd, are_whole=are_whole, interval=interval),
+        BudgetRule(
+            rulebook.budgets,
+            reader=reader,
+            per_usd=per_usd,
+            are_whole=are_whole,
+            interval=interval,
+            limits=limits,
+            revision=rulebook.revision,
+        ),
     ]
 
 

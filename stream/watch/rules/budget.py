@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from functools import cache, partial
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 import structlog
 
@@ -21,6 +21,7 @@ from sinks.errors import WarehouseError
 from stream.budgets.budget import Budget
 from stream.budgets.counted import Counted
 from stream.budgets.judge import LATE_MAX, RULE, judged, withdrawn
+from stream.budgets.limits import Reading
 from stream.budgets.periods import span_at
 from stream.budgets.spend import USD, Account, PerUSD, Spend
 from stream.budgets.words import with_parts, worded
@@ -46,6 +47,19 @@ log = structlog.get_logger(__name__)
 AreWhole = Callable[[str, Iterable[date] | None], bool]
 
 
+class Notes(Protocol):
+    """Who tells which limits hold (stream/watch/limits.py): it is given what is read here."""
+
+    @property
+    def wants_reading(self) -> bool:
+        """Whether it waits for one, so that a look is due."""
+
+    def accounts(self, budgets: Sequence[Budget], now: datetime) -> set[Account]:
+        """The sums that it needs to see."""
+
+    def note(self, reading: Reading) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
     """What was spent by those that may have crossed a step, and by those that were told of."""
@@ -66,8 +80,12 @@ class BudgetRule:
         per_usd: PerUSD,
         are_whole: AreWhole,
         interval: timedelta,
+        limits: Notes,
+        revision: int = 0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``revision`` is that of the rules that the budgets are of; ``limits`` hears what was spent."""
+        self._limits, self._revision = limits, revision
         self._budgets = {budget.name: budget for budget in budgets}
         self._by_sum: dict[str, list[Budget]] = {}
         for budget in budgets:
@@ -82,7 +100,8 @@ class BudgetRule:
     # --- the four verbs ---
 
     def is_due(self, now: datetime, past: Past) -> bool:
-        if self._unread == frozenset() or past.looked_at is None or past.failed:
+        has_news = self._unread != frozenset() or self._limits.wants_reading
+        if not has_news or past.looked_at is None or past.failed:
             return is_due(now, past, interval=max(self._interval, REST * self._took))
         return now - past.looked_at >= max(self._interval, REST * self._took)
 
@@ -94,16 +113,16 @@ class BudgetRule:
             self._unread = None
         elif self._unread is not None:
             self._unread |= past.changed
-        if not self._budgets:
-            return Spent({})
         began = self._monotonic()
         try:
-            found = self._spent(now, standing)
+            found = self._spent(now, standing) if self._budgets else Spent({})
         except WarehouseError as error:
             log.warning("rule cannot look", rule=self.name, reason=str(error), next=NEXT)
             self._took = RETRY_WAIT / REST
             return None
         self._took = timedelta(seconds=self._monotonic() - began)
+        if found is not None:
+            self._limits.note(Reading(list(self._budgets.values()), self._revision, found.sums, now))
         return found
 
     def judge(self, reading: Spent, known: Mapping[str, Alert], now: datetime) -> list[Alert]:
@@ -133,6 +152,7 @@ class BudgetRule:
         lately = now.astimezone(UTC).date() - timedelta(days=LATELY_DAYS)
         sums = spends_above(self._reader, self._floors(now), lately=lately)
         told = {account for alert in standing if (account := self._account(alert))}
+        told |= self._limits.accounts(list(self._budgets.values()), now)
         sums |= {account: Spend() for account in told - sums.keys()} | spends_of(self._reader, told - sums.keys())
         days = None if self._unread is None else {hour.date() for hour in self._unread}
         if not self._are_whole(self._control, days):  # asked last: what was counted twice before is still there
@@ -141,7 +161,7 @@ class BudgetRule:
         return Spent(sums)
 
     def _floors(self, now: datetime) -> list[Floor]:
-        """Of each sum the lowest step, in each period that may still open an alert."""
+        """Of each sum the lowest step or limit, in each period that may still open an alert."""
         floors = list[Floor]()
         best = cache(partial(self._best_rate, until=now.date() + timedelta(days=1)))
         for spending, budgets in self._by_sum.items():
@@ -149,7 +169,7 @@ class BudgetRule:
             for start in {span_at(at, one.period, one.zone).start for at in (now, now - LATE_MAX)}:
                 since = max(start, now - RATES_REACH).date()
                 costs = [
-                    Fraction(budget.steps[0].amount) / rate
+                    Fraction(budget.lowest) / rate
                     for budget in budgets
                     if (rate := best(budget.currency, since)) is not None
                 ]
