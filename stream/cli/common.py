@@ -78,9 +78,13 @@ def _strangers(environment: Iterable[str], fields: Iterable[str]) -> Iterator[st
     ours = {name for name in environment if name.startswith(PREFIX) and not name.startswith((OF_TESTS, OF_SECRETS))}
     known = {f"{PREFIX}{name.upper()}" for name in fields}
     if not ours <= known:
-        from costream.settings import FROM_ENVIRONMENT, SWITCHES
+        from costream.settings import FROM_ENVIRONMENT, GUARD_SWITCH, SWITCHES
 
-        known |= {*SWITCHES, *FROM_ENVIRONMENT.values()}  # the client's, where both run in one environment
+        known |= {
+            *SWITCHES,
+            GUARD_SWITCH,
+            *FROM_ENVIRONMENT.values(),
+        }  # the client's, where both run in one environment
     for name in sorted(ours - known):
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         meant = f"did you mean {near[0]}?" if near else "`costream config` lists those that are"

@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from costream import files
 from costream.alerts import Level
+from costream.budgets import ONLY_VALUES_MAX
 from costream.events import NAME_CHARS_MAX
 from costream.files import Entries, FileRefused, Strict, above_zero, decimal_text, described
 from costream.pricing.entries import USD, Currency, Price
@@ -44,7 +45,6 @@ from stream.rulebook.words import LEVELS, LevelName, Name, level_of
 
 OFF: Final = "off"
 SHARE_MAX: Final = 100
-ONLY_VALUES_MAX: Final = 100  # of a budget that refuses: they stand in each of its messages on usage.budgets
 WEEK_HOURS: Final = 168
 HISTORY_HOURS_MAX: Final = 52 * WEEK_HOURS  # rollups are kept a year
 

@@ -39,6 +39,8 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
             "producers/src/costream/events.py": ("producers/test_events.py", "producers/test_schema.py", *_EXAMINATION),
             "producers/src/costream/alerts.py": ("producers/test_alert.py", "producers/test_schema.py", *_JUDGE),
             "producers/src/costream/budgets.py": ("producers/test_budget_state.py", "stream/test_budget_limits.py"),
+            "producers/src/costream/guarding/asked.py": ("producers/test_known_limits.py",),
+            "producers/src/costream/guarding/known.py": ("producers/test_known_limits.py",),
             "producers/src/costream/lenient.py": ("producers/test_lenient.py", "producers/test_usage_objects.py"),
             "producers/src/costream/files.py": ("stream/test_rules_files.py", "producers/test_price_files.py"),
             "producers/src/costream/topics.py": ("stream/test_cut.py", "stream/test_decode.py"),

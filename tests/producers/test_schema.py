@@ -110,11 +110,11 @@ def test_every_field_is_in_the_document() -> None:
 
 
 def test_every_variable_of_the_client_is_in_its_readme() -> None:
-    from costream.settings import FROM_ENVIRONMENT, SWITCHES
+    from costream.settings import FROM_ENVIRONMENT, GUARD_SWITCH, SWITCHES
 
     readme = (ROOT / "producers/README.md").read_text(encoding="utf-8")
     shortened = {"COSTREAM_KAFKA_SASL_USERNAME": "_USERNAME", "COSTREAM_KAFKA_SASL_PASSWORD": "_PASSWORD"}
-    names = [*SWITCHES, *FROM_ENVIRONMENT.values()]
+    names = [*SWITCHES, GUARD_SWITCH, *FROM_ENVIRONMENT.values()]
     assert [name for name in names if f"`{shortened.get(name, name)}`" not in readme] == []
 
 

@@ -8,13 +8,18 @@ costream.record(provider="openai", model="gpt-5", feature="chatbot", input_token
 import logging
 
 from costream.delivery.parcel import ProducerStats
-from costream.errors import CostreamError, InvalidSettings
+from costream.errors import BudgetLimited, CostreamError, InvalidSettings
 from costream.events import UsageEvent
+from costream.guard import BudgetGuard
+from costream.guarding.limited import Limited
 from costream.producer import UsageProducer, flush, get_default_producer, record, stats
 
 __all__ = [
+    "BudgetGuard",
+    "BudgetLimited",
     "CostreamError",
     "InvalidSettings",
+    "Limited",
     "ProducerStats",
     "UsageEvent",
     "UsageProducer",

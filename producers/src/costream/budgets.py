@@ -10,16 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from costream.alerts import Amount
-from costream.events import Moment
+from costream.events import NAME_CHARS_MAX, Moment
 
 SCHEMA_VERSION: Final = 1
 
+FIELDS_MAX: Final = 16  # of the event that a budget may go by; there are nine
+ONLY_VALUES_MAX: Final = 100  # of a budget that refuses: they stand in each of its messages
+
 Period = Literal["hour", "day", "month", "session"]
+Value = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX)]
 
 
 class BudgetState(BaseModel):
@@ -29,17 +33,19 @@ class BudgetState(BaseModel):
     model_config = ConfigDict(frozen=True, title="UsageBudget")
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    budget: str = Field(description="The name of the budget in the rules.")
-    subject: dict[str, str] = Field(
+    budget: str = Field(max_length=64, description="The name of the budget in the rules.")
+    subject: dict[str, Value] = Field(
+        max_length=FIELDS_MAX,
         description="Whose limit it is: the value of each field of the event by which the budget tells one from "
-        "another, such as user_id; empty for everything together."
+        "another, such as user_id; empty for everything together.",
     )
-    only: dict[str, tuple[str, ...]] = Field(
+    only: dict[str, Annotated[tuple[Value, ...], Field(max_length=ONLY_VALUES_MAX)]] = Field(
         default_factory=dict,
+        max_length=FIELDS_MAX,
         description="By a field of the event the values that count; a call with another one is not limited.",
     )
     period: Period
-    zone: str = Field(description="By whose clocks the period begins and ends.")
+    zone: str = Field(max_length=64, description="By whose clocks the period begins and ends.")
     period_start: Moment | None = Field(description="The first moment of the period; null of a session.")
     period_end: Moment | None = Field(
         description="The first moment after it, at which the limit lifts by itself; null of a session."
@@ -48,7 +54,7 @@ class BudgetState(BaseModel):
     spent: Amount = Field(description="In the period, when this was decided.")
     amount: Amount = Field(description="What may be spent in the period.")
     limit: Amount = Field(description="From here on new calls may be refused: a share of amount.")
-    currency: str = Field(description="Of spent, amount and limit.")
+    currency: str = Field(max_length=16, description="Of spent, amount and limit.")
     ratio: Amount = Field(description="spent by amount, cut at 4 digits, at most 1000000.")
     rules_revision: int = Field(ge=0, description="Of the rules that it was decided by; 0: those that are shipped.")
     timestamp: Moment = Field(description="When this was decided.")

@@ -217,6 +217,11 @@ def build(fields: Mapping[str, Any], *, new_id: Callable[[], str]) -> tuple[Usag
             _leave_out(fault, values, changes)
 
 
+def as_recorded(name: str, value: Any) -> str:
+    """The text of a name, a label or a choice, as the event of ``record()`` has it. Raises ``Unusable``."""
+    return str(_MAKERS[name](name, snapshot({name: value})[name], []))
+
+
 def _validated(values: dict[str, Any], changes: list[str]) -> UsageEvent:
     return UsageEvent(**{**values, "metadata": _marked(values.get("metadata", {}), changes)})
 

@@ -48,7 +48,7 @@ class Offer(Enum):
 _kafka_log: Final = logging.getLogger("costream.kafka")
 
 
-class _DebugLog:
+class DebugLog:
     """librdkafka's own lines: kept from stderr, there for who looks. What matters of them is in our warnings."""
 
     @staticmethod
@@ -116,7 +116,7 @@ class Link:
     def _open(self) -> Kafka | None:
         if not self.may_try():
             return None
-        config = {**self._settings.kafka_config(), "error_cb": self._note, "logger": _DebugLog}
+        config = {**self._settings.kafka_config(), "error_cb": self._note, "logger": DebugLog}
         try:
             GATE.settling(id(self))
             with GATE:
