@@ -71,6 +71,7 @@ class Report:
             self._alert,
             self._budgets,
             self._record,
+            self._guard,
             self._memory,
             self._hostile,
             self._series,
@@ -128,6 +129,11 @@ class Report:
             pace = f"{calls.per_second:,}/s" if calls.per_second else "in a loop"
             yield Figure(f"record(), Kafka {calls.kafka}, {pace}, p50", calls.p50_us, "us")
             yield _below(f"record(), Kafka {calls.kafka}, {pace}, p99", calls.p99_us, 20, "us")
+
+    def _guard(self) -> Iterator[Figure]:
+        for checks in (each for result in self.results.get("guard", ()) for each in result):
+            yield Figure(f"check() of a guard, {checks.limits:,} users limited, p50", checks.p50_us, "us")
+            yield _below(f"check() of a guard, {checks.limits:,} users limited, p99", checks.p99_us, 1_000, "us")
 
     def _memory(self) -> Iterator[Figure]:
         for result in self.results.get("memory", ()):

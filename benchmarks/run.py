@@ -30,6 +30,7 @@ from benchmarks import (
     budgets,
     contenders,
     full_job,
+    guard,
     hostile,
     latency,
     memory,
@@ -47,7 +48,9 @@ from benchmarks.sizes import FULL, QUICK, Sizes
 from costream.topics import EVENTS
 
 CONTEST: Final = ("costream", "costream-mixed", "plain-faust", "quix", "raw-aiokafka", "raw-confluent")
-OTHERS: Final = ("bytes", "latency", "alert", "budgets", "record", "memory", "hostile", "series", "queries", "reprice")
+OTHERS: Final = (
+    *("bytes", "latency", "alert", "budgets", "record", "guard", "memory", "hostile", "series", "queries", "reprice"),
+)
 NAMES: Final = (*CONTEST, *OTHERS)
 
 
@@ -109,6 +112,7 @@ class Bench:
             "alert": lambda: alert.run(self.ground, self.sizes),
             "budgets": lambda: budgets.run(self.ground, self.sizes),
             "record": lambda: record.run(self.ground, self.sizes),
+            "guard": lambda: guard.run(self.ground, self.sizes),
             "memory": lambda: memory.run(self.ground, self.sizes),
             "hostile": lambda: hostile.run(self.ground),
             "series": lambda: series.run(self.ground, self.sizes),

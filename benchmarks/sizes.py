@@ -18,6 +18,7 @@ class Sizes:
     alerts: int
     record_calls: int
     record_rate_calls: int  # of the calls at 1,000 a second
+    checks: int  # of a guard
     ids: int
     series: int  # different ones in an hour, and as many events
     raw_rows: int  # single calls of the warehouse that is asked
@@ -35,6 +36,7 @@ FULL: Final = Sizes(
     alerts=8,
     record_calls=100_000,
     record_rate_calls=10_000,
+    checks=100_000,
     ids=5_000_000,
     series=2_000_000,
     raw_rows=50_000_000,
@@ -51,6 +53,7 @@ QUICK: Final = Sizes(
     alerts=2,
     record_calls=10_000,
     record_rate_calls=500,
+    checks=10_000,
     ids=300_000,
     series=100_000,
     raw_rows=500_000,
