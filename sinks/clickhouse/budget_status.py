@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -43,7 +43,7 @@ def budget_ratios(reader: Reader) -> dict[str, Decimal]:
     return dict(reader.frame(RATIOS).iter_rows())
 
 
-def budget_status(reader: Reader, *, name: str, subjects_max: int) -> Sequence[Mapping[str, Any]]:
+def budget_status(reader: Reader, *, name: str, subjects_max: int) -> Sequence[dict[str, Any]]:
     """The rows of the budget of this name (of all, where it is empty), those with the greatest share first.
     ``subjects`` counts all that have spent something of it."""
     return reader.frame(STATUS, name=name, subjects_max=subjects_max).to_dicts()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Decimal
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.text import Text
 
 from stream.cli import common
+from stream.runtime.errors import StreamError
+
+if TYPE_CHECKING:
+    from costream.budgets import BudgetState
+    from stream.runtime.settings import Settings
 
 app: Final = typer.Typer(no_args_is_help=True, help="Where each budget and limit stands now.")
 
@@ -34,7 +39,8 @@ def list_budgets(
 ) -> None:
     """List the budgets and limits that are judged by, with what was spent of each in the period that is running.
 
-    A budget of users (or of any other subject) has a line for each of them that has spent something.
+    A budget of users (or of any other subject) has a line for each of them that has spent something. Those whose new
+    calls clients may refuse now are marked as limited, as usage.budgets says; without Kafka that is not known.
 
     Examples: costream budgets list · costream budgets list --budget user_daily_budget --subjects 50 --json
     """
@@ -47,6 +53,8 @@ def list_budgets(
         found = budget_status(reader, name=name, subjects_max=subjects)
     if name and not found:
         common.fail(f"no budget or limit named '{name}' is judged by; `costream budgets list` names those that are")
+    limits = _limits(settings)
+    found = [row | _limited(row, limits) for row in found]
     if as_json:
         typer.echo(json.dumps([_as_json(row) for row in found]))
         return
@@ -59,6 +67,31 @@ def list_budgets(
         before = row["budget"]
     if not found:
         common.say("no budget is judged by: a worker says which are within seconds of its start")
+
+
+def _limits(settings: Settings) -> Mapping[bytes, BudgetState] | None:
+    """The states on usage.budgets by their keys; None, and a line about it, where Kafka does not tell."""
+    from stream.watch.budget_topic import published_states
+
+    try:
+        return published_states(settings).states
+    except StreamError as error:
+        common.errors.print(Text(f"costream: which of them are limited is not known: {error}"), soft_wrap=True)
+        return None
+
+
+def _limited(row: Mapping[str, Any], limits: Mapping[bytes, BudgetState] | None) -> dict[str, Any]:
+    """Whether new calls of the subject of a row may be refused now, and until when: None of a session, and of what is
+    not limited or not known."""
+    from costream.budgets import key_of
+    from stream.budgets.budget import COLUMNS, parts_of
+
+    if limits is None:
+        return {"limited": None, "limited_until": None}
+    subject = {COLUMNS[word]: value for word, value in parts_of(row["subject"]).items()}
+    state = limits.get(key_of(row["budget"], subject))
+    holds = state is not None and state.holds(datetime.now(UTC))
+    return {"limited": holds, "limited_until": state.period_end if state and holds else None}
 
 
 def _as_json(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,8 +115,14 @@ def _say(row: Mapping[str, Any]) -> None:
         line.append(f"  {_spent(row)}", style="")
     if row["level"]:
         line.append(f"  {row['level'].upper()}", style=common.LEVELS[row["level"]])
+    if row["limited"]:
+        line.append(f"  LIMITED {_until(row['limited_until'])}", style="bold red")
     common.console.print(line, soft_wrap=True)
     common.say(", ".join(_facts(row)), indent=4, style="dim")
+
+
+def _until(moment: datetime | None) -> str:
+    return f"until {moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "for the whole session"
 
 
 def _spent(row: Mapping[str, Any]) -> str:
