@@ -20,6 +20,7 @@ from costream.delivery import voice
 from costream.guarding import reader
 from stream.up.broker import EmbeddedBroker
 from tests.producers.test_budget_state import DAY, END, state
+from tests.support.secure_kafka import PASSWORD, SecureKafkaBroker, login
 
 WAIT_MAX_S = 20.0
 NOON = DAY + timedelta(hours=12)
@@ -284,6 +285,32 @@ def test_a_topic_that_is_missing_is_said_not_made_and_read_once_it_is_there(
         assert guard.check(user_id="ann")
 
 
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_it_needs_the_right_to_read_the_topic_and_no_other(
+    secure_kafka: SecureKafkaBroker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "RETRY_S", (0.2,))
+    name = f"usage.budgets.{uuid.uuid4().hex[:8]}"
+    user = f"user-{name}"
+    secure_kafka.add_user(user, PASSWORD)
+    secure_kafka.admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])[name].result(WAIT_MAX_S)
+    producer = Producer({"bootstrap.servers": secure_kafka.bootstrap_servers, "log_level": 0, **secure_kafka.client})
+    producer.produce(name, state().to_json(), state().key)
+    assert producer.flush(WAIT_MAX_S) == 0
+    for setting, value in login(user).items():
+        monkeypatch.setenv(f"COSTREAM_{setting.upper()}", str(value))
+    with BudgetGuard(
+        bootstrap_servers=secure_kafka.bootstrap_servers, topic=name, enabled=True, clock=Clock()
+    ) as guard:
+        until(lambda: warnings(caplog), "it is said")
+        assert f"this user may not read topic '{name}': grant Read on it" in warnings(caplog)[0]
+        assert guard.check(user_id="ann") is None
+        secure_kafka.grant("topic", name, "Read", user=user)
+        assert guard.ready(WAIT_MAX_S)
+        assert guard.check(user_id="ann")
+
+
 class Hostile:
     def __str__(self) -> str:
         raise RuntimeError("no text")
@@ -347,6 +374,10 @@ if child == 0:
     say("child " + str(guard.check(user_id="ann") is not None))
     assert guard.ready(20)
     say("read " + str(guard.check(user_id="ann") is not None) + " " + str(guard.check(user_id="bob")))
+    if os.fork() == 0:
+        assert guard.ready(20), "a grandchild that asks for nothing else reads as well"
+        os._exit(0)
+    assert os.wait()[1] == 0
     guard.close()
     os._exit(0)
 _, status = os.waitpid(child, 0)

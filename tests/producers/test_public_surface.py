@@ -7,14 +7,15 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 import costream
-from costream import CostreamError, InvalidSettings, UsageEvent, UsageProducer
+from costream import BudgetGuard, BudgetLimited, CostreamError, InvalidSettings, UsageEvent, UsageProducer
 from costream.delivery.complaints import INTERVAL_S, Complaints
-from costream.testing import MemoryProducer, capture
+from costream.testing import MemoryGuard, MemoryProducer, capture
 
 
 def test_all_is_sorted_and_is_what_can_be_imported() -> None:
@@ -55,6 +56,25 @@ def test_the_memory_producer_has_the_interface_of_the_real_one() -> None:
     for name, method in inspect.getmembers(UsageProducer, inspect.isfunction):
         if not name.startswith("_"):
             assert inspect.signature(method) == inspect.signature(getattr(MemoryProducer, name)), name
+
+
+def test_the_memory_guard_has_the_interface_of_the_real_one_and_the_limits_of_its_test() -> None:
+    for name, method in inspect.getmembers(BudgetGuard, inspect.isfunction):
+        if not name.startswith("_"):
+            assert inspect.signature(method) == inspect.signature(getattr(MemoryGuard, name)), name
+    now = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    with MemoryGuard(clock=lambda: now) as guard:
+        assert guard.ready()
+        assert guard.check(user_id=17) is None
+        guard.limit("user_daily_budget", user_id=17, lasts=timedelta(hours=1))
+        limited = guard.check(user_id="17", feature="chatbot")
+        assert limited is not None
+        assert (limited.budget, limited.resets_at) == ("user_daily_budget", now + timedelta(hours=1))
+        now += timedelta(hours=1)
+        assert guard.check(user_id=17) is None
+        guard.limit("daily_budget")
+        with pytest.raises(BudgetLimited, match="budget daily_budget is limited until 2026-12-01 13:00:00 UTC"):
+            guard.require(user_id="anybody")
 
 
 def test_capture_takes_what_the_module_records_and_puts_the_default_back(usage_event: Callable[..., Any]) -> None:

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final, Self, Unpack, cast
+from typing import Any, Final, Protocol, Self, Unpack, cast
 
 from confluent_kafka import Consumer
 
 from costream.delivery import voice
+from costream.delivery.complaints import Complaints
 from costream.delivery.fork import leak
 from costream.delivery.lifetime import dismiss, enroll
 from costream.delivery.real import wait_until
@@ -27,6 +28,19 @@ from costream.guarding.reader import Kafka, Reader
 from costream.settings import KafkaValue, resolve_guard
 
 CLOSE_WAIT_MAX_S: Final = 1.0
+
+
+class _Reader(Protocol):
+    """Where a guard gets its limits from: ``Reader``, or the memory of ``costream.testing``."""
+
+    known: KnownLimits
+    is_started: bool
+    has_read: bool
+    has_ended: bool
+    complaints: Complaints
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class BudgetGuard:
@@ -64,7 +78,7 @@ class BudgetGuard:
             enroll(self)
             self._reader.start()
 
-    def _new_reader(self, known: KnownLimits) -> Reader:
+    def _new_reader(self, known: KnownLimits) -> _Reader:
         return Reader(self._settings, connect=_connect, known=known, now=self._now, monotonic=time.monotonic)
 
     def check(self, **call: Unpack[Call]) -> Limited | None:
@@ -75,8 +89,7 @@ class BudgetGuard:
         """
         if not self._enabled:
             return None
-        if not self._reader.is_started:
-            self._reader.start()  # in a forked child, or where no thread could be had before
+        self._see_that_it_reads()
         if voice.LINES:
             voice.lend_a_thread()
         known = self._reader.known
@@ -99,7 +112,10 @@ class BudgetGuard:
     def ready(self, timeout: float = 0.0) -> bool:
         """Whether it is known which limits hold; wait for that, at most so many seconds. Until then calls are allowed,
         so a program that makes a few calls and ends should wait."""
-        return self._enabled and wait_until(lambda: self._reader.has_read, timeout)
+        if not self._enabled:
+            return False
+        self._see_that_it_reads()
+        return wait_until(lambda: self._reader.has_read, timeout)
 
     def close(self, timeout: float = CLOSE_WAIT_MAX_S) -> None:
         """End its thread; from here on everything is allowed. An open guard is closed at the interpreter's exit."""
@@ -117,6 +133,11 @@ class BudgetGuard:
         """Called in a forked child: what the parent knew holds until the child has read the topic itself."""
         leak(self._reader)
         self._reader = self._new_reader(self._reader.known)
+
+    def _see_that_it_reads(self) -> None:
+        """In a forked child, or where no thread could be had before."""
+        if not self._reader.is_started:
+            self._reader.start()
 
     def _now(self) -> datetime:
         """By the guard's clock; by the system's where that one raises or tells no time with a zone."""

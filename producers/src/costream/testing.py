@@ -1,4 +1,4 @@
-"""For the tests of services that record usage: a producer that keeps everything in memory.
+"""For the tests of services that record usage: a producer that keeps everything in memory, and a guard likewise.
 
 from costream.testing import capture
 
@@ -6,22 +6,34 @@ def test_a_chat_is_recorded():
     with capture() as usage:
         answer("How long is the Nile?")  # calls costream.record(...)
     assert usage.events[0].feature == "chatbot"
+
+def test_who_has_used_up_a_budget_is_told_so():
+    guard = MemoryGuard()
+    guard.limit("user_daily_budget", user_id="ann")
+    assert "used up" in answer("How long is the Nile?", user_id="ann", guard=guard)
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final, Unpack, cast
 from uuid import uuid4
 
-from costream import producer
+from costream import guard, producer
+from costream.budgets import BudgetState
+from costream.delivery import voice
+from costream.delivery.complaints import Complaints
 from costream.delivery.intake import Given, to_message
 from costream.delivery.parcel import ProducerStats
 from costream.delivery.spool import Message
 from costream.events import UsageEvent
+from costream.guarding.asked import Call, Canonical, Values
+from costream.guarding.known import KnownLimits
 
 EVENTS_MAX: Final = 100_000  # a test that records more is a loop gone wrong; what is beyond counts as dropped
 
@@ -115,3 +127,52 @@ class _MemoryCourier:
             refused=self._refused,
             changed=self._changed,
         )
+
+
+class MemoryGuard(guard.BudgetGuard):
+    """A ``BudgetGuard`` that knows the limits that a test gives it: no thread, no network. It is on."""
+
+    def __init__(
+        self, *, canonical: Canonical | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        super().__init__(enabled=True, canonical=canonical, clock=clock)
+
+    def _new_reader(self, known: KnownLimits) -> _MemoryReader:
+        return _MemoryReader(known)
+
+    def limit(self, budget: str, *, lasts: timedelta = timedelta(days=1), **subject: Unpack[Call]) -> None:
+        """From now on calls with these values are limited, all calls if none are given; it lifts by the clock."""
+        values = Values(cast(dict[str, object], subject), self._canonical)
+        now = self._now()
+        state = BudgetState(
+            budget=budget,
+            subject={field: values[field] for field in subject},
+            period="day",
+            zone="UTC",
+            period_start=now,
+            period_end=now + lasts,
+            limited=True,
+            spent=Decimal("9.5"),
+            amount=Decimal(10),
+            limit=Decimal("9.5"),
+            currency="USD",
+            ratio=Decimal("0.95"),
+            rules_revision=0,
+            timestamp=now,
+        )
+        self._reader.known.put(state)
+
+
+class _MemoryReader:
+    """Has read all there is."""
+
+    is_started = has_read = has_ended = True
+
+    def __init__(self, known: KnownLimits) -> None:
+        self.known, self.complaints = known, Complaints(voice.say, time.monotonic)
+
+    def start(self) -> None:
+        """Nothing has to be started."""
+
+    def stop(self) -> None:
+        """Nothing is under way."""

@@ -20,7 +20,7 @@ from costream.delivery import voice
 from costream.delivery.complaints import Complaints
 from costream.delivery.fork import GATE
 from costream.delivery.link import RETRY_S, DebugLog
-from costream.delivery.real import Bell, start_thread
+from costream.delivery.real import Bell, new_lock, start_thread
 from costream.guarding.known import LIMITS_MAX, KnownLimits, is_understood
 from costream.reasons import first_fault
 from costream.settings import GuardSettings
@@ -77,6 +77,7 @@ class Reader:
         self.is_started = self.has_read = self.has_ended = False
         self.complaints = Complaints(voice.say, monotonic)
         self._settings, self._connect, self._now, self._monotonic = settings, connect, now, monotonic
+        self._alive = new_lock()  # held by the living thread
         self._kafka: Kafka | None = None  # kept here, so that a child never destroys it
         self._bell = Bell()
         self._stopping = False
@@ -99,6 +100,8 @@ class Reader:
     # --- the thread ------------------------------------------------------------------------------------------------
 
     def _live(self) -> None:
+        if not self._alive.acquire(blocking=False):
+            return  # two were started at once; one is enough
         while not self._stopping:
             try:
                 self._read()
