@@ -64,6 +64,11 @@ def test_what_is_no_state_is_refused(changes: dict[str, Any]) -> None:
         BudgetState.from_json(json.dumps(json.loads(state().to_json()) | changes))
 
 
+def test_a_state_is_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        state().limited = False  # type: ignore[misc]
+
+
 def test_a_field_that_is_added_later_is_passed_over() -> None:
     assert BudgetState.from_json(json.dumps(json.loads(state().to_json()) | {"added": 1})) == state()
 
