@@ -48,6 +48,7 @@ TICK_S: Final = 0.05
 TELL_S: Final = 5.0
 READY_MAX_S: Final = 60.0
 TOLD_MAX_S: Final = 120.0  # a channel that fails is tried again within some seconds
+TOLD_LAST_S: Final = 3.0  # what was published a moment ago
 SENT_IN_AN_OUTAGE: Final = 4  # alerts about the pipeline: a stall and a flood, opened and cleared
 DISK_BYTES_MIN: Final = 192 * MIB  # the engine's own files, and rollups written anew with every flush
 DISK_BYTES_PER_EVENT: Final = 400  # ten times what one takes once it is merged
@@ -143,6 +144,7 @@ class Storm:
         self._until(lambda: self.cluster.lag(self.tail) == 0, max_s=self.form.drain_max_s)
         lag = self.cluster.lag(self.tail)
         self._until(self.cluster.all_told, max_s=TOLD_MAX_S)
+        self._until(lambda: False, max_s=TOLD_LAST_S)
         self.cluster.stop_workers()
         return lag
 
