@@ -29,4 +29,4 @@ class NotDeliveredToAll(NotDelivered):
 
 class Channel(Protocol):
     def send(self, notice: Notice) -> None:
-        """Returns once the receiver has taken it. Raises ``NotDelivered``. Takes half a minute at the most."""
+        """Returns once the receiver has taken it. Raises ``NotDelivered``. Every wait in it has a bound."""

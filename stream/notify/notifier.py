@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import count
 from queue import SimpleQueue
 from typing import Final
 
@@ -32,6 +33,7 @@ from stream.runtime.telemetry import Telemetry
 
 LOOK_AGAIN: Final = timedelta(seconds=5)  # at a channel of which nothing was heard
 FORGET_EVERY: Final = timedelta(hours=1)
+SENDING_MAX: Final = timedelta(minutes=1)
 POLL_SECONDS: Final = 0.05
 
 log = structlog.get_logger(__name__)
@@ -74,14 +76,23 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True)
+class _Message:
+    """One that a thread is sending."""
+
+    number: int
+    name: str  # of the channel
+    due: Due
+    began: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class _Sent:
     """What became of a message."""
 
-    name: str
-    due: Due
+    message: _Message
     outcome: Outcome
     at: datetime
-    reason: str
+    reason: str = ""
 
 
 class Notifier:
@@ -105,7 +116,8 @@ class Notifier:
         self._telemetry, self._clock = telemetry, clock
         self._held: _Held | None = None
         self._news, self._sent = SimpleQueue[Alert](), SimpleQueue[_Sent]()
-        self._under_way: set[str] = set()  # channels that a thread sends on
+        self._under_way: dict[str, _Message] = {}  # by channel
+        self._numbers = count(1)
         self._lock = threading.Lock()
 
     def hear(self, alerts: Sequence[Alert]) -> None:
@@ -118,6 +130,7 @@ class Notifier:
         with self._lock:
             now = self._clock()
             self._note_sent()
+            self._give_up_on_silent(now)
             held = self._hold(now)
             if held is not None:
                 self._restore(held, now)
@@ -230,19 +243,26 @@ class Notifier:
                 channel.look_at = now + LOOK_AGAIN
                 self._telemetry.deliveries_waiting.labels(name).set(channel.lane.waiting(now))
             else:
-                self._under_way.add(name)
-                threading.Thread(target=self._send, args=(channel.receiver, due), name=name, daemon=True).start()
+                message = self._under_way[name] = _Message(next(self._numbers), name, due, now)
+                threading.Thread(target=self._send, args=(channel.receiver, message), name=name, daemon=True).start()
         if now >= held.forget_at:
             held.forget_at = now + FORGET_EVERY
             for channel in held.channels.values():
                 channel.lane.forget(now)
 
-    def _send(self, receiver: Receiver, due: Due) -> None:
+    def _give_up_on_silent(self, now: datetime) -> None:
+        """A receiver that sends a byte now and then keeps every timeout, and would have its channel for ever."""
+        for message in list(self._under_way.values()):
+            if now >= message.began + SENDING_MAX:
+                reason = f"it was not over after {SENDING_MAX.total_seconds():.0f} s"
+                self._note(_Sent(message, "failed", now, reason))
+
+    def _send(self, receiver: Receiver, message: _Message) -> None:
         """In a thread of its own. Whatever happens, its channel is free again."""
         outcome: Outcome = "failed"
         reason = ""
         try:
-            notice = receiver.notice(due, self._dashboard)
+            notice = receiver.notice(message.due, self._dashboard)
             receiver.channel(self._secrets).send(notice)
             outcome = "delivered"
         except NotDeliveredToAll as error:
@@ -253,22 +273,27 @@ class Notifier:
             reason = f"{type(error).__name__}, which is a defect and not the receiver's"
             log.exception("a channel broke", channel=receiver.name)
         finally:
-            self._sent.put(_Sent(receiver.name, due, outcome, self._clock(), reason))
+            self._sent.put(_Sent(message, outcome, self._clock(), reason))
 
     def _note_sent(self) -> None:
         while not self._sent.empty():
             sent = self._sent.get()
-            self._under_way.discard(sent.name)
-            attempt = self._attempt(sent)
-            self._ledger.note(attempt, sent.due.alert)
-            self._telemetry.deliveries.labels(sent.name, attempt.outcome).inc()
-            _say(attempt, sent.due.alert)
+            if self._under_way.get(sent.message.name) == sent.message:  # else it was given up meanwhile
+                self._note(sent)
+
+    def _note(self, sent: _Sent) -> None:
+        name, due = sent.message.name, sent.message.due
+        del self._under_way[name]
+        attempt = self._attempt(sent)
+        self._ledger.note(attempt, due.alert)
+        self._telemetry.deliveries.labels(name, attempt.outcome).inc()
+        _say(attempt, due.alert)
 
     def _attempt(self, sent: _Sent) -> Attempt:
-        held = self._held
-        if held is None or (channel := held.channels.get(sent.name)) is None:
-            return attempt_at(sent.name, sent.due, sent.outcome, sent.at, sent.reason)
-        attempt = channel.lane.note(sent.due, sent.outcome, sent.at, sent.reason)
+        held, name, due = self._held, sent.message.name, sent.message.due
+        if held is None or (channel := held.channels.get(name)) is None:
+            return attempt_at(name, due, sent.outcome, sent.at, sent.reason)
+        attempt = channel.lane.note(due, sent.outcome, sent.at, sent.reason)
         channel.look_at = None
         if not held.restored:
             held.made.append(attempt)

@@ -196,6 +196,19 @@ def test_a_channel_that_hangs_or_fails_delays_no_other(team: Team) -> None:
     assert not team.two.got
 
 
+def test_a_receiver_that_never_comes_to_an_end_does_not_keep_its_channel(team: Team) -> None:
+    team.one.does = "hang"
+    team.publish(alert("a"))
+    team.notifier.tick()
+    until(lambda: team.one.asked and team.two.got, "it is being sent", seconds=10)
+    team.one.does = 200
+    team.ticks(after=timedelta(minutes=1))
+    team.ticks(lambda: team.one.got)
+    team.ticks()
+    asked = "SELECT outcome, reason FROM alert_deliveries_rows WHERE channel = 'one' ORDER BY attempt"
+    assert team.place.reader.frame(asked).rows() == [("failed", "it was not over after 60 s"), ("delivered", "")]
+
+
 def test_what_fails_is_tried_again_and_counted(team: Team) -> None:
     team.one.does = 500
     team.publish(alert("a"))
