@@ -238,7 +238,10 @@ class HourlyAnomaly(Strict):
     """A clock hour of one feature that cost far more than the same hours of other weeks."""
 
     on: bool = True
-    score: Factor = Field(default=Decimal("3.5"), description="robust standard deviations above the usual to open at")
+    score: Factor = Field(
+        default=Decimal("3.0"),
+        description="how rare an hour must be to open: beyond one hour of 20, so often half of what is left",
+    )
     score_clear: Factor = Decimal("2.0")
     cost_usd_min: Price = Field(default=Decimal(1), description="USD above the usual below which no hour is worth it")
     channels: ChannelNames = None

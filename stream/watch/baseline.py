@@ -1,7 +1,7 @@
 """What an hour usually costs, and how far from it is worth waking somebody: two baselines, both pure.
 
-Amounts are exact. The usual cost of the anomaly rule is a statistic of logarithms, computed in floats and rounded to
-1e-6 USD once; from there on it too is an exact number, so an hour is on one side of a level or on the other.
+Amounts are exact. The levels of the anomaly rule are statistics of logarithms, computed in floats (``usual``) and
+rounded to 1e-6 USD once; from there on they too are exact numbers: an hour is on one side of a level or on the other.
 """
 
 from __future__ import annotations
@@ -13,23 +13,12 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from stream.rulebook.entries import WEEK_HOURS, HourlyAnomaly, HourlySpike
 from stream.watch.series import Series
+from stream.watch.usual import COST_NOISE, HISTORY_HOURS, WEEKS, Usual, first_week, logs_of, usual_of
 
-WEEKS_MAX: Final = 5  # five Mondays outvote two odd ones, and forget a quarter that is over
-COST_NOISE_USD: Final = 0.01  # added before the logarithm: below a cent, one hour is like another
-SCALE_MIN: Final = 0.2  # costs that repeat to the cent must not make +10 % an anomaly; at a score of 3.5 it means 2.0x
-SCALE_MIN_COLD: Final = 0.4  # with no week to compare to, twice as wide: 4.1x
-RESIDUALS_MIN: Final = 24  # fewer hours of an earlier week say too little about the spread
-LEVEL_HOURS: Final = 24  # the last active hours tell whether everything has grown since last week
-LEVEL_HOURS_MIN: Final = 12
-MAD_TO_SIGMA: Final = 1.4826  # what makes the median absolute deviation a standard deviation for normal noise
+LASTING: Final = "; hours just before it were above theirs too"
 LOG_COST_MAX: Final = 42.0  # 1.7e18 USD, above every possible cost; keeps the exponential finite
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +31,7 @@ class Thresholds:
     history_hours_max: int = WEEK_HOURS
     history_hours_min: int = 24
     anomaly_enabled: bool = True
-    anomaly_score: Decimal = Decimal("3.5")
+    anomaly_score: Decimal = Decimal(3)
     anomaly_score_clear: Decimal = Decimal(2)
     cost_usd_min: Decimal = Decimal(1)
 
@@ -59,11 +48,6 @@ class Thresholds:
             anomaly_score_clear=anomaly.score_clear,
             cost_usd_min=anomaly.cost_usd_min,
         )
-
-    @property
-    def hours_needed(self) -> int:
-        """How far back the baselines of one hour look."""
-        return max(self.history_hours_max, WEEK_HOURS * WEEKS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +88,24 @@ def spike_baseline(series: Series, hour: datetime, thresholds: Thresholds) -> Ba
 
 
 def anomaly_baseline(series: Series, hour: datetime, thresholds: Thresholds) -> Baseline | None:
-    """What this hour of the week usually costs, in logarithms, with medians that one odd hour cannot move.
+    """What this hour usually costs, and the levels above which it is rare (``usual``).
 
-    Under a week of history: the median of all hours, a wider scale, and never below twice the dearest hour so far,
-    since nobody knows yet what a Monday morning looks like. Too few hours: None.
+    Under a week of history: the median of all hours, and never below twice the dearest hour so far, since nobody knows
+    yet what a Monday morning looks like. Too few hours: None.
     """
-    before = series.whole_hours_before(hour, at_most=WEEK_HOURS * WEEKS_MAX)
-    if len(before) < WEEK_HOURS * WEEKS_MAX:
+    before = series.whole_hours_before(hour, at_most=HISTORY_HOURS)
+    if len(before) < HISTORY_HOURS:
         before = before[1:]  # the very first hour: events began somewhere in it, so it says too little
     if len(before) < thresholds.history_hours_min:
         return None
-    logs = np.log([max(float(series.at(each).cost_usd), 0.0) + COST_NOISE_USD for each in before])
+    costs = [series.at(each).cost_usd for each in before]
+    logs = logs_of([float(cost) for cost in costs])
     if len(before) < WEEK_HOURS:
-        centre, scale = float(np.median(logs)), max(SCALE_MIN_COLD, _spread(logs))
-        floor = 2 * max(series.at(each).cost_usd for each in before)
-        compared_to, basis = before, f"the median of the last {len(before)} hours"
-    else:
-        centre, scale = _hour_of_week(logs)
-        floor = Decimal(0)
-        compared_to = before[-WEEK_HOURS::-WEEK_HOURS]
-        basis = f"this hour of the week, over {_weeks(len(compared_to))}"
-    return _levels(centre, scale, thresholds, floor=floor, compared_to=compared_to, basis=basis)
+        basis = f"the median of the last {len(before)} hours"
+        return _levels(first_week(logs), thresholds, floor=2 * max(costs), compared_to=before, basis=basis)
+    same_hours = before[-WEEK_HOURS::-WEEK_HOURS][:WEEKS]
+    basis = f"this hour of the week and of the day, over {_weeks(len(same_hours))}"
+    return _levels(usual_of(logs), thresholds, floor=Decimal(0), compared_to=same_hours, basis=basis)
 
 
 def _weeks(count: int) -> str:
@@ -132,62 +113,23 @@ def _weeks(count: int) -> str:
 
 
 def _levels(
-    centre: float, scale: float, thresholds: Thresholds, *, floor: Decimal, compared_to: list[datetime], basis: str
+    known: Usual, thresholds: Thresholds, *, floor: Decimal, compared_to: list[datetime], basis: str
 ) -> Baseline:
     """Amounts from logarithms. A rise below the minimum cost opens nothing; half of it keeps nothing open."""
-    expected = _amount(centre)
-    open_above = max(
-        _amount(centre + float(thresholds.anomaly_score) * scale),
-        expected + Fraction(thresholds.cost_usd_min),
-        Fraction(floor),
-    )
-    clear_below = max(
-        _amount(centre + float(thresholds.anomaly_score_clear) * scale),
-        expected + Fraction(thresholds.cost_usd_min) / 2,
-    )
+    score, score_clear = float(thresholds.anomaly_score), float(thresholds.anomaly_score_clear)
+    expected, level = _amount(known.expected[-1]), known.levels(score)[-1]
+    open_above = max(_amount(level), expected + Fraction(thresholds.cost_usd_min), Fraction(floor))
+    clear_below = max(_amount(known.levels(score_clear)[-1]), expected + Fraction(thresholds.cost_usd_min) / 2)
     return Baseline(
         expected=expected,
         open_above=open_above,
         clear_below=min(clear_below, open_above),
         compared_to=tuple(compared_to),
-        basis=basis,
+        basis=basis + (LASTING if level < known.levels_alone(score)[-1] else ""),
     )
 
 
 def _amount(log_cost: float) -> Fraction:
     """USD behind a logarithm, rounded to 1e-6: this is where the statistic becomes an exact number."""
-    usd = max(math.exp(min(log_cost, LOG_COST_MAX)) - COST_NOISE_USD, 0.0)
+    usd = max(math.exp(min(log_cost, LOG_COST_MAX)) - COST_NOISE, 0.0)
     return Fraction(round(usd * 1_000_000), 1_000_000)
-
-
-def _hour_of_week(logs: Floats) -> tuple[float, float]:
-    """Centre and scale for the hour that follows ``logs`` (oldest first, at least a week of them).
-
-    centre = median of this hour in the earlier weeks + how much the last day lies above its own earlier weeks.
-    scale = spread of every hour around the median of its other weeks. Hours that are always silent say nothing.
-    """
-    hours = np.full(WEEK_HOURS * WEEKS_MAX, np.nan)
-    hours[-len(logs) :] = logs
-    weeks = hours.reshape(WEEKS_MAX, WEEK_HOURS)  # column 0 is the hour judged, in earlier weeks
-    usual = np.vstack([_medians(np.delete(weeks, week, axis=0)) for week in range(WEEKS_MAX)])
-    silent = math.log(COST_NOISE_USD) + 1e-9
-    active = (weeks > silent) | (usual > silent)  # NaN, a week not seen, compares as false
-    residuals = (weeks - usual)[active]  # row by row: oldest first
-    residuals = residuals[~np.isnan(residuals)]
-    latest = residuals[-LEVEL_HOURS:]
-    level = float(np.median(latest)) if len(latest) >= LEVEL_HOURS_MIN else 0.0
-    scale = max(SCALE_MIN, _spread(residuals)) if len(residuals) >= RESIDUALS_MIN else SCALE_MIN_COLD
-    return float(_medians(weeks[:, :1])[0]) + level, scale
-
-
-def _medians(columns: Floats) -> Floats:
-    """The median of each column over the weeks that were seen; NaN for a column that never was."""
-    ordered = np.sort(columns, axis=0)  # NaN sorts last
-    seen = np.count_nonzero(~np.isnan(columns), axis=0)
-    every = np.arange(columns.shape[1])
-    result: Floats = (ordered[np.maximum(seen - 1, 0) // 2, every] + ordered[seen // 2, every]) / 2
-    return result
-
-
-def _spread(values: Floats) -> float:
-    return MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))

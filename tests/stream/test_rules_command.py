@@ -126,7 +126,7 @@ def test_check_as_json_has_exact_amounts(written: Any) -> None:
     assert found["hourly_anomaly"] == {
         "kind": "hourly_anomaly",
         "on": True,
-        "score": "3.5",
+        "score": "3.0",
         "score_clear": "2.0",
         "cost_usd_min": "1",
         "channels": None,

@@ -270,7 +270,7 @@ def test_what_is_shipped_of_them_is_what_the_entries_say_by_themselves() -> None
         "channels": None,
         "note": "",
     }
-    anomaly = {"on": True, "score": "3.5", "score_clear": "2.0", "cost_usd_min": "1", "channels": None, "note": ""}
+    anomaly = {"on": True, "score": "3.0", "score_clear": "2.0", "cost_usd_min": "1", "channels": None, "note": ""}
     assert single() == {
         "hourly_spike": ("shipped", spike),
         "hourly_anomaly": ("shipped", anomaly),
@@ -323,7 +323,7 @@ def test_the_watch_goes_by_them() -> None:
         ("[hourly_spike]\nhistory_hours_max = 8737", "f: hourly_spike.history_hours_max: it must be at most 8736"),
         ("[hourly_spike]\nhistory_hours_min = 0", "f: hourly_spike.history_hours_min: it must be at least 1"),
         ("[hourly_spike]\nhistory_hours_min = 169", "f: hourly_spike: history_hours_min: it must not be above"),
-        ('[hourly_anomaly]\nscore_clear = "3.6"', "f: hourly_anomaly: score_clear: it must not be above score"),
+        ('[hourly_anomaly]\nscore_clear = "3.1"', "f: hourly_anomaly: score_clear: it must not be above score"),
         ("[hourly_anomaly]\nscore = 3", "f: hourly_anomaly.score: 3 is not decimal text"),
         ('[unknown_price]\nlevel = "info"', "f: unknown_price.level: there is no such field"),
         ("unknown_price = 1", "f: unknown_price: it must be a table"),
@@ -340,7 +340,7 @@ def test_a_fault_of_one_of_them_is_told_with_its_table(text: str, fault: str) ->
     "text",
     [
         '[hourly_spike]\nthreshold = "3.0"\nclear = "3.0"\nhistory_hours_max = 24\nhistory_hours_min = 24',
-        '[hourly_anomaly]\nscore_clear = "3.5"\ncost_usd_min = "0"',
+        '[hourly_anomaly]\nscore_clear = "3.0"\ncost_usd_min = "0"',
         "[hourly_spike]\nhistory_hours_max = 8736\nhistory_hours_min = 1",
         '[hourly_spike]\nthreshold = "1.000000000001"\nclear = "1"',
         f'{SMALLEST}thresholds = [{{ at = "0.0001", level = "info" }}, {{ at = "100", level = "info" }}]',

@@ -550,7 +550,7 @@ def test_the_same_cost_an_hour_later_is_an_anomaly() -> None:
     )
     assert (alert.rule, alert.metric_name, alert.window_start) == ("hourly_anomaly", "hourly_cost_anomaly", later)
     assert alert.expected_value == 2
-    assert "this hour of the week, over the last 4 weeks" in alert.message
+    assert "this hour of the week and of the day, over the last 4 weeks" in alert.message
 
 
 def test_the_anomaly_rule_judges_features_and_the_spike_rule_the_system_each_by_its_own_baseline() -> None:
@@ -559,7 +559,7 @@ def test_the_anomaly_rule_judges_features_and_the_spike_rule_the_system_each_by_
     both = judge(history=history, alerts=[], now=LAST_MINUTE, thresholds=Thresholds())
     assert {(alert.rule, alert.scope, alert.metadata["basis"]) for alert in both} == {
         ("hourly_spike", "system", "the average of the last 168 hours"),
-        ("hourly_anomaly", "feature=a", "this hour of the week, over the last 3 weeks"),
+        ("hourly_anomaly", "feature=a", "this hour of the week and of the day, over the last 3 weeks"),
     }
 
 

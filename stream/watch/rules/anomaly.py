@@ -14,6 +14,7 @@ from stream.watch.history import Hours, Scopes
 from stream.watch.queries import Reader, dear_features, feature_hours
 from stream.watch.rules.hourly import HourlyRule, Spending
 from stream.watch.series import HOUR, Series, hour_of
+from stream.watch.usual import HISTORY_HOURS
 from stream.watch.wording import FEATURE
 
 
@@ -25,7 +26,7 @@ class AnomalyRule(HourlyRule):
 
     def __init__(self, thresholds: Thresholds, *, reader: Reader, interval: timedelta) -> None:
         super().__init__(thresholds, reader=reader, interval=interval)
-        self._scopes = Scopes(self._fetch, hours_needed=thresholds.hours_needed)
+        self._scopes = Scopes(self._fetch, hours_needed=HISTORY_HOURS)
 
     @property
     def is_on(self) -> bool:

@@ -31,7 +31,7 @@ class SpikeRule(HourlyRule):
 
     def __init__(self, thresholds: Thresholds, *, reader: Reader, interval: timedelta) -> None:
         super().__init__(thresholds, reader=reader, interval=interval)
-        self._scopes = Scopes(self._fetch, hours_needed=thresholds.hours_needed)
+        self._scopes = Scopes(self._fetch, hours_needed=thresholds.history_hours_max)
         self._split = SplitHours(reader)
 
     @property
