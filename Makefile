@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := UV_CACHE_DIR=.cache/uv $(BIN)/uv
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test test-slow test-all check format schemas lock test-containers chaos bench clean
+.PHONY: help demo test test-slow test-all check format schemas lock test-containers chaos bench detect clean
 .DEFAULT_GOAL := help
 
 help: ## What can be made
@@ -57,6 +57,9 @@ chaos: $(INSTALLED) ## 200,000 events, kills, outages and rebalances on real Kaf
 
 bench: $(INSTALLED) ## Side by side with plain Faust, Quix Streams and a raw loop; about ten minutes, on a quiet machine
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+detect: $(INSTALLED) ## How much the rules about unusual hours find, at an equal number of false alarms; a minute or two
+	$(BIN)/python -m benchmarks.detect $(ARGS)
 
 clean: ## Remove what was installed and cached here
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
