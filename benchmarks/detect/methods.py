@@ -1,7 +1,7 @@
 """Every rule as one function: from the moments, values and counts of a series to a score of each point.
 
 A score of a point depends on it and on a bounded part of what was before it, never on what comes later. The higher, the
-more unusual. ``counts`` are the calls of each point, or None; no rule judges by them yet.
+more unusual. ``counts`` are the calls of each point, or None where nobody knows them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.detect.labelled import Floats, Moments
 from benchmarks.detect.scoring import NEVER
 from stream.rulebook.entries import WEEK_HOURS, HourlyAnomaly, HourlySpike
+from stream.watch import few_calls
 from stream.watch.usual import COST_NOISE, HISTORY_HOURS, Usual, first_week, logs_of, usual_of
 
 Scores = Callable[[Moments, Floats, Floats | None], Floats]
@@ -36,9 +37,9 @@ class Method:
 class _Hours:
     """Points in their clock hours: an hour without any has cost nothing, and one of several is known to date."""
 
-    costs: Floats  # of each hour, the whole of it
+    costs: Floats  # or calls: of each hour, the whole of it
     hour: np.ndarray[tuple[int], np.dtype[np.int64]]  # of each point
-    to_date: Floats  # what its hour had cost with each point
+    to_date: Floats  # what its hour had with each point
 
     @property
     def places(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -58,6 +59,7 @@ def _in_hours(moments: Moments, values: Floats) -> _Hours:
 def hourly_anomaly(moments: Moments, values: Floats, counts: Floats | None = None) -> Floats:
     """What the worker judges by: ``stream.watch.usual``, and the least rise in cost that is worth an alert."""
     hours = _in_hours(moments, values)
+    calls = None if counts is None else _in_hours(moments, counts)
     place = hours.places
     to_date = np.full((place.max() + 1, len(hours.costs)), np.nan)
     to_date[place, hours.hour] = hours.to_date
@@ -70,7 +72,20 @@ def hourly_anomaly(moments: Moments, values: Floats, counts: Floats | None = Non
         end = min(len(logs), first + CHUNK_HOURS)
         known = usual_of(logs[max(0, first - HISTORY_HOURS) : end - 1], count=end - first)
         scores[:, first:end] = _scores(known, to_date[:, first:end])
-    return scores[place, hours.hour]
+    by_cost = scores[place, hours.hour]
+    return by_cost if calls is None else _by_calls(hours, calls, by_cost)
+
+
+def _by_calls(hours: _Hours, calls: _Hours, by_cost: Floats) -> Floats:
+    """Where calls are few, their number is asked, or a cost beyond all; what costs too little for an alert is none."""
+    every = len(calls.costs)
+    mean = few_calls.mean_calls(calls.costs[:-1], count=every)
+    asked = (few_calls.are_few(mean) & (np.arange(every) >= WEEK_HOURS))[calls.hour] & (by_cost > NEVER)
+    if not asked.any():
+        return by_cost
+    most = few_calls.dearest(hours.costs[:-1], count=every)[hours.hour]
+    rare = np.maximum(few_calls.scores(calls.to_date, mean[calls.hour]), few_calls.cost_scores(hours.to_date, most))
+    return np.where(asked, rare, by_cost)
 
 
 def _scores(known: Usual, costs: Floats) -> Floats:
@@ -94,7 +109,7 @@ METHODS: Final = (
     Method(
         "hourly_anomaly",
         "an hour lies further above the usual cost of this hour of the week and of the day than hours of the last five "
-        "weeks hardly ever did, or goes on with hours that do so together",
+        "weeks hardly ever did, or goes on with hours that do so together, or has many calls where they are few",
         hourly_anomaly,
         float(HourlyAnomaly().score),
     ),

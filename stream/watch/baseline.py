@@ -7,15 +7,18 @@ rounded to 1e-6 USD once; from there on they too are exact numbers: an hour is o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final, Self
 
+import numpy as np
+
 from stream.rulebook.entries import WEEK_HOURS, HourlyAnomaly, HourlySpike
+from stream.watch.few_calls import are_few, calls_above, cost_above, mean_calls
 from stream.watch.series import Series
-from stream.watch.usual import COST_NOISE, HISTORY_HOURS, WEEKS, Usual, first_week, logs_of, usual_of
+from stream.watch.usual import COST_NOISE, HISTORY_HOURS, RECORD_HOURS, WEEKS, Usual, first_week, logs_of, usual_of
 
 LASTING: Final = "; hours just before it were above theirs too"
 LOG_COST_MAX: Final = 42.0  # 1.7e18 USD, above every possible cost; keeps the exponential finite
@@ -51,6 +54,14 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class ManyCalls:
+    """Where calls are few: more than so many in an hour are rare, and worth an alert if they cost more than this."""
+
+    calls_above: int
+    cost_above: Fraction
+
+
+@dataclass(frozen=True, slots=True)
 class Baseline:
     """The usual cost of one hour, and the two levels around it: trips above one, is quiet only below the other."""
 
@@ -59,13 +70,20 @@ class Baseline:
     clear_below: Fraction
     compared_to: tuple[datetime, ...]  # the hours that are "usual" for this one
     basis: str  # the same in words
+    many: ManyCalls | None = None
 
-    def trips(self, cost_usd: Decimal) -> bool:
+    def trips(self, cost_usd: Decimal, calls: int = 0) -> bool:
         """Strictly above: exactly at the level is still usual."""
-        return cost_usd > self.open_above
+        if cost_usd > self.open_above:
+            return True
+        return self.many is not None and calls > self.many.calls_above and cost_usd > self.many.cost_above
 
-    def quiet(self, cost_usd: Decimal) -> bool:
-        return not self.trips(cost_usd) and cost_usd < self.clear_below
+    def level_of(self, cost_usd: Decimal) -> Fraction:
+        """The level that an hour of this cost crossed, if it trips."""
+        return self.open_above if self.many is None or cost_usd > self.open_above else self.many.cost_above
+
+    def quiet(self, cost_usd: Decimal, calls: int = 0) -> bool:
+        return not self.trips(cost_usd, calls) and cost_usd < self.clear_below
 
 
 def spike_baseline(series: Series, hour: datetime, thresholds: Thresholds) -> Baseline | None:
@@ -105,7 +123,24 @@ def anomaly_baseline(series: Series, hour: datetime, thresholds: Thresholds) -> 
         return _levels(first_week(logs), thresholds, floor=2 * max(costs), compared_to=before, basis=basis)
     same_hours = before[-WEEK_HOURS::-WEEK_HOURS][:WEEKS]
     basis = f"this hour of the week and of the day, over {_weeks(len(same_hours))}"
-    return _levels(usual_of(logs), thresholds, floor=Decimal(0), compared_to=same_hours, basis=basis)
+    mean = mean_calls(np.array([series.at(each).calls for each in before], dtype=np.float64))
+    if not are_few(mean)[-1]:
+        return _levels(usual_of(logs), thresholds, floor=Decimal(0), compared_to=same_hours, basis=basis)
+    known = _levels(usual_of(logs), thresholds, floor=Decimal(0), compared_to=same_hours, basis=basis)
+    return _of_few_calls(known, float(mean[-1]), max(costs[-RECORD_HOURS:]), thresholds)
+
+
+def _of_few_calls(usual: Baseline, mean: float, most: Decimal, thresholds: Thresholds) -> Baseline:
+    """Where calls are few many of them trip, and a cost beyond all of five weeks."""
+    score, score_clear = float(thresholds.anomaly_score), float(thresholds.anomaly_score_clear)
+    above, least = calls_above(score, mean), Fraction(thresholds.cost_usd_min)
+    return replace(
+        usual,
+        open_above=max(usual.expected + least, _in_micros(cost_above(score, float(most)))),
+        clear_below=max(usual.expected + least / 2, _in_micros(cost_above(score_clear, float(most)))),
+        basis=f"{usual.basis.removesuffix(LASTING)}; more than {above} calls an hour are rare",
+        many=ManyCalls(above, usual.expected + least),
+    )
 
 
 def _weeks(count: int) -> str:
@@ -131,5 +166,8 @@ def _levels(
 
 def _amount(log_cost: float) -> Fraction:
     """USD behind a logarithm, rounded to 1e-6: this is where the statistic becomes an exact number."""
-    usd = max(math.exp(min(log_cost, LOG_COST_MAX)) - COST_NOISE, 0.0)
+    return _in_micros(max(math.exp(min(log_cost, LOG_COST_MAX)) - COST_NOISE, 0.0))
+
+
+def _in_micros(usd: float) -> Fraction:
     return Fraction(round(usd * 1_000_000), 1_000_000)

@@ -108,7 +108,7 @@ class Case:
         spent = self.spent(window)
         if spent is None or spent.cost_usd <= self.rule.cost_usd_min:
             return False
-        return (usual := self.baseline(window)) is not None and usual.trips(spent.cost_usd)
+        return (usual := self.baseline(window)) is not None and usual.trips(spent.cost_usd, spent.calls)
 
     def may_hold_a_spike(self, hour: datetime) -> bool:
         """Whether 60 minutes that begin in this clock hour can be above the level at all."""
@@ -121,7 +121,7 @@ class Case:
         if self.running(window) or spent is None:
             return False
         usual = self.baseline(window)
-        return spent.cost_usd <= 0 or (usual is not None and usual.quiet(spent.cost_usd))
+        return spent.cost_usd <= 0 or (usual is not None and usual.quiet(spent.cost_usd, spent.calls))
 
     def dearest(self, windows: Iterable[datetime]) -> datetime:
         """Of several, what a person is shown: the dearest, and of equals the latest."""

@@ -89,7 +89,8 @@ def _matters(case: Case, window: datetime, alert: Alert) -> bool:
         return window >= alert.window_end
     usual = case.baseline(window)
     said = _doublings(alert.current_value, alert.threshold_value)
-    grown = usual is not None and _doublings(case.cost_usd(window), _rounded(usual.open_above)) > said
+    cost_usd = case.cost_usd(window)
+    grown = usual is not None and _doublings(cost_usd, _rounded(usual.level_of(cost_usd))) > said
     return grown or case.rule.level > alert.level
 
 
@@ -121,7 +122,7 @@ def _revision(case: Case, window: datetime, status: Status, *, first_window: dat
         window_start=window,
         window_end=window + HOUR,
         current_value=figures.cost_usd,
-        threshold_value=_rounded(_level(usual, status)) if usual else Decimal(0),
+        threshold_value=_rounded(_level(usual, status, figures.cost_usd)) if usual else Decimal(0),
         expected_value=_rounded(usual.expected) if usual else None,
         ratio=_ratio(figures.cost_usd, usual),
         unpriced_calls=figures.unpriced_calls,
@@ -134,9 +135,9 @@ def _revision(case: Case, window: datetime, status: Status, *, first_window: dat
     )
 
 
-def _level(usual: Baseline, status: Status) -> Fraction:
+def _level(usual: Baseline, status: Status, cost_usd: Decimal) -> Fraction:
     """The level that was crossed: the lower one by an alert that clears, the upper one otherwise."""
-    return usual.clear_below if status == "cleared" else usual.open_above
+    return usual.clear_below if status == "cleared" else usual.level_of(cost_usd)
 
 
 def _rounded(value: Fraction) -> Decimal:

@@ -6,6 +6,7 @@ Times are bound as seconds since 1970, which mean the same on every server, what
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Protocol
@@ -39,8 +40,9 @@ GROUP BY hour
 """
 
 _FEATURES: Final = """
-SELECT feature, toUnixTimestamp(hour) AS at, ifNull(sum(cost_usd), 0) AS cost, sum(unpriced_calls) AS unpriced
-FROM usage_hourly
+SELECT feature, toUnixTimestamp(hour) AS at, ifNull(sum(cost_usd), 0) AS cost, sum(unpriced_calls) AS unpriced,
+  sum(h.calls) AS calls
+FROM usage_hourly AS h
 WHERE hour >= toDateTime({since:UInt32}, 'UTC') AND hour <= toDateTime({until:UInt32}, 'UTC')
   AND ({every:UInt8} OR toUnixTimestamp(hour) IN {hours:Array(UInt32)})
   AND feature IN {features:Array(String)}
@@ -168,7 +170,7 @@ def feature_hours(
         span = {"since": _seconds(since), "until": _seconds(until)} | _only(only)
         rows = reader.frame(_FEATURES, features=list(features), **span)
         for row in rows.iter_rows(named=True):
-            found[row["feature"]][_moment(row["at"])] = _spend(row)
+            found[row["feature"]][_moment(row["at"])] = replace(_spend(row), calls=row["calls"])
     return found
 
 

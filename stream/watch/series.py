@@ -28,12 +28,15 @@ class Spend:
 
     cost_usd: Decimal
     unpriced_calls: int = 0
+    calls: int = 0  # of features; elsewhere nobody asks
 
     def __add__(self, other: Spend) -> Spend:
-        return Spend(self.cost_usd + other.cost_usd, self.unpriced_calls + other.unpriced_calls)
+        unpriced_calls = self.unpriced_calls + other.unpriced_calls
+        return Spend(self.cost_usd + other.cost_usd, unpriced_calls, self.calls + other.calls)
 
     def __sub__(self, other: Spend) -> Spend:
-        return Spend(self.cost_usd - other.cost_usd, self.unpriced_calls - other.unpriced_calls)
+        unpriced_calls = self.unpriced_calls - other.unpriced_calls
+        return Spend(self.cost_usd - other.cost_usd, unpriced_calls, self.calls - other.calls)
 
 
 NOTHING: Final = Spend(Decimal(0))

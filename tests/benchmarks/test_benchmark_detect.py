@@ -17,7 +17,7 @@ from benchmarks.detect.labelled import HOURS, LEARNING_HOURS, MOMENTS, Event, Fl
 from benchmarks.detect.methods import METHODS, Method, hourly_anomaly, hourly_spike
 from benchmarks.detect.oracle import oracle
 from benchmarks.detect.scoring import NEVER, Scored, outcome, threshold_at
-from stream.watch.baseline import Baseline, Thresholds, anomaly_baseline, spike_baseline
+from stream.watch.baseline import Thresholds, anomaly_baseline, spike_baseline
 from stream.watch.series import HOUR, Series, Spend
 from stream.watch.usual import HISTORY_HOURS
 
@@ -67,27 +67,28 @@ def test_calls_are_known_of_sparse_series_and_an_event_adds_some() -> None:
     assert synth.series(0).counts is None
 
 
-def followed(one: Labelled, judge: Any) -> list[tuple[Baseline, Decimal]]:
-    """Hours of a series with what the worker holds each against."""
+def tripped(one: Labelled, judge: Any) -> list[bool]:
+    """Of some hours of a series, whether the worker would tell them."""
     costs = [Decimal(str(value)) for value in one.values]
-    hours = {BEGAN + HOUR * hour: Spend(cost) for hour, cost in enumerate(costs) if cost}
-    return [
-        (baseline, costs[hour])
-        for hour in range(LEARNING_HOURS, len(costs), 17)
-        if (baseline := judge(Series(hours), BEGAN + timedelta(hours=hour), Thresholds())) is not None
-    ]
+    calls = np.zeros(len(costs)) if one.counts is None else one.counts
+    hours = {BEGAN + HOUR * hour: Spend(cost, calls=int(calls[hour])) for hour, cost in enumerate(costs) if cost}
+    usual = {hour: judge(Series(hours), BEGAN + timedelta(hours=hour), Thresholds()) for hour in looked_at(one)}
+    return [known.trips(costs[hour], int(calls[hour])) for hour, known in usual.items()]
 
 
-@pytest.mark.parametrize("seed", [0, 3, 4, 6, 9])
+def looked_at(one: Labelled) -> list[int]:
+    return sorted({*range(LEARNING_HOURS, len(one.values), 17), *(event.start for event in one.events)})
+
+
+@pytest.mark.parametrize("seed", [0, 3, 13, 4, 6, 9])
 @pytest.mark.parametrize(("method", "judge"), [(METHODS[0], anomaly_baseline), (METHODS[1], spike_baseline)])
 def test_what_is_scored_is_what_the_worker_judges_by(seed: int, method: Method, judge: Any) -> None:
     """The worker leaves out the hour in which the events began, so it is scored from the second on."""
     one = synth.series(seed)
     skipped = 1 if judge is anomaly_baseline else 0
-    scores = method.scores(one.moments[skipped:], one.values[skipped:], None)
-    at = range(LEARNING_HOURS - skipped, len(scores), 17)
-    tripped = [usual.trips(cost) for usual, cost in followed(one, judge)]
-    assert tripped == [bool(scores[hour] > method.shipped) for hour in at]
+    counts = None if one.counts is None else one.counts[skipped:]
+    scores = method.scores(one.moments[skipped:], one.values[skipped:], counts)
+    assert tripped(one, judge) == [bool(scores[hour - skipped] > method.shipped) for hour in looked_at(one)]
 
 
 def test_an_hour_that_costs_ten_times_the_usual_trips_in_most_shapes() -> None:

@@ -126,6 +126,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
         ),
         {
             "stream/watch/baseline.py": ("stream/test_watch_baseline.py", "stream/test_watch_judge.py"),
+            "stream/watch/few_calls.py": ("stream/test_watch_baseline.py", "benchmarks/test_benchmark_detect.py"),
             "stream/watch/usual.py": ("stream/test_watch_baseline.py", "benchmarks/test_benchmark_detect.py"),
             "stream/watch/case.py": _JUDGE,
             "stream/watch/series.py": ("stream/test_watch_series.py", *_JUDGE),

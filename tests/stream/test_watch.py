@@ -247,6 +247,19 @@ def test_an_anomaly_of_a_feature_is_compared_to_that_feature_alone(staged: Start
     assert [(driver.kind, driver.before) for driver in alert.drivers] == [("calls", 1), ("top_user", None)]
 
 
+@pytest.mark.parametrize(("calls", "told"), [(9, 1), (1, 0)])
+def test_of_a_feature_with_few_calls_many_of_them_are_told_and_a_dear_one_is_not(
+    staged: Start, calls: int, told: int
+) -> None:
+    stage = staged(hourly_spike=False, hourly_anomaly=True)
+    for back in range(4, 400, 4):
+        stage.warehouse.spend("40" if back == 200 else "1", at=NOON - HOUR * back, feature="rare")
+    stage.spend("9", feature="rare", calls=calls)
+    alerts = stage.at(HALF_PAST)
+    assert [(alert.scope, alert.current_value) for alert in alerts] == [("feature=rare", 9)] * told
+    assert all(alert.threshold_value < 9 and "calls an hour are rare" in alert.message for alert in alerts)
+
+
 def test_features_below_the_minimum_cost_are_not_even_read(staged: Start) -> None:
     stage = staged(hourly_anomaly=True)
     stage.spend("0.5")

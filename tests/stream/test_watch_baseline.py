@@ -11,12 +11,15 @@ from fractions import Fraction
 from types import SimpleNamespace
 from typing import cast
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.watch.baseline import LASTING, Baseline, Thresholds, anomaly_baseline, spike_baseline
 from stream.watch.case import Baselines, Windows
+from stream.watch.few_calls import calls_above
+from stream.watch.few_calls import scores as few_calls_scores
 from stream.watch.series import HOUR, Series, Spend
 from stream.watch.usual import HISTORY_HOURS
 from tests.support.properties import examples
@@ -269,6 +272,69 @@ def test_a_weekend_does_not_make_a_working_hour_of_a_silent_one() -> None:
     assert baseline is not None
     assert baseline.expected == 0
     assert baseline.trips(Decimal(20))
+
+
+def few(calls_an_hour: float, *, cost: str = "2") -> Series:
+    """A feature of so many calls an hour, in five weeks."""
+    dice = np.random.default_rng(5)
+    drawn = dice.poisson(calls_an_hour, 168 * 5)
+    hours = {NOON - HOUR * back: int(calls) for back, calls in enumerate(drawn, start=1)}
+    return Series({hour: Spend(Decimal(cost) * calls, calls=calls) for hour, calls in hours.items() if calls})
+
+
+def judged(known: Series) -> Baseline:
+    baseline = anomaly_baseline(known, NOON, THRESHOLDS)
+    assert baseline is not None
+    return baseline
+
+
+def test_where_calls_are_few_many_of_them_trip_and_one_that_is_dearer_does_not() -> None:
+    baseline = judged(few(0.5))
+    assert baseline.many is not None
+    above = baseline.many.calls_above
+    assert 4 <= above <= 6
+    assert baseline.basis.endswith(f"; more than {above} calls an hour are rare")
+    assert baseline.trips(Decimal(12), above + 1)
+    assert not baseline.trips(Decimal(12), above)
+    assert baseline.level_of(Decimal(12)) == baseline.many.cost_above == baseline.expected + 1
+
+
+def test_where_calls_are_few_an_hour_above_twice_the_dearest_of_five_weeks_trips_by_itself() -> None:
+    known = few(0.5)
+    most = max(each.cost_usd for each in known.hours.values())
+    baseline = judged(known)
+    assert not baseline.trips(2 * most, 1)
+    assert baseline.trips(2 * most + 1, 1)
+    assert baseline.level_of(2 * most + 1) == baseline.open_above == 2 * most
+
+
+def test_many_calls_that_cost_too_little_for_an_alert_are_none() -> None:
+    baseline = judged(few(0.5, cost="0.001"))
+    assert not baseline.trips(Decimal("0.9"), 50)
+    assert baseline.trips(Decimal("1.1"), 50)
+
+
+def test_after_an_hour_of_many_calls_one_of_a_few_is_quiet() -> None:
+    baseline = judged(few(0.5))
+    assert not baseline.quiet(Decimal(20), 50)
+    assert baseline.quiet(Decimal(2), 1)
+
+
+@pytest.mark.parametrize(("calls_an_hour", "asked"), [(2.5, True), (3.5, False)])
+def test_calls_are_asked_for_below_three_an_hour(calls_an_hour: float, asked: bool) -> None:
+    assert (judged(few(calls_an_hour)).many is not None) is asked
+
+
+def test_where_nobody_knows_the_calls_costs_alone_are_asked() -> None:
+    assert anomaly(168 * 4, lambda _: "10").many is None
+
+
+@examples(40)
+@given(st.floats(0.01, 2.9), st.floats(1.1, 6))
+def test_one_call_more_than_are_usual_is_rarer_than_the_score_and_that_many_are_not(mean: float, score: float) -> None:
+    above = calls_above(score, mean)
+    found = few_calls_scores(np.array([above, above + 1.0]), np.array([mean, mean]))
+    assert found[0] <= score < found[1]
 
 
 def test_noise_of_five_weeks_rarely_trips() -> None:

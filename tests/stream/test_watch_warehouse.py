@@ -106,7 +106,7 @@ def test_hours_are_summed_to_the_last_digit_over_partitions_and_versions(reader:
     span = {"since": NOON - HOUR, "until": NOON}
     assert system_hours(reader, **span) == {NOON: Spend(Decimal("12345678.900000000002"), 4)}
     assert system_hours(reader, **span, only=[NOON - HOUR]) == {}
-    assert feature_hours(reader, [NASTY, "none"], **span) == {NASTY: {NOON: Spend(first["cost_usd"], 2)}, "none": {}}
+    assert feature_hours(reader, [NASTY, "none"], **span) == {NASTY: {NOON: Spend(first["cost_usd"], 2, 3)}, "none": {}}
     assert dear_features(reader, **span, cost_usd_min=Decimal("12345678.9")) == ["chat"]
     assert dear_features(reader, **span, cost_usd_min=Decimal("12345678.900000000001")) == []
 
