@@ -123,15 +123,15 @@ def anomaly_baseline(series: Series, hour: datetime, thresholds: Thresholds) -> 
         return _levels(first_week(logs), thresholds, floor=2 * max(costs), compared_to=before, basis=basis)
     same_hours = before[-WEEK_HOURS::-WEEK_HOURS][:WEEKS]
     basis = f"this hour of the week and of the day, over {_weeks(len(same_hours))}"
+    usual = _levels(usual_of(logs), thresholds, floor=Decimal(0), compared_to=same_hours, basis=basis)
     mean = mean_calls(np.array([series.at(each).calls for each in before], dtype=np.float64))
     if not are_few(mean)[-1]:
-        return _levels(usual_of(logs), thresholds, floor=Decimal(0), compared_to=same_hours, basis=basis)
-    known = _levels(usual_of(logs), thresholds, floor=Decimal(0), compared_to=same_hours, basis=basis)
-    return _of_few_calls(known, float(mean[-1]), max(costs[-RECORD_HOURS:]), thresholds)
+        return usual
+    return _by_calls(usual, float(mean[-1]), max(costs[-RECORD_HOURS:]), thresholds)
 
 
-def _of_few_calls(usual: Baseline, mean: float, most: Decimal, thresholds: Thresholds) -> Baseline:
-    """Where calls are few many of them trip, and a cost beyond all of five weeks."""
+def _by_calls(usual: Baseline, mean: float, most: Decimal, thresholds: Thresholds) -> Baseline:
+    """Where calls are few, many of them trip, and a cost far beyond the dearest hour of five weeks (``most``)."""
     score, score_clear = float(thresholds.anomaly_score), float(thresholds.anomaly_score_clear)
     above, least = calls_above(score, mean), Fraction(thresholds.cost_usd_min)
     return replace(

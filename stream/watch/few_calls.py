@@ -16,6 +16,7 @@ FEW: Final = 3.0  # calls an hour, on average: with more, hours are told apart b
 WEIGHT: Final = 0.55  # a score of 3 is one hour of 900 by the law
 STEPS_OF_TWICE: Final = 3.0  # by cost alone it takes twice the dearest hour of five weeks to have a score of 3
 CALLS_MAX: Final = 100  # more are as rare
+TWICE_MAX: Final = 60.0  # so often twice is above every possible cost, and finite
 RAREST: Final = 1e-12  # where differences of floats end
 LEAST: Final = 1e-6  # USD: what costs less costs nothing
 
@@ -63,7 +64,7 @@ def cost_scores(costs: Floats, most: Floats) -> Floats:
 
 def cost_above(score: float, most: float) -> float:
     """The cost of an hour above which it has more than this score."""
-    return float(max(most, LEAST) * 2.0 ** (score / STEPS_OF_TWICE))
+    return float(max(most, LEAST) * 2.0 ** min(score / STEPS_OF_TWICE, TWICE_MAX))
 
 
 def calls_above(score: float, mean: float) -> int:

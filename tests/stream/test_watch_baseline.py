@@ -320,6 +320,15 @@ def test_after_an_hour_of_many_calls_one_of_a_few_is_quiet() -> None:
     assert baseline.quiet(Decimal(2), 1)
 
 
+@pytest.mark.parametrize("calls_an_hour", [0.5, 40])
+def test_a_score_beyond_all_bounds_is_a_level_that_nothing_reaches(calls_an_hour: float) -> None:
+    thresholds = Thresholds(anomaly_score=Decimal("1e9"), anomaly_score_clear=Decimal("1e9"))
+    baseline = anomaly_baseline(few(calls_an_hour), NOON, thresholds)
+    assert baseline is not None
+    assert not baseline.trips(Decimal(10**12), 40)
+    assert baseline.clear_below <= baseline.open_above
+
+
 @pytest.mark.parametrize(("calls_an_hour", "asked"), [(2.5, True), (3.5, False)])
 def test_calls_are_asked_for_below_three_an_hour(calls_an_hour: float, asked: bool) -> None:
     assert (judged(few(calls_an_hour)).many is not None) is asked
