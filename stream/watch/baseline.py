@@ -116,7 +116,8 @@ def anomaly_baseline(series: Series, hour: datetime, thresholds: Thresholds) -> 
         before = before[1:]  # the very first hour: events began somewhere in it, so it says too little
     if len(before) < thresholds.history_hours_min:
         return None
-    costs = [series.at(each).cost_usd for each in before]
+    spent = [series.at(each) for each in before]
+    costs = [each.cost_usd for each in spent]
     logs = logs_of([float(cost) for cost in costs])
     if len(before) < WEEK_HOURS:
         basis = f"the median of the last {len(before)} hours"
@@ -124,7 +125,7 @@ def anomaly_baseline(series: Series, hour: datetime, thresholds: Thresholds) -> 
     same_hours = before[-WEEK_HOURS::-WEEK_HOURS][:WEEKS]
     basis = f"this hour of the week and of the day, over {_weeks(len(same_hours))}"
     usual = _levels(usual_of(logs), thresholds, floor=Decimal(0), compared_to=same_hours, basis=basis)
-    mean = mean_calls(np.array([series.at(each).calls for each in before], dtype=np.float64))
+    mean = mean_calls(np.array([each.calls for each in spent], dtype=np.float64))
     if not are_few(mean)[-1]:
         return usual
     return _by_calls(usual, float(mean[-1]), max(costs[-RECORD_HOURS:]), thresholds)

@@ -24,9 +24,9 @@ WEEKS: Final = 4  # this hour of the week, so often: two odd ones do not move th
 DAYS: Final = 10  # this hour of the day: more recent, and more of them
 UNLIKE: Final = 1.5  # a day whose usual cost at this hour is 4.5 times as high or low says nothing of this one
 RECORD_HOURS: Final = 840  # how far the series went from its usual in five weeks
-# The level is the greatest of the medians over these hours: what has fallen for a day is not the usual yet.
-LEVEL_WINDOWS: Final = (8, DAY_HOURS, WEEK_HOURS)
-LEVEL_WINDOWS_LASTING: Final = (48, WEEK_HOURS)  # a rise of some hours must not hide itself
+# The level is the greatest of the medians over a week and these hours: what has fallen for a day is not the usual yet.
+LEVEL_WINDOWS: Final = (8, DAY_HOURS)
+LEVEL_WINDOWS_LASTING: Final = (48,)  # a rise of some hours must not hide itself
 LEVEL_HOURS_MIN: Final = 4  # of a window; fewer active hours say too little
 LASTING_HOURS: Final = 4  # an hour goes on with two of these before it
 LASTING_WEIGHT: Final = 0.75  # by it alone more would alarm, so hours that go on must be rarer than one by itself
@@ -121,11 +121,12 @@ def usual_of(logs: Floats, *, count: int = 1) -> Usual:
     base = _base(np.append(logs, np.nan))
     above = np.append(logs, np.nan) - base
     active = np.where((logs > SILENT) | (base[:-1] > SILENT), above[:-1], np.nan)
-    level = _level(active, LEVEL_WINDOWS, recorded, end)
     before = max(0, recorded - LASTING_HOURS)
+    of_week = _medians(_windows(active, WEEK_HOURS, before, end), least=LEVEL_HOURS_MIN)
+    level = _level(active, LEVEL_WINDOWS, of_week[recorded - before :])
     lasting_level = np.full(end - recorded, np.nan)
     lasting_level[before + LASTING_HOURS - recorded :] = _level(
-        active, LEVEL_WINDOWS_LASTING, before, end - LASTING_HOURS
+        active[: end - 1 - LASTING_HOURS], LEVEL_WINDOWS_LASTING, of_week[: end - LASTING_HOURS - before]
     )
     lasting = np.sort(np.nan_to_num(_windows(above, LASTING_HOURS, recorded, end), nan=-np.inf), axis=1)[:, -2]
     together = np.minimum(above[recorded:], lasting)
@@ -163,10 +164,13 @@ def _base(logs: Floats) -> Floats:
     return result
 
 
-def _level(above: Floats, windows: tuple[int, ...], first: int, end: int) -> Floats:
-    """How far above their usual the hours before each of these were, by the window in which they were furthest."""
+def _level(above: Floats, windows: tuple[int, ...], of_week: Floats) -> Floats:
+    """How far above their usual the hours before the last ones were, the one that follows ``above`` included: by a week
+    (``of_week``), or by the window in which they were further."""
+    end = len(above) + 1
+    first = end - len(of_week)
     medians = [_medians(_windows(above, hours, first, end), least=LEVEL_HOURS_MIN) for hours in windows]
-    result: Floats = np.nan_to_num(np.fmax.reduce(medians), nan=0.0)
+    result: Floats = np.nan_to_num(np.fmax.reduce([of_week, *medians]), nan=0.0)
     return result
 
 
