@@ -344,6 +344,19 @@ def test_what_one_alert_is_refused_for_holds_up_no_other() -> None:
     assert second <= 60
 
 
+def test_once_something_got_through_the_highest_level_goes_first_again_and_at_once() -> None:
+    told = Told(remind=None)
+    told.hear(alert("urgent", level="emergency"))
+    told.at(timedelta(), works=False)
+    told.hear(*(alert(name, scope=name) for name in ("first", "second")))
+    told.now = START + timedelta(seconds=5)
+    due = told.lane.due(told.now)
+    assert due is not None
+    assert due.alert.alert_id == "first", "what was tried least, where the last try failed"
+    told.lane.note(due, "delivered", told.now)
+    assert told.tell() == [("urgent", 1, 0), ("second", 1, 0)]
+
+
 def test_after_a_long_outage_what_still_stands_is_told_and_what_is_long_over_is_not() -> None:
     told = Told()
     told.hear(alert("over"), alert("over", 2, status="cleared", timestamp=START + MINUTE), alert("stands", scope="s"))
