@@ -28,6 +28,7 @@ from stream.budgets.zones import zone
 from stream.rulebook.templates import BadTemplate, compiled
 from stream.rulebook.words import LevelName, Name
 
+HOURLY_MAX: Final = 60  # messages to one channel; whoever gets a thousand reads none
 REMIND_HOURS_MAX: Final = 24 * 7
 ADDRESSES_MAX: Final = 100
 PORT_MAX: Final = 2**16 - 1
@@ -121,7 +122,10 @@ class Channel(Strict):
         "up to a day; 0: never",
     )
     hourly_max: int = Field(
-        default=60, ge=1, le=10_000, description="messages in an hour; what is more waits, the highest level goes first"
+        default=HOURLY_MAX,
+        ge=1,
+        le=10_000,
+        description="messages in an hour; what is more waits, the highest level goes first",
     )
     quiet: QuietHours | None = None
     title: Template | None = Field(default=None, description="a Jinja template in place of the shipped one")

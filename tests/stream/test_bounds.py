@@ -34,6 +34,7 @@ BOUNDED_LABELS = {
     "rule": "a closed set",
     "status": "a closed set",
     "check": "a closed set",
+    "channel": "those of the rules that are published",
 }
 
 
