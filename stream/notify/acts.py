@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
 
 from costream.alerts import Alert
 from sinks.clickhouse.acts import Act
-
-RULE_OF_BUDGETS: Final = "budget"
+from stream.budgets.judge import RULE as RULE_OF_BUDGETS
 
 
 def rule_name(alert: Alert) -> str:

@@ -23,7 +23,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 from costream.alerts import Alert, Level
 from sinks.clickhouse.deliveries import Attempt
-from stream.notify.acts import RULE_OF_BUDGETS, Acts
+from stream.budgets.judge import RULE as RULE_OF_BUDGETS
+from stream.notify.acts import Acts
 
 QUIET: Final = timedelta(hours=1)  # B-21
 NEVER: Final = datetime.min.replace(tzinfo=UTC)

@@ -32,6 +32,7 @@ from stream.runtime.errors import StreamError
 from stream.runtime.telemetry import Telemetry
 
 LOOK_AGAIN: Final = timedelta(seconds=5)  # at a channel of which nothing was heard
+REST: Final = timedelta(minutes=1)
 FORGET_EVERY: Final = timedelta(hours=1)
 SENDING_MAX: Final = timedelta(minutes=1)
 POLL_SECONDS: Final = 0.05
@@ -119,6 +120,7 @@ class Notifier:
         self._under_way: dict[str, _Message] = {}  # by channel
         self._numbers = count(1)
         self._lock = threading.Lock()
+        self._rests_until: datetime | None = None  # after a failure that nobody has thought of
 
     def hear(self, alerts: Sequence[Alert]) -> None:
         """These are on ``usage.alerts`` now."""
@@ -126,20 +128,31 @@ class Notifier:
             self._news.put(alert)
 
     def tick(self) -> None:
-        """Note what was sent, write it down, and send what is due."""
+        """Note what was sent, write it down, and send what is due. No failure ends the loop."""
         with self._lock:
             now = self._clock()
-            self._note_sent()
-            self._give_up_on_silent(now)
-            held = self._hold(now)
-            if held is not None:
-                self._restore(held, now)
-                self._take_over(held, now)
-                self._take_news(held)
-                self._look_at_acts(held, now)
-            self._ledger.store(now)
-            if held is not None:
-                self._send_what_is_due(held, now)
+            if self._rests_until is not None and now < self._rests_until:
+                return
+            try:
+                self._rests_until = None
+                self._tick(now)
+            except Exception:
+                self._held, self._rests_until = None, now + REST
+                log.exception("people are not told", next="tried again in a minute, by the ledger and the topic")
+
+    def _tick(self, now: datetime) -> None:
+        receivers = self._receivers()  # also out of turn: whoever takes over in an outage knows them
+        self._note_sent()
+        self._give_up_on_silent(now)
+        held = self._hold(now)
+        if held is not None:
+            self._restore(held, receivers, now)
+            self._take_over(held, receivers, now)
+            self._take_news(held)
+            self._look_at_acts(held, now)
+        self._ledger.store(now)
+        if held is not None:
+            self._send_what_is_due(held, now)
 
     def finish(self, *, seconds: float) -> None:
         """The turn is over. Wait for what is being sent, but no longer than this, and write it down."""
@@ -161,7 +174,7 @@ class Notifier:
             self._held = _Held(turn, began=now, forget_at=now + FORGET_EVERY)
         return self._held
 
-    def _restore(self, held: _Held, now: datetime) -> None:
+    def _restore(self, held: _Held, receivers: Receivers, now: datetime) -> None:
         """What earlier turns have told and left. Not while a message is under way, which would be due twice."""
         if held.restored or self._under_way or (held.restore_at is not None and now < held.restore_at):
             return
@@ -177,7 +190,7 @@ class Notifier:
                 )
             held.restore_at = now + TRY_AGAIN
             return
-        held.restored, held.in_force, held.acts_at = True, self._receivers(), None
+        held.restored, held.in_force, held.acts_at = True, receivers, None
         held.channels = {one.name: self._known(one, on, held.began) for one in held.in_force.all}
         for name, channel in held.channels.items():
             channel.lane.recall((one for one in (*made, *held.made) if one.channel == name), published)
@@ -198,9 +211,8 @@ class Notifier:
         for name in names:
             self._ledger.note_channel(name, is_on=False, since=now)
 
-    def _take_over(self, held: _Held, now: datetime) -> None:
+    def _take_over(self, held: _Held, receivers: Receivers, now: datetime) -> None:
         """Other rules: channels that are new, that changed, or that are off now."""
-        receivers = self._receivers()
         if receivers is held.in_force:
             return
         held.in_force, before, held.channels, held.acts_at = receivers, held.channels, {}, None

@@ -64,6 +64,7 @@ class Team:
         self.now, self.turn = START, 1
         self.topic: list[Alert] = []
         self.environment: dict[str, str] = {}
+        self.asked = 0  # for the channels
         self.folder = folder
         self.rules(one=one.url, two=two.url)
         self.telemetry = Telemetry()
@@ -77,7 +78,7 @@ class Team:
         """Another worker's, with nothing in memory."""
         self.notifier = Notifier(
             turn=lambda: self.turn,
-            receivers=lambda: self.in_force,
+            receivers=self._receivers,
             published=lambda: list(self.topic),
             ledger=Ledger(self.flaky, self.flaky),  # type: ignore[arg-type]
             secrets=Secrets(self.environment, self.folder),
@@ -86,6 +87,10 @@ class Team:
             clock=lambda: self.now,
         )
         self.notifier.tick()
+
+    def _receivers(self) -> Receivers:
+        self.asked += 1
+        return self.in_force
 
     def publish(self, *alerts: Alert) -> None:
         self.topic += alerts
@@ -186,6 +191,30 @@ def test_a_worker_that_begins_in_an_outage_sends_what_it_publishes_and_the_rest_
     team.ticks(lambda: len(team.one.got) == 3 and len(team.two.got) == 3, after=timedelta(seconds=20))
     team.ticks()
     assert got(team.one) == got(team.two) == [("a", 1), ("c", 1), ("b", 1)]
+
+
+def test_who_may_take_over_in_an_outage_looks_at_the_channels_before(team: Team) -> None:
+    team.turn = None  # type: ignore[assignment]
+    team.ticks()
+    asked = team.asked
+    team.ticks()
+    assert team.asked > asked
+
+
+def test_a_failure_that_nobody_has_thought_of_ends_nothing_and_repeats_nothing(team: Team) -> None:
+    team.publish(alert("a"))
+    team.ticks(lambda: team.one.got and team.two.got)
+    team.ticks()
+    team.turn = 2
+    team.topic.append(None)  # type: ignore[arg-type]
+    team.ticks()
+    team.publish(alert("b", scope="s", timestamp=team.now))
+    team.topic.remove(None)  # type: ignore[arg-type]
+    team.ticks()
+    assert len(team.one.got) == 1
+    team.ticks(lambda: len(team.one.got) == 2 and len(team.two.got) == 2, after=timedelta(minutes=1))
+    team.ticks()
+    assert got(team.one) == got(team.two) == [("a", 1), ("b", 1)]
 
 
 def test_a_channel_that_hangs_or_fails_delays_no_other(team: Team) -> None:
