@@ -116,7 +116,7 @@ def test_ten_megabytes_are_refused_and_their_neighbours_counted(site: Site) -> N
     site.publish(producer, now_events(10))
     site.publish(producer, [("huge", huge)])
     site.publish(producer, now_events(10))
-    with site.worker(topic_settings_accepted="message.timestamp.type") as worker:
+    with site.worker(topic_settings_accepted="message.timestamp.type,cleanup.policy") as worker:
         worker.until(lambda: site.totals.counted() == (20, 20, 20, 0, 1), "counted and refused")
         worker.until(
             lambda: read_topic(site.bootstrap_servers, site.settings.topic("usage.deadletter")),
