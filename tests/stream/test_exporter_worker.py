@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,13 +12,11 @@ from uuid import uuid4
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sinks.clickhouse.reader import Reader
-from stream.up.broker import EmbeddedBroker
 from tests.support.records import rfc3339, wire
-from tests.support.warehouse import Server
-from tests.support.worker import TOPICS, WorkerProcess, producer_of
+from tests.support.site import Site
+from tests.support.worker import WorkerProcess
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 # A prelude: it looks every second, and rests for as long as it looked.
 LOOKS_OFTEN = """
@@ -29,25 +26,10 @@ exporter.LOOK, exporter.REST = timedelta(seconds=1), 1
 """
 
 
-@pytest.fixture
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker(TOPICS) as broker:
-        yield broker
-
-
-@pytest.fixture
-def reader(clickhouse_endpoint: Server) -> Iterator[Reader]:
-    with closing(Reader(clickhouse_endpoint.fresh())) as reader:
-        yield reader
-
-
-def send(broker: EmbeddedBroker, ids: list[str], **fields: Any) -> None:
+def send(site: Site, ids: list[str], **fields: Any) -> None:
     """Calls of 0.15 USD each."""
-    producer = producer_of(broker.bootstrap_servers)
     usual = {"input_tokens": 1_000_000, "output_tokens": 0, "occurred_at": rfc3339(datetime.now(UTC))}
-    for request_id in ids:
-        producer.produce("usage.events", wire(request_id, **usual | fields))
-    assert producer.flush(30) == 0
+    site.publish(site.producer(), [(request_id, wire(request_id, **usual | fields)) for request_id in ids])
 
 
 def new_ids(count: int) -> list[str]:
@@ -86,32 +68,31 @@ def is_told(worker: WorkerProcess, costs: Mapping[tuple[str, str], str]) -> None
     worker.until(lambda: told(worker) == wanted, f"the page has {wanted}", seconds=90)
 
 
-def test_a_scrape_is_the_known_cost_and_repeats_and_other_workers_do_not_raise_it(
-    broker: EmbeddedBroker, reader: Reader
-) -> None:
+def test_a_scrape_is_the_known_cost_and_repeats_and_other_workers_do_not_raise_it(site: Site) -> None:
+    site.create(partitions=4)
     ids = new_ids(40)
-    first = WorkerProcess(broker.bootstrap_servers, reader.address, prelude=LOOKS_OFTEN)
+    first = site.worker(prelude=LOOKS_OFTEN)
     with first:
-        send(broker, ids, user_id="ann")
-        send(broker, new_ids(20), user_id="bob", status="error")
-        send(broker, new_ids(3), provider="nobody", model="knows")
+        send(site, ids, user_id="ann")
+        send(site, new_ids(20), user_id="bob", status="error")
+        send(site, new_ids(3), provider="nobody", model="knows")
         costs = {("ann", "gpt-4o-mini"): "6", ("bob", "gpt-4o-mini"): "3"}
         is_told(first, costs)
         first.until(lambda: calls(first) == {"ok": 43, "error": 20}, "calls are told")
-        send(broker, ids, user_id="ann")
-        send(broker, new_ids(1), user_id="cyd")
+        send(site, ids, user_id="ann")
+        send(site, new_ids(1), user_id="cyd")
         costs["cyd", "gpt-4o-mini"] = "0.15"
         is_told(first, costs)
         assert calls(first) == {"ok": 44, "error": 20}
         first.process.kill()
         first.ended()
-    send(broker, new_ids(10), user_id="ann")
+    send(site, new_ids(10), user_id="ann")
     costs["ann", "gpt-4o-mini"] = "7.5"
-    with WorkerProcess(broker.bootstrap_servers, reader.address, prelude=LOOKS_OFTEN) as second:
+    with site.worker(prelude=LOOKS_OFTEN) as second:
         is_told(second, costs)
-        with WorkerProcess(broker.bootstrap_servers, reader.address, prelude=LOOKS_OFTEN) as third:
+        with site.worker(prelude=LOOKS_OFTEN) as third:
             third.until(lambda: third.page("/readyz")[0] == 200, "it holds partitions")
-            send(broker, new_ids(10), user_id="bob")
+            send(site, new_ids(10), user_id="bob")
             costs["bob", "gpt-4o-mini"] = "4.5"
             holders = [second, third]
             second.until(lambda: sum(map(_tells, holders)) == 1, "one of them tells", seconds=90)
