@@ -72,7 +72,8 @@ class Worker:
         # Two, since a flush waits for all that a producer has: the stages must not wait for one another.
         outbox, alert_outbox = Outbox(kafka_config(settings)), outbox_for_alerts(kafka_config(settings))
         prices = PriceRevisions(self._reader, PriceBook.bundled(), looking=self._stages.looking, stalls=stalls)
-        ingest = _ingest(settings, self._reader, prices, clock)
+        rules = RuleRevisions(self._reader, zone=settings.zone, rates=prices.rates, clock=clock)
+        ingest = _ingest(settings, self._reader, prices, rules, clock)
         tally = Tally(telemetry, settings=settings, ingest=ingest, progress=self.progress, clock=clock)
         self._judges = Judges(
             settings,
@@ -84,6 +85,7 @@ class Worker:
             telemetry=telemetry,
             patience=patience,
             stalls=stalls,
+            rules=rules,
             rates=prices.rates,
             clock=clock,
         )
@@ -163,13 +165,14 @@ class Worker:
         self._writer.close()
 
 
-def _ingest(settings: Settings, reader: Reader, prices: PriceRevisions, clock: Callable[[], datetime]) -> Ingest:
+def _ingest(
+    settings: Settings, reader: Reader, prices: PriceRevisions, rules: RuleRevisions, clock: Callable[[], datetime]
+) -> Ingest:
     """By the prices and the budgets that are in force."""
-    budgets = RuleRevisions(reader, counted_by, zone=settings.zone, rates=prices.rates, clock=clock)
     return Ingest(
         reader=reader,
         book=prices.book,
-        budgets=budgets.in_force,
+        budgets=rules.made(counted_by),
         limits=AgeLimits(future_max=settings.event_future_max, past_max=settings.retention),
         ids_max=settings.dedup_ids_max,
         clock=clock,

@@ -57,6 +57,7 @@ class Judges:
         telemetry: Telemetry,
         patience: Patience,
         stalls: Stalls,
+        rules: RuleRevisions,
         rates: Callable[[], DayRates],
         clock: Callable[[], datetime],
     ) -> None:
@@ -68,15 +69,16 @@ class Judges:
 
         in_turn = partial(InTurn, self.turn, patience=patience)
         of_alerts = partial(in_turn, publish=publish, published=published)
-        of_rules = partial(RuleRevisions, reader, zone=settings.zone, rates=rates, clock=clock)
-        budgets = of_rules(lambda rulebook: rulebook.budgets)
         self.filler = Filler(
-            reader=reader, writer=writer, budgets=budgets.in_force, retention=settings.retention, clock=clock
+            reader=reader,
+            writer=writer,
+            budgets=rules.made(lambda rulebook: rulebook.budgets),
+            retention=settings.retention,
+            clock=clock,
         )
-
         self.notifier = Notifier(
             turn=lambda: self.turn.number,
-            receivers=of_rules(Receivers.of).in_force,
+            receivers=_receivers(rules),
             published=published,
             ledger=Ledger(reader, writer),
             secrets=Secrets(os.environ, settings.secrets_dir),
@@ -102,7 +104,7 @@ class Judges:
             are_whole=self.filler.are_whole,
             limits=self.limits.part,
         )
-        watch = partial(Watcher, rules=of_rules(make).in_force, reader=reader, writer=writer, clock=clock)
+        watch = partial(Watcher, rules=rules.made(make), reader=reader, writer=writer, clock=clock)
         self.watcher: InTurn[Watcher] = of_alerts(
             lambda publish: watch(publish=publish), doing="reading back the alerts"
         )
@@ -132,3 +134,14 @@ class Judges:
         """Nothing is judged or sent any more once this returns."""
         self.turn.end()
         self.notifier.finish(seconds=FINISH_SECONDS_MAX)
+
+
+def _receivers(rules: RuleRevisions) -> Callable[[], Receivers | None]:
+    """None until the rules are known: those that are shipped have no channels, and all would seem to be off."""
+    in_force = rules.made(Receivers.of)
+
+    def known() -> Receivers | None:
+        found = in_force()
+        return found if rules.are_known else None
+
+    return known

@@ -6,6 +6,7 @@ another threshold would not have raised is followed by the new one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -36,42 +37,53 @@ def counted_by(rulebook: Rulebook) -> Counted:
     return Counted.by(rulebook.budgets)
 
 
-class RuleRevisions(Generic[T]):
-    """One thread asks."""
+class RuleRevisions:
+    """One for a worker: whoever asks, the warehouse is asked once in ``LOOK``. Safe to use from many threads."""
 
     def __init__(
         self,
         reader: Reader,
-        make: Callable[[Rulebook], T],
         *,
         zone: str,
         rates: Callable[[], DayRates],
         clock: Callable[[], datetime],
     ) -> None:
-        """``make`` gives what is asked for of a rulebook. ``rates`` say which rules are on: one in a currency without
-        any rate is not."""
-        self._reader, self._make, self._zone, self._clock, self._rates = reader, make, zone, clock, rates
+        """``rates`` say which rules are on: one in a currency without any rate is not."""
+        self._reader, self._zone, self._clock, self._rates = reader, zone, clock, rates
         self._number = 0
         self._files: Mapping[str, str] = {}
-        self._revision = 0  # whose files they are; a newer one may not have been understood
         self._currencies = frozenset(rates().currencies)
-        self._made = make(self._loaded({}, 0))
+        self._rulebook = self._loaded({}, 0)
         self._look_at = datetime.min.replace(tzinfo=UTC)
+        self._looking = threading.Lock()
+        self.are_known = False  # whether the warehouse has ever answered; until then it is what this build ships
 
-    def in_force(self) -> T:
+    def in_force(self) -> Rulebook:
         """The same object until another revision is taken over, or a currency gets its first rate. Without the
         warehouse nobody judges anyhow, and nothing is stored."""
-        now = self._clock()
-        if now >= self._look_at:
-            self._look_at = now + LOOK
-            with suppress(WarehouseUnavailable):
-                self._look()
-            self._go_by(frozenset(self._rates().currencies))
-        return self._made
+        # Before the first answer everybody waits for it; later whoever comes meanwhile goes by what is known.
+        if self._clock() >= self._look_at and self._looking.acquire(blocking=not self.are_known):
+            try:
+                self._look_if_due(self._clock())
+            finally:
+                self._looking.release()
+        return self._rulebook
 
-    def _go_by(self, currencies: frozenset[str]) -> None:
+    def made(self, make: Callable[[Rulebook], T]) -> Callable[[], T]:
+        """What ``make`` gives of the rulebook in force: the same object for as long as that is the same. One thread
+        calls it."""
+        return Made(self, make).in_force
+
+    def _look_if_due(self, now: datetime) -> None:
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK
+        with suppress(WarehouseUnavailable):
+            self._look()
+            self.are_known = True
+        currencies = frozenset(self._rates().currencies)
         if currencies != self._currencies:
-            self._currencies, self._made = currencies, self._make(self._loaded(self._files, self._revision))
+            self._currencies, self._rulebook = currencies, self._loaded(self._files, self._rulebook.revision)
 
     def _look(self) -> None:
         """Take over the newest revision that this build can read. Of one that it cannot it is said once."""
@@ -83,7 +95,7 @@ class RuleRevisions(Generic[T]):
             except RulesRefused as error:
                 log.error("rules not understood", **told, faults=list(error.faults), next=NEXT)
             else:
-                self._files, self._revision, self._made = found.files, found.number, self._make(rulebook)
+                self._files, self._rulebook = found.files, rulebook
                 self._currencies = frozenset(self._rates().currencies)
                 log.info(
                     "rules taken over", **told, off={rule.budget.name: rule.off for rule in rulebook.rules if rule.off}
@@ -100,3 +112,18 @@ class RuleRevisions(Generic[T]):
 
     def _loaded(self, files: Mapping[str, str], revision: int) -> Rulebook:
         return load(files, zone=self._zone, rates=self._rates(), revision=revision)
+
+
+class Made(Generic[T]):
+    """What somebody needs of the rulebook in force, made once for each."""
+
+    def __init__(self, revisions: RuleRevisions, make: Callable[[Rulebook], T]) -> None:
+        self._revisions, self._make = revisions, make
+        self._of: Rulebook | None = None
+        self._made: T | None = None
+
+    def in_force(self) -> T:
+        rulebook = self._revisions.in_force()
+        if self._made is None or rulebook is not self._of:
+            self._made, self._of = self._make(rulebook), rulebook
+        return self._made

@@ -103,7 +103,7 @@ class Notifier:
         self,
         *,
         turn: Callable[[], int | None],
-        receivers: Callable[[], Receivers],
+        receivers: Callable[[], Receivers | None],
         published: Callable[[], list[Alert]],
         ledger: Ledger,
         secrets: Secrets,
@@ -111,7 +111,8 @@ class Notifier:
         telemetry: Telemetry,
         clock: Callable[[], datetime],
     ) -> None:
-        """``turn`` gives the number of the turn that it is, ``published`` what is on ``usage.alerts``."""
+        """``turn`` gives the number of the turn that it is, ``receivers`` None while they are not known, ``published``
+        what is on ``usage.alerts``."""
         self._turn, self._receivers, self._published = turn, receivers, published
         self._ledger, self._secrets, self._dashboard = ledger, secrets, dashboard
         self._telemetry, self._clock = telemetry, clock
@@ -145,14 +146,15 @@ class Notifier:
         self._note_sent()
         self._give_up_on_silent(now)
         held = self._hold(now)
-        if held is not None:
-            self._restore(held, receivers, now)
-            self._take_over(held, receivers, now)
-            self._take_news(held)
-            self._look_at_acts(held, now)
+        if held is None or receivers is None:
+            self._ledger.store(now)
+            return
+        self._restore(held, receivers, now)
+        self._take_over(held, receivers, now)
+        self._take_news(held)
+        self._look_at_acts(held, now)
         self._ledger.store(now)
-        if held is not None:
-            self._send_what_is_due(held, now)
+        self._send_what_is_due(held, now)
 
     def finish(self, *, seconds: float) -> None:
         """The turn is over. Wait for what is being sent, but no longer than this, and write it down."""

@@ -64,7 +64,7 @@ class Team:
         self.now, self.turn = START, 1
         self.topic: list[Alert] = []
         self.environment: dict[str, str] = {}
-        self.asked = 0  # for the channels
+        self.asked, self.rules_are_known = 0, True
         self.folder = folder
         self.rules(one=one.url, two=two.url)
         self.telemetry = Telemetry()
@@ -88,9 +88,9 @@ class Team:
         )
         self.notifier.tick()
 
-    def _receivers(self) -> Receivers:
+    def _receivers(self) -> Receivers | None:
         self.asked += 1
-        return self.in_force
+        return self.in_force if self.rules_are_known else None
 
     def publish(self, *alerts: Alert) -> None:
         self.topic += alerts
@@ -199,6 +199,17 @@ def test_who_may_take_over_in_an_outage_looks_at_the_channels_before(team: Team)
     asked = team.asked
     team.ticks()
     assert team.asked > asked
+
+
+def test_while_the_rules_are_not_known_no_channel_is_off(team: Team) -> None:
+    team.ticks()
+    team.topic.append(alert("left"))
+    team.turn, team.rules_are_known = 2, False
+    team.begin()
+    team.ticks()
+    assert team.place.reader.frame("SELECT is_on FROM alert_channels").rows() == [(1,), (1,)]
+    team.rules_are_known = True
+    team.ticks(lambda: team.one.got and team.two.got)
 
 
 def test_a_failure_that_nobody_has_thought_of_ends_nothing_and_repeats_nothing(team: Team) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -77,27 +78,31 @@ def thresholds(rulebook: Rulebook) -> Sequence[Any]:
     return [rulebook.of(HourlySpike).threshold, rulebook.of(UnknownPrice).on]
 
 
-def said(found: RuleRevisions[Sequence[Any]]) -> list[str]:
-    return [str(one) for one in found.in_force()]
+def said(found: Callable[[], Sequence[Any]]) -> list[str]:
+    return [str(one) for one in found()]
 
 
-def revisions(reader: Any, clock: Clock) -> RuleRevisions[Sequence[Any]]:
-    return RuleRevisions(reader, thresholds, zone="UTC", rates=lambda: DayRates(()), clock=clock)
+def revisions(reader: Any, clock: Clock) -> RuleRevisions:
+    return RuleRevisions(reader, zone="UTC", rates=lambda: DayRates(()), clock=clock)
+
+
+def of_thresholds(reader: Any, clock: Clock) -> Callable[[], Sequence[Any]]:
+    return revisions(reader, clock).made(thresholds)
 
 
 def test_a_revision_is_taken_over_at_the_next_look_and_rules_stay_the_same_list_until_then(place: Warehouse) -> None:
     clock = Clock()
-    found = revisions(place.reader, clock)
-    shipped = found.in_force()
+    found = of_thresholds(place.reader, clock)
+    shipped = found()
     assert said(found) == ["3.0", "True"]
     publish(place, '[hourly_spike]\nthreshold = "5"')
     clock.now += LOOK - timedelta(microseconds=1)
-    assert found.in_force() is shipped
+    assert found() is shipped
     clock.now += timedelta(microseconds=1)
-    taken = found.in_force()
+    taken = found()
     assert said(found) == ["5", "True"]
     clock.now += LOOK
-    assert found.in_force() is taken
+    assert found() is taken
     publish(place, "")
     clock.now += LOOK
     assert said(found)[0] == "3.0"
@@ -105,26 +110,45 @@ def test_a_revision_is_taken_over_at_the_next_look_and_rules_stay_the_same_list_
 
 def test_rules_know_of_which_revision_they_are(place: Warehouse) -> None:
     clock = Clock()
-    found = RuleRevisions(
-        place.reader, lambda rulebook: rulebook.revision, zone="UTC", rates=lambda: DayRates(()), clock=clock
-    )
-    assert found.in_force() == 0
+    found = revisions(place.reader, clock)
+    assert found.in_force().revision == 0
     publish(place, '[hourly_spike]\nthreshold = "5"')
     publish(place, "[hourly_spike]\nno_such_field = 1")
     clock.now += LOOK
-    assert found.in_force() == 1, "the second cannot be read"
+    assert found.in_force().revision == 1, "the second cannot be read"
+
+
+def test_whoever_asks_the_warehouse_is_asked_once_and_each_has_its_own_of_the_same_rules(place: Warehouse) -> None:
+    clock, asked = Clock(), Asked(place.reader)
+    found = revisions(asked, clock)
+    askers = [found.made(thresholds), found.made(thresholds)]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(3):
+            assert len({tuple(map(str, one)) for one in threads.map(lambda asker: asker(), askers)}) == 1
+    assert asked.count == 1
+    assert askers[0]() is not askers[1]()
+
+
+def test_until_the_warehouse_has_answered_rules_are_not_known(place: Warehouse) -> None:
+    clock, asked = Clock(), Asked(place.reader)
+    asked.away = True
+    found = revisions(asked, clock)
+    assert (found.in_force().revision, found.are_known) == (0, False)
+    asked.away = False
+    clock.now += LOOK
+    assert (found.in_force().revision, found.are_known) == (0, True)
 
 
 def test_a_worker_that_starts_knows_the_newest_at_its_first_look(place: Warehouse) -> None:
     publish(place, "[unknown_price]\non = false")
-    assert said(revisions(place.reader, Clock())) == ["3.0", "False"]
+    assert said(of_thresholds(place.reader, Clock())) == ["3.0", "False"]
 
 
 def test_the_warehouse_is_asked_once_in_five_seconds_and_may_be_away(place: Warehouse) -> None:
     clock, asked = Clock(), Asked(place.reader)
-    found = revisions(asked, clock)
+    found = of_thresholds(asked, clock)
     for _ in range(41):
-        found.in_force()
+        found()
         clock.now += timedelta(seconds=0.25)
     assert asked.count == 3
     asked.away = True
@@ -141,14 +165,14 @@ def test_a_revision_that_this_build_cannot_read_changes_nothing_and_is_said_once
 ) -> None:
     structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
     clock = Clock()
-    found = revisions(place.reader, clock)
+    found = of_thresholds(place.reader, clock)
     publish(place, '[hourly_spike]\nthreshold = "5"')
-    before = found.in_force()
+    before = found()
     publish(place, "[of_a_later_build]")
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             clock.now += LOOK
-            assert found.in_force() is before
+            assert found() is before
     (line,) = [record.getMessage() for record in caplog.records]
     assert "rules not understood" in line
     assert "own.toml: of_a_later_build: there is no such field" in line
@@ -166,7 +190,7 @@ def test_it_goes_by_the_newest_that_this_build_can_read_when_it_starts_too(
     for _ in range(2):
         publish(place, "[of_a_later_build]")
     clock = Clock()
-    found = revisions(place.reader, clock)
+    found = of_thresholds(place.reader, clock)
     assert said(found)[0] == "6"
     publish(place, '[hourly_spike]\nthreshold = "7"')
     publish(place, "[of_a_later_build]")
@@ -188,11 +212,8 @@ def test_what_another_threshold_makes_a_spike_is_told_at_the_next_look_and_taken
     place.writer.insert("usage_hourly", hourly([*hours, {"hour": NOON, "cost_pico": 5 * PICO // 2, "source": "now"}]))
     clock, topic = Clock(), list[Alert]()
     clock.now = NOON + timedelta(minutes=59)
-    make = partial(rules_of, reader=place.reader)
-    revised = RuleRevisions(place.reader, make, zone="UTC", rates=lambda: DayRates(()), clock=clock)
-    watcher = Watcher(
-        rules=revised.in_force, reader=place.reader, writer=place.writer, publish=topic.extend, clock=clock
-    )
+    revised = revisions(place.reader, clock).made(partial(rules_of, reader=place.reader))
+    watcher = Watcher(rules=revised, reader=place.reader, writer=place.writer, publish=topic.extend, clock=clock)
     watcher.restore()
 
     def look() -> list[tuple[str, str]]:
