@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
-from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from costream.alerts import Alert
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.rule_revisions import RULES
 from sinks.clickhouse.writer import Writer
 from stream.audit import audit
 from stream.up.broker import EmbeddedBroker
 from tests.support.ingest import Warehouse
-from tests.support.records import rfc3339, wire
+from tests.support.rules import publish_rules
 from tests.support.warehouse import Server
-from tests.support.worker import TOPICS, WorkerProcess, producer_of, read_topic
+from tests.support.worker import TOPICS, WorkerProcess, read_topic, send_calls
 
 pytestmark = pytest.mark.slow
 
@@ -46,15 +42,6 @@ def place(clickhouse_endpoint: Server) -> Iterator[Warehouse]:
         yield Warehouse(reader, writer)
 
 
-def send(broker: EmbeddedBroker, count: int, **fields: Any) -> None:
-    """Calls of 0.15 USD each, of one moment, so that all are of one day whatever the clock says."""
-    producer = producer_of(broker.bootstrap_servers)
-    usual = {"input_tokens": 1_000_000, "output_tokens": 0, "occurred_at": rfc3339(datetime.now(UTC))}
-    for _ in range(count):
-        producer.produce("usage.events", wire(str(uuid4()), **usual | fields))
-    assert producer.flush(30) == 0
-
-
 def told(broker: EmbeddedBroker) -> list[tuple[str, str, int]]:
     alerts = [Alert.from_json(record.value()) for record in read_topic(broker.bootstrap_servers, "usage.alerts")]
     return [(alert.scope, alert.level.value, alert.revision) for alert in alerts if alert.rule == "budget"]
@@ -66,12 +53,12 @@ def test_a_user_over_the_shipped_budget_is_told_once_and_the_next_worker_goes_on
     ann = "budget=user_daily_budget,user=ann"
     address = place.reader.address
     with WorkerProcess(broker.bootstrap_servers, address) as worker:
-        send(broker, 59, user_id="bob")
-        send(broker, 60, user_id="ann")
+        send_calls(broker.bootstrap_servers, 59, user_id="bob")
+        send_calls(broker.bootstrap_servers, 60, user_id="ann")
         worker.until(lambda: told(broker), "it is told", seconds=90)
         worker.process.kill()
         worker.ended()
-    send(broker, 6, user_id="ann")
+    send_calls(broker.bootstrap_servers, 6, user_id="ann")
     with WorkerProcess(broker.bootstrap_servers, address) as worker:
         worker.until(lambda: len(told(broker)) >= 2, "the next step is told", seconds=90)
         assert worker.stop() == 0
@@ -86,14 +73,12 @@ def test_a_budget_that_is_published_counts_what_was_spent_before_it(broker: Embe
     address = place.reader.address
     stored = "SELECT toInt64(count()) FROM usage_events"
     with WorkerProcess(broker.bootstrap_servers, address) as worker:
-        send(broker, 5, team="search")
-        send(broker, 5, team="ads")
+        send_calls(broker.bootstrap_servers, 5, team="search")
+        send_calls(broker.bootstrap_servers, 5, team="ads")
         worker.until(lambda: place.reader.frame(stored).item() == 10, "they are stored", seconds=60)
-        by = {"published_by": "ann", "note": "", "build": "t"}
-        new_id = {"new_id": lambda: str(uuid4()), "pause": lambda: None}
-        RULES.publish(place.reader, place.writer, {"own.toml": TEAM}, **new_id, **by)
+        publish_rules(place, TEAM)
         worker.until(lambda: worker.log("rules taken over"), "the rules are taken over", seconds=60)
-        send(broker, 1, team="search")
+        send_calls(broker.bootstrap_servers, 1, team="search")
         worker.until(lambda: told(broker), "it is told", seconds=90)
         assert worker.stop() == 0
     assert told(broker) == [("budget=search_team", "warning", 1)]

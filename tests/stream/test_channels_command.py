@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from sinks.clickhouse.deliveries import DELIVERIES, Attempt, attempt_rows
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.rule_revisions import RULES
 from sinks.clickhouse.writer import Writer
 from stream.cli.channels import app
 from tests.support.commands import Commands
+from tests.support.ingest import Warehouse
 from tests.support.receivers import HttpReceiver
+from tests.support.rules import publish_rules
 from tests.support.told import alert
 from tests.support.warehouse import Embedded
 
@@ -37,14 +37,7 @@ def commands(clickhouse_embedded: Embedded, tmp_path: Path) -> Iterator[Commands
 
 def publish(commands: Commands, text: str) -> None:
     with closing(Writer(commands.reader.address)) as writer:
-        by = {
-            "published_by": "ann",
-            "note": "",
-            "build": "t",
-            "new_id": lambda: str(uuid4()),
-            "pause": lambda: None,
-        }
-        RULES.publish(commands.reader, writer, {"own.toml": text}, **by)
+        publish_rules(Warehouse(commands.reader, writer), text)
 
 
 def test_a_sample_goes_to_each_channel_and_nothing_is_written(commands: Commands, receiver: HttpReceiver) -> None:

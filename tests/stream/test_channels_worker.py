@@ -5,22 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.rule_revisions import RULES
 from sinks.clickhouse.writer import Writer
 from stream.up.broker import EmbeddedBroker
 from tests.support.ingest import Warehouse
 from tests.support.receivers import PASSWORD, USER, HttpReceiver, mail_server
-from tests.support.records import rfc3339, wire
+from tests.support.rules import publish_rules
 from tests.support.warehouse import Server
-from tests.support.worker import TOPICS, WorkerProcess, producer_of
+from tests.support.worker import TOPICS, WorkerProcess, send_calls
 
 pytestmark = pytest.mark.slow
 
@@ -50,20 +46,6 @@ def place(clickhouse_endpoint: Server) -> Iterator[Warehouse]:
         yield Warehouse(reader, writer)
 
 
-def send(broker: EmbeddedBroker, count: int, **fields: Any) -> None:
-    """Calls of 0.15 USD each."""
-    producer = producer_of(broker.bootstrap_servers)
-    usual = {"input_tokens": 1_000_000, "output_tokens": 0, "occurred_at": rfc3339(datetime.now(UTC))}
-    for _ in range(count):
-        producer.produce("usage.events", wire(str(uuid4()), **usual | fields))
-    assert producer.flush(30) == 0
-
-
-def publish(place: Warehouse, text: str) -> None:
-    by = {"published_by": "ann", "note": "", "build": "t"}
-    RULES.publish(place.reader, place.writer, {"own.toml": text}, new_id=lambda: str(uuid4()), pause=lambda: None, **by)
-
-
 def subjects(slack: HttpReceiver) -> list[str]:
     return [posted.json["attachments"][0]["title"] for posted in slack.got]
 
@@ -78,14 +60,14 @@ def test_people_are_told_once_over_a_kill_and_an_outage_of_a_channel(
         secrets.mkdir()
         (secrets / "smtp_password").write_text(PASSWORD)
         (secrets / "slack_webhook").write_text(f"{slack.url}/services/T0SECRET")
-        publish(place, CHANNELS.format(port=mail.port, user=USER))
+        publish_rules(place, CHANNELS.format(port=mail.port, user=USER))
         settings = {"secrets_dir": secrets, "dashboard_url": "https://grafana.example.com/d/cost"}
         with WorkerProcess(broker.bootstrap_servers, place.reader.address, **settings) as worker:
-            send(broker, 60, user_id=hostile)
+            send_calls(broker.bootstrap_servers, 60, user_id=hostile)
             worker.until(lambda: subjects(slack), "Slack is told", seconds=90)
             assert not mail.got, "a warning is none of its levels"
             slack.does = 500
-            send(broker, 6, user_id=hostile)
+            send_calls(broker.bootstrap_servers, 6, user_id=hostile)
             worker.until(lambda: mail.got and slack.asked > 1, "mail arrives though Slack fails", seconds=90)
             worker.process.kill()
             worker.ended()

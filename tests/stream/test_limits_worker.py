@@ -6,23 +6,22 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from costream import BudgetGuard
 from costream.budgets import BudgetState
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.rule_revisions import RULES
 from sinks.clickhouse.writer import Writer
 from stream.budgets.zones import zone
 from stream.runtime import topics
 from stream.runtime.settings import Settings
 from stream.up.broker import EmbeddedBroker
 from tests.support.ingest import Warehouse
-from tests.support.records import rfc3339, wire
+from tests.support.records import rfc3339
+from tests.support.rules import publish_rules
 from tests.support.warehouse import Server
-from tests.support.worker import TOPICS, WorkerProcess, producer_of, read_topic
+from tests.support.worker import TOPICS, WorkerProcess, read_topic, send_calls
 
 pytestmark = pytest.mark.slow
 
@@ -47,24 +46,12 @@ class Site:
         self.at = datetime.now(UTC)
 
     def publish_rules(self, text: str) -> None:
-        RULES.publish(
-            self.place.reader,
-            self.place.writer,
-            {"own.toml": text},
-            published_by="ann",
-            note="",
-            build="t",
-            new_id=lambda: str(uuid4()),
-            pause=lambda: None,
-        )
+        publish_rules(self.place, text)
 
     def send(self, count: int, **fields: Any) -> None:
         """Calls of 0.15 USD each."""
-        producer = producer_of(self.bootstrap_servers)
-        usual = {"input_tokens": 1_000_000, "output_tokens": 0, "occurred_at": rfc3339(self.at)}
-        for _ in range(count):
-            producer.produce(f"{self.prefix}usage.events", wire(str(uuid4()), **usual | fields))
-        assert producer.flush(30) == 0
+        occurred_at = {"occurred_at": rfc3339(self.at)}
+        send_calls(self.bootstrap_servers, count, topic=f"{self.prefix}usage.events", **occurred_at | fields)
 
     def worker(self) -> WorkerProcess:
         return WorkerProcess(self.bootstrap_servers, self.place.reader.address, prefix=self.prefix)

@@ -9,7 +9,6 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import polars as pl
 import pytest
@@ -19,7 +18,6 @@ from costream.alerts import Alert
 from costream.pricing import PICO
 from costream.pricing.money import DayRates
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.rule_revisions import RULES
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable
 from stream.rule_revisions import LOOK, RuleRevisions
@@ -31,7 +29,7 @@ from stream.watch.watcher import Watcher
 from tests.stream.test_unknown_price_worker import LOOKS_OFTEN, told
 from tests.stream.test_unknown_price_worker import publish as send
 from tests.support.ingest import Warehouse
-from tests.support.rules import rules_of
+from tests.support.rules import publish_rules, rules_of
 from tests.support.warehouse import Embedded, Server
 from tests.support.warehouse_rows import hourly
 from tests.support.worker import TOPICS, WorkerProcess
@@ -44,12 +42,6 @@ def place(clickhouse_embedded: Embedded) -> Iterator[Warehouse]:
     address = clickhouse_embedded.fresh()
     with closing(Reader(address)) as reader, closing(Writer(address)) as writer:
         yield Warehouse(reader, writer)
-
-
-def publish(place: Warehouse, text: str) -> None:
-    by = {"published_by": "ann", "note": "", "build": "t"}
-    files = {"own.toml": text} if text else {}
-    RULES.publish(place.reader, place.writer, files, new_id=lambda: str(uuid4()), pause=lambda: None, **by)
 
 
 class Clock:
@@ -95,7 +87,7 @@ def test_a_revision_is_taken_over_at_the_next_look_and_rules_stay_the_same_list_
     found = of_thresholds(place.reader, clock)
     shipped = found()
     assert said(found) == ["3.0", "True"]
-    publish(place, '[hourly_spike]\nthreshold = "5"')
+    publish_rules(place, '[hourly_spike]\nthreshold = "5"')
     clock.now += LOOK - timedelta(microseconds=1)
     assert found() is shipped
     clock.now += timedelta(microseconds=1)
@@ -103,7 +95,7 @@ def test_a_revision_is_taken_over_at_the_next_look_and_rules_stay_the_same_list_
     assert said(found) == ["5", "True"]
     clock.now += LOOK
     assert found() is taken
-    publish(place, "")
+    publish_rules(place, "")
     clock.now += LOOK
     assert said(found)[0] == "3.0"
 
@@ -112,8 +104,8 @@ def test_rules_know_of_which_revision_they_are(place: Warehouse) -> None:
     clock = Clock()
     found = revisions(place.reader, clock)
     assert found.in_force().revision == 0
-    publish(place, '[hourly_spike]\nthreshold = "5"')
-    publish(place, "[hourly_spike]\nno_such_field = 1")
+    publish_rules(place, '[hourly_spike]\nthreshold = "5"')
+    publish_rules(place, "[hourly_spike]\nno_such_field = 1")
     clock.now += LOOK
     assert found.in_force().revision == 1, "the second cannot be read"
 
@@ -140,7 +132,7 @@ def test_until_the_warehouse_has_answered_rules_are_not_known(place: Warehouse) 
 
 
 def test_a_worker_that_starts_knows_the_newest_at_its_first_look(place: Warehouse) -> None:
-    publish(place, "[unknown_price]\non = false")
+    publish_rules(place, "[unknown_price]\non = false")
     assert said(of_thresholds(place.reader, Clock())) == ["3.0", "False"]
 
 
@@ -152,7 +144,7 @@ def test_the_warehouse_is_asked_once_in_five_seconds_and_may_be_away(place: Ware
         clock.now += timedelta(seconds=0.25)
     assert asked.count == 3
     asked.away = True
-    publish(place, '[hourly_spike]\nthreshold = "5"')
+    publish_rules(place, '[hourly_spike]\nthreshold = "5"')
     clock.now += LOOK
     assert said(found)[0] == "3.0"
     asked.away = False
@@ -166,9 +158,9 @@ def test_a_revision_that_this_build_cannot_read_changes_nothing_and_is_said_once
     structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
     clock = Clock()
     found = of_thresholds(place.reader, clock)
-    publish(place, '[hourly_spike]\nthreshold = "5"')
+    publish_rules(place, '[hourly_spike]\nthreshold = "5"')
     before = found()
-    publish(place, "[of_a_later_build]")
+    publish_rules(place, "[of_a_later_build]")
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             clock.now += LOOK
@@ -176,7 +168,7 @@ def test_a_revision_that_this_build_cannot_read_changes_nothing_and_is_said_once
     (line,) = [record.getMessage() for record in caplog.records]
     assert "rules not understood" in line
     assert "own.toml: of_a_later_build: there is no such field" in line
-    publish(place, '[hourly_spike]\nthreshold = "7"')
+    publish_rules(place, '[hourly_spike]\nthreshold = "7"')
     clock.now += LOOK
     assert said(found)[0] == "7"
 
@@ -186,14 +178,14 @@ def test_it_goes_by_the_newest_that_this_build_can_read_when_it_starts_too(
 ) -> None:
     structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
     for threshold in ("5", "6"):
-        publish(place, f'[hourly_spike]\nthreshold = "{threshold}"')
+        publish_rules(place, f'[hourly_spike]\nthreshold = "{threshold}"')
     for _ in range(2):
-        publish(place, "[of_a_later_build]")
+        publish_rules(place, "[of_a_later_build]")
     clock = Clock()
     found = of_thresholds(place.reader, clock)
     assert said(found)[0] == "6"
-    publish(place, '[hourly_spike]\nthreshold = "7"')
-    publish(place, "[of_a_later_build]")
+    publish_rules(place, '[hourly_spike]\nthreshold = "7"')
+    publish_rules(place, "[of_a_later_build]")
     clock.now += LOOK
     assert said(found)[0] == "7"
     for _ in range(2):
@@ -221,11 +213,11 @@ def test_what_another_threshold_makes_a_spike_is_told_at_the_next_look_and_taken
         return [(alert.rule, alert.status) for alert in watcher.tick()]
 
     assert look() == []
-    publish(place, '[hourly_spike]\nthreshold = "2"\nclear = "1.5"\n[hourly_anomaly]\non = false')
+    publish_rules(place, '[hourly_spike]\nthreshold = "2"\nclear = "1.5"\n[hourly_anomaly]\non = false')
     assert look() == [("hourly_spike", "open")]
-    publish(place, "[hourly_spike]\non = false")
+    publish_rules(place, "[hourly_spike]\non = false")
     assert look() == []
-    publish(place, "")
+    publish_rules(place, "")
     assert look() == [("hourly_spike", "retracted")]
 
 
@@ -238,13 +230,13 @@ def test_a_running_worker_judges_by_what_is_published(clickhouse_endpoint: Serve
         closing(Writer(address)) as writer,
     ):
         place = Warehouse(reader, writer)
-        publish(place, "[unknown_price]\non = false")
+        publish_rules(place, "[unknown_price]\non = false")
         with WorkerProcess(broker.bootstrap_servers, address, prelude=LOOKS_OFTEN) as worker:
             worker.until(lambda: worker.log("rules taken over"), "the first revision is taken over", seconds=60)
             send(broker, 3, model="gpt-4o-mimi")
             stored = "SELECT count() AS calls FROM usage_events"
             worker.until(lambda: reader.frame(stored).item() == 3, "they are stored", seconds=60)
             assert told(broker) == []
-            publish(place, "")
+            publish_rules(place, "")
             worker.until(lambda: told(broker), "the rule is on again, and it is told", seconds=60)
             assert worker.stop() == 0

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -24,7 +25,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.vocabulary import rows_of
 from sinks.errors import WarehouseUnavailable
 from stream.runtime import topics
-from tests.support.records import until
+from tests.support.records import rfc3339, until, wire
 from tests.support.warehouse import settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,6 +147,15 @@ class WorkerProcess:
 
 def producer_of(bootstrap_servers: str, **config: Any) -> Producer:
     return Producer({"bootstrap.servers": bootstrap_servers, "log_level": 0, "partitioner": "murmur2_random", **config})
+
+
+def send_calls(bootstrap_servers: str, count: int, *, topic: str = "usage.events", **fields: Any) -> None:
+    """Calls of 0.15 USD each, of one moment, so that all are of one day whatever the clock says."""
+    producer = producer_of(bootstrap_servers)
+    usual = {"input_tokens": 1_000_000, "output_tokens": 0, "occurred_at": rfc3339(datetime.now(UTC))}
+    for _ in range(count):
+        producer.produce(topic, wire(str(uuid4()), **usual | fields))
+    assert producer.flush(30) == 0
 
 
 COORDINATOR_MOVES: Final = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)

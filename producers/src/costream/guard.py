@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, Self, Unpack, cast
 from confluent_kafka import Consumer
 
 from costream.delivery import voice
+from costream.delivery.clock import time_by
 from costream.delivery.complaints import Complaints
 from costream.delivery.fork import leak
 from costream.delivery.lifetime import dismiss, enroll
@@ -140,16 +141,7 @@ class BudgetGuard:
             self._reader.start()
 
     def _now(self) -> datetime:
-        """By the guard's clock; by the system's where that one raises or tells no time with a zone."""
-        try:
-            moment = self._clock()
-            if moment.utcoffset() is not None:
-                return moment
-            trouble = f"{moment!r} has no zone"
-        except Exception as error:  # noqa: BLE001 - the clock is the host's
-            trouble = f"{type(error).__name__}: {error}"
-        self._complain("clock", f"the clock of a guard cannot be used ({trouble}); the system's is")
-        return datetime.now(UTC)
+        return time_by(self._clock, lambda fault: self._complain("clock", f"the clock of a guard {fault}"))
 
     def _complain(self, kind: str, text: str) -> None:
         self._reader.complaints.say(kind, text)

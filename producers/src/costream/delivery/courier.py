@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from queue import Empty
 from traceback import format_exception
 from typing import Final
@@ -31,6 +31,7 @@ from uuid import uuid4
 
 from costream.delivery import voice
 from costream.delivery.carrier import Carrier
+from costream.delivery.clock import time_by
 from costream.delivery.complaints import Complaints
 from costream.delivery.disk import Disk
 from costream.delivery.door import Door, Item
@@ -116,16 +117,7 @@ class Courier:
         self._door.see_that_it_lives()
 
     def now(self) -> datetime:
-        """By the producer's clock; by the system's where that one raises or tells no time with a zone."""
-        try:
-            moment = self._clock()
-            if moment.utcoffset() is not None:
-                return moment
-            trouble = f"{moment!r} has no zone"
-        except Exception as error:  # noqa: BLE001 - the clock is the host's
-            trouble = f"{type(error).__name__}: {error}"
-        self._complaints.say("clock", f"the clock of a producer cannot be used ({trouble}); the system's is")
-        return datetime.now(UTC)
+        return time_by(self._clock, lambda fault: self._complaints.say("clock", f"the clock of a producer {fault}"))
 
     def flush(self, timeout: float) -> int:
         """Wait until all posted so far is acknowledged or on disk; returns how much of it is neither."""
