@@ -58,10 +58,11 @@ def _notify(url: str, notice: Notice, *, title: str) -> None:
         log_level=logging.WARNING,
     )
     if not delivered:
-        raise NotDelivered(_without_secrets("; ".join(reasons) or "the service did not take it", url))
+        raise NotDelivered(without_secrets("; ".join(reasons) or "the service did not take it", url))
 
 
-def _without_secrets(text: str, url: str) -> str:
+def without_secrets(text: str, url: str) -> str:
+    """What a service has answered, which nobody knows beforehand, without any part of its address."""
     for part in sorted(re.split(r"[/:@?&=]+", url), key=len, reverse=True):
         if len(part) >= SECRET_CHARS_MIN:
             text = text.replace(part, HIDDEN)

@@ -64,8 +64,6 @@ class _Held:
     acts_at: datetime | None = None  # when what people have done is looked at next
     in_force: Receivers = field(default_factory=Receivers)
     channels: dict[str, _Channel] = field(default_factory=dict)
-    heard: list[Alert] = field(default_factory=list)  # until it is restored
-    made: list[Attempt] = field(default_factory=list)  # likewise
 
     def hear(self, alerts: Iterable[Alert], channels: Iterable[_Channel]) -> None:
         channels = list(channels)
@@ -182,7 +180,7 @@ class Notifier:
             return
         try:
             on, made = self._ledger.channels(), self._ledger.attempts(now)
-            published = [*self._published(), *held.heard]
+            published = self._published()  # what was heard before is on the topic
         except (WarehouseError, StreamError) as error:
             if held.restore_at is None:
                 log.warning(
@@ -195,10 +193,9 @@ class Notifier:
         held.restored, held.in_force, held.acts_at = True, receivers, None
         held.channels = {one.name: self._known(one, on, held.began) for one in held.in_force.all}
         for name, channel in held.channels.items():
-            channel.lane.recall((one for one in (*made, *held.made) if one.channel == name), published)
+            channel.lane.recall((one for one in made if one.channel == name), published)
         held.hear(published, held.channels.values())
         self._end({name for name, (is_on, _) in on.items() if is_on} - held.channels.keys(), now)
-        held.heard, held.made = [], []
 
     def _known(self, receiver: Receiver, on: Mapping[str, tuple[bool, datetime]], began: datetime) -> _Channel:
         is_on, since = on.get(receiver.name, (False, began))
@@ -234,8 +231,6 @@ class Notifier:
         while not self._news.empty():
             news.append(self._news.get())
         held.hear(news, held.channels.values())
-        if not held.restored:
-            held.heard += news
 
     def _look_at_acts(self, held: _Held, now: datetime) -> None:
         """While the warehouse is away those hold that were there."""
@@ -309,8 +304,6 @@ class Notifier:
             return attempt_at(name, due, sent.outcome, sent.at, sent.reason)
         attempt = channel.lane.note(due, sent.outcome, sent.at, sent.reason)
         channel.look_at = None
-        if not held.restored:
-            held.made.append(attempt)
         return attempt
 
 

@@ -15,7 +15,7 @@ from sinks.channels import http
 from sinks.channels.email import Email
 from sinks.channels.http import Slack, Webhook
 from sinks.channels.notice import NotDelivered, NotDeliveredToAll, Notice
-from sinks.channels.services import Service, Sms
+from sinks.channels.services import Service, Sms, without_secrets
 from tests.support.receivers import PASSWORD, USER, HttpReceiver, MailServer, mail_server
 from tests.support.told import alert
 
@@ -240,6 +240,11 @@ def test_a_service_that_fails_is_said_without_the_secret(receiver: HttpReceiver)
         with pytest.raises(NotDelivered) as told:
             Service(url).send(notice())
         assert "T0SECRET" not in str(told.value)
+
+
+def test_what_a_service_says_of_its_secret_is_hidden() -> None:
+    said = "token T0SECRET of me@example.com is no token: T0SECRET"
+    assert without_secrets(said, "x://T0SECRET:pass@example.com/me") == "token … of me@… is no token: …"
 
 
 # --- secrets ---

@@ -26,6 +26,7 @@ from stream.budgets.limits import Reading
 from stream.budgets.periods import span_at
 from stream.budgets.playing import played
 from stream.budgets.spend import Account, Spend
+from stream.watch.budget_parts import parts_by_feature
 from stream.watch.rules.budget import REST, BudgetRule
 from stream.watch.rules.rule import Past, news_of
 from tests.stream.test_budget_spend import DAILY
@@ -34,6 +35,7 @@ from tests.support.databases import emptied
 from tests.support.ingest import ingest_of
 from tests.support.records import wire
 from tests.support.repriced import NOW, PARTITIONS, SOURCE, Place
+from tests.support.told import alert
 from tests.support.warehouse import Server
 
 DAY = replace(
@@ -200,6 +202,24 @@ def test_an_alert_says_which_features_the_money_went_to(place: Place) -> None:
     ]
     assert told["budget=search"].message.endswith(" By feature: search 72.00 KRW (100 %).")
     assert "By feature" not in told["budget=limit,user=ann"].message
+
+
+def test_features_are_told_only_where_all_that_was_spent_is_known_in_the_currency(place: Place) -> None:
+    """A rate from today on makes today's part of two days look like all."""
+    limit = replace(DAY, kind="limit", currency="KRW")
+    told = alert(
+        "a",
+        window_start=NOW - timedelta(days=2),
+        window_end=NOW + timedelta(minutes=1),
+        metadata={"subject": {}, "unit": "KRW"},
+    )
+    rate = f'[[exchange_rate]]\ncurrency = "KRW"\nper_usd = "1500"\nvalid_from = {NOW:%Y-%m-%d}\nsource = "a test"\n'
+    publish(place.warehouse, {"rates.toml": rate})
+    place.store([spent("r-today", feature="search")])
+    assert [part.feature for part in parts_by_feature(place.reader, limit, told)] == ["search"]
+    assert parts_by_feature(place.reader, replace(limit, scope=("feature",)), told) == ()
+    place.store([spent("r-before", feature="chat", at=NOW - timedelta(days=1))])
+    assert parts_by_feature(place.reader, limit, told) == ()
 
 
 def test_an_alert_is_told_once_and_again_where_a_higher_step_is_crossed(place: Place) -> None:

@@ -46,6 +46,7 @@ def test_each_kind_needs_what_only_the_team_knows_and_nothing_else() -> None:
     assert (slack["channel"], slack["username"]) == ("#cost-alerts", "Cost Alert Bot")
     assert (slack["icon_emoji"], slack["webhook_secret"]) == (":money_with_wings:", "slack_webhook")
     assert (mail["smtp_port"], mail["security"]) == (587, "starttls")
+    assert all(entry.name == kind for kind, entry in entries.items())
 
 
 @pytest.mark.parametrize("level", ["info", "warning", "critical", "emergency"])

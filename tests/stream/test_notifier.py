@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -39,7 +40,8 @@ class Flaky:
     """A warehouse that may be away."""
 
     def __init__(self, reader: Reader, writer: Writer) -> None:
-        self._reader, self._writer, self.away = reader, writer, False
+        self._reader, self._writer = reader, writer
+        self.away = self.takes_nothing = False
         self.address = reader.address
 
     def frame(self, sql: str, **parameters: Any) -> pl.DataFrame:
@@ -47,6 +49,8 @@ class Flaky:
         return self._reader.frame(sql, **parameters)
 
     def insert(self, table: str, frame: pl.DataFrame) -> int:
+        if self.takes_nothing:
+            raise WarehouseUnavailable(where="here", reason="it takes nothing")
         self._require()
         return self._writer.insert(table, frame)
 
@@ -106,6 +110,9 @@ class Team:
 
         until(holds, "it is told", seconds=20)
         self.notifier.tick()
+
+    def channels(self) -> list[tuple[str, int]]:
+        return self.place.reader.frame("SELECT channel, is_on FROM alert_channels ORDER BY channel").rows()
 
     def ledger(self) -> list[tuple[Any, ...]]:
         asked = "SELECT channel, alert_id, revision, outcome, toInt64(attempts) FROM alert_deliveries ORDER BY ALL"
@@ -228,6 +235,47 @@ def test_a_failure_that_nobody_has_thought_of_ends_nothing_and_repeats_nothing(t
     assert got(team.one) == got(team.two) == [("a", 1), ("b", 1)]
 
 
+def test_what_is_under_way_when_the_ledger_comes_back_is_not_sent_twice(team: Team) -> None:
+    team.ticks()
+    team.flaky.away, team.turn = True, 2
+    team.begin()
+    team.one.does = "hang"
+    team.publish(alert("a", timestamp=team.now))
+    team.notifier.tick()
+    until(lambda: team.one.asked and team.two.got, "it is being sent", seconds=10)
+    team.flaky.away = False
+    team.now += timedelta(seconds=20)
+    for _ in range(5):
+        team.notifier.tick()
+    assert team.one.asked == 1
+    team.one.does = 200
+    team.one.let_go()
+    team.ticks()
+    team.ticks(lambda: team.one.got, after=timedelta(seconds=20))
+    team.ticks()
+    assert (got(team.one), got(team.two)) == ([("a", 1)], [("a", 1)])
+
+
+def test_a_channel_begins_when_it_was_seen_first_though_that_could_not_be_written_down_yet(team: Team) -> None:
+    team.flaky.takes_nothing = True
+    team.rules(one=team.one.url, late=team.two.url)
+    team.ticks()
+    team.topic.append(alert("left", timestamp=team.now))
+    team.now, team.turn = team.now + MINUTE, 2
+    team.ticks(lambda: team.two.got)
+    assert got(team.two) == [("left", 1)]
+
+
+def test_the_end_writes_down_at_once_what_the_warehouse_did_not_take_before(team: Team) -> None:
+    team.ticks()
+    team.flaky.away = True
+    team.publish(alert("a"))
+    team.ticks(lambda: team.one.got and team.two.got)
+    team.flaky.away = False
+    team.notifier.finish(seconds=5)
+    assert len(team.ledger()) == 2
+
+
 def test_a_channel_that_hangs_or_fails_delays_no_other(team: Team) -> None:
     team.two.does = "hang"
     team.publish(*(alert(f"a{number}", scope=str(number)) for number in range(5)))
@@ -237,6 +285,7 @@ def test_a_channel_that_hangs_or_fails_delays_no_other(team: Team) -> None:
 
 
 def test_a_receiver_that_never_comes_to_an_end_does_not_keep_its_channel(team: Team) -> None:
+    threads = threading.active_count()
     team.one.does = "hang"
     team.publish(alert("a"))
     team.notifier.tick()
@@ -246,7 +295,12 @@ def test_a_receiver_that_never_comes_to_an_end_does_not_keep_its_channel(team: T
     team.ticks(lambda: team.one.got)
     team.ticks()
     asked = "SELECT outcome, reason FROM alert_deliveries_rows WHERE channel = 'one' ORDER BY attempt"
-    assert team.place.reader.frame(asked).rows() == [("failed", "it was not over after 60 s"), ("delivered", "")]
+    rows = [("failed", "it was not over after 60 s"), ("delivered", "")]
+    assert team.place.reader.frame(asked).rows() == rows
+    team.one.let_go()
+    until(lambda: threading.active_count() <= threads, "the thread that was given up ends", seconds=20)
+    team.ticks()
+    assert team.place.reader.frame(asked).rows() == rows, "and what it says is no news any more"
 
 
 def test_what_fails_is_tried_again_and_counted(team: Team) -> None:
@@ -278,13 +332,13 @@ def test_a_new_channel_is_told_what_comes_from_now_on_and_one_that_is_off_nothin
     team.ticks(lambda: team.one.got)
     team.publish(alert("off", scope="off", timestamp=team.now))
     team.ticks(lambda: len(team.one.got) == 2)
+    assert team.channels() == [("one", 1), ("two", 0)]
     team.rules(one=team.one.url, two=team.two.url)
     team.ticks()
     team.publish(alert("on", scope="on", timestamp=team.now))
     team.ticks(lambda: len(team.one.got) == 3 and team.two.got)
     assert got(team.two) == [("on", 1)]
-    channels = team.place.reader.frame("SELECT channel, is_on FROM alert_channels ORDER BY channel").rows()
-    assert channels == [("one", 1), ("two", 1)]
+    assert team.channels() == [("one", 1), ("two", 1)]
 
 
 def test_a_channel_that_was_switched_off_while_no_worker_ran_begins_anew(team: Team) -> None:
@@ -354,6 +408,10 @@ def test_a_silence_is_known_to_a_worker_that_begins(team: Team) -> None:
     team.publish(alert("a", timestamp=team.now))
     team.ticks()
     assert not team.one.asked
+    team.rules(one=team.one.url, two=team.two.url, new=team.one.url)
+    team.publish(alert("b", scope="s", timestamp=team.now + timedelta(seconds=6)))
+    team.ticks()
+    assert not team.one.asked, "a channel that is new knows it too"
     ended = replace(silence, until=team.now, at=team.now)
     team.place.writer.insert(ACTS, act_rows([ended]))
     team.ticks(lambda: team.one.got and team.two.got)

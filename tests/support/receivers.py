@@ -74,12 +74,16 @@ class HttpReceiver:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
+    def let_go(self) -> None:
+        """Whoever hangs is hung up on."""
+        self._over.set()
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._over.set()
+        self.let_go()
         self._server.shutdown()
         self._server.server_close()
 
