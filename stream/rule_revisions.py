@@ -62,7 +62,8 @@ class RuleRevisions:
         """The same object until another revision is taken over, or a currency gets its first rate. Without the
         warehouse nobody judges anyhow, and nothing is stored."""
         # Before the first answer everybody waits for it; later whoever comes meanwhile goes by what is known.
-        if self._clock() >= self._look_at and self._looking.acquire(blocking=not self.are_known):
+        is_due = not self.are_known or self._clock() >= self._look_at
+        if is_due and self._looking.acquire(blocking=not self.are_known):
             try:
                 self._look_if_due(self._clock())
             finally:

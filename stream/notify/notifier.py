@@ -175,8 +175,8 @@ class Notifier:
         return self._held
 
     def _restore(self, held: _Held, receivers: Receivers, now: datetime) -> None:
-        """What earlier turns have told and left. Not while a message is under way, which would be due twice."""
-        if held.restored or self._under_way or (held.restore_at is not None and now < held.restore_at):
+        """What earlier turns have told and left."""
+        if held.restored or (held.restore_at is not None and now < held.restore_at):
             return
         try:
             on, made = self._ledger.channels(), self._ledger.attempts(now)

@@ -301,6 +301,8 @@ def test_a_receiver_that_never_comes_to_an_end_does_not_keep_its_channel(team: T
     until(lambda: threading.active_count() <= threads, "the thread that was given up ends", seconds=20)
     team.ticks()
     assert team.place.reader.frame(asked).rows() == rows, "and what it says is no news any more"
+    team.publish(alert("next", scope="s", timestamp=team.now))
+    team.ticks(lambda: len(team.one.got) == 2, after=timedelta(seconds=1))
 
 
 def test_what_fails_is_tried_again_and_counted(team: Team) -> None:
@@ -409,8 +411,8 @@ def test_a_silence_is_known_to_a_worker_that_begins(team: Team) -> None:
     team.ticks()
     assert not team.one.asked
     team.rules(one=team.one.url, two=team.two.url, new=team.one.url)
-    team.publish(alert("b", scope="s", timestamp=team.now + timedelta(seconds=6)))
-    team.ticks()
+    team.publish(alert("b", scope="s", timestamp=team.now + timedelta(seconds=1)))
+    team.ticks(after=timedelta(seconds=1))
     assert not team.one.asked, "a channel that is new knows it too"
     ended = replace(silence, until=team.now, at=team.now)
     team.place.writer.insert(ACTS, act_rows([ended]))

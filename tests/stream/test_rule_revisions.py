@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -55,12 +56,14 @@ class Clock:
 class Asked:
     """How often the warehouse was asked; it may be away."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader, self.address = reader, reader.address
+    def __init__(self, reader: Reader, *, seconds: float = 0) -> None:
+        """It takes so long to answer."""
+        self._reader, self.address, self._seconds = reader, reader.address, seconds
         self.count, self.away = 0, False
 
     def frame(self, sql: str, **parameters: Any) -> pl.DataFrame:
         self.count += 1
+        time.sleep(self._seconds)
         if self.away:
             raise WarehouseUnavailable(where="nowhere", reason="away")
         return self._reader.frame(sql, **parameters)
@@ -111,12 +114,13 @@ def test_rules_know_of_which_revision_they_are(place: Warehouse) -> None:
 
 
 def test_whoever_asks_the_warehouse_is_asked_once_and_each_has_its_own_of_the_same_rules(place: Warehouse) -> None:
-    clock, asked = Clock(), Asked(place.reader)
+    publish_rules(place, '[hourly_spike]\nthreshold = "5"')
+    clock, asked = Clock(), Asked(place.reader, seconds=0.3)
     found = revisions(asked, clock)
     askers = [found.made(thresholds), found.made(thresholds)]
-    with ThreadPoolExecutor(4) as threads:
+    with ThreadPoolExecutor(2) as threads:
         for _ in range(3):
-            assert len({tuple(map(str, one)) for one in threads.map(lambda asker: asker(), askers)}) == 1
+            assert list(threads.map(said, askers)) == [["5", "True"]] * 2
     assert asked.count == 1
     assert askers[0]() is not askers[1]()
 
