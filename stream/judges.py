@@ -78,7 +78,7 @@ class Judges:
         )
         self.notifier = Notifier(
             turn=lambda: self.turn.number,
-            receivers=_receivers(rules),
+            receivers=rules.made_once_known(Receivers.of),  # those that are shipped have none: all would seem to be off
             published=published,
             ledger=Ledger(reader, writer),
             secrets=Secrets(os.environ, settings.secrets_dir),
@@ -134,14 +134,3 @@ class Judges:
         """Nothing is judged or sent any more once this returns."""
         self.turn.end()
         self.notifier.finish(seconds=FINISH_SECONDS_MAX)
-
-
-def _receivers(rules: RuleRevisions) -> Callable[[], Receivers | None]:
-    """None until the rules are known: those that are shipped have no channels, and all would seem to be off."""
-    in_force = rules.made(Receivers.of)
-
-    def known() -> Receivers | None:
-        found = in_force()
-        return found if rules.are_known else None
-
-    return known

@@ -75,6 +75,16 @@ class RuleRevisions:
         calls it."""
         return Made(self, make).in_force
 
+    def made_once_known(self, make: Callable[[Rulebook], T]) -> Callable[[], T | None]:
+        """The same; None until the warehouse has answered, for whom what is shipped would be wrong."""
+        in_force = self.made(make)
+
+        def once_known() -> T | None:
+            found = in_force()
+            return found if self.are_known else None
+
+        return once_known
+
     def _look_if_due(self, now: datetime) -> None:
         if now < self._look_at:
             return

@@ -129,10 +129,14 @@ def test_until_the_warehouse_has_answered_rules_are_not_known(place: Warehouse) 
     clock, asked = Clock(), Asked(place.reader)
     asked.away = True
     found = revisions(asked, clock)
-    assert (found.in_force().revision, found.are_known) == (0, False)
+    once_known = found.made_once_known(lambda rulebook: rulebook.revision)
+    assert (found.in_force().revision, once_known()) == (0, None)
     asked.away = False
     clock.now += LOOK
-    assert (found.in_force().revision, found.are_known) == (0, True)
+    assert once_known() == 0
+    asked.away = True
+    clock.now += LOOK
+    assert once_known() == 0, "what was known stays"
 
 
 def test_a_worker_that_starts_knows_the_newest_at_its_first_look(place: Warehouse) -> None:
