@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -52,8 +52,8 @@ def up(
     common.configure_logs("WARNING")
     from stream.up.stack import Stack, Wanted, default_broker
 
-    stop, running = threading.Event(), threading.Event()
-    _stop_on_signals(stop, running)
+    wishes = _Wishes()
+    _note_signals(wishes)
     started = time.monotonic()
     wanted = Wanted(
         folder=data_dir.resolve(),
@@ -65,24 +65,33 @@ def up(
     )
     with common.explained():
         with Stack(wanted, settings=settings, environment=os.environ, tell=_tell) as stack:
-            running.set()
+            wishes.is_running = True
             _tell_what_next(stack, time.monotonic() - started)
-            if demo and not stop.is_set():
-                _play_demo(stack, stop)
-            stack.watch(stop)
+            if demo and not wishes.to_end:
+                _play_demo(stack, wishes)
+            stack.watch(until=lambda: wishes.to_end)
             _tell("ending: workers store what they hold, then the engine, then Kafka")
         _tell(f"ended; what is kept is in {wanted.folder}")
 
 
-def _stop_on_signals(stop: threading.Event, running: threading.Event) -> None:
+@dataclass(slots=True)
+class _Wishes:
+    """What signals have asked for. No ``threading.Event``: a signal interrupts the thread that waits for it, perhaps
+    while that holds the lock which setting it takes, and then both wait for ever."""
+
+    to_end: bool = False
+    is_running: bool = False
+
+
+def _note_signals(wishes: _Wishes) -> None:
     """The first signal ends the stack in order, and one while it starts breaks that off; another one ends it at once:
     nothing that was acknowledged is lost, and the parts are told by the kernel (on Linux)."""
 
     def on_signal(number: int, _frame: object) -> None:
-        if stop.is_set():
+        if wishes.to_end:
             os._exit(128 + number)
-        stop.set()
-        if not running.is_set():
+        wishes.to_end = True
+        if not wishes.is_running:
             raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -103,8 +112,15 @@ def _tell_what_next(stack: Stack, seconds: float) -> None:
     _tell("  alerts    costream alerts tail\n")
 
 
-def _play_demo(stack: Stack, stop: threading.Event) -> None:
+def _play_demo(stack: Stack, wishes: _Wishes) -> None:
     from stream.demo.run import play_into
 
     span = min(DEMO_SPAN, stack.settings.retention - timedelta(days=1))  # all of it is to be kept
-    play_into(stack, span=span, now=datetime.now(UTC), stop=stop, tell=_tell, wait_max=DEMO_WAIT_MAX)
+    play_into(
+        stack,
+        span=span,
+        now=datetime.now(UTC),
+        broken_off=lambda: wishes.to_end,
+        tell=_tell,
+        wait_max=DEMO_WAIT_MAX,
+    )

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -118,7 +117,7 @@ def run(*, folder: Path, span: timedelta, now: datetime, show: Callable[[Sight],
                     spiked = (sight.alerts["scope"] == SYSTEM).any()
                     return published.done() and sight.handled >= sight.records and spiked
 
-                stack.watch(threading.Event(), until=is_worked_off)
+                stack.watch(until=is_worked_off)
                 published.result()
             return _look(planned, reader, seconds=round(time.monotonic() - started, 1))
 
@@ -138,10 +137,16 @@ def _say_nothing(_: str) -> None:
 
 
 def play_into(
-    stack: Stack, *, span: timedelta, now: datetime, stop: threading.Event, tell: Tell, wait_max: timedelta
+    stack: Stack,
+    *,
+    span: timedelta,
+    now: datetime,
+    broken_off: Callable[[], bool],
+    tell: Tell,
+    wait_max: timedelta,
 ) -> None:
-    """The script on a stack that stays. A folder has one plan, whose ids do not change, and what of it is stored is not
-    published again: played a second time it counts nothing twice."""
+    """The script on a stack that stays, until it is stored or ``broken_off`` holds. A folder has one plan, whose ids do
+    not change, and what of it is stored is not published again: played a second time it counts nothing twice."""
     begun = _begun_before(stack.wanted.folder) or _Begun(now, span)
     if now - begun.at > stack.settings.retention - begun.span:
         tell(
@@ -160,12 +165,14 @@ def play_into(
             tell(f"demo         {before:,} of its requests are stored already; only the others are published")
         give_up_at = time.monotonic() + wait_max.total_seconds()
 
-        def is_stored() -> bool:
-            return time.monotonic() > give_up_at or (published.done() and not _left(planned, reader))
+        def is_over() -> bool:
+            if broken_off() or time.monotonic() > give_up_at:
+                return True
+            return published.done() and not _left(planned, reader)
 
         with _publishing(left, stack) as published:
             tell(f"demo         publishing {left.records:,} records, of {left.counted:,} requests")
-            stack.watch(stop, until=is_stored)
+            stack.watch(until=is_over)
             published.result()
             if missing := _left(planned, reader):
                 tell(f"demo         {missing:,} requests are not stored yet; `costream status` shows what waits")

@@ -6,7 +6,6 @@ import fcntl
 import os
 import shutil
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -89,13 +88,14 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self._running.close()
 
-    def watch(self, stop: threading.Event, *, until: Callable[[], bool] = lambda: False) -> None:
-        """Return when ``stop`` is set or ``until`` holds. What ends meanwhile is started again."""
-        while not (stop.wait(LOOK_SECONDS) or until()):
+    def watch(self, *, until: Callable[[], bool]) -> None:
+        """Return when ``until`` holds. What ends meanwhile is started again."""
+        while not until():
             for child in self._children:
                 if said := child.tend():
                     self._tell(said)
             self._tend_kafka()
+            time.sleep(LOOK_SECONDS)
 
     @property
     def exports(self) -> dict[str, str]:

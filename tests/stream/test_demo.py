@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from sinks.errors import WarehouseUnavailable
 from stream.demo import plan as demo
 from stream.demo import run
 from stream.runtime.settings import Settings
-from stream.up.stack import Stack, Wanted, free_port
+from stream.up.stack import Stack, Tell, Wanted, free_port
 
 NOW = datetime(2026, 11, 22, 12, 34, 56, tzinfo=UTC)
 RUN_SECONDS_MAX = 240
@@ -114,12 +113,21 @@ def stack_of(folder: Path) -> Stack:
     return Stack(wanted, settings=Settings(), environment=os.environ, tell=pytest.fail)
 
 
+def played(folder: Path, *, tell: Tell) -> None:
+    run.play_into(
+        stack_of(folder),
+        span=timedelta(days=7),
+        now=NOW,
+        broken_off=lambda: False,
+        tell=tell,
+        wait_max=timedelta(0),
+    )
+
+
 def test_a_folder_whose_plan_cannot_be_read_is_told_and_nothing_is_published(tmp_path: Path) -> None:
     (tmp_path / run.BEGUN).write_text('{"at": "yesterday"')
     with pytest.raises(run.NoPlan, match=r"demo\.json does not say when .* nothing was published\. Remove it"):
-        run.play_into(
-            stack_of(tmp_path), span=timedelta(days=7), now=NOW, stop=Event(), tell=pytest.fail, wait_max=timedelta(0)
-        )
+        played(tmp_path, tell=pytest.fail)
 
 
 @pytest.mark.parametrize(("days", "told"), [(83, False), (84, True)])
@@ -128,9 +136,7 @@ def test_a_demo_whose_rows_expire_is_not_played_again(tmp_path: Path, days: int,
     (tmp_path / run.BEGUN).write_text(json.dumps(begun))
     said: list[str] = []
     with nullcontext() if told else pytest.raises(WarehouseUnavailable):  # else it asks what is stored
-        run.play_into(
-            stack_of(tmp_path), span=timedelta(days=7), now=NOW, stop=Event(), tell=said.append, wait_max=timedelta(0)
-        )
+        played(tmp_path, tell=said.append)
     assert any("its rows expire by now; nothing was published" in line for line in said) is told
 
 

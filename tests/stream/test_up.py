@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -60,6 +61,31 @@ def test_it_counts_what_is_published_and_ctrl_c_ends_every_part(embedded: Up) ->
     assert embedded.end() == 0
     assert f"what is kept is in {embedded.folder}" in embedded.said
     assert not list(filter(runs, parts))
+
+
+SIGNALLED = """
+import random, signal
+from pathlib import Path
+from stream.cli import up
+from stream.runtime.settings import Settings
+from stream.up import stack
+
+stack.LOOK_SECONDS = 1e-6  # so that the signal comes at any step of the loop
+one = stack.Stack(stack.Wanted(Path(), "embedded"), settings=Settings(), environment={}, tell=print)
+moments = random.Random(1)
+for _ in range(1_000):
+    wishes = up._Wishes(is_running=True)
+    up._note_signals(wishes)
+    signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGINT))
+    signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-6, 3e-4))
+    one.watch(until=lambda: wishes.to_end)
+print("ended")
+"""
+
+
+def test_a_signal_ends_it_whatever_it_was_doing() -> None:
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "ended\n"
 
 
 @pytest.mark.slow

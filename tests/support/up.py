@@ -50,9 +50,10 @@ class Up:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COSTREAM_")}
         caches = self.folder.parent / "caches"
         (caches / "costream").mkdir(parents=True, exist_ok=True)
-        if not (caches / "costream" / "kafka").exists():
-            (caches / "costream" / "kafka").symlink_to(CACHE)
-        command = [sys.executable, "-c", MAIN, "up", *more]
+        jars = caches / "costream" / "kafka"
+        if not jars.is_symlink():  # CACHE itself is there once a test has wanted a real Kafka
+            jars.symlink_to(CACHE)
+        command = [sys.executable, "-X", "faulthandler", "-c", MAIN, "up", *more]
         command += ["--data-dir", str(self.folder), "--kafka", self._broker, "--kafka-port", str(self.kafka_port)]
         command += ["--clickhouse-port", str(self.clickhouse_port), "--health-port", str(self.health_port)]
         self.log.write_bytes(b"")
@@ -107,7 +108,13 @@ class Up:
     def end(self, number: int = signal.SIGINT) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(STOP_MAX_S)
+        try:
+            return self.process.wait(STOP_MAX_S)
+        except subprocess.TimeoutExpired:
+            left = subprocess.run(["ps", "-ef", "--forest"], capture_output=True, text=True, check=True).stdout
+            self.process.send_signal(signal.SIGABRT)  # it tells what each thread is doing
+            self.process.wait()
+            raise AssertionError(f"it did not end within {STOP_MAX_S:.0f} s of a signal\n{left}\n{self.said}") from None
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
