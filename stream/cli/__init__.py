@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "audit": "audit:audit",
     "reprice": "reprice:reprice",
     "reconcile": "reconcile:reconcile",
+    "forecast": "forecast:forecast",
     "rebuild": "rebuild:rebuild",
     "reread": "reread:reread",
     "config": "config:config",

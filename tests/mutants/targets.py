@@ -91,6 +91,13 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
         },
     ),
     (
+        ("sinks/test_forecast.py", "stream/test_forecast_command.py"),
+        {
+            f"sinks/answers/forecast/{name}.py": ("sinks/test_forecast.py",)
+            for name in ("__init__", "outlook", "rhythm")
+        },
+    ),
+    (
         (*_METRICS, "sinks/test_metrics_page.py", "stream/test_exporter.py"),
         {f"sinks/metrics/{name}.py": _METRICS for name in ("__init__", "counts", "families", "text")},
     ),

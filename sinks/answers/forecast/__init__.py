@@ -1,0 +1,9 @@
+"""What will have been spent when a day, a week or a month ends.
+
+``rhythm`` knows whole days and nothing of clocks; ``outlook`` has the clocks: what was spent so far, what is left of
+today, and how many days come after it.
+"""
+
+from sinks.answers.forecast.outlook import DAYS_KNOWN, Forecast, Hour, Outlook, forecast
+
+__all__ = ["DAYS_KNOWN", "Forecast", "Hour", "Outlook", "forecast"]

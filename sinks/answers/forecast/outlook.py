@@ -1,0 +1,180 @@
+"""From hours to the ends of periods, by the clocks of a zone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from decimal import Decimal, localcontext
+from typing import Final, Literal
+
+from sinks.answers.forecast.rhythm import PRECISION, WEEK, Rhythm, earlier, rhythm, spread
+
+Period = Literal["day", "week", "month"]
+Method = Literal["rhythm", "elapsed"]
+PERIODS: Final[tuple[Period, ...]] = ("day", "week", "month")
+
+DAYS_KNOWN: Final = 112  # that a forecast is told from: 8 weeks, and 8 more before the first of its own errors
+HOURS_OF_DAYS: Final = 28  # days that tell how much of a day is usually spent by now
+PROJECTED_FROM: Final = Decimal("0.05")  # of a period: what less of it says about the rest is chance
+BAND: Final = Decimal("1.2816")  # standard deviations on either side, for 80 %
+DIGITS: Final = Decimal(1).scaleb(-12)
+ZERO, ONE = Decimal(0), Decimal(1)
+DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """The calls of an hour that have a price, and how many have none; ``cost_usd`` is None where none has."""
+
+    start: datetime
+    cost_usd: Decimal | None
+    calls: int
+    unpriced_calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Of the period that is running: USD so far and, when it ends, in all. ``low`` and ``high`` hold the end in 80 of
+    100 cases; None where too little is known to tell."""
+
+    period: Period
+    start: datetime
+    end: datetime
+    so_far: Decimal
+    expected: Decimal | None
+    low: Decimal | None
+    high: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """``whole_days`` are those that it was told from; of ``calls`` in them and today some may have no price, and have
+    no part in any figure. ``method`` is ``elapsed`` where there are less than two weeks: what was spent so far,
+    divided by the share of the period that is over. ``weeks`` is how many weeks level and trend are from."""
+
+    made_at: datetime
+    method: Method
+    whole_days: int
+    weeks: int
+    calls: int
+    unpriced_calls: int
+    outlooks: tuple[Outlook, ...]
+
+
+def forecast(hours: Sequence[Hour], *, now: datetime, since: datetime, zone: tzinfo) -> Forecast:
+    """``hours`` are all with calls from ``since`` on, a midnight of the zone. A day without calls has cost nothing,
+    from the first day with calls on; that one is left out, unless it is the first that was asked for, since it may have
+    begun in the middle of it."""
+    today = now.astimezone(zone).date()
+    hours = [hour for hour in hours if hour.start < now]
+    by_day = dict[date, Decimal]()
+    for hour in hours:
+        day = hour.start.astimezone(zone).date()
+        by_day[day] = by_day.get(day, ZERO) + (hour.cost_usd or ZERO)
+    first = min(by_day, default=today)
+    if first != since.astimezone(zone).date():
+        first += DAY
+    days = [by_day.get(first + DAY * number, ZERO) for number in range((today - first).days)]
+    found = rhythm(days)
+    if found:
+        known = _Known(by_day, days, found, earlier(days), _share_of_today(hours, now=now, zone=zone))
+        outlooks = [_by_rhythm(period, known, now=now, zone=zone) for period in PERIODS]
+    else:
+        outlooks = [_by_elapsed(period, by_day, now=now, zone=zone) for period in PERIODS]
+    return Forecast(
+        made_at=now,
+        method="rhythm" if found else "elapsed",
+        whole_days=len(days),
+        weeks=found.weeks if found else 0,
+        calls=sum(hour.calls for hour in hours),
+        unpriced_calls=sum(hour.unpriced_calls for hour in hours),
+        outlooks=tuple(outlooks),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """``today`` is the share of a usual day's cost that is spent by now."""
+
+    by_day: dict[date, Decimal]
+    days: Sequence[Decimal]  # the whole ones
+    rhythm: Rhythm
+    earlier: Sequence[tuple[int, Rhythm]]
+    today: Decimal
+
+
+def _by_rhythm(period: Period, known: _Known, *, now: datetime, zone: tzinfo) -> Outlook:
+    today = now.astimezone(zone).date()
+    first, after = _dates(period, today)
+    ahead = (after - today).days
+    with localcontext(prec=PRECISION):
+        coming = known.rhythm.next(ahead)
+        rest = sum(coming[1:], coming[0] * (1 - known.today))
+        so_far = _so_far(known.by_day, first)
+        deviation = spread(known.days, known.earlier, ahead)
+        low = high = None
+        if deviation is not None:
+            width = BAND * deviation * (ahead - known.today)  # what is spent can be no other
+            low, high = _cut(so_far + max(ZERO, rest - width)), _cut(so_far + rest + width)
+        return Outlook(period, _midnight(first, zone), _midnight(after, zone), so_far, _cut(so_far + rest), low, high)
+
+
+def _by_elapsed(period: Period, by_day: dict[date, Decimal], *, now: datetime, zone: tzinfo) -> Outlook:
+    first, after = _dates(period, now.astimezone(zone).date())
+    start, end = _midnight(first, zone), _midnight(after, zone)
+    so_far = _so_far(by_day, first)
+    with localcontext(prec=PRECISION):
+        share = _ratio(now - start, end - start)
+        expected = _cut(so_far / share) if share >= PROJECTED_FROM else None
+    return Outlook(period, start, end, so_far, expected, None, None)
+
+
+def _share_of_today(hours: Sequence[Hour], *, now: datetime, zone: tzinfo) -> Decimal:
+    """How much of a usual day's cost has been spent by this time of the day."""
+    there = now.astimezone(zone)
+    since = there.date() - DAY * HOURS_OF_DAYS
+    past = ZERO
+    whole = ZERO
+    with localcontext(prec=PRECISION):
+        of_hour = _ratio(timedelta(minutes=there.minute, seconds=there.second), timedelta(hours=1))
+        for hour in hours:
+            then = hour.start.astimezone(zone)
+            if not since <= then.date() < there.date():
+                continue
+            cost = hour.cost_usd or ZERO
+            whole += cost
+            if then.hour < there.hour:
+                past += cost
+            elif then.hour == there.hour:
+                past += cost * of_hour
+        return past / whole if whole else _ratio(now - _midnight(there.date(), zone), DAY)
+
+
+def _so_far(by_day: dict[date, Decimal], first: date) -> Decimal:
+    return sum((cost for day, cost in by_day.items() if day >= first), ZERO)
+
+
+def _dates(period: Period, today: date) -> tuple[date, date]:
+    """The first day of a period, and the first after it. Weeks begin on Mondays (ISO 8601)."""
+    if period == "day":
+        return today, today + DAY
+    if period == "week":
+        first = today - DAY * today.weekday()
+        return first, first + DAY * WEEK
+    first = today.replace(day=1)
+    return first, (first + DAY * 32).replace(day=1)
+
+
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    """The first moment of a day, UTC."""
+    return datetime.combine(day, time.min, zone).replace(fold=0).astimezone(UTC)
+
+
+def _ratio(part: timedelta, whole: timedelta) -> Decimal:
+    microsecond = timedelta(microseconds=1)
+    return min(ONE, Decimal(part // microsecond) / Decimal(whole // microsecond))
+
+
+def _cut(amount: Decimal) -> Decimal:
+    return amount.quantize(DIGITS)
