@@ -50,6 +50,7 @@ class Budget:
     steps: tuple[Step, ...]  # the lowest first, no amount twice
     metric_name: str
     refuse_at: Decimal | None = None  # the share of the amount from which on clients that ask refuse calls; None: never
+    forecast: Level | None = None  # told when it is expected to be used up before its period ends; None: never
 
     @property
     def limit(self) -> Decimal | None:

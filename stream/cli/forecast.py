@@ -50,7 +50,7 @@ def forecast(
     address = common.address(settings)
     from sinks.answers.forecast import DAYS_KNOWN, Hour
     from sinks.answers.forecast import forecast as told_from
-    from sinks.clickhouse.hours_of_scope import hours_of_scope
+    from sinks.clickhouse.hours_of_subjects import hours_of_subjects
     from sinks.clickhouse.reader import Reader
 
     clocks = _clocks(zone, settings)
@@ -67,7 +67,8 @@ def forecast(
     now = datetime.now(UTC)
     since = datetime.combine(now.astimezone(clocks).date() - timedelta(days=DAYS_KNOWN), time.min, clocks)
     with common.explained(), closing(Reader(address)) as reader:
-        hours = [Hour(*row) for row in hours_of_scope(reader, scope, start=since, end=now).iter_rows()]
+        only = {dimension: [value] for dimension, value in scope.items()}
+        hours = [Hour(*row) for row in hours_of_subjects(reader, since=since, until=now, only=only).iter_rows()]
     found = told_from(hours, now=now, since=since, zone=clocks)
     if as_json:
         typer.echo(json.dumps(_as_json(found, scope, zone or settings.zone), ensure_ascii=False))

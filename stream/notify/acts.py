@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
 from costream.alerts import Alert
 from sinks.clickhouse.acts import Act
 from stream.budgets.judge import RULE as RULE_OF_BUDGETS
+from stream.watch.foreseen import RULE as RULE_OF_FORECASTS
+
+OF_BUDGETS: Final = {RULE_OF_BUDGETS, RULE_OF_FORECASTS}
 
 
 def rule_name(alert: Alert) -> str:
     """As files of rules have it: of a budget or limit its own."""
-    return str(alert.metadata.get("budget", "")) if alert.rule == RULE_OF_BUDGETS else alert.rule
+    return str(alert.metadata.get("budget", "")) if alert.rule in OF_BUDGETS else alert.rule
 
 
 class Acts:

@@ -28,6 +28,7 @@ from costream.budgets import ONLY_VALUES_MAX
 from costream.events import NAME_CHARS_MAX
 from costream.files import Entries, FileRefused, Strict, above_zero, decimal_text, described
 from costream.pricing.entries import USD, Currency, Price
+from sinks.clickhouse.vocabulary import DIMENSIONS
 from stream.budgets.budget import COLUMNS, Kind
 from stream.budgets.periods import Period
 from stream.budgets.zones import zone
@@ -100,6 +101,7 @@ def _level_or_off(value: Any) -> Level | None:
 LevelOrOff = Annotated[
     Level | None, BeforeValidator(_level_or_off), WithJsonSchema({"type": "string", "enum": [*LEVELS, OFF]})
 ]
+FORECAST_PERIODS: Final = ("day", "month")
 
 
 def _scope(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -188,6 +190,31 @@ class BudgetEntry(_Rule):
         default=None,
         description="share from which on new calls may be refused, by clients that ask; without it none are",
     )
+    forecast: LevelOrOff = Field(
+        default=None,
+        description="told when it is expected to be used up before its day or month ends; without it a month is, as a "
+        "warning, where it is of dimensions alone, and nothing else; off: never",
+    )
+
+    @property
+    def level_of_forecast(self) -> Level | None:
+        """None where nothing is foreseen."""
+        if "forecast" in self.model_fields_set:
+            return self.forecast
+        return Level.WARNING if self.period == "month" and self._can_be_foreseen else None
+
+    @property
+    def _can_be_foreseen(self) -> bool:
+        return self.period in FORECAST_PERIODS and {*self.scope, *self.only} <= set(DIMENSIONS)
+
+    @model_validator(mode="after")
+    def _is_foreseen(self) -> Self:
+        if self.forecast is not None and not self._can_be_foreseen:
+            raise ValueError(
+                "forecast: only a day or a month can be foreseen, and not that of users or sessions, whose hours are "
+                "not kept"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rises(self) -> Self:

@@ -157,6 +157,7 @@ def _budget(entry: Entry, zone: str) -> Budget:
         steps=_steps(entry),
         metric_name=entry.metric_name or entry.name,
         refuse_at=entry.refuse_at if isinstance(entry, BudgetEntry) else None,
+        forecast=entry.level_of_forecast if isinstance(entry, BudgetEntry) else None,
     )
 
 

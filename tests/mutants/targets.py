@@ -172,6 +172,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
         (
             *("stream/test_budget_judge.py", "stream/test_budget_spend.py", "stream/test_budget_periods.py"),
             *("stream/test_budget_playing.py", "stream/test_rules_files.py", "stream/test_rules_trace.py"),
+            *("stream/test_foreseen.py", "stream/test_forecast_rule.py"),
             *("stream/test_rules_command.py", "stream/test_budget_rule.py", "stream/test_budget_sums.py", _PUBLISHED),
         ),
         {
@@ -189,6 +190,9 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
             "stream/watch/rules/budget.py": ("stream/test_budget_rule.py",),
             "stream/watch/budget_spends.py": ("stream/test_budget_rule.py",),
             "stream/watch/budget_parts.py": ("stream/test_budget_rule.py",),
+            "stream/watch/foreseen.py": ("stream/test_foreseen.py",),
+            "stream/watch/foreseen_words.py": ("stream/test_foreseen.py",),
+            "stream/watch/rules/forecast.py": ("stream/test_forecast_rule.py",),
             "stream/audit/budget_sums.py": ("stream/test_budget_sums.py",),
             "stream/audit/filling.py": ("stream/test_budget_sums.py",),
             "stream/rulebook/__init__.py": ("stream/test_rules_files.py",),

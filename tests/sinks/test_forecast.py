@@ -278,6 +278,42 @@ def test_calls_without_a_price_are_counted_and_cost_nothing_here() -> None:
 def test_what_comes_later_is_not_known() -> None:
     known = hours(date(2026, 11, 1), [1] * 20)
     assert told(known) == told([hour for hour in known if hour.start < NOW])
+    assert told(hours(NOW.date(), [1], at=NOW.hour)).calls == 0, "an hour that begins now has no calls yet"
+
+
+def test_an_amount_has_twelve_digits_after_the_point() -> None:
+    """As an alert and the warehouse have it."""
+    third = told(hours(date(2026, 11, 18), ["0.1"], at=0), now=datetime(2026, 11, 18, 7, tzinfo=UTC))
+    assert third.outlooks[0].expected == Decimal("0.342857142857")
+
+
+# --- when an amount is reached ---
+
+
+def test_the_moment_at_which_an_amount_is_reached_is_told_day_by_day() -> None:
+    found = told(hours(date(2026, 10, 1), [10] * 49))  # each day at 6 h; on the 18th of November at noon 180 are spent
+    month = found.outlooks[2]
+    assert (month.so_far, month.expected) == (180, 300)
+    assert month.reached_at(Decimal(180)) is None, "it is"
+    assert month.reached_at(Decimal(185)) == datetime(2026, 11, 19, 12, tzinfo=UTC)
+    assert month.reached_at(Decimal(200)) == datetime(2026, 11, 21, tzinfo=UTC)
+    assert month.reached_at(Decimal(300)) == datetime(2026, 12, 1, tzinfo=UTC)
+    assert month.reached_at(Decimal(301)) is None
+    assert [one.cost for one in month.coming] == [0, *[10] * 12]
+    assert month.coming[0].start == NOW
+    assert [one.end for one in month.coming[:-1]] == [one.start for one in month.coming[1:]]
+
+
+def test_by_the_simple_projection_it_is_reached_at_an_even_pace() -> None:
+    month = told(hours(date(2026, 11, 1), [60] * 10), now=datetime(2026, 11, 11, tzinfo=UTC)).outlooks[2]
+    assert month.reached_at(Decimal(900)) == datetime(2026, 11, 16, tzinfo=UTC)
+    none = told(hours(date(2026, 11, 18), [1], at=0), now=datetime(2026, 11, 18, 1, tzinfo=UTC)).outlooks[0]
+    assert (none.coming, none.reached_at(Decimal(2))) == ((), None)
+
+
+def test_calls_without_a_price_are_those_of_the_period() -> None:
+    found = told(hours(date(2026, 11, 15), [1, None, 1, None]))
+    assert [one.unpriced_calls for one in found.outlooks] == [1, 2, 2]
 
 
 # --- how far off ---

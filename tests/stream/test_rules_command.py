@@ -110,6 +110,7 @@ def test_check_as_json_has_exact_amounts(written: Any) -> None:
         "metric_name": "search_team",
         "channels": None,
         "refuse_at": None,
+        "forecast": None,
         "steps": [
             {"amount": "16.00", "level": "warning"},
             {"amount": "18.00", "level": "warning"},

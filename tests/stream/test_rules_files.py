@@ -76,6 +76,39 @@ def test_a_budget_may_refuse_from_a_share_on() -> None:
     assert budget('refuse_at = "0.5"\n').spending == budget("").spending, "the same is summed up"
 
 
+def test_a_month_of_dimensions_is_foreseen_and_nothing_else_unless_it_says_so() -> None:
+    found = {name: rule.budget.forecast for name, rule in rules().items()}
+    warned = {"monthly_budget", "sample_monthly_budget"}
+    assert {name for name, level in found.items() if level is Level.WARNING} == warned
+    assert {level for name, level in found.items() if name not in warned} == {None}
+    month = '[[budget]]\nname = "b"\nperiod = "month"\namount = "1"\n'
+
+    def forecast(text: str) -> Level | None:
+        return rules(text)["b"].budget.forecast
+
+    assert forecast(f'{month}scope = ["feature", "team"]\nonly = {{ model = ["m"] }}\n') is Level.WARNING
+    assert forecast(f'{month}scope = ["user"]\n') is None
+    assert forecast(f'{month}only = {{ session = ["s"] }}\n') is None
+    assert forecast(f'{month}forecast = "critical"\n') is Level.CRITICAL
+    assert forecast(f'{month}forecast = "off"\n') is None
+    assert forecast(f'{month}scope = ["user"]\nforecast = "off"\n') is None
+    assert forecast(f'{SMALLEST}forecast = "info"\n') is Level.INFO
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'period = "hour"',
+        'period = "month"\nscope = ["user"]',
+        'period = "day"\nonly = { session = ["s"] }',
+        'period = "session"\nscope = ["session"]',
+    ],
+)
+def test_what_cannot_be_foreseen_is_refused(text: str) -> None:
+    with pytest.raises(RulesRefused, match="forecast: only a day or a month can be foreseen, and not that of users"):
+        rules(f'[[budget]]\nname = "b"\namount = "1"\nforecast = "info"\n{text}\n')
+
+
 def test_what_a_budget_that_refuses_counts_fits_into_its_messages() -> None:
     def text(count: int, more: str) -> str:
         values = ", ".join(f'"v-{number}"' for number in range(count))

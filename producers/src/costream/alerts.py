@@ -120,16 +120,17 @@ class Alert(BaseModel):
     status: Status
     level: Level
     rule: str = Field(
-        description="What judged: hourly_spike, hourly_anomaly, unknown_price, budget; about the pipeline itself "
-        "audit, stall, vanished_records, dead_letter_flood. Others may be added: ignore those you do not know."
+        description="What judged: hourly_spike, hourly_anomaly, unknown_price, budget, budget_forecast; about the "
+        "pipeline itself audit, stall, vanished_records, dead_letter_flood. Others may be added: ignore those you do "
+        "not know."
     )
     title: str
     message: str
     metric_name: str = Field(
         description="What the figures are: hourly_cost_spike, hourly_cost_anomaly in USD; of a budget what it says, "
-        "such as daily_cost, in the currency that metadata.unit says; calls_without_price, "
-        "models_without_price, audit_differences, stalled_seconds, vanished_records, dead_letter_records as named, "
-        "with the unit in metadata.unit."
+        "such as daily_cost, and of its forecast that with _forecast behind it, in the currency that metadata.unit "
+        "says; calls_without_price, models_without_price, audit_differences, stalled_seconds, vanished_records, "
+        "dead_letter_records as named, with the unit in metadata.unit."
     )
     scope: str = Field(
         description="What was judged: system, feature=NAME, budget=NAME and behind it by comma whose it is, such as "
@@ -143,7 +144,8 @@ class Alert(BaseModel):
     )
     window_end: Moment
     current_value: Amount = Field(
-        description="USD spent in the window, exact; to date while it runs. Of others what metric_name counts."
+        description="USD spent in the window, exact; to date while it runs. Of a forecast what is expected when it "
+        "ends. Of others what metric_name counts."
     )
     threshold_value: Amount = Field(
         description="The level crossed, in USD: upwards for open and updated, downwards otherwise. Rounded to 6 "

@@ -4,6 +4,6 @@
 today, and how many days come after it.
 """
 
-from sinks.answers.forecast.outlook import DAYS_KNOWN, Forecast, Hour, Outlook, forecast
+from sinks.answers.forecast.outlook import DAYS_KNOWN, Forecast, Hour, Outlook, Stretch, forecast
 
-__all__ = ["DAYS_KNOWN", "Forecast", "Hour", "Outlook", "forecast"]
+__all__ = ["DAYS_KNOWN", "Forecast", "Hour", "Outlook", "Stretch", "forecast"]

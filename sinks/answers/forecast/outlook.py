@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -21,22 +22,33 @@ BAND: Final = Decimal("1.2816")  # standard deviations on either side, for 80 %
 DIGITS: Final = Decimal(1).scaleb(-12)
 ZERO, ONE = Decimal(0), Decimal(1)
 DAY: Final = timedelta(days=1)
+MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """The calls of an hour that have a price, and how many have none; ``cost_usd`` is None where none has."""
+    """What the calls of an hour cost, in any one currency, and how many have no price; ``cost`` is None where none
+    has one."""
 
     start: datetime
-    cost_usd: Decimal | None
+    cost: Decimal | None
     calls: int
     unpriced_calls: int
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of what is left of a period, and what it is expected to cost: the rest of today, and each day after it."""
+
+    start: datetime
+    end: datetime
+    cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Outlook:
-    """Of the period that is running: USD so far and, when it ends, in all. ``low`` and ``high`` hold the end in 80 of
-    100 cases; None where too little is known to tell."""
+    """Of the period that is running: what was spent so far and, when it ends, in all. ``low`` and ``high`` hold the end
+    in 80 of 100 cases; None where too little is known to tell."""
 
     period: Period
     start: datetime
@@ -45,6 +57,19 @@ class Outlook:
     expected: Decimal | None
     low: Decimal | None
     high: Decimal | None
+    unpriced_calls: int  # so far: they are in none of these
+    coming: tuple[Stretch, ...]  # until the end; none where nothing is expected
+
+    def reached_at(self, amount: Decimal) -> datetime | None:
+        """When so much is expected to be spent; None where that is not within the period, or is so already."""
+        left = amount - self.so_far
+        if left <= 0:
+            return None
+        for one in self.coming:
+            if left <= one.cost:
+                return one.start + MICROSECOND * int((one.end - one.start) // MICROSECOND * left / one.cost)
+            left -= one.cost
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +93,16 @@ def forecast(hours: Sequence[Hour], *, now: datetime, since: datetime, zone: tzi
     begun in the middle of it."""
     today = now.astimezone(zone).date()
     hours = [hour for hour in hours if hour.start < now]
-    by_day = dict[date, Decimal]()
+    by_day: defaultdict[date, _Day] = defaultdict(_Day)
     for hour in hours:
-        day = hour.start.astimezone(zone).date()
-        by_day[day] = by_day.get(day, ZERO) + (hour.cost_usd or ZERO)
+        day = by_day[hour.start.astimezone(zone).date()]
+        day.cost += hour.cost or ZERO
+        day.unpriced_calls += hour.unpriced_calls
     first = min(by_day, default=today)
     if first != since.astimezone(zone).date():
         first += DAY
-    days = [by_day.get(first + DAY * number, ZERO) for number in range((today - first).days)]
+    dates = (first + DAY * number for number in range((today - first).days))
+    days = [by_day[day].cost if day in by_day else ZERO for day in dates]
     found = rhythm(days)
     if found:
         known = _Known(by_day, days, found, earlier(days), _share_of_today(hours, now=now, zone=zone))
@@ -93,11 +120,17 @@ def forecast(hours: Sequence[Hour], *, now: datetime, since: datetime, zone: tzi
     )
 
 
+@dataclass(slots=True)
+class _Day:
+    cost: Decimal = ZERO
+    unpriced_calls: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """``today`` is the share of a usual day's cost that is spent by now."""
 
-    by_day: dict[date, Decimal]
+    by_day: dict[date, _Day]
     days: Sequence[Decimal]  # the whole ones
     rhythm: Rhythm
     earlier: Sequence[tuple[int, Rhythm]]
@@ -109,25 +142,37 @@ def _by_rhythm(period: Period, known: _Known, *, now: datetime, zone: tzinfo) ->
     first, after = _dates(period, today)
     ahead = (after - today).days
     with localcontext(prec=PRECISION):
-        coming = known.rhythm.next(ahead)
-        rest = sum(coming[1:], coming[0] * (1 - known.today))
-        so_far = _so_far(known.by_day, first)
+        today_left, *days_left = known.rhythm.next(ahead)
+        coming = (
+            Stretch(now, _midnight(today + DAY, zone), today_left * (1 - known.today)),
+            *(
+                Stretch(_midnight(today + DAY * number, zone), _midnight(today + DAY * (number + 1), zone), cost)
+                for number, cost in enumerate(days_left, 1)
+            ),
+        )
+        rest = sum((one.cost for one in coming), ZERO)
+        so_far, unpriced = _so_far(known.by_day, first)
         deviation = spread(known.days, known.earlier, ahead)
         low = high = None
         if deviation is not None:
             width = BAND * deviation * (ahead - known.today)  # what is spent can be no other
             low, high = _cut(so_far + max(ZERO, rest - width)), _cut(so_far + rest + width)
-        return Outlook(period, _midnight(first, zone), _midnight(after, zone), so_far, _cut(so_far + rest), low, high)
+        expected = _cut(so_far + rest)
+        start, end = _midnight(first, zone), _midnight(after, zone)
+        return Outlook(period, start, end, so_far, expected, low, high, unpriced, coming)
 
 
-def _by_elapsed(period: Period, by_day: dict[date, Decimal], *, now: datetime, zone: tzinfo) -> Outlook:
+def _by_elapsed(period: Period, by_day: dict[date, _Day], *, now: datetime, zone: tzinfo) -> Outlook:
     first, after = _dates(period, now.astimezone(zone).date())
     start, end = _midnight(first, zone), _midnight(after, zone)
-    so_far = _so_far(by_day, first)
+    so_far, unpriced = _so_far(by_day, first)
     with localcontext(prec=PRECISION):
         share = _ratio(now - start, end - start)
-        expected = _cut(so_far / share) if share >= PROJECTED_FROM else None
-    return Outlook(period, start, end, so_far, expected, None, None)
+        if share < PROJECTED_FROM:
+            return Outlook(period, start, end, so_far, None, None, None, unpriced, ())
+        expected = _cut(so_far / share)
+    coming = (Stretch(now, end, expected - so_far),)
+    return Outlook(period, start, end, so_far, expected, None, None, unpriced, coming)
 
 
 def _share_of_today(hours: Sequence[Hour], *, now: datetime, zone: tzinfo) -> Decimal:
@@ -142,7 +187,7 @@ def _share_of_today(hours: Sequence[Hour], *, now: datetime, zone: tzinfo) -> De
             then = hour.start.astimezone(zone)
             if not since <= then.date() < there.date():
                 continue
-            cost = hour.cost_usd or ZERO
+            cost = hour.cost or ZERO
             whole += cost
             if then.hour < there.hour:
                 past += cost
@@ -151,8 +196,10 @@ def _share_of_today(hours: Sequence[Hour], *, now: datetime, zone: tzinfo) -> De
         return past / whole if whole else _ratio(now - _midnight(there.date(), zone), DAY)
 
 
-def _so_far(by_day: dict[date, Decimal], first: date) -> Decimal:
-    return sum((cost for day, cost in by_day.items() if day >= first), ZERO)
+def _so_far(by_day: dict[date, _Day], first: date) -> tuple[Decimal, int]:
+    """What was spent from a day on, and the calls without a price."""
+    days = [day for at, day in by_day.items() if at >= first]
+    return sum((day.cost for day in days), ZERO), sum(day.unpriced_calls for day in days)
 
 
 def _dates(period: Period, today: date) -> tuple[date, date]:
@@ -167,13 +214,13 @@ def _dates(period: Period, today: date) -> tuple[date, date]:
 
 
 def _midnight(day: date, zone: tzinfo) -> datetime:
-    """The first moment of a day, UTC."""
-    return datetime.combine(day, time.min, zone).replace(fold=0).astimezone(UTC)
+    """The first moment of a day, UTC. Of a midnight that comes twice the first one; of one that the clocks skip the
+    moment at which they do."""
+    return datetime.combine(day, time.min, zone).astimezone(UTC)
 
 
 def _ratio(part: timedelta, whole: timedelta) -> Decimal:
-    microsecond = timedelta(microseconds=1)
-    return min(ONE, Decimal(part // microsecond) / Decimal(whole // microsecond))
+    return min(ONE, Decimal(part // MICROSECOND) / Decimal(whole // MICROSECOND))
 
 
 def _cut(amount: Decimal) -> Decimal:

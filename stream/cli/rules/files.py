@@ -158,7 +158,13 @@ def _tell(rule: Rule) -> None:
     common.console.print(line, soft_wrap=True)
     steps = [_step(rule, number) for number in range(len(budget.steps))]
     refused = [] if budget.refuse_at is None else [f"new calls may be refused at {_percent(budget.refuse_at)}"]
-    said = (rule.off or ", ".join(steps + refused), _told_on(rule.channels), rule.file, common.visible(rule.note))
+    foreseen = [] if budget.forecast is None else [f"{budget.forecast.value} when it is expected to be used up"]
+    said = (
+        rule.off or ", ".join(steps + foreseen + refused),
+        _told_on(rule.channels),
+        rule.file,
+        common.visible(rule.note),
+    )
     told = "; ".join(text for text in said if text)
     common.console.print(Text(f"    {told}", style="dim"), soft_wrap=True)
 
@@ -244,6 +250,7 @@ def _as_json(rule: Rule) -> dict[str, Any]:
         "metric_name": budget.metric_name,
         "channels": rule.channels,
         "refuse_at": None if budget.refuse_at is None else f"{budget.refuse_at:f}",
+        "forecast": None if budget.forecast is None else budget.forecast.value,
         "on": not rule.off,
         "off_because": rule.off,
         "note": rule.note,

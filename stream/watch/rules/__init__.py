@@ -20,6 +20,7 @@ from stream.watch.rules.anomaly import AnomalyRule
 from stream.watch.rules.audit import AuditRule
 from stream.watch.rules.budget import AreWhole, BudgetRule, Notes
 from stream.watch.rules.flood import FloodRule, Tallies
+from stream.watch.rules.forecast import ForecastRule
 from stream.watch.rules.rule import Rule
 from stream.watch.rules.spike import SpikeRule
 from stream.watch.rules.stall import StallRule, Storing
@@ -46,6 +47,7 @@ def money_rules(
             limits=limits,
             revision=rulebook.revision,
         ),
+        ForecastRule(rulebook.budgets, reader=reader, per_usd=per_usd),
     ]
 
 

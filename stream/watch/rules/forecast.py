@@ -1,0 +1,171 @@
+"""Forecasts: which budgets are expected to be used up before their day or month ends.
+
+Hours are read, of each budget once in a quarter of an hour at the most: how a month ends changes slowly, and what
+crosses a step of the budget is told at once by the rule of budgets.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from datetime import time as clock_time
+from decimal import Decimal
+from typing import ClassVar, Final
+
+import polars as pl
+import structlog
+
+from costream.alerts import Alert
+from sinks.answers.forecast import DAYS_KNOWN, Forecast, Hour, forecast
+from sinks.clickhouse.hours_of_subjects import hours_of_subjects
+from sinks.errors import WarehouseError
+from stream.budgets.budget import COLUMNS, Budget, subject_of
+from stream.budgets.judge import withdrawn
+from stream.budgets.spend import USD, PerUSD
+from stream.budgets.zones import zone
+from stream.watch.foreseen import RULE, alert_id, judged, over
+from stream.watch.foreseen_words import worded
+from stream.watch.queries import Reader
+from stream.watch.rules.hourly import RETRY_WAIT
+from stream.watch.rules.rule import Past
+
+EVERY: Final = timedelta(minutes=15)
+REST: Final = 20  # times as long as a look took, until the next one: it reads four months of hours
+SUBJECTS_MAX: Final = 50  # of one budget, the dearest of the last 31 days
+LATELY: Final = timedelta(days=31)
+
+NEXT: Final = "its alerts stay as they are; it looks again in a minute"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """By budget and subject, in the currency of the budget. What of a budget is not known now is not there."""
+
+    found: Mapping[tuple[str, str], Forecast]
+
+
+class ForecastRule:
+    """All budgets that say so (``forecast``)."""
+
+    name: ClassVar = RULE
+
+    def __init__(
+        self,
+        budgets: Sequence[Budget],
+        *,
+        reader: Reader,
+        per_usd: PerUSD,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._budgets = {budget.name: budget for budget in budgets if budget.forecast is not None}
+        self._reader, self._per_usd, self._monotonic = reader, per_usd, monotonic
+        self._took = timedelta()
+        self._failed = False  # the last look
+
+    # --- the four verbs ---
+
+    def is_due(self, now: datetime, past: Past) -> bool:
+        if past.looked_at is None:
+            return True
+        wait = RETRY_WAIT if past.failed or self._failed else EVERY
+        return now - past.looked_at >= max(wait, REST * self._took)
+
+    def read(self, now: datetime, past: Past, standing: Sequence[Alert]) -> Foreseen | None:
+        """It keeps an error of the warehouse to itself: what it asks may be too much for one that can still answer the
+        rules beside it."""
+        began = self._monotonic()
+        try:
+            found = dict(self._forecasts(now))
+        except WarehouseError as error:
+            log.warning("rule cannot look", rule=self.name, reason=str(error), next=NEXT)
+            self._failed, self._took = True, timedelta()
+            return None
+        self._failed = False
+        self._took = timedelta(seconds=self._monotonic() - began)
+        return Foreseen(found)
+
+    def judge(self, reading: Foreseen, known: Mapping[str, Alert], now: datetime) -> list[Alert]:
+        standing = [alert for alert in known.values() if alert.standing]
+        gone = [alert for alert in standing if self._budget_of(alert) is None]
+        ended = [alert for alert in standing if now >= alert.window_end and alert not in gone]
+        news = [
+            judged(budget, subject, found, known.get(alert_id(budget, subject, self._start(budget, found))), now=now)
+            for (name, subject), found in sorted(reading.found.items(), key=lambda one: one[0])
+            for budget in [self._budgets[name]]
+        ]
+        return [
+            *(withdrawn(alert, now=now) for alert in gone),
+            *(over(alert, now=now) for alert in ended),
+            *(alert for alert in news if alert),
+        ]
+
+    def word(self, alert: Alert, reading: Foreseen) -> Alert:
+        return worded(alert)
+
+    # --- what it reads ---
+
+    def _forecasts(self, now: datetime) -> Iterator[tuple[tuple[str, str], Forecast]]:
+        for budget in self._budgets.values():
+            clocks = zone(budget.zone)
+            first = now.astimezone(clocks).date() - timedelta(days=DAYS_KNOWN)
+            since = datetime.combine(first, clock_time(), clocks)
+            rows = hours_of_subjects(
+                self._reader,
+                since=since,
+                until=now,
+                only=budget.only,
+                by=budget.scope,
+                lately=now - LATELY,
+                subjects_max=SUBJECTS_MAX,
+            )
+            for subject, hours in _by_subject(rows, budget.scope):
+                found = self._forecast(budget, hours, since=since, now=now)
+                if found is not None:
+                    yield (budget.name, subject), found
+
+    def _forecast(self, budget: Budget, hours: Sequence[Hour], *, since: datetime, now: datetime) -> Forecast | None:
+        """In the currency of the budget, each hour by the rate of its day of UTC. It is told from the days after the
+        last one without a rate. None where that is one of the period."""
+        clocks = zone(budget.zone)
+        told = [
+            Hour(hour.start, self._priced(hour, budget.currency), hour.calls, hour.unpriced_calls) for hour in hours
+        ]
+        unknown = [hour.start for hour, other in zip(hours, told, strict=True) if hour.cost and other.cost is None]
+        if unknown:
+            first = unknown[-1].astimezone(clocks).date() + timedelta(days=1)
+            since = datetime.combine(first, clock_time(), clocks)
+            told = [hour for hour in told if hour.start >= since]
+        found = forecast(told, now=now, since=since, zone=clocks)
+        return found if since <= self._start(budget, found) else None
+
+    def _priced(self, hour: Hour, currency: str) -> Decimal | None:
+        if not hour.cost or currency == USD:
+            return hour.cost
+        rate = self._per_usd(currency, hour.start.astimezone(UTC).date())
+        return None if rate is None else hour.cost * rate
+
+    def _budget_of(self, alert: Alert) -> Budget | None:
+        """The one that it is of, if that is still told apart and counted the same."""
+        budget = self._budgets.get(str(alert.metadata["budget"]))
+        if budget is None or (budget.period, budget.zone) != (alert.metadata["period"], alert.metadata["zone"]):
+            return None
+        words = tuple(alert.metadata["subject"])  # type: ignore[arg-type]
+        return budget if words == budget.scope else None
+
+    @staticmethod
+    def _start(budget: Budget, found: Forecast) -> datetime:
+        return next(one.start for one in found.outlooks if one.period == budget.period)
+
+
+def _by_subject(rows: pl.DataFrame, scope: Sequence[str]) -> Iterator[tuple[str, list[Hour]]]:
+    columns = [COLUMNS[word] for word in scope]
+    hours: dict[tuple[str, ...], list[Hour]] = {} if scope else {(): []}
+    for row in rows.select(*columns, "hour", "cost_usd", "calls", "unpriced_calls").iter_rows():
+        values, told = row[: len(columns)], row[len(columns) :]
+        hours.setdefault(values, []).append(Hour(*told))
+    for values, of_subject in hours.items():
+        yield subject_of(zip(scope, values, strict=True)), of_subject
