@@ -85,9 +85,9 @@ class Judge:
         steps = (timedelta(seconds=second) for second in range(0, 7_200, 10))
         return next(wait for wait in steps if self.rule.is_due(NOON + wait, Past(looked_at=NOON, **past)))
 
-    def look(self, now: datetime = NOON) -> list[Alert]:
+    def look(self, now: datetime = NOON, past: Past = Past()) -> list[Alert]:  # noqa: B008 - it is frozen
         standing = [alert for alert in self.alerts.values() if alert.standing]
-        news = news_of(self.rule, self.rule.read(now, Past(), standing), self.alerts, now)
+        news = news_of(self.rule, self.rule.read(now, past, standing), self.alerts, now)
         self.alerts |= {alert.alert_id: alert for alert in news}
         return news
 
@@ -180,22 +180,41 @@ def test_when_the_day_is_over_its_alert_is(place: Place) -> None:
 
 
 def test_a_warehouse_that_cannot_answer_leaves_what_stands(place: Place) -> None:
-    judge = Judge(place, [DAY])
-    judge.look()
+    other = replace(DAY, name="other")
+    judge = Judge(place, [DAY, other])
+    assert len(judge.look()) == 2
     judge.reader.fault = WarehouseRefused(where="nowhere", reason="too much")
     assert judge.look() == []
+    assert judge.reader.asked == 3, "where one question fails, the next one waits"
     assert judge.waits() == RETRY_WAIT
     judge.reader.fault = None
-    assert judge.look() == []
+    assert judge.look(past=Past(looked_at=NOON)) == []
+    assert judge.reader.asked == 4, "the other budget; the one that failed comes with the next round"
     assert judge.waits() == EVERY
 
 
-def test_it_looks_every_quarter_of_an_hour_and_rests_after_a_long_look(place: Place) -> None:
+def test_it_looks_every_quarter_of_an_hour(place: Place) -> None:
     judge = Judge(place, [DAY])
     assert judge.rule.is_due(NOON, Past())
+    judge.look()
     assert judge.waits() == EVERY
     assert judge.waits(changed=frozenset({NOON})) == EVERY
     assert judge.waits(failed=True) == RETRY_WAIT
     judge.reader.seconds = 60
     judge.look()
-    assert judge.waits() == 60 * REST * timedelta(seconds=1)
+    assert judge.waits() == judge.waits(failed=True) == 60 * REST * timedelta(seconds=1)
+
+
+def test_a_look_ends_after_some_seconds_and_the_next_goes_on(place: Place) -> None:
+    judge = Judge(place, [replace(DAY, name=f"day-{number}") for number in range(5)])
+    judge.reader.seconds = 1.0
+    assert [alert.metadata["budget"] for alert in judge.look()] == ["day-0", "day-1"]
+    assert judge.waits() == 2 * REST * timedelta(seconds=1)
+    on = Past(looked_at=NOON)
+    assert [alert.metadata["budget"] for alert in judge.look(past=on)] == ["day-2", "day-3"]
+    assert [alert.metadata["budget"] for alert in judge.look(past=on)] == ["day-4"]
+    assert judge.waits() == EVERY
+    assert judge.look(past=on) == []
+    assert judge.reader.asked == 7, "a new round begins with the first"
+    judge.look(past=Past(looked_at=NOON, failed=True))
+    assert len(judge.alerts) == 5

@@ -1,7 +1,8 @@
 """Forecasts: which budgets are expected to be used up before their day or month ends.
 
-Hours are read, of each budget once in a quarter of an hour at the most: how a month ends changes slowly, and what
-crosses a step of the budget is told at once by the rule of budgets.
+Four months of hours are read for it, of each budget once in a quarter of an hour: how a month ends changes slowly, and
+what crosses a step of the budget is told at once by the rule of budgets. One look takes some seconds at the most, since
+other rules wait for it; the budgets that are left come next.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from decimal import Decimal
 from typing import ClassVar, Final
@@ -32,11 +33,12 @@ from stream.watch.rules.hourly import RETRY_WAIT
 from stream.watch.rules.rule import Past
 
 EVERY: Final = timedelta(minutes=15)
-REST: Final = 20  # times as long as a look took, until the next one: it reads four months of hours
+LOOK_SECONDS_MAX: Final = 2.0  # then no other budget is begun
+REST: Final = 20  # times as long as a look took, until the next one
 SUBJECTS_MAX: Final = 50  # of one budget, the dearest of the last 31 days
 LATELY: Final = timedelta(days=31)
 
-NEXT: Final = "its alerts stay as they are; it looks again in a minute"
+NEXT: Final = "its alerts stay as they are; the others are looked at in a minute, and this one when they have been"
 
 log = structlog.get_logger(__name__)
 
@@ -63,29 +65,34 @@ class ForecastRule:
     ) -> None:
         self._budgets = {budget.name: budget for budget in budgets if budget.forecast is not None}
         self._reader, self._per_usd, self._monotonic = reader, per_usd, monotonic
-        self._took = timedelta()
-        self._failed = False  # the last look
+        self._left = list[str]()  # of this round
+        self._began: datetime | None = None  # this round
+        self._rest = timedelta()
 
     # --- the four verbs ---
 
     def is_due(self, now: datetime, past: Past) -> bool:
-        if past.looked_at is None:
+        if past.looked_at is None or self._began is None:
             return True
-        wait = RETRY_WAIT if past.failed or self._failed else EVERY
-        return now - past.looked_at >= max(wait, REST * self._took)
+        if now - past.looked_at < (max(RETRY_WAIT, self._rest) if past.failed else self._rest):
+            return False
+        return past.failed or bool(self._left) or now - self._began >= EVERY
 
-    def read(self, now: datetime, past: Past, standing: Sequence[Alert]) -> Foreseen | None:
+    def read(self, now: datetime, past: Past, standing: Sequence[Alert]) -> Foreseen:
         """It keeps an error of the warehouse to itself: what it asks may be too much for one that can still answer the
         rules beside it."""
-        began = self._monotonic()
-        try:
-            found = dict(self._forecasts(now))
-        except WarehouseError as error:
-            log.warning("rule cannot look", rule=self.name, reason=str(error), next=NEXT)
-            self._failed, self._took = True, timedelta()
-            return None
-        self._failed = False
-        self._took = timedelta(seconds=self._monotonic() - began)
+        if past.looked_at is None or past.failed or not self._left:
+            self._left, self._began = list(self._budgets), now
+        found = dict[tuple[str, str], Forecast]()
+        began, error = self._monotonic(), None
+        while self._left and not error and self._monotonic() - began < LOOK_SECONDS_MAX:
+            budget = self._budgets[self._left.pop(0)]
+            try:
+                found |= self._of_budget(budget, now)
+            except WarehouseError as failure:
+                error = failure
+                log.warning("budget not foreseen", budget=budget.name, reason=str(error), next=NEXT)
+        self._rest = RETRY_WAIT if error else REST * timedelta(seconds=self._monotonic() - began)
         return Foreseen(found)
 
     def judge(self, reading: Foreseen, known: Mapping[str, Alert], now: datetime) -> list[Alert]:
@@ -108,24 +115,22 @@ class ForecastRule:
 
     # --- what it reads ---
 
-    def _forecasts(self, now: datetime) -> Iterator[tuple[tuple[str, str], Forecast]]:
-        for budget in self._budgets.values():
-            clocks = zone(budget.zone)
-            first = now.astimezone(clocks).date() - timedelta(days=DAYS_KNOWN)
-            since = datetime.combine(first, clock_time(), clocks)
-            rows = hours_of_subjects(
-                self._reader,
-                since=since,
-                until=now,
-                only=budget.only,
-                by=budget.scope,
-                lately=now - LATELY,
-                subjects_max=SUBJECTS_MAX,
-            )
-            for subject, hours in _by_subject(rows, budget.scope):
-                found = self._forecast(budget, hours, since=since, now=now)
-                if found is not None:
-                    yield (budget.name, subject), found
+    def _of_budget(self, budget: Budget, now: datetime) -> dict[tuple[str, str], Forecast]:
+        since = _midnight(now.astimezone(zone(budget.zone)).date() - timedelta(days=DAYS_KNOWN), budget)
+        rows = hours_of_subjects(
+            self._reader,
+            since=since,
+            until=now,
+            only=budget.only,
+            by=budget.scope,
+            lately=now - LATELY,
+            subjects_max=SUBJECTS_MAX,
+        )
+        forecasts = {
+            (budget.name, subject): self._forecast(budget, hours, since=since, now=now)
+            for subject, hours in _by_subject(rows, budget.scope)
+        }
+        return {key: found for key, found in forecasts.items() if found is not None}
 
     def _forecast(self, budget: Budget, hours: Sequence[Hour], *, since: datetime, now: datetime) -> Forecast | None:
         """In the currency of the budget, each hour by the rate of its day of UTC. It is told from the days after the
@@ -137,7 +142,7 @@ class ForecastRule:
         unknown = [hour.start for hour, other in zip(hours, told, strict=True) if hour.cost and other.cost is None]
         if unknown:
             first = unknown[-1].astimezone(clocks).date() + timedelta(days=1)
-            since = datetime.combine(first, clock_time(), clocks)
+            since = _midnight(first, budget)
             told = [hour for hour in told if hour.start >= since]
         found = forecast(told, now=now, since=since, zone=clocks)
         return found if since <= self._start(budget, found) else None
@@ -159,6 +164,10 @@ class ForecastRule:
     @staticmethod
     def _start(budget: Budget, found: Forecast) -> datetime:
         return next(one.start for one in found.outlooks if one.period == budget.period)
+
+
+def _midnight(day: date, budget: Budget) -> datetime:
+    return datetime.combine(day, clock_time(), zone(budget.zone))
 
 
 def _by_subject(rows: pl.DataFrame, scope: Sequence[str]) -> Iterator[tuple[str, list[Hour]]]:
