@@ -96,7 +96,7 @@ class Keeper:
     def _reading(self, rule: Rule[Any], now: datetime, past: Past, known: Mapping[str, Alert]) -> Any:
         """What the rule reads; without the warehouse it is not known, and said once."""
         try:
-            reading = rule.read(now, past, [alert for alert in known.values() if alert.standing])
+            reading = rule.read(now, past, list(known.values()))
         except WarehouseError as error:
             if rule.name not in self._blind:
                 log.warning("rule cannot look", rule=rule.name, reason=str(error), next="its alert stays as it is")

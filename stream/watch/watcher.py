@@ -156,8 +156,7 @@ class Watcher:
 
     def _news(self, rule: Rule[Any], past: Past, now: datetime) -> list[Alert]:
         known = {alert_id: alert for alert_id, alert in self._alerts.items() if alert.rule == rule.name}
-        standing = [alert for alert in known.values() if alert.standing]
-        return news_of(rule, rule.read(now, past, standing), known, now)
+        return news_of(rule, rule.read(now, past, list(known.values())), known, now)
 
     def _remember(self, news: list[Alert], now: datetime) -> None:
         kept = latest([*self._alerts.values(), *news]).values()

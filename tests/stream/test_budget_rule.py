@@ -27,7 +27,7 @@ from stream.budgets.periods import span_at
 from stream.budgets.playing import played
 from stream.budgets.spend import Account, Spend
 from stream.watch.budget_parts import parts_by_feature
-from stream.watch.rules.budget import REST, BudgetRule
+from stream.watch.rules.budget import ENDED_EVERY, REST, BudgetRule
 from stream.watch.rules.rule import Past, news_of
 from tests.stream.test_budget_spend import DAILY
 from tests.stream.test_price_revisions import publish
@@ -131,8 +131,7 @@ class Judge:
 
     def look(self, now: datetime = NOW, *, changed: Iterable[datetime] = ()) -> list[Alert]:
         past = replace(self.past, changed=frozenset(changed))
-        standing = [alert for alert in self.alerts.values() if alert.standing]
-        found = news_of(self.rule, self.rule.read(now, past, standing), self.alerts, now)
+        found = news_of(self.rule, self.rule.read(now, past, list(self.alerts.values())), self.alerts, now)
         self.alerts |= {alert.alert_id: alert for alert in found}
         self.past = Past(looked_at=now)
         return found
@@ -315,6 +314,105 @@ def test_what_a_repricing_takes_back_is_retracted(place: Place) -> None:
         "toInt64(0) AS unpriced_calls, -cost_usd / 2 AS cost_usd) FROM budget_spend_rows FINAL"
     )
     assert said(judge.look()) == [("budget=user,user=ann", "retracted", "warning", "0.525")]
+
+
+# --- periods that are over ---
+
+YESTERDAY = NOW.replace(hour=12) - timedelta(days=1)
+AGAIN = NOW + ENDED_EVERY
+
+
+def stated(place: Place, at: datetime, budgets: Sequence[Budget] = BUDGETS) -> None:
+    """The warehouse says from when on sums are whole: from the start of the period of this moment."""
+    state(place.reader, place.warehouse.writer, budgets, Counted.by(budgets), now=at, kept=at.date())
+
+
+def corrected(place: Place, usd: str) -> None:
+    """By so much for ann, yesterday, as a re-pricing does it."""
+    place.command(
+        "INSERT INTO budget_spend_rows SELECT * REPLACE ('correction:topic-1' AS source, toInt64(0) AS calls, "
+        f"toInt64(0) AS unpriced_calls, toDecimal64('{usd}', 12) AS cost_usd) FROM budget_spend_rows FINAL LIMIT 1 BY "
+        "spending, subject, day"
+    )
+
+
+def told_and_cleared(place: Place, budget: Budget = USER, calls: int = 7) -> Judge:
+    judge = Judge(place, [budget])
+    place.store([spent(f"r-{number}", at=YESTERDAY) for number in range(calls)])
+    (alert,) = judge.look(YESTERDAY)
+    assert alert.status == "open"
+    (alert,) = judge.look(NOW)
+    assert alert.status == "cleared"
+    return judge
+
+
+def test_what_is_corrected_after_its_period_is_over_is_taken_back(place: Place) -> None:
+    stated(place, YESTERDAY)
+    judge = told_and_cleared(place)  # 1.05 USD of 1
+    corrected(place, "-0.3")
+    assert judge.look(AGAIN - timedelta(seconds=1)) == [], "it is looked at every ten minutes"
+    (alert,) = judge.look(AGAIN)
+    assert (alert.status, alert.revision, alert.current_value) == ("retracted", 3, Decimal("0.75"))
+    assert alert.title == "user of user ann: corrected to 0.75 USD, no alert was due"
+    assert judge.days[-1] is None, "all days are to be whole"
+    assert judge.look(AGAIN + ENDED_EVERY) == []
+
+
+def test_a_lower_step_of_a_period_that_is_over_is_told(place: Place) -> None:
+    steps = (Step(Decimal("0.5"), Level.INFO), Step(Decimal("0.9"), Level.WARNING))
+    stated(place, YESTERDAY)
+    judge = told_and_cleared(place, replace(USER, steps=steps))
+    corrected(place, "-0.3")
+    (alert,) = judge.look(AGAIN)
+    assert (alert.status, alert.level, alert.threshold_value) == ("cleared", Level.INFO, Decimal("0.5"))
+    assert judge.look(AGAIN + ENDED_EVERY) == []
+    corrected(place, "-0.9")
+    (alert,) = judge.look(AGAIN + 2 * ENDED_EVERY)
+    assert alert.status == "retracted"
+
+
+def test_what_costs_more_after_its_period_is_over_raises_nothing(place: Place) -> None:
+    stated(place, YESTERDAY)
+    judge = told_and_cleared(place)
+    corrected(place, "7")
+    assert judge.look(AGAIN) == []
+
+
+def test_a_sum_that_does_not_reach_so_far_takes_nothing_back(place: Place) -> None:
+    judge = told_and_cleared(place)
+    corrected(place, "-0.3")
+    assert judge.look(AGAIN) == [], "the warehouse names no such sum"
+    stated(place, NOW)
+    assert judge.look(AGAIN + ENDED_EVERY) == [], "it is whole from today on"
+
+
+def test_other_steps_say_nothing_of_what_was_told_by_the_ones_before(place: Place) -> None:
+    stated(place, YESTERDAY)
+    judge = told_and_cleared(place)
+    corrected(place, "-0.3")
+    higher = (Step(Decimal("0.95"), Level.WARNING),)
+    for other in (replace(USER, amount=Decimal(2)), replace(USER, steps=higher), replace(USER, kind="limit")):
+        judge.go_by([other])
+        assert judge.look(AGAIN) == []
+    judge.go_by([replace(USER, name="other"), USER])
+    assert [alert.status for alert in judge.look(AGAIN)] == ["retracted"]
+
+
+def test_while_sums_are_not_whole_nothing_is_taken_back_and_it_is_looked_at_again(place: Place) -> None:
+    stated(place, YESTERDAY)
+    judge = told_and_cleared(place)
+    corrected(place, "-0.3")
+    judge.is_whole = False
+    assert judge.look(AGAIN) == []
+    judge.is_whole = True
+    assert [alert.status for alert in judge.look(AGAIN + timedelta(seconds=2))] == ["retracted"]
+
+
+def test_limits_hear_nothing_of_periods_that_are_over(place: Place) -> None:
+    stated(place, YESTERDAY)
+    judge = told_and_cleared(place)
+    judge.look(AGAIN)
+    assert judge.limits.readings[-1].sums == {}
 
 
 def test_a_budget_that_is_judged_by_no_more_ends_its_alerts(place: Place) -> None:

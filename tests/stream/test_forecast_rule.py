@@ -86,8 +86,7 @@ class Judge:
         return next(wait for wait in steps if self.rule.is_due(NOON + wait, Past(looked_at=NOON, **past)))
 
     def look(self, now: datetime = NOON, past: Past = Past()) -> list[Alert]:  # noqa: B008 - it is frozen
-        standing = [alert for alert in self.alerts.values() if alert.standing]
-        news = news_of(self.rule, self.rule.read(now, past, standing), self.alerts, now)
+        news = news_of(self.rule, self.rule.read(now, past, list(self.alerts.values())), self.alerts, now)
         self.alerts |= {alert.alert_id: alert for alert in news}
         return news
 

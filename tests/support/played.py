@@ -44,5 +44,5 @@ class Played:
         past, self._past = self._past, Past(self.now)
         self.looks.append(self.now)
         known = latest(self.said)
-        reading = self.rule.read(self.now, past, [alert for alert in known.values() if alert.standing])
+        reading = self.rule.read(self.now, past, list(known.values()))
         return news_of(self.rule, reading, known, self.now)

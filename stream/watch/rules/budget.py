@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from functools import cache, partial
@@ -34,6 +34,7 @@ from stream.watch.rules.rule import Past
 REST: Final = (
     4  # times as long as a look took, until the next one: with 10,000 users and 500 rules it takes half a second
 )
+ENDED_EVERY: Final = timedelta(minutes=10)  # alerts of periods that are over are held against their sums again
 RATES_REACH: Final = timedelta(days=400)  # of a session: sums are kept for a year
 LATELY_DAYS: Final = 2  # a session without a call for so long is over
 
@@ -60,11 +61,16 @@ class Notes(Protocol):
     def note(self, reading: Reading) -> None: ...
 
 
+WHOLE_FROM: Final = "SELECT spending, whole_from FROM budget_sums WHERE is_control = 0"
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What was spent by those that may have crossed a step, and by those that were told of."""
+    """What was spent by those that may have crossed a step, and by those that were told of. ``ended``: in periods that
+    are over, and of which something was told."""
 
     sums: Mapping[Account, Spend]
+    ended: Mapping[Account, Spend] = field(default_factory=dict)
 
 
 class BudgetRule:
@@ -95,6 +101,7 @@ class BudgetRule:
         self._interval, self._monotonic = interval, monotonic
         self._took = timedelta()
         self._explained = 0  # alerts of this look
+        self._ended_at: datetime | None = None  # when those of periods that are over were looked at
         self._unread: frozenset[datetime] | None = frozenset()  # hours that changed since they were read; None: any
 
     # --- the four verbs ---
@@ -105,7 +112,7 @@ class BudgetRule:
             return is_due(now, past, interval=max(self._interval, REST * self._took))
         return now - past.looked_at >= max(self._interval, REST * self._took)
 
-    def read(self, now: datetime, past: Past, standing: Sequence[Alert]) -> Spent | None:
+    def read(self, now: datetime, past: Past, known: Sequence[Alert]) -> Spent | None:
         """It keeps an error of the warehouse to itself: what it asks may be too much for one that can still answer the
         rules beside it."""
         self._explained = 0
@@ -115,7 +122,7 @@ class BudgetRule:
             self._unread |= past.changed
         began = self._monotonic()
         try:
-            found = self._spent(now, standing) if self._budgets else Spent({})
+            found = self._spent(now, known) if self._budgets else Spent({})
         except WarehouseError as error:
             log.warning("rule cannot look", rule=self.name, reason=str(error), next=NEXT)
             self._took = RETRY_WAIT / REST
@@ -131,6 +138,12 @@ class BudgetRule:
             judged(budget, account, spend, known.get(_alert_id(budget, account)), now=now, per_usd=self._per_usd)
             for account, spend in sorted(reading.sums.items())
             for budget in self._by_sum[account.spending]
+        ]
+        found += [
+            judged(budget, account, spend, alert, now=now, per_usd=self._per_usd)
+            for account, spend in sorted(reading.ended.items())
+            for budget in self._by_sum[account.spending]
+            if (alert := known.get(_alert_id(budget, account))) and _ended_by(budget, alert)
         ]
         return [*(withdrawn(alert, now=now) for alert in gone), *(alert for alert in found if alert)]
 
@@ -148,17 +161,38 @@ class BudgetRule:
 
     # --- what it reads ---
 
-    def _spent(self, now: datetime, standing: Sequence[Alert]) -> Spent | None:
+    def _spent(self, now: datetime, known: Sequence[Alert]) -> Spent | None:
         lately = now.astimezone(UTC).date() - timedelta(days=LATELY_DAYS)
         sums = spends_above(self._reader, self._floors(now), lately=lately)
-        told = {account for alert in standing if (account := self._account(alert))}
+        told = {account for alert in known if alert.standing and (account := self._account(alert))}
         told |= self._limits.accounts(list(self._budgets.values()), now)
         sums |= {account: Spend() for account in told - sums.keys()} | spends_of(self._reader, told - sums.keys())
-        days = None if self._unread is None else {hour.date() for hour in self._unread}
+        looks_back = self._ended_at is None or now - self._ended_at >= ENDED_EVERY
+        ended = self._ended(known) if looks_back else {}
+        days = None if self._unread is None or ended else {hour.date() for hour in self._unread}
         if not self._are_whole(self._control, days):  # asked last: what was counted twice before is still there
             return None
         self._unread = frozenset()
-        return Spent(sums)
+        self._ended_at = now if looks_back else self._ended_at
+        return Spent(sums, {account: spend for account, spend in ended.items() if account not in sums})
+
+    def _ended(self, known: Sequence[Alert]) -> dict[Account, Spend]:
+        """What was spent in periods that are over and were told of, as far back as their sums are whole: a sum that is
+        new does not reach as far as the alerts of the one before it."""
+        told = {
+            account
+            for alert in known
+            if (budget := self._budget_of(alert)) and _ended_by(budget, alert) and (account := self._account(alert))
+        }
+        if not told:
+            return {}
+        whole_from: dict[str, date] = dict(self._reader.frame(WHOLE_FROM).iter_rows())
+        whole = {
+            account
+            for account in told
+            if (first := whole_from.get(account.spending)) and first <= account.period_start.astimezone(UTC).date()
+        }
+        return {account: Spend() for account in whole} | spends_of(self._reader, whole)
 
     def _floors(self, now: datetime) -> list[Floor]:
         """Of each sum the lowest step or limit, in each period that may still open an alert."""
@@ -199,6 +233,17 @@ class BudgetRule:
             return None
         start = datetime.fromisoformat(str(alert.metadata["first_window"]))
         return Account(budget.spending, alert.scope.partition(",")[2], start)
+
+
+def _ended_by(budget: Budget, alert: Alert) -> bool:
+    """Whether it was cleared by these steps: other ones say nothing of what was told before them."""
+    told = (alert.metadata["kind"], alert.metadata["unit"], alert.metadata["amount"])
+    steps = {step.amount for step in budget.steps}
+    return (
+        alert.status == "cleared"
+        and told == (budget.kind, budget.currency, f"{budget.amount:f}")
+        and alert.threshold_value in steps
+    )
 
 
 def _alert_id(budget: Budget, account: Account) -> str:

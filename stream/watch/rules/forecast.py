@@ -78,7 +78,7 @@ class ForecastRule:
             return False
         return past.failed or bool(self._left) or now - self._began >= EVERY
 
-    def read(self, now: datetime, past: Past, standing: Sequence[Alert]) -> Foreseen:
+    def read(self, now: datetime, past: Past, known: Sequence[Alert]) -> Foreseen:
         """It keeps an error of the warehouse to itself: what it asks may be too much for one that can still answer the
         rules beside it."""
         if past.looked_at is None or past.failed or not self._left:

@@ -67,12 +67,12 @@ class HourlyRule(ABC):
     def is_due(self, now: datetime, past: Past) -> bool:
         return is_due(now, past, interval=self._interval)
 
-    def read(self, now: datetime, past: Past, standing: Sequence[Alert]) -> Spending | None:
+    def read(self, now: datetime, past: Past, known: Sequence[Alert]) -> Spending | None:
         if not self.is_on:
             return None
         if past.looked_at is None or past.failed:  # what is remembered may be half refreshed
             self.forget()
-        return self.spending(now, past.changed, standing)
+        return self.spending(now, past.changed, [alert for alert in known if alert.standing])
 
     def judge(self, reading: Spending, known: Mapping[str, Alert], now: datetime) -> list[Alert]:
         return [

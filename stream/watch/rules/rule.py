@@ -29,9 +29,9 @@ class Rule(Protocol[ReadingT]):
     def is_due(self, now: datetime, past: Past) -> bool:
         """Whether it is time to look again. Asked several times a second: it reads nothing."""
 
-    def read(self, now: datetime, past: Past, standing: Sequence[Alert]) -> ReadingT | None:
-        """What it judges by; ``standing`` are its alerts that are not over. None where that cannot be known now: what
-        stands stays, and nothing is opened. May raise WarehouseError."""
+    def read(self, now: datetime, past: Past, known: Sequence[Alert]) -> ReadingT | None:
+        """What it judges by; ``known`` are its alerts, each in its latest revision. None where that cannot be known
+        now: what stands stays, and nothing is opened. May raise WarehouseError."""
 
     def judge(self, reading: ReadingT, known: Mapping[str, Alert], now: datetime) -> list[Alert]:
         """The new revisions of its alerts, in the order in which they happened and without words. Pure: the same

@@ -65,7 +65,7 @@ class TroubleRule(ABC, Generic[ReadingT]):
     def is_due(self, now: datetime, past: Past) -> bool:
         return past.looked_at is None or now - past.looked_at >= self.every
 
-    def read(self, now: datetime, past: Past, standing: Sequence[Alert]) -> ReadingT | None:
+    def read(self, now: datetime, past: Past, known: Sequence[Alert]) -> ReadingT | None:
         return self._look(now)
 
     def judge(self, reading: ReadingT, known: Mapping[str, Alert], now: datetime) -> list[Alert]:

@@ -75,14 +75,14 @@ class UnknownPriceRule:
     def is_due(self, now: datetime, past: Past) -> bool:
         return past.looked_at is None or now - past.looked_at >= EVERY
 
-    def read(self, now: datetime, past: Past, standing: Sequence[Alert]) -> Looked | None:
+    def read(self, now: datetime, past: Past, known: Sequence[Alert]) -> Looked | None:
         """It keeps an error of the warehouse to itself: what it asks may be too much for one that can still answer the
         rules beside it."""
         if not self._is_on:
             return None
         if past.looked_at is None or past.failed:
             self._forget()
-        told = [SoldModel.of(alert.scope) for alert in standing if alert.scope != OTHERS]
+        told = [SoldModel.of(alert.scope) for alert in known if alert.standing and alert.scope != OTHERS]
         try:
             self._read_rollups(now, past, told)
             return self._look(now, told)
