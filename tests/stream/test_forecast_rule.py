@@ -57,7 +57,7 @@ class Counting:
 
     def __init__(self, reader: Reader) -> None:
         self.reader, self.asked = reader, 0
-        self.seconds, self.clock = 0.0, 0.0  # of a question; all together
+        self.seconds, self.clock = 0.0, 1_000.0  # of a question; the clock
         self.fault: WarehouseError | None = None
 
     def frame(self, sql: str, **parameters: Any) -> pl.DataFrame:
@@ -100,6 +100,15 @@ def test_a_budget_that_will_be_used_up_is_told_once(place: Place) -> None:
     assert alert.title == "day: 3.00 USD expected by the end of the day, of 2.50 USD"
     assert judge.look() == []
     assert judge.reader.asked == 2, "one question a look"
+
+
+def test_a_month_is_foreseen_with_its_own_start_and_once(place: Place) -> None:
+    spent = 3 * min(NOW.day - 1, DAYS + 1) + 1
+    judge = Judge(place, [replace(MONTH, amount=Decimal(spent + 1))])
+    (alert,) = judge.look()
+    assert (alert.window_start, alert.metadata["spent"]) == (MIDNIGHT.replace(day=1), f"{spent}")
+    assert alert.current_value >= spent + 2
+    assert judge.look() == []
 
 
 def test_only_budgets_that_say_so_are_foreseen(place: Place) -> None:

@@ -106,6 +106,14 @@ def test_a_level_that_was_told_stays_that_of_its_end() -> None:
     assert again.level is Level.CRITICAL
 
 
+def test_where_the_moment_is_not_known_none_is_told() -> None:
+    """As where what is expected is the amount by its last digit alone."""
+    alert = said([100] * 5)
+    assert alert is not None
+    unknown = alert.model_copy(update={"metadata": {**alert.metadata, "reached_at": None}})
+    assert "would be used up" not in worded(unknown).message
+
+
 def test_when_the_period_is_over_the_last_figures_stay() -> None:
     known = said([100] * 5)
     assert known is not None
