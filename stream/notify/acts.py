@@ -10,12 +10,15 @@ from costream.alerts import Alert
 from sinks.clickhouse.acts import Act
 from stream.budgets.judge import RULE as RULE_OF_BUDGETS
 from stream.watch.foreseen import RULE as RULE_OF_FORECASTS
+from stream.watch.rules.trouble import SCOPE as PIPELINE
 
 OF_BUDGETS: Final = {RULE_OF_BUDGETS, RULE_OF_FORECASTS}
 
 
 def rule_name(alert: Alert) -> str:
-    """As files of rules have it: of a budget or limit its own."""
+    """As files of rules have it: of a budget or limit its own, and one for all that are about the pipeline."""
+    if alert.scope == PIPELINE:
+        return PIPELINE
     return str(alert.metadata.get("budget", "")) if alert.rule in OF_BUDGETS else alert.rule
 
 

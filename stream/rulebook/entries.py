@@ -289,7 +289,14 @@ class UnknownPrice(Strict):
     note: str = ""
 
 
-SINGLES: Final = ("hourly_spike", "hourly_anomaly", "unknown_price")
+class Pipeline(Strict):
+    """Alerts about the pipeline itself: whether and when they are raised is set where workers are."""
+
+    channels: ChannelNames = None
+    note: str = ""
+
+
+SINGLES: Final = ("hourly_spike", "hourly_anomaly", "unknown_price", "pipeline")
 
 
 class Channels(Strict):
@@ -325,6 +332,7 @@ class RulesFile(Strict):
     hourly_spike: HourlySpike = HourlySpike()
     hourly_anomaly: HourlyAnomaly = HourlyAnomaly()
     unknown_price: UnknownPrice = UnknownPrice()
+    pipeline: Pipeline = Pipeline()
     channel: Channels = Channels()
 
     @property

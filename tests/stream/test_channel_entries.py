@@ -89,6 +89,19 @@ def test_a_channel_of_one_team_gets_only_what_its_rules_tell() -> None:
     assert names(rule="budget", metadata={"budget": "search"}) == {"search_slack"}
 
 
+def test_alerts_about_the_pipeline_have_channels_of_their_own() -> None:
+    named = '[pipeline]\nchannels = ["slack"]\n'
+    stall = {"rule": "stall", "scope": "pipeline", "level": "critical"}
+    assert told(ALL, **stall) == {"slack", "email", "mobile_push", "webhook", "sms"}
+    assert told(ALL + named, **stall) == {"slack"}
+    assert told(f"{ALL}[pipeline]\nchannels = []\n", **stall) == set()
+    assert told(ALL + named, level="critical") == {"slack", "email", "mobile_push", "webhook", "sms"}
+    assert faults('[pipeline]\nchannels = ["pager"]\n')[0].startswith(
+        "rule pipeline: channels: there is no channel 'pager'"
+    )
+    assert "on: there is no such field" in faults("[pipeline]\non = false\n")[0]
+
+
 def test_each_number_and_endpoint_is_told_by_itself_and_the_ledger_names_none_of_them() -> None:
     (sms,) = (one.entry for one in rules(SMS).channels)
     names = [one.name for one in receivers_of(sms)]

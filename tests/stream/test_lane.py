@@ -277,6 +277,16 @@ def test_a_budget_is_silenced_by_its_name() -> None:
     assert told.tell() == [("b", 1, 0)]
 
 
+@pytest.mark.parametrize("rule", ["pipeline", "stall"])
+def test_alerts_about_the_pipeline_are_silenced_together_or_by_their_rule(rule: str) -> None:
+    told = Told(remind=None)
+    told.lane.acts = Acts([act("silence", timedelta(), 2 * HOUR, rule=rule)])
+    told.hear(alert("a", rule="stall", scope="pipeline"))
+    told.hear(alert("b", rule="audit", scope="pipeline"))
+    told.hear(alert("c"))
+    assert {told_one[0] for told_one in told.tell()} == ({"c"} if rule == "pipeline" else {"b", "c"})
+
+
 def test_what_came_and_went_in_a_silence_is_never_told_and_an_end_that_was_held_is_told_after_it() -> None:
     told = Told(remind=None)
     told.hear(alert("told"))

@@ -61,9 +61,15 @@ def test_check_tells_every_rule_that_would_hold_and_those_without_a_rate(written
     assert "    no exchange rate of KRW is known; shipped\n" in told
     assert "hourly_spike\n    threshold 3.0, clear 2.0, history_hours_max 168, history_hours_min 24; shipped\n" in told
     assert "unknown_price\n    on; shipped\n" in told
+    assert "pipeline" not in told, "a file that says nothing of it changes nothing"
     said = " ".join(told.split())
     assert "sample_monthly_budget, monthly_cost_exceeded, user_cost_exceeded, hourly_cost_exceeded: off, since" in said
     assert "add an [[exchange_rate]] of KRW to your prices" in said
+
+
+def test_where_alerts_about_the_pipeline_are_told_stands_there_too(written: Any) -> None:
+    file = written("own.toml", '[[channel.slack]]\n[pipeline]\nchannels = ["slack"]\nnote = "on call"\n')
+    assert f"pipeline\n    on; told on slack; {file}; on call\n" in run("check", file).stdout
 
 
 def test_a_note_stands_beside_its_rule(written: Any) -> None:

@@ -212,7 +212,7 @@ def _fields(single: Single) -> dict[str, Any]:
 
 def _tell_single(single: Single) -> None:
     told = _fields(single)
-    is_on, note = told.pop("on"), told.pop("note")
+    is_on, note = told.pop("on", True), told.pop("note")
     common.console.print(Text(single.name, style="bold" if is_on else "dim"))
     channels = told.pop("channels")
     numbers = ", ".join(f"{field} {value}" for field, value in told.items())
