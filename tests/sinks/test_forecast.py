@@ -281,6 +281,14 @@ def test_what_comes_later_is_not_known() -> None:
     assert told(hours(NOW.date(), [1], at=NOW.hour)).calls == 0, "an hour that begins now has no calls yet"
 
 
+def test_what_was_spent_is_exact_however_much_it_is() -> None:
+    much = "12345678901234567890123456.123456789012"
+    few = told(hours(date(2026, 11, 16), [much, "0.000000000001", much]))
+    many = told(hours(date(2026, 10, 1), [much] * 49))
+    assert few.outlooks[1].so_far == Decimal("24691357802469135780246912.246913578025")
+    assert many.outlooks[1].so_far == Decimal("37037036703703703670370368.370370367036")
+
+
 def test_an_amount_has_twelve_digits_after_the_point() -> None:
     """As an alert and the warehouse have it."""
     third = told(hours(date(2026, 11, 18), ["0.1"], at=0), now=datetime(2026, 11, 18, 7, tzinfo=UTC))

@@ -203,6 +203,7 @@ def test_a_warehouse_that_cannot_answer_leaves_what_stands(place: Place) -> None
 
 def test_it_looks_every_quarter_of_an_hour(place: Place) -> None:
     judge = Judge(place, [DAY])
+    assert timedelta(minutes=15) == EVERY, "as docs/budgets.md says"
     assert judge.rule.is_due(NOON, Past())
     judge.look()
     assert judge.waits() == EVERY

@@ -91,6 +91,11 @@ def forecast(hours: Sequence[Hour], *, now: datetime, since: datetime, zone: tzi
     """``hours`` are all with calls from ``since`` on, a midnight of the zone. A day without calls has cost nothing,
     from the first day with calls on; that one is left out, unless it is the first that was asked for, since it may have
     begun in the middle of it."""
+    with localcontext(prec=PRECISION):  # sums are exact
+        return _forecast(hours, now=now, since=since, zone=zone)
+
+
+def _forecast(hours: Sequence[Hour], *, now: datetime, since: datetime, zone: tzinfo) -> Forecast:
     today = now.astimezone(zone).date()
     hours = [hour for hour in hours if hour.start < now]
     by_day: defaultdict[date, _Day] = defaultdict(_Day)
@@ -141,36 +146,34 @@ def _by_rhythm(period: Period, known: _Known, *, now: datetime, zone: tzinfo) ->
     today = now.astimezone(zone).date()
     first, after = _dates(period, today)
     ahead = (after - today).days
-    with localcontext(prec=PRECISION):
-        today_left, *days_left = known.rhythm.next(ahead)
-        coming = (
-            Stretch(now, _midnight(today + DAY, zone), today_left * (1 - known.today)),
-            *(
-                Stretch(_midnight(today + DAY * number, zone), _midnight(today + DAY * (number + 1), zone), cost)
-                for number, cost in enumerate(days_left, 1)
-            ),
-        )
-        rest = sum((one.cost for one in coming), ZERO)
-        so_far, unpriced = _so_far(known.by_day, first)
-        deviation = spread(known.days, known.earlier, ahead)
-        low = high = None
-        if deviation is not None:
-            width = BAND * deviation * (ahead - known.today)  # what is spent can be no other
-            low, high = _cut(so_far + max(ZERO, rest - width)), _cut(so_far + rest + width)
-        expected = _cut(so_far + rest)
-        start, end = _midnight(first, zone), _midnight(after, zone)
-        return Outlook(period, start, end, so_far, expected, low, high, unpriced, coming)
+    today_left, *days_left = known.rhythm.next(ahead)
+    coming = (
+        Stretch(now, _midnight(today + DAY, zone), today_left * (1 - known.today)),
+        *(
+            Stretch(_midnight(today + DAY * number, zone), _midnight(today + DAY * (number + 1), zone), cost)
+            for number, cost in enumerate(days_left, 1)
+        ),
+    )
+    rest = sum((one.cost for one in coming), ZERO)
+    so_far, unpriced = _so_far(known.by_day, first)
+    deviation = spread(known.days, known.earlier, ahead)
+    low = high = None
+    if deviation is not None:
+        width = BAND * deviation * (ahead - known.today)  # what is spent can be no other
+        low, high = _cut(so_far + max(ZERO, rest - width)), _cut(so_far + rest + width)
+    expected = _cut(so_far + rest)
+    start, end = _midnight(first, zone), _midnight(after, zone)
+    return Outlook(period, start, end, so_far, expected, low, high, unpriced, coming)
 
 
 def _by_elapsed(period: Period, by_day: dict[date, _Day], *, now: datetime, zone: tzinfo) -> Outlook:
     first, after = _dates(period, now.astimezone(zone).date())
     start, end = _midnight(first, zone), _midnight(after, zone)
     so_far, unpriced = _so_far(by_day, first)
-    with localcontext(prec=PRECISION):
-        share = _ratio(now - start, end - start)
-        if share < PROJECTED_FROM:
-            return Outlook(period, start, end, so_far, None, None, None, unpriced, ())
-        expected = _cut(so_far / share)
+    share = _ratio(now - start, end - start)
+    if share < PROJECTED_FROM:
+        return Outlook(period, start, end, so_far, None, None, None, unpriced, ())
+    expected = _cut(so_far / share)
     coming = (Stretch(now, end, expected - so_far),)
     return Outlook(period, start, end, so_far, expected, None, None, unpriced, coming)
 
@@ -181,19 +184,18 @@ def _share_of_today(hours: Sequence[Hour], *, now: datetime, zone: tzinfo) -> De
     since = there.date() - DAY * HOURS_OF_DAYS
     past = ZERO
     whole = ZERO
-    with localcontext(prec=PRECISION):
-        of_hour = _ratio(timedelta(minutes=there.minute, seconds=there.second), timedelta(hours=1))
-        for hour in hours:
-            then = hour.start.astimezone(zone)
-            if not since <= then.date() < there.date():
-                continue
-            cost = hour.cost or ZERO
-            whole += cost
-            if then.hour < there.hour:
-                past += cost
-            elif then.hour == there.hour:
-                past += cost * of_hour
-        return past / whole if whole else _ratio(now - _midnight(there.date(), zone), DAY)
+    of_hour = _ratio(timedelta(minutes=there.minute, seconds=there.second), timedelta(hours=1))
+    for hour in hours:
+        then = hour.start.astimezone(zone)
+        if not since <= then.date() < there.date():
+            continue
+        cost = hour.cost or ZERO
+        whole += cost
+        if then.hour < there.hour:
+            past += cost
+        elif then.hour == there.hour:
+            past += cost * of_hour
+    return past / whole if whole else _ratio(now - _midnight(there.date(), zone), DAY)
 
 
 def _so_far(by_day: dict[date, _Day], first: date) -> tuple[Decimal, int]:

@@ -28,7 +28,7 @@ JUMP_WEEKS_MIN: Final = 2  # on each side
 NOISE: Final = 8  # a trend of fewer than the root of it standard errors is none
 DAMPING: Final = Decimal("0.98")  # of the trend, a day
 STARTS_MIN: Final = 3  # earlier forecasts that a spread is told from
-PRECISION: Final = 40  # digits: sums of 26 before the point, 12 after it
+PRECISION: Final = 76  # digits: months of sums with 26 of them before the point, in a currency of any size
 
 ZERO, ONE = Decimal(0), Decimal(1)
 

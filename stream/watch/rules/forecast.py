@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import ClassVar, Final
 
 import polars as pl
 import structlog
 
-from costream.alerts import Alert
+from costream.alerts import DIGITS_EXACT, Alert
 from sinks.answers.forecast import DAYS_KNOWN, Forecast, Hour, forecast
 from sinks.clickhouse.hours_of_subjects import hours_of_subjects
 from sinks.errors import WarehouseError
@@ -151,7 +151,10 @@ class ForecastRule:
         if not hour.cost or currency == USD:
             return hour.cost
         rate = self._per_usd(currency, hour.start.astimezone(UTC).date())
-        return None if rate is None else hour.cost * rate
+        if rate is None:
+            return None
+        with localcontext(prec=DIGITS_EXACT):
+            return hour.cost * rate
 
     def _budget_of(self, alert: Alert) -> Budget | None:
         """The one that it is of, if that is still told apart and counted the same."""
