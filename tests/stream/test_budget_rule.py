@@ -27,6 +27,7 @@ from stream.budgets.periods import span_at
 from stream.budgets.playing import played
 from stream.budgets.spend import Account, Spend
 from stream.watch.budget_parts import parts_by_feature
+from stream.watch.rules import budget as budget_rule
 from stream.watch.rules.budget import ENDED_EVERY, REST, BudgetRule
 from stream.watch.rules.rule import Past, news_of
 from tests.stream.test_budget_spend import DAILY
@@ -201,6 +202,17 @@ def test_an_alert_says_which_features_the_money_went_to(place: Place) -> None:
     ]
     assert told["budget=search"].message.endswith(" By feature: search 72.00 KRW (100 %).")
     assert "By feature" not in told["budget=limit,user=ann"].message
+
+
+def test_of_many_alerts_of_one_look_the_first_say_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_rule, "EXPLAINED_MAX", 2)
+    teams = replace(DAY, name="teams", scope=("team",), amount=Decimal(1), steps=(Step(Decimal(1), Level.INFO),))
+    judge = Judge(place, [teams])
+    use(place, [teams])
+    place.store([spent(f"{team}-{number}", team=team, feature="f") for team in "abc" for number in range(7)])
+    assert sum("features" in alert.metadata for alert in judge.look()) == 2
+    place.store([spent(f"d-{number}", team="d", feature="f") for number in range(7)])
+    assert sum("features" in alert.metadata for alert in judge.look()) == 1, "each look has as many"
 
 
 def test_features_are_told_only_where_all_that_was_spent_is_known_in_the_currency(place: Place) -> None:

@@ -190,7 +190,7 @@ class BudgetRule:
         whole = {
             account
             for account in told
-            if (first := whole_from.get(account.spending)) and first <= account.period_start.astimezone(UTC).date()
+            if (first := whole_from.get(account.spending)) and first <= account.period_start.date()
         }
         return {account: Spend() for account in whole} | spends_of(self._reader, whole)
 
