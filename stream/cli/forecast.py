@@ -64,7 +64,7 @@ def forecast(
         "environment": environment,
     }
     scope = {dimension: value for dimension, value in asked.items() if value is not None}
-    now = datetime.now(UTC)
+    now = _now()
     since = datetime.combine(now.astimezone(clocks).date() - timedelta(days=DAYS_KNOWN), time.min, clocks)
     with common.explained(), closing(Reader(address)) as reader:
         only = {dimension: [value] for dimension, value in scope.items()}
@@ -74,6 +74,10 @@ def forecast(
         typer.echo(json.dumps(_as_json(found, scope, zone or settings.zone), ensure_ascii=False))
     else:
         _tell(found, scope, clocks, zone or settings.zone)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _clocks(name: str, settings: Settings) -> tzinfo:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from sinks.clickhouse.connect import ClickHouseAddress
 from stream.cli import application, common
+from stream.cli import forecast as forecast_command
 from tests.support.databases import emptied
 from tests.support.records import wire
 from tests.support.repriced import NOW, Place
@@ -48,6 +49,7 @@ def address(clickhouse_endpoint: Server) -> Iterator[ClickHouseAddress]:
 
 def run(address: ClickHouseAddress, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
     monkeypatch.setattr(common.console, "_width", 100)
+    monkeypatch.setattr(forecast_command, "_now", lambda: NOW.replace(hour=12, minute=0))  # an hour after all calls
     environment = {f"COSTREAM_{name.upper()}": str(value) for name, value in settings_of(address).items()}
     return CliRunner().invoke(application(), ["forecast", *arguments], env=environment)
 
@@ -65,7 +67,7 @@ def test_a_scope_is_forecast_from_its_own_hours(address: ClickHouseAddress, monk
     assert (found["whole_days"], found["weeks"]) == (DAYS - 1, 5)
     assert (found["calls"], found["unpriced_calls"]) == (DAYS + 2, 1)
     day, week, month = found["outlooks"]
-    today = datetime.now(UTC).date()
+    today = NOW.date()
     first = today.replace(day=1)
     after = (first + timedelta(days=32)).replace(day=1)
     assert (day["period"], day["so_far"], day["expected"], day["low"], day["high"]) == ("day", "1", "1", "1", "1")
