@@ -115,6 +115,15 @@ DOUBTFUL = replace(BASE, caveats=(Note(Reason.BORROWED_PRICE, "the price is that
         ({"brackets": [{"above_input_tokens": None, "usd": {"input_tokens": "1/0"}}]}, False),
         ({"brackets": 1}, False),
         ({"charged_as": []}, False),
+        ({"charged_as": {"images": {"total": 1, "by": "x"}}}, False),
+        ({"audio_seconds_min": 10}, True),
+        *(({"audio_seconds_min": value}, False) for value in ("10", 1.5, True, -1, None, [])),
+        ({"brackets": [{"above_input_tokens": "10", "usd": {}}]}, False),
+        ({"brackets": [{"above_input_tokens": None, "usd": {"input_tokens": 1}}]}, False),
+        ({"doubts": [{"reason": "borrowed_price", "detail": 1}]}, False),
+        ({"price_version": 1}, False),
+        ({"price_source": None}, False),
+        ({"unsure": [1]}, False),
     ],
 )
 def test_a_text_is_read_whole_only_where_this_build_knows_all_that_it_says(

@@ -55,16 +55,16 @@ def price_text(price: Linear, entries: Sequence[Mapping[str, Any]] = ()) -> str:
 
 
 def price_of(text: str) -> Linear:
-    """The price that ``price_text`` wrote."""
+    """The price that ``price_text`` wrote. Raises TypeError, ValueError and others of their kind where it did not."""
     said = json.loads(text)
     return Linear(
-        version=said["price_version"],
-        source=said["price_source"],
+        version=_text(said["price_version"]),
+        source=_text(said["price_source"]),
         brackets=tuple(_bracket(one) for one in said["brackets"]),
-        audio_seconds_min=said["audio_seconds_min"],
-        caveats=tuple(Note(Reason(one["reason"]), one["detail"]) for one in said["doubts"]),
-        same={unit: ChargedAs(**rule) for unit, rule in said["charged_as"].items()},
-        unsure=frozenset(said["unsure"]),
+        audio_seconds_min=_count(said["audio_seconds_min"]),
+        caveats=tuple(Note(Reason(one["reason"]), _text(one["detail"])) for one in said["doubts"]),
+        same={unit: ChargedAs(_text(rule["total"]), _text(rule["by"])) for unit, rule in said["charged_as"].items()},
+        unsure=frozenset(map(_text, said["unsure"])),
     )
 
 
@@ -116,4 +116,17 @@ def _plain(price: Linear) -> dict[str, Any]:
 
 def _bracket(said: Mapping[str, Any]) -> Bracket:
     above = said["above_input_tokens"]
-    return Bracket.of(-1 if above is None else above, {unit: Fraction(usd) * PICO for unit, usd in said["usd"].items()})
+    usd = {unit: Fraction(_text(usd)) * PICO for unit, usd in said["usd"].items()}
+    return Bracket.of(-1 if above is None else _count(above), usd)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{value!r} is no count")
+    return value
