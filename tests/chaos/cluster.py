@@ -41,6 +41,15 @@ REPRICE_MAX_S: Final = 120.0  # of the last one; half a minute of it may be the 
 UNTOLD: Final = """
   SELECT countIf(outcome = 'failed') > 0 OR count() = 0
   FROM (SELECT argMax(outcome, (revision, reminder)) AS outcome FROM alert_deliveries GROUP BY channel, alert_id)"""
+# Whether an alert stands of which a channel has told nothing: in a queue it is behind those that are tried again.
+UNHEARD: Final = """
+  SELECT count() > 0
+  FROM (
+    SELECT rule, scope FROM alerts
+    GROUP BY alert_id, rule, scope HAVING argMax(status, revision) IN ('open', 'updated')) AS standing
+  CROSS JOIN (SELECT channel FROM alert_channels WHERE is_on) AS on
+  WHERE (on.channel, standing.rule, standing.scope) NOT IN (
+    SELECT channel, rule, scope FROM alert_deliveries WHERE outcome = 'delivered')"""
 LEAVE_MAX_S: Final = 45.0  # from SIGTERM to the end; beyond it a worker hangs
 START_MAX_S: Final = 90.0
 # All stored; or stopped while the warehouse was away (EX_TEMPFAIL); or before it had begun to listen for signals.
@@ -259,9 +268,9 @@ class Cluster:
         return True
 
     def all_told(self) -> bool:
-        """Whether something was told, and no channel tries anything any more."""
+        """Whether something was told, and no channel tries anything any more or has anything to try."""
         try:
-            return not self.reader.frame(UNTOLD).item()
+            return not (self.reader.frame(UNTOLD).item() or self.reader.frame(UNHEARD).item())
         except WarehouseError:
             return False
 

@@ -20,6 +20,7 @@ from tests.support.receivers import HttpReceiver
 
 STEADY, SHAKY = "steady", "shaky"
 DOES: Final = (200, 200, 200, 500, 503, "cut")  # of the one that fails, drawn for each message
+FAILS_MAX: Final = 2  # one after another: with each the wait doubles, and six of them are longer than the run
 
 Told = tuple[str, int]  # alert_id and revision
 
@@ -32,11 +33,23 @@ class Heard:
     keys: Sequence[str]
 
 
+class Shaky:
+    """What the receiver that fails does with the next message. One thread at a time asks it."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice, self._failed = dice, 0
+
+    def __call__(self) -> int | str:
+        does = self._dice.choice(DOES) if self._failed < FAILS_MAX else DOES[0]
+        self._failed = 0 if does == DOES[0] else self._failed + 1
+        return does
+
+
 class People:
     """Use as a context."""
 
     def __init__(self, dice: random.Random) -> None:
-        self._receivers = {STEADY: HttpReceiver(), SHAKY: HttpReceiver(does=lambda: dice.choice(DOES))}
+        self._receivers = {STEADY: HttpReceiver(), SHAKY: HttpReceiver(does=Shaky(dice))}
 
     def __enter__(self) -> Self:
         for receiver in self._receivers.values():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 
 from costream.alerts import Alert
-from tests.chaos.people import Heard, compare_told
+from tests.chaos.people import Heard, Shaky, compare_told
 from tests.chaos.topic_dump import Record
 from tests.chaos.verdict import Verdict
 from tests.support.told import alert
@@ -46,6 +47,14 @@ def test_what_is_told_right_has_no_fault() -> None:
 )
 def test_every_kind_of_harm_is_noticed(told: list[Any], fault: str) -> None:
     assert faults(told) == {fault: 1}
+
+
+def test_a_receiver_that_fails_takes_every_third_message_at_the_least() -> None:
+    does = Shaky(random.Random(7))
+    took = "".join("+" if does() == 200 else "-" for _ in range(10_000))
+    assert "---" not in took
+    assert "--" in took
+    assert 0.5 < took.count("+") / len(took) < 0.65
 
 
 def test_another_alert_of_a_subject_that_was_told_may_wait_for_its_hour() -> None:
