@@ -26,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sinks.answers.forecast import Hour, forecast
+from sinks.answers.forecast import Hour, forecast, known_since
 from sinks.answers.forecast.outlook import DAYS_KNOWN
 
 SHAPES: Final = (
@@ -153,8 +153,7 @@ def measured(shape: str, day_of_month: int, seeds: Sequence[int]) -> Row:
     for seed in seeds:
         one = series(shape, seed, day_of_month)
         truth = one.of(*one.month)
-        since = datetime.combine(one.now.date() - DAYS_KNOWN * DAY, time.min, UTC)
-        month = forecast(list(one.hours()), now=one.now, since=since, zone=UTC).outlooks[-1]
+        month = forecast(list(one.hours()), now=one.now, since=known_since(one.now, UTC), zone=UTC).outlooks[-1]
         assert month.expected is not None
         ours.append(abs(float(month.expected) / truth - 1) * 100)
         if month.low is not None and month.high is not None:  # a sparse series may begin too late for a band

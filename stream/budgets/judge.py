@@ -14,6 +14,7 @@ from typing import Final
 
 from costream.alerts import DIGITS_EXACT, RATIO_MAX, Alert, Level, Status, episode_id
 from stream.budgets.budget import Budget, Step, parts_of
+from stream.budgets.facts import facts_of
 from stream.budgets.periods import Span, span_at
 from stream.budgets.spend import Account, PerUSD, Spend
 
@@ -37,12 +38,6 @@ def judged(
     if status is None:
         return None
     return _revision(budget, account, spend, spent, step=step, status=status, known=known, now=now)
-
-
-def withdrawn(known: Alert, *, now: datetime) -> Alert:
-    """The end of an alert whose budget is not judged by any more, without words."""
-    changed = {"revision": known.revision + 1, "status": "cleared", "timestamp": now, "title": "", "message": ""}
-    return known.model_copy(update=changed | {"metadata": {**known.metadata, "withdrawn": True}})
 
 
 def is_over(budget: Budget, account: Account, spend: Spend, now: datetime) -> bool:
@@ -84,7 +79,6 @@ def _revision(
     now: datetime,
 ) -> Alert:
     span, scope = span_of(budget, account), budget.alert_scope(account.subject)
-    parts = parts_of(account.subject)
     threshold, level = _told(step, status, known)
     return Alert(
         alert_id=episode_id(rule=RULE, scope=scope, first_window=account.period_start),
@@ -96,7 +90,7 @@ def _revision(
         message="",
         metric_name=budget.metric_name,
         scope=scope,
-        user_id=parts.get("user"),
+        user_id=parts_of(account.subject).get("user"),
         window_start=span.start if span.end else _first_day(spend, now),
         window_end=span.end or _second(now),
         current_value=amount_of(spent),
@@ -105,14 +99,7 @@ def _revision(
         ratio=min(RATIO_MAX, cut(spent / Fraction(budget.amount), digits=4)),
         unpriced_calls=spend.unpriced_calls,
         metadata={
-            "first_window": account.period_start.isoformat(timespec="seconds"),
-            "unit": budget.currency,
-            "budget": budget.name,
-            "kind": budget.kind,
-            "subject": dict(parts),
-            "period": budget.period,
-            "zone": budget.zone,
-            "amount": f"{budget.amount:f}",
+            **facts_of(budget, account.subject, account.period_start),
             "calls": spend.calls,
             "elapsed": _text(elapsed(span, now)),
             "projected_value": _text(projected(spent, span, now)),

@@ -33,10 +33,10 @@ def with_parts(alert: Alert, parts: Sequence[Part]) -> Alert:
     total = sum((part.cost for part in parts), Decimal(0))
     if total <= 0:
         return alert
-    told = [f"{_feature(part)} {_money(part.cost, alert.metadata)} ({_share(part.cost, total)} %)" for part in parts]
+    told = [f"{_feature(part)} {money(part.cost, alert.metadata)} ({_share(part.cost, total)} %)" for part in parts]
     if len(told) > PARTS_TOLD_MAX:
         rest = sum((part.cost for part in parts[PARTS_TOLD_MAX:]), Decimal(0))
-        others = f"{len(told) - PARTS_TOLD_MAX:,} more {_money(rest, alert.metadata)} ({_share(rest, total)} %)"
+        others = f"{len(told) - PARTS_TOLD_MAX:,} more {money(rest, alert.metadata)} ({_share(rest, total)} %)"
         told = [*told[:PARTS_TOLD_MAX], others]
     features: list[Any] = [
         {"feature": part.feature, "amount": f"{part.cost.normalize():f}", "share": f"{_of(part.cost, total, '0.0001')}"}
@@ -60,9 +60,8 @@ def _of(part: Decimal, total: Decimal, digits: str) -> Decimal:
 
 def _title(alert: Alert) -> str:
     told = alert.metadata
-    subject = whose(_subject(alert))
-    name = f"{plain(str(told['budget']))}{' of ' + subject if subject else ''}"
-    spent, whole = _spent(alert), _money(_amount(told), told)
+    name = named(alert)
+    spent, whole = _spent(alert), money(_amount(told), told)
     match alert.status, told["kind"]:
         case "cleared", _ if told.get("withdrawn"):
             return f"{name}: judged by no rule any more, at {spent} of {whole}"
@@ -78,19 +77,15 @@ def _title(alert: Alert) -> str:
 
 def _message(alert: Alert) -> str:
     told = alert.metadata
-    subject = whose(_subject(alert))
-    spent = f"{_period(alert)}{' ' + subject if subject else ''} cost {_spent(alert)}"
-    facts = [f"{spent}: {_percent(alert)} of {_money(_amount(told), told)}.", _crossed(alert)]
+    spent = f"{whose_period(alert)} cost {_spent(alert)}"
+    facts = [f"{spent}: {_percent(alert)} of {money(_amount(told), told)}.", _crossed(alert)]
     if alert.standing:
         facts += [_passed(alert), _projected(alert)]
-    if alert.unpriced_calls > 0:
-        calls = "call" if alert.unpriced_calls == 1 else "calls"
-        facts.append(f"{alert.unpriced_calls:,} {calls} unpriced: the true cost is higher.")
-    return " ".join(fact for fact in facts if fact)
+    return " ".join(fact for fact in [*facts, unpriced_told(alert)] if fact)
 
 
 def _crossed(alert: Alert) -> str:
-    threshold = _money(alert.threshold_value, alert.metadata)
+    threshold = money(alert.threshold_value, alert.metadata)
     match alert.status, alert.metadata["kind"]:
         case "retracted", _:
             return f"After a correction that is below {threshold}, which was told before."
@@ -128,12 +123,7 @@ def _projected(alert: Alert) -> str:
     value = alert.metadata["projected_value"]
     if value is None:
         return ""
-    return f"Projected for the whole {alert.metadata['period']}: {_money(Decimal(str(value)), alert.metadata)}."
-
-
-def _subject(alert: Alert) -> str:
-    """What the scope says behind the budget's name."""
-    return alert.scope.partition(",")[2]
+    return f"Projected for the whole {alert.metadata['period']}: {money(Decimal(str(value)), alert.metadata)}."
 
 
 def _amount(told: Any) -> Decimal:
@@ -157,5 +147,33 @@ def _percent(alert: Alert) -> str:
     return f"{cut(Fraction(alert.ratio or 0) * 100, digits=1):,f} %"
 
 
-def _money(amount: Decimal, told: Any) -> str:
+# --- of every alert that is about a budget ---
+
+
+def named(alert: Alert) -> str:
+    """The budget, and whose it is."""
+    subject = _subject(alert)
+    return f"{plain(str(alert.metadata['budget']))}{' of ' + subject if subject else ''}"
+
+
+def whose_period(alert: Alert) -> str:
+    """The period by the clocks of the budget, and whose it is."""
+    subject = _subject(alert)
+    return f"{_period(alert)}{' ' + subject if subject else ''}"
+
+
+def unpriced_told(alert: Alert) -> str:
+    """How many calls are in no figure; empty where all are."""
+    if alert.unpriced_calls <= 0:
+        return ""
+    calls = "call" if alert.unpriced_calls == 1 else "calls"
+    return f"{alert.unpriced_calls:,} {calls} unpriced: the true cost is higher."
+
+
+def money(amount: Decimal, told: Any) -> str:
     return f"{amount:,.2f} {told['unit']}"
+
+
+def _subject(alert: Alert) -> str:
+    """What the scope says behind the budget's name, for a person."""
+    return whose(alert.scope.partition(",")[2])

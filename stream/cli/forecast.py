@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -48,7 +48,7 @@ def forecast(
     """
     settings = common.settings()
     address = common.address(settings)
-    from sinks.answers.forecast import DAYS_KNOWN, Hour
+    from sinks.answers.forecast import Hour, known_since
     from sinks.answers.forecast import forecast as told_from
     from sinks.clickhouse.hours_of_subjects import hours_of_subjects
     from sinks.clickhouse.reader import Reader
@@ -65,7 +65,7 @@ def forecast(
     }
     scope = {dimension: value for dimension, value in asked.items() if value is not None}
     now = _now()
-    since = datetime.combine(now.astimezone(clocks).date() - timedelta(days=DAYS_KNOWN), time.min, clocks)
+    since = known_since(now, clocks)
     with common.explained(), closing(Reader(address)) as reader:
         only = {dimension: [value] for dimension, value in scope.items()}
         hours = [Hour(*row) for row in hours_of_subjects(reader, since=since, until=now, only=only).iter_rows()]

@@ -14,7 +14,8 @@ from typing import Final, Literal
 
 from costream.alerts import AMOUNT_DIGITS_MAX, RATIO_MAX, Alert, Status, episode_id
 from sinks.answers.forecast import Forecast, Outlook
-from stream.budgets.budget import Budget, parts_of
+from stream.budgets.budget import Budget
+from stream.budgets.facts import ended, facts_of
 from stream.budgets.judge import cut
 
 RULE: Final = "budget_forecast"
@@ -50,8 +51,7 @@ def judged(budget: Budget, subject: str, found: Forecast, known: Alert | None, *
 
 def over(known: Alert, *, now: datetime) -> Alert:
     """The end of an alert whose period is over, without words. Its figures are the last that were expected."""
-    changed = {"revision": known.revision + 1, "status": "cleared", "timestamp": now, "title": "", "message": ""}
-    return known.model_copy(update=changed | {"metadata": {**known.metadata, "because": "over"}})
+    return ended(known, now=now, because="over")
 
 
 def _revision(
@@ -68,7 +68,6 @@ def _revision(
     level = known.level if known and because else budget.forecast
     assert level, "a budget without one is not foreseen"
     status: Status = "cleared" if because else "open"
-    parts = parts_of(subject)
     return Alert(
         alert_id=alert_id(budget, subject, outlook.start),
         revision=known.revision + 1 if known else 1,
@@ -88,14 +87,7 @@ def _revision(
         ratio=min(RATIO_MAX, cut(Fraction(expected) / Fraction(budget.amount), digits=4)),
         unpriced_calls=outlook.unpriced_calls,
         metadata={
-            "first_window": outlook.start.isoformat(timespec="seconds"),
-            "unit": budget.currency,
-            "budget": budget.name,
-            "kind": budget.kind,
-            "subject": dict(parts),
-            "period": budget.period,
-            "zone": budget.zone,
-            "amount": f"{budget.amount:f}",
+            **facts_of(budget, subject, outlook.start),
             "spent": f"{outlook.so_far.normalize():f}",
             "expected_low": _text(outlook.low),
             "expected_high": _text(outlook.high),

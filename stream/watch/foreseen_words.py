@@ -7,9 +7,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
-from costream.alerts import Alert, plain, rounded
-from stream.budgets.budget import whose
+from costream.alerts import Alert
 from stream.budgets.judge import cut
+from stream.budgets.words import money, named, unpriced_told, whose_period
 from stream.budgets.zones import zone as zone_of
 
 METHODS: Final = {
@@ -26,8 +26,7 @@ def worded(alert: Alert) -> Alert:
 
 def _title(alert: Alert) -> str:
     told = alert.metadata
-    subject = _whose(alert)
-    name = f"{plain(str(told['budget']))}{' of ' + subject if subject else ''}"
+    name = named(alert)
     expected, whole = _money(alert.current_value, told), _money(told["amount"], told)
     if alert.standing:
         return f"{name}: {expected} expected by the end of the {told['period']}, of {whole}"
@@ -44,23 +43,13 @@ def _title(alert: Alert) -> str:
 
 def _message(alert: Alert) -> str:
     told = alert.metadata
-    subject = _whose(alert)
-    whole = _money(told["amount"], told)
-    facts = [f"{_period(alert)}{' ' + subject if subject else ''} cost {_spent(alert)} so far, of {whole}."]
+    facts = [f"{whose_period(alert)} cost {_spent(alert)} so far, of {_money(told['amount'], told)}."]
     facts.append(f"Expected for the whole {told['period']}: {_money(alert.current_value, told)}{_band(told)}.")
     if alert.standing:
         if told["reached_at"] is not None:
             facts.append(f"The budget would be used up about {_moment(str(told['reached_at']), told)}.")
         facts.append(METHODS[str(told["method"])].format(days=told["whole_days"], period=told["period"]))
-    if alert.unpriced_calls > 0:
-        calls = "call" if alert.unpriced_calls == 1 else "calls"
-        facts.append(f"{alert.unpriced_calls:,} {calls} unpriced: the true cost is higher.")
-    return " ".join(facts)
-
-
-def _whose(alert: Alert) -> str:
-    """What the scope says behind the budget's name."""
-    return whose(alert.scope.partition(",")[2])
+    return " ".join(fact for fact in [*facts, unpriced_told(alert)] if fact)
 
 
 def _spent(alert: Alert) -> str:
@@ -77,16 +66,11 @@ def _band(told: Any) -> str:
     return f"; between {low} and {high} in 80 of 100 cases"
 
 
-def _period(alert: Alert) -> str:
-    zone = str(alert.metadata["zone"])
-    start = alert.window_start.astimezone(zone_of(zone))
-    return f"{start:%Y-%m-%d} ({zone})" if alert.metadata["period"] == "day" else f"{start:%B %Y} ({zone})"
-
-
 def _moment(text: str, told: Any) -> str:
     moment = datetime.fromisoformat(text).astimezone(zone_of(str(told["zone"])))
     return f"{moment:%Y-%m-%d %H:%M}" if told["period"] == "day" else f"{moment:%Y-%m-%d}"
 
 
 def _money(amount: Any, told: Any) -> str:
-    return f"{rounded(Decimal(str(amount)), digits=2):,f} {told['unit']}"
+    """``amount`` is text where it stands in the metadata."""
+    return money(Decimal(str(amount)), told)

@@ -178,6 +178,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
         {
             "stream/budgets/__init__.py": ("stream/test_budget_judge.py",),
             "stream/budgets/budget.py": ("stream/test_budget_spend.py", "stream/test_budget_judge.py"),
+            "stream/budgets/facts.py": ("stream/test_budget_judge.py", "stream/test_foreseen.py"),
             "stream/budgets/counted.py": ("stream/test_budget_counted.py",),
             "stream/budgets/judge.py": ("stream/test_budget_judge.py",),
             "stream/budgets/periods.py": ("stream/test_budget_periods.py",),

@@ -16,11 +16,13 @@ from benchmarks.forecast import DAYS_OF_MONTH, SHAPES, measured
 from sinks.answers.forecast import Forecast, Hour, forecast
 from sinks.answers.forecast.rhythm import DAMPING, earlier, rhythm, spread
 
+Costs = Sequence[int | str | Decimal | None]  # of days; None: no call of the day has a price
+
 DAY = timedelta(days=1)
 DIGITS = Decimal("1e-12")
 
 
-def days(*costs: float | str) -> list[Decimal]:
+def days(*costs: int | str) -> list[Decimal]:
     return [Decimal(str(cost)) for cost in costs]
 
 
@@ -145,7 +147,7 @@ def test_a_spread_is_what_earlier_forecasts_were_off() -> None:
     assert spread(known, told[:2], 7) is None
     off = [11 - Decimal("10.5"), 9 - Decimal(11), Decimal(2)]  # the levels of two weeks each: 12 and 9, 10 and 12, 10
     expected = (sum(one * one for one in off) / 3).sqrt()
-    assert [level for _, found in told for level in [found.level]] == days(10.5, 11, 10)
+    assert [level for _, found in told for level in [found.level]] == days("10.5", 11, 10)
     assert near(spread(known, told, 7) or Decimal(0)) == near(expected)
 
 
@@ -163,7 +165,7 @@ NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)  # a Wednesday
 SINCE = datetime(2026, 7, 29, tzinfo=UTC)
 
 
-def hours(first: date, costs: Sequence[float | str | None], *, at: int = 6, zone: ZoneInfo | None = None) -> list[Hour]:
+def hours(first: date, costs: Costs, *, at: int = 6, zone: ZoneInfo | None = None) -> list[Hour]:
     """One call a day, at this hour of it."""
     found = list[Hour]()
     for number, cost in enumerate(costs):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +12,7 @@ from stream.budgets.budget import Budget, subject_of
 from stream.notify.acts import rule_name
 from stream.watch.foreseen import CLEAR, alert_id, judged, over
 from stream.watch.foreseen_words import worded
-from tests.sinks.test_forecast import hours, told
+from tests.sinks.test_forecast import Costs, hours, told
 from tests.stream.test_budget_spend import DAILY
 
 MONTH = replace(DAILY, name="monthly_budget", period="month", metric_name="monthly_cost", amount=Decimal(2_000))
@@ -21,13 +20,13 @@ MONTH = replace(MONTH, forecast=Level.WARNING, zone="UTC")
 START, END = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
 
 
-def spent(costs: Sequence[float | str | None], *, first: date = date(2026, 11, 1)) -> tuple[Forecast, datetime]:
+def spent(costs: Costs, *, first: date = date(2026, 11, 1)) -> tuple[Forecast, datetime]:
     """So much on each day; and the midnight after them."""
     now = datetime(first.year, first.month, first.day, tzinfo=UTC) + timedelta(days=len(costs))
     return told(hours(first, costs), now=now), now
 
 
-def said(costs: Sequence[float | str | None], known: Alert | None = None, budget: Budget = MONTH) -> Alert | None:
+def said(costs: Costs, known: Alert | None = None, budget: Budget = MONTH) -> Alert | None:
     found, now = spent(costs)
     return judged(budget, "", found, known, now=now)
 

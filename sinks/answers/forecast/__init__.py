@@ -4,6 +4,14 @@
 today, and how many days come after it.
 """
 
-from sinks.answers.forecast.outlook import DAYS_KNOWN, Forecast, Hour, Outlook, Stretch, forecast
+from sinks.answers.forecast.outlook import (
+    Forecast,
+    Hour,
+    Outlook,
+    Stretch,
+    forecast,
+    known_since,
+    midnight,
+)
 
-__all__ = ["DAYS_KNOWN", "Forecast", "Hour", "Outlook", "Stretch", "forecast"]
+__all__ = ["Forecast", "Hour", "Outlook", "Stretch", "forecast", "known_since", "midnight"]

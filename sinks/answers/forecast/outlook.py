@@ -15,10 +15,10 @@ Period = Literal["day", "week", "month"]
 Method = Literal["rhythm", "elapsed"]
 PERIODS: Final[tuple[Period, ...]] = ("day", "week", "month")
 
-DAYS_KNOWN: Final = 112  # that a forecast is told from: 8 weeks, and 8 more before the first of its own errors
-HOURS_OF_DAYS: Final = 28  # days that tell how much of a day is usually spent by now
+DAYS_KNOWN: Final = 112  # a forecast is told from them: 8 weeks, and 8 before the first of its own errors
+SHARE_DAYS: Final = 28  # days that tell how much of a day is usually spent by now
 PROJECTED_FROM: Final = Decimal("0.05")  # of a period: what less of it says about the rest is chance
-BAND: Final = Decimal("1.2816")  # standard deviations on either side, for 80 %
+BAND_DEVIATIONS: Final = Decimal("1.2816")  # standard deviations on either side, for 80 %
 DIGITS: Final = Decimal(1).scaleb(-12)
 ZERO, ONE = Decimal(0), Decimal(1)
 DAY: Final = timedelta(days=1)
@@ -87,6 +87,11 @@ class Forecast:
     outlooks: tuple[Outlook, ...]
 
 
+def known_since(now: datetime, zone: tzinfo) -> datetime:
+    """From when on hours are to be given: a midnight of the zone."""
+    return midnight(now.astimezone(zone).date() - DAY * DAYS_KNOWN, zone)
+
+
 def forecast(hours: Sequence[Hour], *, now: datetime, since: datetime, zone: tzinfo) -> Forecast:
     """``hours`` are all with calls from ``since`` on, a midnight of the zone. A day without calls has cost nothing,
     from the first day with calls on; that one is left out, unless it is the first that was asked for, since it may have
@@ -148,9 +153,9 @@ def _by_rhythm(period: Period, known: _Known, *, now: datetime, zone: tzinfo) ->
     ahead = (after - today).days
     today_left, *days_left = known.rhythm.next(ahead)
     coming = (
-        Stretch(now, _midnight(today + DAY, zone), today_left * (1 - known.today)),
+        Stretch(now, midnight(today + DAY, zone), today_left * (1 - known.today)),
         *(
-            Stretch(_midnight(today + DAY * number, zone), _midnight(today + DAY * (number + 1), zone), cost)
+            Stretch(midnight(today + DAY * number, zone), midnight(today + DAY * (number + 1), zone), cost)
             for number, cost in enumerate(days_left, 1)
         ),
     )
@@ -159,16 +164,16 @@ def _by_rhythm(period: Period, known: _Known, *, now: datetime, zone: tzinfo) ->
     deviation = spread(known.days, known.earlier, ahead)
     low = high = None
     if deviation is not None:
-        width = BAND * deviation * (ahead - known.today)  # what is spent can be no other
+        width = BAND_DEVIATIONS * deviation * (ahead - known.today)  # what is spent can be no other
         low, high = _cut(so_far + max(ZERO, rest - width)), _cut(so_far + rest + width)
     expected = _cut(so_far + rest)
-    start, end = _midnight(first, zone), _midnight(after, zone)
+    start, end = midnight(first, zone), midnight(after, zone)
     return Outlook(period, start, end, so_far, expected, low, high, unpriced, coming)
 
 
 def _by_elapsed(period: Period, by_day: dict[date, _Day], *, now: datetime, zone: tzinfo) -> Outlook:
     first, after = _dates(period, now.astimezone(zone).date())
-    start, end = _midnight(first, zone), _midnight(after, zone)
+    start, end = midnight(first, zone), midnight(after, zone)
     so_far, unpriced = _so_far(by_day, first)
     share = _ratio(now - start, end - start)
     if share < PROJECTED_FROM:
@@ -181,7 +186,7 @@ def _by_elapsed(period: Period, by_day: dict[date, _Day], *, now: datetime, zone
 def _share_of_today(hours: Sequence[Hour], *, now: datetime, zone: tzinfo) -> Decimal:
     """How much of a usual day's cost has been spent by this time of the day."""
     there = now.astimezone(zone)
-    since = there.date() - DAY * HOURS_OF_DAYS
+    since = there.date() - DAY * SHARE_DAYS
     past = ZERO
     whole = ZERO
     of_hour = _ratio(timedelta(minutes=there.minute, seconds=there.second), timedelta(hours=1))
@@ -195,7 +200,7 @@ def _share_of_today(hours: Sequence[Hour], *, now: datetime, zone: tzinfo) -> De
             past += cost
         elif then.hour == there.hour:
             past += cost * of_hour
-    return past / whole if whole else _ratio(now - _midnight(there.date(), zone), DAY)
+    return past / whole if whole else _ratio(now - midnight(there.date(), zone), DAY)
 
 
 def _so_far(by_day: dict[date, _Day], first: date) -> tuple[Decimal, int]:
@@ -215,7 +220,7 @@ def _dates(period: Period, today: date) -> tuple[date, date]:
     return first, (first + DAY * 32).replace(day=1)
 
 
-def _midnight(day: date, zone: tzinfo) -> datetime:
+def midnight(day: date, zone: tzinfo) -> datetime:
     """The first moment of a day, UTC. Of a midnight that comes twice the first one; of one that the clocks skip the
     moment at which they do."""
     return datetime.combine(day, time.min, zone).astimezone(UTC)

@@ -20,7 +20,8 @@ from costream.alerts import Alert, episode_id
 from sinks.errors import WarehouseError
 from stream.budgets.budget import Budget
 from stream.budgets.counted import Counted
-from stream.budgets.judge import LATE_MAX, RULE, judged, withdrawn
+from stream.budgets.facts import budget_of, withdrawn
+from stream.budgets.judge import LATE_MAX, RULE, judged
 from stream.budgets.limits import Reading
 from stream.budgets.periods import span_at
 from stream.budgets.spend import USD, Account, PerUSD, Spend
@@ -133,7 +134,7 @@ class BudgetRule:
         return found
 
     def judge(self, reading: Spent, known: Mapping[str, Alert], now: datetime) -> list[Alert]:
-        gone = [alert for alert in known.values() if alert.standing and self._budget_of(alert) is None]
+        gone = [alert for alert in known.values() if alert.standing and budget_of(alert, self._budgets) is None]
         found = [
             judged(budget, account, spend, known.get(_alert_id(budget, account)), now=now, per_usd=self._per_usd)
             for account, spend in sorted(reading.sums.items())
@@ -149,7 +150,7 @@ class BudgetRule:
 
     def word(self, alert: Alert, _reading: Spent) -> Alert:
         said = worded(alert)
-        budget = self._budget_of(alert)
+        budget = budget_of(alert, self._budgets)
         if budget is None or not alert.standing or self._explained >= EXPLAINED_MAX:
             return said
         self._explained += 1
@@ -179,11 +180,8 @@ class BudgetRule:
     def _ended(self, known: Sequence[Alert]) -> dict[Account, Spend]:
         """What was spent in periods that are over and were told of, as far back as their sums are whole: a sum that is
         new does not reach as far as the alerts of the one before it."""
-        told = {
-            account
-            for alert in known
-            if (budget := self._budget_of(alert)) and _ended_by(budget, alert) and (account := self._account(alert))
-        }
+        cleared = [alert for alert in known if (one := budget_of(alert, self._budgets)) and _ended_by(one, alert)]
+        told = {account for alert in cleared if (account := self._account(alert))}
         if not told:
             return {}
         whole_from: dict[str, date] = dict(self._reader.frame(WHOLE_FROM).iter_rows())
@@ -219,16 +217,8 @@ class BudgetRule:
         rates = [rate for day in days if (rate := self._per_usd(currency, day)) is not None]
         return Fraction(max(rates)) if rates else None
 
-    def _budget_of(self, alert: Alert) -> Budget | None:
-        """The one that it is of, if that still sums up the same."""
-        budget = self._budgets.get(str(alert.metadata["budget"]))
-        if budget is None or (budget.period, budget.zone) != (alert.metadata["period"], alert.metadata["zone"]):
-            return None
-        words = tuple(alert.metadata["subject"])  # type: ignore[arg-type]
-        return budget if words == budget.scope else None
-
     def _account(self, alert: Alert) -> Account | None:
-        budget = self._budget_of(alert)
+        budget = budget_of(alert, self._budgets)
         if budget is None:
             return None
         start = datetime.fromisoformat(str(alert.metadata["first_window"]))

@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as clock_time
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import ClassVar, Final
 
@@ -19,11 +18,11 @@ import polars as pl
 import structlog
 
 from costream.alerts import DIGITS_EXACT, Alert
-from sinks.answers.forecast import DAYS_KNOWN, Forecast, Hour, forecast
+from sinks.answers.forecast import Forecast, Hour, forecast, known_since, midnight
 from sinks.clickhouse.hours_of_subjects import hours_of_subjects
 from sinks.errors import WarehouseError
 from stream.budgets.budget import COLUMNS, Budget, subject_of
-from stream.budgets.judge import withdrawn
+from stream.budgets.facts import budget_of, withdrawn
 from stream.budgets.spend import USD, PerUSD
 from stream.budgets.zones import zone
 from stream.watch.foreseen import RULE, alert_id, judged, over
@@ -97,7 +96,7 @@ class ForecastRule:
 
     def judge(self, reading: Foreseen, known: Mapping[str, Alert], now: datetime) -> list[Alert]:
         standing = [alert for alert in known.values() if alert.standing]
-        gone = [alert for alert in standing if self._budget_of(alert) is None]
+        gone = [alert for alert in standing if budget_of(alert, self._budgets) is None]
         ended = [alert for alert in standing if now >= alert.window_end and alert not in gone]
         news = [
             judged(budget, subject, found, known.get(alert_id(budget, subject, self._start(budget, found))), now=now)
@@ -116,7 +115,7 @@ class ForecastRule:
     # --- what it reads ---
 
     def _of_budget(self, budget: Budget, now: datetime) -> dict[tuple[str, str], Forecast]:
-        since = _midnight(now.astimezone(zone(budget.zone)).date() - timedelta(days=DAYS_KNOWN), budget)
+        since = known_since(now, zone(budget.zone))
         rows = hours_of_subjects(
             self._reader,
             since=since,
@@ -141,8 +140,7 @@ class ForecastRule:
         ]
         unknown = [hour.start for hour, other in zip(hours, told, strict=True) if hour.cost and other.cost is None]
         if unknown:
-            first = unknown[-1].astimezone(clocks).date() + timedelta(days=1)
-            since = _midnight(first, budget)
+            since = midnight(unknown[-1].astimezone(clocks).date() + timedelta(days=1), clocks)
             told = [hour for hour in told if hour.start >= since]
         found = forecast(told, now=now, since=since, zone=clocks)
         return found if since <= self._start(budget, found) else None
@@ -156,21 +154,9 @@ class ForecastRule:
         with localcontext(prec=DIGITS_EXACT):
             return hour.cost * rate
 
-    def _budget_of(self, alert: Alert) -> Budget | None:
-        """The one that it is of, if that is still told apart and counted the same."""
-        budget = self._budgets.get(str(alert.metadata["budget"]))
-        if budget is None or (budget.period, budget.zone) != (alert.metadata["period"], alert.metadata["zone"]):
-            return None
-        words = tuple(alert.metadata["subject"])  # type: ignore[arg-type]
-        return budget if words == budget.scope else None
-
     @staticmethod
     def _start(budget: Budget, found: Forecast) -> datetime:
         return next(one.start for one in found.outlooks if one.period == budget.period)
-
-
-def _midnight(day: date, budget: Budget) -> datetime:
-    return datetime.combine(day, clock_time(), zone(budget.zone))
 
 
 def _by_subject(rows: pl.DataFrame, scope: Sequence[str]) -> Iterator[tuple[str, list[Hour]]]:
