@@ -410,6 +410,17 @@ def test_other_steps_say_nothing_of_what_was_told_by_the_ones_before(place: Plac
     assert [alert.status for alert in judge.look(AGAIN)] == ["retracted"]
 
 
+def test_of_two_budgets_of_one_sum_the_one_with_other_steps_takes_nothing_back(place: Place) -> None:
+    stated(place, YESTERDAY)
+    other = replace(USER, name="other")
+    judge = Judge(place, [USER, other])
+    place.store([spent(f"r-{number}", at=YESTERDAY) for number in range(7)])
+    assert len(judge.look(YESTERDAY)) == len(judge.look(NOW)) == 2
+    corrected(place, "-0.3")
+    judge.go_by([USER, replace(other, amount=Decimal(2))])
+    assert [(alert.scope, alert.status) for alert in judge.look(AGAIN)] == [("budget=user,user=ann", "retracted")]
+
+
 def test_while_sums_are_not_whole_nothing_is_taken_back_and_it_is_looked_at_again(place: Place) -> None:
     stated(place, YESTERDAY)
     judge = told_and_cleared(place)

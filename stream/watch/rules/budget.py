@@ -180,8 +180,7 @@ class BudgetRule:
     def _ended(self, known: Sequence[Alert]) -> dict[Account, Spend]:
         """What was spent in periods that are over and were told of, as far back as their sums are whole: a sum that is
         new does not reach as far as the alerts of the one before it."""
-        cleared = [alert for alert in known if (one := budget_of(alert, self._budgets)) and _ended_by(one, alert)]
-        told = {account for alert in cleared if (account := self._account(alert))}
+        told = {account for alert in known if alert.status == "cleared" and (account := self._account(alert))}
         if not told:
             return {}
         whole_from: dict[str, date] = dict(self._reader.frame(WHOLE_FROM).iter_rows())
