@@ -16,7 +16,6 @@ import pytest
 
 from costream.pricing import Linear, PriceBook, Sku
 from costream.pricing.texts import price_of
-from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
@@ -25,12 +24,11 @@ from stream.price_revisions import PriceRevisions
 from stream.runtime.patience import REFUSALS, WAITED_OUT
 from stream.runtime.stage import Stage
 from stream.runtime.stalls import Stalls
-from stream.up.broker import EmbeddedBroker
 from tests.support.ingest import BOOK, Warehouse, flush_of, ingest_of, run
 from tests.support.price_tables import BUILDS
 from tests.support.records import NOW, log_of, rfc3339, wire
-from tests.support.warehouse import Embedded, Server
-from tests.support.worker import TOPICS, Totals, WorkerProcess, producer_of
+from tests.support.site import Site
+from tests.support.warehouse import Embedded
 
 NEW_ID: Final = count()
 
@@ -225,32 +223,22 @@ def test_a_call_that_another_build_has_priced_names_the_text_that_was_stored_wit
 # --- a worker --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def address(clickhouse_endpoint: Server) -> ClickHouseAddress:
-    return clickhouse_endpoint.fresh()
-
-
 @pytest.mark.slow
-def test_workers_take_a_revision_over_without_a_restart_and_a_start_knows_it_at_once(
-    address: ClickHouseAddress,
-) -> None:
-    totals, events = Totals(address), "usage.events"
+@pytest.mark.kafka
+def test_workers_take_a_revision_over_without_a_restart_and_a_start_knows_it_at_once(site: Site) -> None:
+    """On a real Kafka: a group of two in the embedded broker falls apart under load."""
+    site.create(partitions=4)
+    producer = site.producer()
 
     def paid(request_id: str) -> list[Any]:
-        return totals.column(f"SELECT toString(cost_usd) FROM usage_events WHERE request_id = '{request_id}'")
+        return site.totals.column(f"SELECT toString(cost_usd) FROM usage_events WHERE request_id = '{request_id}'")
 
-    with EmbeddedBroker(TOPICS) as broker, closing(Reader(address)) as reader, closing(Writer(address)) as writer:
-        producer = producer_of(broker.bootstrap_servers)
+    def send(request_id: str) -> None:
+        value = wire(request_id, occurred_at=rfc3339(datetime.now(UTC)), input_tokens=10**6, output_tokens=0)
+        site.publish(producer, [(request_id, value)])
 
-        def send(request_id: str) -> None:
-            value = wire(request_id, occurred_at=rfc3339(datetime.now(UTC)), input_tokens=10**6, output_tokens=0)
-            producer.produce(events, value, request_id)
-            producer.flush()
-
-        with (
-            WorkerProcess(broker.bootstrap_servers, address) as one,
-            WorkerProcess(broker.bootstrap_servers, address) as other,
-        ):
+    with closing(Reader(site.address)) as reader, closing(Writer(site.address)) as writer:
+        with site.worker() as one, site.worker() as other:
             send("before")
             one.until(lambda: paid("before") == ["0.15"], "it is priced by the list")
             publish(Warehouse(reader, writer), ours("2"))
@@ -262,7 +250,8 @@ def test_workers_take_a_revision_over_without_a_restart_and_a_start_knows_it_at_
             assert paid("before") == ["0.15"]
             assert (one.stop(), other.stop()) == (0, 0)
         send("later")
-        with WorkerProcess(broker.bootstrap_servers, address) as worker:
+        with site.worker() as worker:
             worker.until(lambda: paid("later") == ["2"], "the first record after a start is priced by it")
             assert worker.stop() == 0
-    assert totals.column("SELECT price_id FROM usage_events WHERE price_id NOT IN (SELECT price_id FROM prices)") == []
+    named = "SELECT price_id FROM usage_events WHERE price_id NOT IN (SELECT price_id FROM prices)"
+    assert site.totals.column(named) == []
