@@ -29,7 +29,7 @@ from stream.runtime.errors import StreamError
 from stream.runtime.settings import Settings
 from stream.runtime.warehouse import warehouse_address
 from stream.up.stack import Stack, Tell, Wanted, free_port
-from stream.watch.wording import SYSTEM
+from stream.watch.scopes import SYSTEM
 
 BEGUN: Final = "demo.json"  # what a later play needs to make the same plan again
 

@@ -107,6 +107,10 @@ FORECAST_PERIODS: Final = ("day", "month")
 def _scope(value: tuple[str, ...]) -> tuple[str, ...]:
     for word in value:
         _word(word)
+    return _each_once(value)
+
+
+def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(value)) < len(value):
         raise ValueError("a word stands in it twice")
     return value
@@ -128,6 +132,23 @@ Scope = Annotated[
             "uniqueItems": True,
             "description": "what tells one subject from another; empty is everything together",
         }
+    ),
+]
+
+
+def _dimensions(value: tuple[str, ...]) -> tuple[str, ...]:
+    for word in value:
+        if word not in DIMENSIONS:
+            raise ValueError(f"'{word}' is nothing whose hours are kept: one of {', '.join(DIMENSIONS)}")
+    return _each_once(value)
+
+
+Dimensions = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    AfterValidator(_dimensions),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "string", "enum": [*DIMENSIONS]}, "uniqueItems": True, "minItems": 1}
     ),
 ]
 Values = Annotated[tuple[Annotated[str, Field(max_length=NAME_CHARS_MAX)], ...], Field(min_length=1)]
@@ -262,9 +283,14 @@ class HourlySpike(Strict):
 
 
 class HourlyAnomaly(Strict):
-    """A clock hour of one feature that cost far more than the same hours of other weeks."""
+    """A clock hour of one feature, team or the like that cost far more than the same hours of other weeks."""
 
     on: bool = True
+    by: Dimensions = Field(
+        default=("feature", "team"),
+        description="whose hours are looked at: an hour of a later one is told only by what alerts of the earlier ones "
+        "do not tell",
+    )
     score: Factor = Field(
         default=Decimal("3.0"),
         description="how rare an hour must be to open: beyond one hour of 20, so often half of what is left",

@@ -34,6 +34,7 @@ class Thresholds:
     history_hours_max: int = WEEK_HOURS
     history_hours_min: int = 24
     anomaly_enabled: bool = True
+    anomaly_by: tuple[str, ...] = ("feature", "team")
     anomaly_score: Decimal = Decimal(3)
     anomaly_score_clear: Decimal = Decimal(2)
     cost_usd_min: Decimal = Decimal(1)
@@ -47,6 +48,7 @@ class Thresholds:
             history_hours_max=spike.history_hours_max,
             history_hours_min=spike.history_hours_min,
             anomaly_enabled=anomaly.on,
+            anomaly_by=anomaly.by,
             anomaly_score=anomaly.score,
             anomaly_score_clear=anomaly.score_clear,
             cost_usd_min=anomaly.cost_usd_min,
@@ -72,7 +74,7 @@ class Baseline:
     basis: str  # the same in words
     many: ManyCalls | None = None
 
-    def trips(self, cost_usd: Decimal, calls: int = 0) -> bool:
+    def trips(self, cost_usd: Decimal | Fraction, calls: int | Fraction = 0) -> bool:
         """Strictly above: exactly at the level is still usual."""
         if cost_usd > self.open_above:
             return True

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from costream.alerts import Level
 from stream.watch.baseline import Baseline
@@ -65,12 +66,36 @@ class Baselines:
         self._known = {scope: known for scope, known in self._known.items() if scope in scopes}
 
 
+class Told(NamedTuple):
+    """How far above their usual those of its calls were that alerts of other scopes tell of."""
+
+    cost_usd: Fraction = Fraction(0)
+    calls: Fraction = Fraction(0)
+
+
+# Of a window, given the hours that are usual for it.
+ToldElsewhere = Callable[[datetime, Sequence[datetime]], Told]
+
+
+def nothing_told(_: datetime, _usual: Sequence[datetime]) -> Told:
+    return Told()
+
+
 class Case:
     """One rule on one scope at one moment."""
 
-    def __init__(self, rule: Windows, scope: str, series: Series, *, now: datetime, baselines: Baselines) -> None:
+    def __init__(
+        self,
+        rule: Windows,
+        scope: str,
+        series: Series,
+        *,
+        now: datetime,
+        baselines: Baselines,
+        told_elsewhere: ToldElsewhere = nothing_told,
+    ) -> None:
         self.rule, self.scope, self.series, self.now = rule, scope, series, now
-        self._baselines = baselines
+        self._baselines, self._told_elsewhere = baselines, told_elsewhere
 
     @cached_property
     def horizon(self) -> tuple[datetime, ...]:
@@ -109,6 +134,16 @@ class Case:
         if spent is None or spent.cost_usd <= self.rule.cost_usd_min:
             return False
         return (usual := self.baseline(window)) is not None and usual.trips(spent.cost_usd, spent.calls)
+
+    def is_news(self, window: datetime) -> bool:
+        """Whether it trips by what no alert of another scope tells: one cause is one alert."""
+        if not self.trips(window):
+            return False
+        spent, usual = self.spent(window), self.baseline(window)
+        assert spent is not None, f"{window} trips, so it is known"
+        assert usual is not None, f"{window} trips, so it has a level"
+        told, none = self._told_elsewhere(window, usual.compared_to), Fraction(0)
+        return usual.trips(Fraction(spent.cost_usd) - max(none, told.cost_usd), spent.calls - max(none, told.calls))
 
     def may_hold_a_spike(self, hour: datetime) -> bool:
         """Whether 60 minutes that begin in this clock hour can be above the level at all."""

@@ -15,7 +15,7 @@ from fractions import Fraction
 from costream.alerts import RATIO_MAX, Alert, Status, episode_id, rounded
 from stream.watch.baseline import Baseline
 from stream.watch.case import Case
-from stream.watch.drivers import to_decimal
+from stream.watch.numbers import six_digits, to_decimal
 from stream.watch.series import HOUR, NOTHING
 
 
@@ -40,12 +40,12 @@ def revisions(case: Case, known: Mapping[str, Alert]) -> list[Alert]:
 
 
 def _open(case: Case, known: Mapping[str, Alert]) -> list[Alert]:
-    """The first window that trips starts an episode; the dearest that shares a minute with it is what is shown.
+    """The first window that is news starts an episode; the dearest that shares a minute with it is what is shown.
 
     An episode that a correction ended and new events revive keeps its id.
     """
     cleared = max((alert.window_start for alert in known.values() if alert.status == "cleared"), default=None)
-    tripped = [window for window in case.horizon if (cleared is None or window >= cleared) and case.trips(window)]
+    tripped = [window for window in case.horizon if (cleared is None or window >= cleared) and case.is_news(window)]
     if not tripped:
         return []
     first = tripped[0]
@@ -90,7 +90,7 @@ def _matters(case: Case, window: datetime, alert: Alert) -> bool:
     usual = case.baseline(window)
     said = _doublings(alert.current_value, alert.threshold_value)
     cost_usd = case.cost_usd(window)
-    grown = usual is not None and _doublings(cost_usd, _rounded(usual.level_of(cost_usd))) > said
+    grown = usual is not None and _doublings(cost_usd, six_digits(usual.level_of(cost_usd))) > said
     return grown or case.rule.level > alert.level
 
 
@@ -122,8 +122,8 @@ def _revision(case: Case, window: datetime, status: Status, *, first_window: dat
         window_start=window,
         window_end=window + HOUR,
         current_value=figures.cost_usd,
-        threshold_value=_rounded(_level(usual, status, figures.cost_usd)) if usual else Decimal(0),
-        expected_value=_rounded(usual.expected) if usual else None,
+        threshold_value=six_digits(_level(usual, status, figures.cost_usd)) if usual else Decimal(0),
+        expected_value=six_digits(usual.expected) if usual else None,
         ratio=_ratio(figures.cost_usd, usual),
         unpriced_calls=figures.unpriced_calls,
         metadata={
@@ -138,10 +138,6 @@ def _revision(case: Case, window: datetime, status: Status, *, first_window: dat
 def _level(usual: Baseline, status: Status, cost_usd: Decimal) -> Fraction:
     """The level that was crossed: the lower one by an alert that clears, the upper one otherwise."""
     return usual.clear_below if status == "cleared" else usual.level_of(cost_usd)
-
-
-def _rounded(value: Fraction) -> Decimal:
-    return rounded(to_decimal(value), digits=6)
 
 
 def _ratio(cost_usd: Decimal, usual: Baseline | None) -> Decimal | None:

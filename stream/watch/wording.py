@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
 
 from costream.alerts import Alert, Driver, Status, plain
-from stream.watch.drivers import CAUSES
-
-SYSTEM: Final = "system"
-FEATURE: Final = "feature="
+from stream.watch.reasons.difference import Difference
+from stream.watch.reasons.words import causes, made_of
+from stream.watch.scopes import value_of
 
 
 def worded(alert: Alert) -> Alert:
@@ -30,9 +28,12 @@ def worded(alert: Alert) -> Alert:
     return alert.model_copy(update={"title": heading, "message": said})
 
 
-def explained(alert: Alert, drivers: tuple[Driver, ...]) -> Alert:
+def explained(alert: Alert, drivers: tuple[Driver, ...], difference: Difference | None) -> Alert:
     """The alert with its reasons, in fields and in words."""
-    return alert.model_copy(update={"drivers": drivers, "message": f"{alert.message} {causes(drivers)}"})
+    said, metadata = f"{alert.message} {causes(drivers)}", alert.metadata
+    if difference is not None:
+        said, metadata = f"{said} {made_of(difference)}", {**metadata, "difference": difference.told()}
+    return alert.model_copy(update={"drivers": drivers, "message": said, "metadata": metadata})
 
 
 def title(*, scope: str, ratio: Decimal | None, status: Status) -> str:
@@ -48,10 +49,12 @@ def title(*, scope: str, ratio: Decimal | None, status: Status) -> str:
 
 
 def _of(scope: str) -> str:
-    if not scope.startswith(FEATURE):
+    if (of_scope := value_of(scope)) is None:
         return ""
-    name = plain(scope.removeprefix(FEATURE))
-    return f" of {name}" if name else " of calls without a feature"
+    dimension, name = of_scope.dimension.replace("_", " "), plain(of_scope.value)
+    if not name:
+        return f" of calls without {'an' if dimension[0] in 'aeiou' else 'a'} {dimension}"
+    return f" of {name}" if dimension == "feature" else f" of {dimension} {name}"
 
 
 def message(
@@ -91,14 +94,6 @@ def _compared(expected_usd: Decimal | None, ratio: Decimal | None, basis: str) -
     if ratio is None:
         return f"where {_usd(expected_usd)} is usual ({basis})"
     return f"{ratio:,.1f}x the usual {_usd(expected_usd)} ({basis})"
-
-
-def causes(drivers: tuple[Driver, ...]) -> str:
-    """All three likely causes; those that the data supports are marked with their figures, then the top spenders."""
-    found = {driver.kind: driver.text for driver in drivers}
-    listed = [f"[x] {cause}: {found[kind]}" if kind in found else f"[ ] {cause}" for kind, cause in CAUSES.items()]
-    spenders = [found[kind] for kind in ("top_feature", "top_user") if kind in found]
-    return f"Likely causes: {'; '.join(listed)}." + (f" Top spenders: {'; '.join(spenders)}." if spenders else "")
 
 
 def _usd(amount: Decimal) -> str:

@@ -133,6 +133,7 @@ def test_check_as_json_has_exact_amounts(written: Any) -> None:
     assert found["hourly_anomaly"] == {
         "kind": "hourly_anomaly",
         "on": True,
+        "by": ["feature", "team"],
         "score": "3.0",
         "score_clear": "2.0",
         "cost_usd_min": "1",

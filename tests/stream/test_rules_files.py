@@ -303,7 +303,15 @@ def test_what_is_shipped_of_them_is_what_the_entries_say_by_themselves() -> None
         "channels": None,
         "note": "",
     }
-    anomaly = {"on": True, "score": "3.0", "score_clear": "2.0", "cost_usd_min": "1", "channels": None, "note": ""}
+    anomaly = {
+        "on": True,
+        "by": ["feature", "team"],
+        "score": "3.0",
+        "score_clear": "2.0",
+        "cost_usd_min": "1",
+        "channels": None,
+        "note": "",
+    }
     assert single() == {
         "hourly_spike": ("shipped", spike),
         "hourly_anomaly": ("shipped", anomaly),
@@ -332,7 +340,7 @@ def test_the_watch_goes_by_them() -> None:
     assert thresholds(SMALLEST) == Thresholds()
     assert thresholds(
         '[hourly_spike]\non = false\nthreshold = "9"\nclear = "8"\nhistory_hours_max = 30\nhistory_hours_min = 25\n'
-        '[hourly_anomaly]\non = false\nscore = "7"\nscore_clear = "6"\ncost_usd_min = "5"'
+        '[hourly_anomaly]\non = false\nby = ["model"]\nscore = "7"\nscore_clear = "6"\ncost_usd_min = "5"'
     ) == Thresholds(
         spike_enabled=False,
         spike_threshold=Decimal(9),
@@ -340,6 +348,7 @@ def test_the_watch_goes_by_them() -> None:
         history_hours_max=30,
         history_hours_min=25,
         anomaly_enabled=False,
+        anomaly_by=("model",),
         anomaly_score=Decimal(7),
         anomaly_score_clear=Decimal(6),
         cost_usd_min=Decimal(5),
@@ -358,6 +367,13 @@ def test_the_watch_goes_by_them() -> None:
         ("[hourly_spike]\nhistory_hours_min = 169", "f: hourly_spike: history_hours_min: it must not be above"),
         ('[hourly_anomaly]\nscore_clear = "3.1"', "f: hourly_anomaly: score_clear: it must not be above score"),
         ("[hourly_anomaly]\nscore = 3", "f: hourly_anomaly.score: 3 is not decimal text"),
+        (
+            '[hourly_anomaly]\nby = ["team", "user"]',
+            "f: hourly_anomaly.by: 'user' is nothing whose hours are kept: one of",
+        ),
+        ('[hourly_anomaly]\nby = ["team", "team"]', "f: hourly_anomaly.by: a word stands in it twice"),
+        ("[hourly_anomaly]\nby = []", "f: hourly_anomaly.by: it must"),
+        ('[hourly_anomaly]\nby = "team"', "f: hourly_anomaly.by: it must be"),
         ('[unknown_price]\nlevel = "info"', "f: unknown_price.level: there is no such field"),
         ("unknown_price = 1", "f: unknown_price: it must be a table"),
     ],
@@ -373,7 +389,7 @@ def test_a_fault_of_one_of_them_is_told_with_its_table(text: str, fault: str) ->
     "text",
     [
         '[hourly_spike]\nthreshold = "3.0"\nclear = "3.0"\nhistory_hours_max = 24\nhistory_hours_min = 24',
-        '[hourly_anomaly]\nscore_clear = "3.0"\ncost_usd_min = "0"',
+        '[hourly_anomaly]\nscore_clear = "3.0"\ncost_usd_min = "0"\nby = ["provider"]',
         "[hourly_spike]\nhistory_hours_max = 8736\nhistory_hours_min = 1",
         '[hourly_spike]\nthreshold = "1.000000000001"\nclear = "1"',
         f'{SMALLEST}thresholds = [{{ at = "0.0001", level = "info" }}, {{ at = "100", level = "info" }}]',

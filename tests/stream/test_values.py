@@ -37,7 +37,9 @@ PURE = (
     *(
         "watch.baseline",
         "watch.case",
-        "watch.drivers",
+        "watch.reasons.difference",
+        "watch.reasons.drivers",
+        "watch.reasons.evidence",
         "watch.judge",
         "watch.noticed",
         "watch.series",

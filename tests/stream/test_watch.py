@@ -22,6 +22,7 @@ from sinks.clickhouse.vocabulary import rows_of
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseUnavailable
 from stream.watch.history import DIRTY_HOURS_MAX
+from stream.watch.reasons.difference import NAMED_MAX
 from stream.watch.rules.hourly import is_due
 from stream.watch.rules.rule import Past
 from stream.watch.series import HOUR, MINUTE, hour_of
@@ -57,7 +58,15 @@ class Warehouse:
             part.close()
 
     def spend(self, cost: str, *, at: datetime = NOON, **fields: Any) -> None:
-        usual = {"feature": "chat", "model": "m", "user_id": "u", "calls": 1, "tokens": 10, "unpriced_calls": 0}
+        usual = {
+            "feature": "chat",
+            "team": "",
+            "model": "m",
+            "user_id": "u",
+            "calls": 1,
+            "tokens": 10,
+            "unpriced_calls": 0,
+        }
         self._spent.append(usual | {"at": at, "cost_usd": Decimal(cost)} | fields)
 
     @property
@@ -77,7 +86,7 @@ class Warehouse:
         return sum("toStartOfMinute" in sql for sql in self.asked)
 
     def read_features(self) -> bool:
-        return any("feature IN {features" in sql for sql in self.asked)
+        return any("feature IN {values" in sql for sql in self.asked)
 
     def frame(self, sql: str, **asked: Any) -> pl.DataFrame:
         self.asked.append(sql)
@@ -113,7 +122,7 @@ def _pico(row: Mapping[str, Any]) -> int:
 
 def _as_calls(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each call: the first has all the tokens and the whole cost, the last ones are those without a price."""
-    named = {name: row[name] for name in ("feature", "model", "user_id")} | {"occurred_at": row["at"]}
+    named = {name: row[name] for name in ("feature", "team", "model", "user_id")} | {"occurred_at": row["at"]}
     calls = [
         {"request_id": f"r-{row['number']}-{call}", "input_tokens": 0, "output_tokens": 0, "cost_pico": 0}
         for call in range(row["calls"])
@@ -125,7 +134,7 @@ def _as_calls(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _as_hour(row: Mapping[str, Any]) -> dict[str, Any]:
-    named = {name: row[name] for name in ("feature", "model", "calls", "unpriced_calls")}
+    named = {name: row[name] for name in ("feature", "team", "model", "calls", "unpriced_calls")}
     usage = {"input_tokens": row["tokens"], "output_tokens": 0, "cost_pico": _pico(row)}
     return named | usage | {"hour": hour_of(row["at"]), "source": f"spent-{row['number']}"}
 
@@ -245,6 +254,36 @@ def test_an_anomaly_of_a_feature_is_compared_to_that_feature_alone(staged: Start
     (alert,) = stage.at(HALF_PAST)
     assert (alert.scope, alert.expected_value, alert.current_value) == ("feature=search", 2, 60)
     assert [(driver.kind, driver.before) for driver in alert.drivers] == [("calls", 1), ("top_user", None)]
+
+
+def test_a_rise_that_features_of_a_team_share_is_told_once_of_the_team(staged: Start) -> None:
+    stage = staged(hourly_spike=False, hourly_anomaly=True)
+    features = [f"f{number}" for number in range(10)]
+    for back, (number, feature) in itertools.product(range(1, 169), enumerate(features)):
+        odd = (back * 7 + number * 31) % 97 == 0  # each of them is dear now and then, together they are not
+        stage.warehouse.spend("4" if odd else "1", at=NOON - HOUR * back, feature=feature, team="t")
+    for feature in features:
+        stage.spend("4.5", feature=feature, team="t", calls=3)
+    (alert,) = stage.at(HALF_PAST)
+    assert (alert.scope, alert.title.split(" is ")[0]) == ("team=t", "Hourly cost of team t")
+    made: Any = alert.metadata["difference"]
+    assert len(made["feature"]) == NAMED_MAX + 1
+    assert sum(Decimal(one["usd"]) for one in made["feature"]) == Decimal(made["usd"])
+    stage.spend("90", feature="f3", team="t", calls=30)
+    later = [(alert.scope, alert.status) for alert in stage.at(HALF_PAST + MINUTE)]
+    assert later == [("feature=f3", "open"), ("team=t", "updated")], "a cause of its own; the team's cost has doubled"
+
+
+def test_a_feature_that_rises_is_not_told_of_its_team_as_well(staged: Start) -> None:
+    stage = staged(hourly_spike=False, hourly_anomaly=True)
+    for back in range(1, 169):
+        stage.warehouse.spend("2", at=NOON - HOUR * back, feature="search", team="t")
+    stage.spend("60", feature="search", team="t", calls=30)
+    (alert,) = stage.at(HALF_PAST)
+    assert alert.scope == "feature=search"
+    assert stage.at(HALF_PAST + MINUTE) == []
+    stage.spend("80", feature="new", team="t", calls=30)  # nobody knows yet what is usual for it
+    assert [alert.scope for alert in stage.at(HALF_PAST + MINUTE * 2)] == ["team=t"]
 
 
 @pytest.mark.parametrize(("calls", "told"), [(9, 1), (1, 0)])

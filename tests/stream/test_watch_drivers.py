@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from costream.alerts import Driver
-from stream.watch.drivers import Change, Evidence, Part, Spender, drivers
+from stream.watch.reasons.drivers import drivers
+from stream.watch.reasons.evidence import Change, Evidence, Part, Spender
 
 
 def part(calls: int, tokens: int, cost: str) -> Part:

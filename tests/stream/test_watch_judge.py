@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -14,14 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costream.alerts import Alert, Driver, Level
+from costream.alerts import Alert, Driver, Level, rounded
 from stream.watch.baseline import Thresholds
 from stream.watch.case import Baselines, horizon
 from stream.watch.judge import _doublings, latest
+from stream.watch.numbers import to_decimal
+from stream.watch.reasons.difference import difference
+from stream.watch.reasons.evidence import Change, Evidence, Part
 from stream.watch.rules.anomaly import AnomalyRule
 from stream.watch.rules.hourly import HourlyRule, Spending
 from stream.watch.rules.rule import Past
 from stream.watch.rules.spike import SpikeRule
+from stream.watch.scopes import Value
 from stream.watch.series import HOUR, MINUTE, NOTHING, Minutes, Series, Spend, hour_of
 from stream.watch.wording import explained, worded
 from tests.support.properties import examples
@@ -224,12 +229,31 @@ def test_all_three_causes_are_named_and_those_with_figures_are_marked() -> None:
     calls = Driver(kind="calls", text="420 calls against 100", unit="calls", after=Decimal(420))
     user = Driver(kind="top_user", name="u", text="user u: 3.00 USD", unit="usd", after=Decimal(3))
     facts = opened(steady("1") | {NOON: "4.2"})
-    alert = explained(facts, (calls, user))
+    alert = explained(facts, (calls, user), None)
     assert alert.message == (
         f"{facts.message} Likely causes: [x] more calls than usual: 420 calls against 100; [ ] dearer model chosen; "
         "[ ] unusually large requests. Top spenders: user u: 3.00 USD."
     )
     assert alert.drivers == (calls, user)
+    assert alert.metadata == facts.metadata
+
+
+def test_what_the_rise_is_made_of_is_told_in_words_and_as_decimal_text() -> None:
+    facts = opened(steady("1") | {NOON: "4.2"})
+    evidence = Evidence(2, models={"m": Change(Part(4, 0, Decimal("4.2")), Part(2, 0, Decimal(2)))})
+    alert = explained(facts, (), difference(evidence))
+    assert alert.message.endswith(
+        " +3.20 USD against a usual hour. By what changed: number of calls +3.00, price of a token +0.20. "
+        "By model: m +3.20."
+    )
+    nothing = dict.fromkeys(("tokens_per_call", "model_mix", "output_share", "cached_share"), "0.000000")
+    assert alert.metadata == facts.metadata | {
+        "difference": {
+            "usd": "3.200000",
+            "effects": {"calls": "3.000000", **nothing, "price": "0.200000"},
+            "model": [{"name": "m", "usd": "3.200000"}],
+        }
+    }
 
 
 def test_a_feature_name_cannot_forge_the_title() -> None:
@@ -575,6 +599,120 @@ def test_an_alert_of_one_feature_says_nothing_of_another() -> None:
     (other,) = found(costs, alerts=[one], thresholds=ANOMALY, scope="feature=b")
     assert (other.scope, other.status, other.revision) == ("feature=b", "open", 1)
     assert found(weekly(4), alerts=[one], thresholds=ANOMALY, scope="feature=b") == []
+
+
+# One cause is one alert
+
+
+BY = replace(ANOMALY, anomaly_by=("feature", "team", "model"))
+
+
+class Crossed:
+    """What calls of one value and of others too cost, in the hour and in all its usual ones together."""
+
+    def __init__(self, now: str, usual: str = "0", *, calls: int = 0, calls_usual: int = 0) -> None:
+        self.now, self.usual = Spend(Decimal(now), calls=calls), Spend(Decimal(usual), calls=calls_usual)
+        self.asked: list[tuple[Value, set[Value], datetime, int]] = []
+
+    def __call__(
+        self, own: Value, others: Collection[Value], hour: datetime, usual: Sequence[datetime]
+    ) -> tuple[Spend, Spend]:
+        self.asked.append((own, set(others), hour, len(usual)))
+        return self.now, self.usual
+
+
+def told(
+    history: Mapping[str, Series],
+    crossed: Crossed,
+    *,
+    now: datetime = LAST_MINUTE,
+    alerts: Iterable[Alert] = (),
+    thresholds: Thresholds = BY,
+) -> list[tuple[str, str]]:
+    found = anomaly(thresholds).judge(Spending(history, shared=crossed), latest(alerts), now)
+    return [(alert.scope, alert.status) for alert in found]
+
+
+RISEN, USUAL = series(weekly(4) | {NOON: "500"}), series(weekly(4))
+
+
+def test_what_a_feature_tells_is_no_alert_of_its_team_and_of_its_model_as_well() -> None:
+    crossed = Crossed("500", "3")
+    history = {"team=t": RISEN, "feature=f": RISEN, "model=m": RISEN}
+    assert told(history, crossed) == [("feature=f", "open")]
+    feature = Value("feature", "f")
+    assert crossed.asked == [(Value("team", "t"), {feature}, NOON, 3), (Value("model", "m"), {feature}, NOON, 3)]
+
+
+def test_a_rise_that_no_feature_tells_is_told_of_the_team_and_then_not_of_the_model() -> None:
+    crossed = Crossed("500", "3")
+    assert told({"team=t": RISEN, "feature=f": USUAL, "model=m": RISEN}, crossed) == [("team=t", "open")]
+    assert crossed.asked == [(Value("model", "m"), {Value("team", "t")}, NOON, 3)]
+
+
+def level_of(one: Series) -> Decimal:
+    usual = anomaly(BY).baseline(one, NOON)
+    assert usual is not None
+    return rounded(to_decimal(usual.open_above), digits=6)
+
+
+def test_a_team_is_told_if_what_the_feature_leaves_of_it_is_above_its_level() -> None:
+    """The usual part of the feature stays with the team: only what it rose by is taken off."""
+    history = {"team=t": RISEN, "feature=f": RISEN}
+    rest = 500 - level_of(RISEN)
+    assert told(history, Crossed(f"{rest + 1}", "3")) == [("feature=f", "open")]
+    above = f"{rest + 1 - Decimal('0.000001')}"
+    assert told(history, Crossed(above, "3")) == [("feature=f", "open"), ("team=t", "open")]
+    assert told(history, Crossed("0", "3")) == [("feature=f", "open"), ("team=t", "open")], "it fell there"
+
+
+def test_a_dimension_alone_and_the_first_of_several_ask_for_nothing() -> None:
+    crossed = Crossed("500")
+    assert told({"feature=f": RISEN, "feature=g": RISEN}, crossed) == [("feature=f", "open"), ("feature=g", "open")]
+    assert told({"team=t": RISEN, "model=m": USUAL}, crossed) == [("team=t", "open")]
+    assert crossed.asked == []
+
+
+def test_an_alert_that_stands_or_has_ended_since_tells_of_its_own_hours_alone() -> None:
+    crossed, later = Crossed("500", "3"), NOON + HOUR
+    alert = anomaly(BY).judge(Spending({"feature=f": RISEN}), {}, LAST_MINUTE)[0]
+    both = series(weekly(4) | {NOON: "500", later: "500"}, now=later + HOUR / 2)
+    history = {"team=t": both, "feature=f": series(weekly(4) | {NOON: "500"})}
+    said = told(history, crossed, now=later + HOUR / 2, alerts=[alert])
+    assert said == [], "it stands, so it may still rise"
+    cleared = alert.model_copy(update={"status": "cleared", "revision": 2, "window_start": later})
+    assert told(history, crossed, now=later + HOUR / 2, alerts=[cleared]) == [("team=t", "open")]
+    retracted = alert.model_copy(update={"status": "retracted", "revision": 2})
+    only_team = {"team=t": RISEN}
+    assert told(only_team, crossed, alerts=[retracted]) == [("team=t", "open")]
+    assert told(only_team, crossed, alerts=[cleared]) == []
+    ahead = alert.model_copy(update={"metadata": alert.metadata | {"first_window": f"{later:%Y-%m-%dT%H:%M:%S+00:00}"}})
+    assert told(only_team, crossed, alerts=[ahead]) == [("team=t", "open")]
+
+
+def test_an_alert_that_stands_is_not_taken_back_because_another_tells_the_same() -> None:
+    alert = anomaly(BY).judge(Spending({"team=t": RISEN}), {}, LAST_MINUTE)[0]
+    assert told({"team=t": RISEN, "feature=f": RISEN}, Crossed("500", "3"), alerts=[alert]) == [("feature=f", "open")]
+
+
+def test_alerts_of_a_dimension_that_is_looked_at_no_more_end_and_tell_nothing() -> None:
+    model = anomaly(BY).judge(Spending({"model=m": RISEN}), {}, LAST_MINUTE)[0]
+    crossed, only = Crossed("500", "3"), replace(BY, anomaly_by=("team",))
+    quiet = series(weekly(4) | {NOON: "500", NOON + HOUR: "1"}, now=NOON + HOUR * 2)
+    history = {"model=m": quiet, "team=t": series(weekly(4) | {NOON: "1", NOON + HOUR: "500"}, now=NOON + HOUR * 2)}
+    said = told(history, crossed, now=NOON + HOUR * 2, alerts=[model], thresholds=only)
+    assert said == [("team=t", "open"), ("model=m", "cleared")]
+    assert crossed.asked == []
+
+
+def test_calls_that_are_told_elsewhere_are_taken_off_where_calls_are_few() -> None:
+    rare = {NOON - HOUR * back: Spend(Decimal(40 if back == 200 else 1), calls=1) for back in range(4, 400, 4)}
+    many = Series(rare | {NOON: Spend(Decimal(9), calls=9)})
+    one = Series(rare | {NOON: Spend(Decimal(1), calls=1)})
+    assert told({"feature=f": many, "team=t": many}, Crossed("0", calls=8)) == [("feature=f", "open")]
+    assert told({"feature=f": many, "team=t": many}, Crossed("0", calls=1))[-1] == ("team=t", "open")
+    assert told({"feature=f": many, "team=t": many}, Crossed("0", calls=8, calls_usual=24))[-1] == ("team=t", "open")
+    assert told({"feature=f": one, "team=t": many}, Crossed("9", calls=9)) == [("team=t", "open")]
 
 
 def test_an_hour_that_has_ended_and_doubles_by_late_events_is_updated() -> None:

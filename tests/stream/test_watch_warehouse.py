@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import polars as pl
 import pytest
 
-from costream.alerts import Alert
+from costream.alerts import Alert, Level
+from costream.pricing.rates import PICO, Bracket, Linear
+from costream.pricing.texts import price_text
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
-from stream.watch.queries import dear_features, feature_hours, latest_alerts, system_hours, system_minutes
+from stream.watch.queries import dear_values, hours_of, latest_alerts, shared, system_hours, system_minutes
+from stream.watch.reasons.asking import evidence
+from stream.watch.reasons.evidence import Change, Evidence, Part, Rates
+from stream.watch.scopes import Value
 from stream.watch.series import HOUR, MINUTE, NOTHING, Spend
 from stream.watch.watcher import Watcher
 from tests.support.rules import money_rules_of
@@ -106,9 +113,41 @@ def test_hours_are_summed_to_the_last_digit_over_partitions_and_versions(reader:
     span = {"since": NOON - HOUR, "until": NOON}
     assert system_hours(reader, **span) == {NOON: Spend(Decimal("12345678.900000000002"), 4)}
     assert system_hours(reader, **span, only=[NOON - HOUR]) == {}
-    assert feature_hours(reader, [NASTY, "none"], **span) == {NASTY: {NOON: Spend(first["cost_usd"], 2, 3)}, "none": {}}
-    assert dear_features(reader, **span, cost_usd_min=Decimal("12345678.9")) == ["chat"]
-    assert dear_features(reader, **span, cost_usd_min=Decimal("12345678.900000000001")) == []
+    assert hours_of(reader, "feature", [NASTY, "none"], **span) == {
+        NASTY: {NOON: Spend(first["cost_usd"], 2, 3)},
+        "none": {},
+    }
+    assert dear_values(reader, "feature", **span, cost_usd_min=Decimal("12345678.9")) == ["chat"]
+    assert dear_values(reader, "feature", **span, cost_usd_min=Decimal("12345678.900000000001")) == []
+
+
+def test_what_two_scopes_share_is_asked_once_for_the_hour_and_for_its_usual_hours(
+    reader: Reader, writer: Writer
+) -> None:
+    def row(hour: datetime, cost: str, **named: object) -> dict[str, Any]:
+        return {"hour": hour, "cost_usd": Decimal(cost), "calls": 2, "source": cost, "team": "t"} | named
+
+    rows = [
+        row(NOON, "1", feature=NASTY),
+        row(NOON, "2", feature="b", model="large"),  # of two of the others, and counted once
+        row(NOON, "4", feature="none of them"),
+        row(NOON, "8", feature=NASTY, team="another"),
+        row(NOON - HOUR, "16", feature=NASTY),
+        row(NOON - HOUR * 2, "32", feature="b"),
+        row(NOON - HOUR * 3, "64", feature="b"),  # no usual hour
+    ]
+    writer.insert("usage_hourly", hourly(rows))
+    others = {Value("feature", NASTY), Value("feature", "b"), Value("model", "large")}
+    usual = [NOON - HOUR, NOON - HOUR * 2]
+    found = shared(reader, Value("team", "t"), others, NOON, usual)
+    assert found == (Spend(Decimal(3), calls=4), Spend(Decimal(48), calls=4))
+    nobody = shared(reader, Value("team", NASTY), others, NOON, usual)
+    assert nobody == (NOTHING, NOTHING)
+    unpriced = [row(NOON, "0", team="free", feature="b", unpriced_calls=2) | {"cost_usd": None}]
+    writer.insert(
+        "usage_hourly", hourly(unpriced).with_columns(pl.lit(Decimal(0), pl.Decimal(38, 12)).alias("cost_usd"))
+    )
+    assert shared(reader, Value("team", "free"), others, NOON, usual) == (Spend(Decimal(0), calls=2), NOTHING)
 
 
 def test_minutes_are_summed_from_calls_that_count_once_and_the_unpriced_are_counted(
@@ -157,6 +196,88 @@ def test_a_spike_is_raised_explained_stored_and_known_after_a_restart(reader: Re
     assert [each.status for each in again.evaluate(NOON + HOUR * 2)] == ["cleared", "cleared"]
     assert list(latest_alerts(reader, standing_only=True, limit=10)) == []
     assert len(latest_alerts(reader, standing_only=False, limit=10)) == 2
+
+
+def alert_of(scope: str) -> Alert:
+    """Of the hour from NOON."""
+    return Alert(
+        alert_id="1",
+        revision=1,
+        status="open",
+        level=Level.WARNING,
+        rule="hourly_anomaly",
+        title="",
+        message="",
+        metric_name="hourly_cost_anomaly",
+        scope=scope,
+        window_start=NOON,
+        window_end=NOON + HOUR,
+        current_value=1,
+        threshold_value=1,
+        expected_value=None,
+        ratio=None,
+        unpriced_calls=0,
+        timestamp=NOON,
+    )
+
+
+def test_evidence_has_each_kind_of_tokens_and_the_rates_of_the_price_that_most_went_by(
+    reader: Reader, writer: Writer
+) -> None:
+    price = Linear(
+        version="v",
+        brackets=(
+            Bracket.of(-1, {"input_tokens": 9, "output_tokens": 9}),
+            Bracket.of(999, {"input_tokens": 3 * PICO, "cache_read_tokens": PICO, "output_tokens": 5 * PICO}),
+        ),
+    )
+    texts = {"p-1": price_text(price), "p-2": "nonsense", "p-3": price_text(price)}
+    writer.insert(
+        "prices",
+        pl.DataFrame(
+            {"price_id": [*texts], "price_version": ["v"] * 3, "price": [*texts.values()], "stored_at": [NOON] * 3}
+        ).with_columns(pl.col("stored_at").cast(pl.Datetime("ms", "UTC"))),
+    )
+    tokens = {"input_tokens": 1000, "output_tokens": 200, "cache_read_tokens": 400}
+    call = {"occurred_at": NOON, "team": NASTY, "cost_usd": Decimal(1), "price_id": "p-1", "user_id": "", **tokens}
+    calls = [
+        call | {"request_id": "1", "cost_usd": Decimal(2)},
+        call | {"request_id": "2", "price_id": "p-3"},
+        call | {"request_id": "3", "model": "unread", "price_id": "p-2"},
+        call | {"request_id": "4", "model": "of callers", "price_id": "", "cost_usd": Decimal(5)},
+        call | {"request_id": "5", "model": "of no team", "team": ""},
+    ]
+    writer.insert("usage_events", events(calls))
+    usual = {"cost_usd": Decimal(7), "calls": 3, "team": NASTY, **tokens}
+    rows = [usual | {"hour": NOON - HOUR * back} for back in (1, 2, 3)]
+    writer.insert("usage_hourly", hourly([*rows, rows[0] | {"team": "", "feature": "other"}]))
+    found = evidence(reader, alert_of(f"team={NASTY}"), usual=[NOON - HOUR, NOON - HOUR * 3])
+    now, before = Part(2, 2400, Decimal(3), 400, 800), Part(6, 2400, Decimal(14), 400, 800)
+    one = Part(1, 1200, Decimal(1), 200, 400)
+    assert found.models == {
+        "of callers": Change(replace(one, cost_usd=Decimal(5)), Part()),
+        "m": Change(now, before),
+        "unread": Change(one, Part()),
+    }
+    assert found.features == {"chat": Change(now + one + replace(one, cost_usd=Decimal(5)), before)}
+    assert found.rates == {"m": Rates(Fraction(3), Fraction(1), Fraction(5))}
+    assert found.other_models == Change()
+    assert evidence(reader, alert_of("feature=chat"), usual=[NOON - HOUR]).features == {}
+    assert evidence(reader, alert_of(f"team={NASTY}"), usual=[]) == Evidence(usual_hours=0)
+
+
+def test_models_beyond_those_that_are_read_are_one_sum(
+    reader: Reader, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.watch.reasons.asking.NAMES_MAX", 1)
+    call = {"occurred_at": NOON, "input_tokens": 10, "cost_usd": Decimal(1)}
+    dear = call | {"request_id": "1", "model": "dear", "cost_usd": Decimal(5)}
+    writer.insert("usage_events", events([dear, *(call | {"request_id": f"a{n}", "model": f"m{n}"} for n in range(3))]))
+    writer.insert("usage_hourly", hourly([{"hour": NOON - HOUR, "cost_usd": Decimal(2), "model": "gone"}]))
+    found = evidence(reader, alert_of("system"), usual=[NOON - HOUR])
+    assert found.models == {"dear": Change(now=Part(1, 10, Decimal(5)))}
+    assert found.other_models == Change(Part(3, 30, Decimal(3)), Part(1, 10, Decimal(2), 2))
+    assert (found.now.cost_usd, found.usual.cost_usd) == (8, 2)
 
 
 def test_the_same_revision_stored_twice_is_one_alert(reader: Reader, writer: Writer) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from costream.alerts import Driver, Status
-from stream.watch.wording import causes, message, title
+from stream.watch.reasons.words import causes
+from stream.watch.wording import message, title
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 FACTS: dict[str, Any] = {

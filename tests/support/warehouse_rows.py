@@ -59,6 +59,7 @@ def hourly(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         "operation": "chat",
         "feature": "chatbot",
         "task_type": "",
+        "team": "",
         "source": "topic-1",
         "source_partition": 0,
         "calls": 1,

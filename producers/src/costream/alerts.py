@@ -133,9 +133,10 @@ class Alert(BaseModel):
         "dead_letter_records as named, with the unit in metadata.unit."
     )
     scope: str = Field(
-        description="What was judged: system, feature=NAME, budget=NAME and behind it by comma whose it is, such as "
-        "user=ID (in a value %25 is a %, %2C a comma, %3D a =), model=PROVIDER/MODEL (of a provider %25 is a % and %2F "
-        "a /), models (all that are not named), or pipeline. Only the first three are about money."
+        description="What was judged: system, feature=NAME or another dimension such as team=NAME, budget=NAME and "
+        "behind it by comma whose it is, such as user=ID (in a value %25 is a %, %2C a comma, %3D a =); of "
+        "unknown_price model=PROVIDER/MODEL (of a provider %25 is a % and %2F a /) or models (all that are not "
+        "named); pipeline. Of unknown_price and of pipeline the figures are no money."
     )
     user_id: str | None = None
     window_start: Moment = Field(

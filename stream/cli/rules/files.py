@@ -215,7 +215,9 @@ def _tell_single(single: Single) -> None:
     is_on, note = told.pop("on", True), told.pop("note")
     common.console.print(Text(single.name, style="bold" if is_on else "dim"))
     channels = told.pop("channels")
-    numbers = ", ".join(f"{field} {value}" for field, value in told.items())
+    numbers = ", ".join(
+        f"{field} {' then '.join(value) if isinstance(value, list) else value}" for field, value in told.items()
+    )
     said = (numbers or "on" if is_on else "on = false", _told_on(channels), single.file, common.visible(note))
     common.console.print(Text("    " + "; ".join(text for text in said if text), style="dim"), soft_wrap=True)
 

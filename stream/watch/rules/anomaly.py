@@ -1,21 +1,29 @@
-"""A clock hour of one feature that cost far more than the same hours of other weeks."""
+"""A clock hour of one feature, or of one value of another dimension, that cost far more than the same hours of other
+weeks.
+
+The dimensions have an order. A value of a later one is told only by what alerts of the earlier ones do not tell: the
+rise of a feature is no alert of its team as well, and one that many features of a team share is an alert of the team.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
+from functools import partial
 from typing import ClassVar
 
 from costream.alerts import Alert, Level
 from stream.watch.baseline import Baseline, Thresholds, anomaly_baseline
-from stream.watch.case import horizon
+from stream.watch.case import Told, horizon
 from stream.watch.history import Hours, Scopes
-from stream.watch.queries import Reader, dear_features, feature_hours
+from stream.watch.judge import first_window_of
+from stream.watch.queries import Reader, dear_values, hours_of, shared
 from stream.watch.rules.hourly import HourlyRule, Spending
+from stream.watch.scopes import Value, value_of
 from stream.watch.series import HOUR, Series, hour_of
 from stream.watch.usual import HISTORY_HOURS
-from stream.watch.wording import FEATURE
 
 
 class AnomalyRule(HourlyRule):
@@ -43,11 +51,42 @@ class AnomalyRule(HourlyRule):
         return anomaly_baseline(series, hour, self.thresholds)
 
     def spending(self, now: datetime, changed: frozenset[datetime], standing: Sequence[Alert]) -> Spending:
-        """Every feature dear enough to matter, and the scopes of standing alerts."""
+        """Every value dear enough to matter, and the scopes of standing alerts.
+
+        Calls without a value are looked at by the first dimension alone: of one that nobody fills in they are all.
+        """
         since, until = horizon(now, self)[0], hour_of(now)
-        dear = dear_features(self._reader, since=since, until=until, cost_usd_min=self.cost_usd_min)
-        wanted = {alert.scope for alert in standing} | {FEATURE + feature for feature in dear}
-        return Spending(self._scopes.read(wanted, now=now, changed=changed), self._scopes.baselines, self.evidence)
+        wanted = {alert.scope for alert in standing}
+        for dimension in self.thresholds.anomaly_by:
+            dear = dear_values(self._reader, dimension, since=since, until=until, cost_usd_min=self.cost_usd_min)
+            is_first = dimension == self.thresholds.anomaly_by[0]
+            wanted |= {Value(dimension, value).scope for value in dear if value or is_first}
+        series = self._scopes.read(wanted, now=now, changed=changed)
+        return Spending(series, self._scopes.baselines, self.evidence, partial(shared, self._reader))
+
+    def rank(self, scope: str) -> int:
+        """Of its dimension. One that is looked at no more comes last, and only to see its alerts end."""
+        of_scope, order = value_of(scope), self.thresholds.anomaly_by
+        return order.index(of_scope.dimension) if of_scope and of_scope.dimension in order else len(order)
+
+    def told_elsewhere(
+        self, reading: Spending, scope: str, known: Mapping[str, Alert], window: datetime, usual: Sequence[datetime]
+    ) -> Told:
+        own = value_of(scope)
+        told = {
+            of_alert
+            for alert in known.values()
+            if (of_alert := value_of(alert.scope))
+            and self.rank(alert.scope) < self.rank(scope)
+            and _tells(alert, window)
+        }
+        if not (own and told and usual):
+            return Told()
+        now, usually = reading.shared(own, told, window, usual)
+        return Told(
+            Fraction(now.cost_usd) - Fraction(usually.cost_usd) / len(usual),
+            now.calls - Fraction(usually.calls, len(usual)),
+        )
 
     def forget(self) -> None:
         self._scopes.forget()
@@ -55,6 +94,18 @@ class AnomalyRule(HourlyRule):
     def _fetch(
         self, scopes: list[str], since: datetime, until: datetime, only: set[datetime] | None
     ) -> dict[str, Hours]:
-        features = [scope.removeprefix(FEATURE) for scope in scopes]
-        by_feature = feature_hours(self._reader, features, since=since, until=until, only=only)
-        return {FEATURE + feature: hours for feature, hours in by_feature.items()}
+        by_dimension: dict[str, list[str]] = {}
+        for of_scope in filter(None, map(value_of, scopes)):
+            by_dimension.setdefault(of_scope.dimension, []).append(of_scope.value)
+        return {
+            Value(dimension, value).scope: hours
+            for dimension, values in by_dimension.items()
+            for value, hours in hours_of(self._reader, dimension, values, since=since, until=until, only=only).items()
+        }
+
+
+def _tells(alert: Alert, window: datetime) -> bool:
+    """Whether the window is one of its episode."""
+    if first_window_of(alert) > window:
+        return False
+    return alert.standing or (alert.status == "cleared" and window < alert.window_start)

@@ -8,20 +8,25 @@ nothing, and a lost one costs a minute at most.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import ClassVar, Final
 
 from costream.alerts import Alert, Level
 from stream.watch.baseline import Baseline, Thresholds
-from stream.watch.case import Baselines, Case
-from stream.watch.drivers import Evidence, drivers
+from stream.watch.case import Baselines, Case, Told
 from stream.watch.judge import revisions
-from stream.watch.queries import Reader, evidence
+from stream.watch.queries import Reader
+from stream.watch.reasons.asking import evidence
+from stream.watch.reasons.difference import difference
+from stream.watch.reasons.drivers import drivers
+from stream.watch.reasons.evidence import Evidence
 from stream.watch.rules.rule import Past
-from stream.watch.series import Series, hour_of
+from stream.watch.scopes import Value
+from stream.watch.series import NOTHING, Series, Spend, hour_of
 from stream.watch.wording import explained, worded
 
 IDLE_MAX: Final = timedelta(minutes=1)  # an hour ends, and an alert clears, without any event
@@ -41,13 +46,21 @@ def no_evidence(_: Alert, _usual: Sequence[datetime]) -> Evidence:
     return Evidence(usual_hours=0)
 
 
+def nothing_shared(
+    _: Value, _others: Collection[Value], _hour: datetime, _usual: Sequence[datetime]
+) -> tuple[Spend, Spend]:
+    return NOTHING, NOTHING
+
+
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What each scope spent; baselines that were worked out already, and where to ask why an hour was dear."""
+    """What each scope spent; baselines that were worked out already; where to ask why an hour was dear, and what calls
+    of one scope and of others too cost in an hour and in its usual ones."""
 
     series: Mapping[str, Series]
     baselines: Baselines = field(default_factory=Baselines)
     evidence: Callable[[Alert, Sequence[datetime]], Evidence] = no_evidence
+    shared: Callable[[Value, Collection[Value], datetime, Sequence[datetime]], tuple[Spend, Spend]] = nothing_shared
 
 
 class HourlyRule(ABC):
@@ -75,17 +88,22 @@ class HourlyRule(ABC):
         return self.spending(now, past.changed, [alert for alert in known if alert.standing])
 
     def judge(self, reading: Spending, known: Mapping[str, Alert], now: datetime) -> list[Alert]:
-        return [
-            alert
-            for scope, series in sorted(reading.series.items())
-            for alert in revisions(Case(self, scope, series, now=now, baselines=reading.baselines), known)
-        ]
+        news: list[Alert] = []
+        now_known = dict(known)
+        for scope in sorted(reading.series, key=lambda scope: (self.rank(scope), scope)):
+            told = partial(self.told_elsewhere, reading, scope, now_known)
+            series, baselines = reading.series[scope], reading.baselines
+            found = revisions(Case(self, scope, series, now=now, baselines=baselines, told_elsewhere=told), now_known)
+            now_known |= {alert.alert_id: alert for alert in found}
+            news += found
+        return news
 
     def word(self, alert: Alert, reading: Spending) -> Alert:
         said = worded(alert)
         if not alert.standing:
             return said
-        return explained(said, drivers(reading.evidence(alert, self._usual_hours(alert, reading))))
+        evidence = reading.evidence(alert, self._usual_hours(alert, reading))
+        return explained(said, drivers(evidence), difference(evidence))
 
     # --- what is each rule's own ---
 
@@ -114,6 +132,16 @@ class HourlyRule(ABC):
     @abstractmethod
     def forget(self) -> None:
         """Read everything again: what is remembered may be old."""
+
+    def rank(self, scope: str) -> int:
+        """Scopes of a lower rank are judged first."""
+        return 0
+
+    def told_elsewhere(
+        self, reading: Spending, scope: str, known: Mapping[str, Alert], window: datetime, usual: Sequence[datetime]
+    ) -> Told:
+        """What alerts of scopes that were judged before tell of this one's window."""
+        return Told()
 
     # --- and what is not ---
 

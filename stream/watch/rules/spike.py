@@ -19,8 +19,8 @@ from stream.watch.history import Hours, Scopes, SplitHours
 from stream.watch.judge import first_window_of
 from stream.watch.queries import Reader, system_hours
 from stream.watch.rules.hourly import HourlyRule, Spending
+from stream.watch.scopes import SYSTEM
 from stream.watch.series import HOUR, MINUTE, Series, hour_of, minute_of
-from stream.watch.wording import SYSTEM
 
 
 class SpikeRule(HourlyRule):

@@ -2,74 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from costream.alerts import Driver, plain, rounded
+from costream.alerts import Driver, plain
+from stream.watch.numbers import six_digits, to_decimal
+from stream.watch.reasons.evidence import Change, Evidence, Part, Spender
 
 CALLS_MORE: Final = Fraction(3, 2)  # half as many again: below that, calls vary by themselves
 TOKENS_MORE: Final = Fraction(3, 2)
 MIX_DEARER: Final = Fraction(5, 4)  # the same work at usual prices, a quarter dearer because of the models chosen
 EXCESS_SHARE: Final = Fraction(1, 3)  # who brought a third of the excess is worth naming
-
-# The three causes every message names, marked or not.
-CAUSES: Final = {
-    "calls": "more calls than usual",
-    "model_mix": "dearer model chosen",
-    "tokens_per_call": "unusually large requests",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one model or feature used, in the hour judged or in all usual hours together."""
-
-    calls: int = 0
-    tokens: int = 0
-    cost_usd: Decimal = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    now: Part = Part()
-    usual: Part = Part()
-
-
-@dataclass(frozen=True, slots=True)
-class Spender:
-    """A user: the cost in the hour judged, and in a usual hour where that is known."""
-
-    user_id: str
-    cost_usd: Decimal
-    usual_usd: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """One hour beside its usual hours. ``features`` and ``users`` may hold the dearest alone, ``models`` all."""
-
-    usual_hours: int
-    models: Mapping[str, Change] = field(default_factory=dict)
-    features: Mapping[str, Change] = field(default_factory=dict)
-    users: tuple[Spender, ...] = ()
-
-    @property
-    def now(self) -> Part:
-        return _sum(change.now for change in self.models.values())
-
-    @property
-    def usual(self) -> Part:
-        return _sum(change.usual for change in self.models.values())
-
-
-def _sum(parts: Iterable[Part]) -> Part:
-    total = Part()
-    for part in parts:
-        total = Part(total.calls + part.calls, total.tokens + part.tokens, total.cost_usd + part.cost_usd)
-    return total
 
 
 def drivers(evidence: Evidence) -> tuple[Driver, ...]:
@@ -91,7 +36,7 @@ def _more_calls(evidence: Evidence) -> Iterator[Driver]:
     before, after = Fraction(evidence.usual.calls, evidence.usual_hours), evidence.now.calls
     if before > 0 and after >= before * CALLS_MORE:
         text = f"{after:,} calls against {_number(before)} in a usual hour ({_times(after / before)})"
-        yield Driver(kind="calls", text=text, unit="calls", before=_decimal(before), after=Decimal(after))
+        yield Driver(kind="calls", text=text, unit="calls", before=six_digits(before), after=Decimal(after))
 
 
 def _larger_requests(evidence: Evidence) -> Iterator[Driver]:
@@ -101,7 +46,9 @@ def _larger_requests(evidence: Evidence) -> Iterator[Driver]:
     before, after = Fraction(usual.tokens, usual.calls), Fraction(now.tokens, now.calls)
     if after >= before * TOKENS_MORE:
         text = f"{_number(after)} tokens a call against {_number(before)} usually ({_times(after / before)})"
-        yield Driver(kind="tokens_per_call", text=text, unit="tokens", before=_decimal(before), after=_decimal(after))
+        yield Driver(
+            kind="tokens_per_call", text=text, unit="tokens", before=six_digits(before), after=six_digits(after)
+        )
 
 
 def _dearer_models(evidence: Evidence) -> Iterator[Driver]:
@@ -129,7 +76,7 @@ def _dearer_models(evidence: Evidence) -> Iterator[Driver]:
         f"{plain(top)} took {_percent(share_now[top])} of the {'tokens' if by_token else 'calls'} against "
         f"{_percent(share_usual[top])} usually, at {_times(prices[top] / average)} the average price"
     )
-    before, after = _decimal(share_usual[top]), _decimal(share_now[top])
+    before, after = six_digits(share_usual[top]), six_digits(share_now[top])
     yield Driver(kind="model_mix", name=top, text=text, unit="share", before=before, after=after)
 
 
@@ -144,10 +91,7 @@ def _price(change: Change, by_token: bool) -> Fraction:
 
 
 def _top_feature(evidence: Evidence) -> Iterator[Driver]:
-    grown = {
-        name: Fraction(change.now.cost_usd) - Fraction(change.usual.cost_usd) / evidence.usual_hours
-        for name, change in evidence.features.items()
-    }
+    grown = {name: evidence.grown_usd(change) for name, change in evidence.features.items()}
     if not grown:
         return
     top = max(sorted(grown), key=lambda name: grown[name])
@@ -156,7 +100,7 @@ def _top_feature(evidence: Evidence) -> Iterator[Driver]:
         after = evidence.features[top].now.cost_usd
         before = Fraction(after) - grown[top]
         text = f"{_feature(top)}: {_usd(after)} against {_usd(before)} usually, {_percent(share)} of the excess"
-        yield Driver(kind="top_feature", name=top, text=text, unit="usd", before=_decimal(before), after=after)
+        yield Driver(kind="top_feature", name=top, text=text, unit="usd", before=six_digits(before), after=after)
 
 
 def _feature(name: str) -> str:
@@ -185,17 +129,8 @@ def _grown(user: Spender) -> Fraction:
 
 
 def _excess_share(grown: Fraction, evidence: Evidence) -> Fraction:
-    excess = Fraction(evidence.now.cost_usd) - Fraction(evidence.usual.cost_usd) / evidence.usual_hours
+    excess = evidence.excess_usd
     return grown / excess if excess > 0 else Fraction(0)
-
-
-def _decimal(value: Fraction) -> Decimal:
-    return rounded(to_decimal(value), digits=6)
-
-
-def to_decimal(value: Fraction) -> Decimal:
-    """The fraction to 28 digits: for texts and rounded figures, never for a decision."""
-    return Decimal(value.numerator) / Decimal(value.denominator)
 
 
 def _usd(value: Decimal | Fraction) -> str:
