@@ -32,6 +32,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """The budget that a limit is a share of, in the currency of both."""
+
+    name: str
+    period: Period
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """One definition.
 
@@ -51,6 +60,7 @@ class Budget:
     metric_name: str
     refuse_at: Decimal | None = None  # the share of the amount from which on clients that ask refuse calls; None: never
     forecast: Level | None = None  # told when it is expected to be used up before its period ends; None: never
+    of: Whole | None = None  # of a limit that is a share of a budget
 
     @property
     def limit(self) -> Decimal | None:

@@ -12,6 +12,7 @@ from stream.budgets.budget import Budget, parts_of
 
 def facts_of(budget: Budget, subject: str, period_start: datetime) -> dict[str, Any]:
     """``metadata`` of each alert of a budget, whatever it tells."""
+    whole = budget.of and {"budget": budget.of.name, "period": budget.of.period, "amount": f"{budget.of.amount:f}"}
     return {
         "first_window": period_start.isoformat(timespec="seconds"),
         "unit": budget.currency,
@@ -21,7 +22,7 @@ def facts_of(budget: Budget, subject: str, period_start: datetime) -> dict[str, 
         "period": budget.period,
         "zone": budget.zone,
         "amount": f"{budget.amount:f}",
-    }
+    } | ({"of": whole} if whole else {})
 
 
 def budget_of(alert: Alert, budgets: Mapping[str, Budget]) -> Budget | None:

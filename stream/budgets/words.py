@@ -80,7 +80,7 @@ def _message(alert: Alert) -> str:
     spent = f"{whose_period(alert)} cost {_spent(alert)}"
     facts = [f"{spent}: {_percent(alert)} of {money(_amount(told), told)}.", _crossed(alert)]
     if alert.standing:
-        facts += [_passed(alert), _projected(alert)]
+        facts += [_passed(alert), _projected(alert), _pace(alert)]
     return " ".join(fact for fact in [*facts, unpriced_told(alert)] if fact)
 
 
@@ -124,6 +124,17 @@ def _projected(alert: Alert) -> str:
     if value is None:
         return ""
     return f"Projected for the whole {alert.metadata['period']}: {money(Decimal(str(value)), alert.metadata)}."
+
+
+def _pace(alert: Alert) -> str:
+    """Of a share of a budget, how long that would last if it went on so. The period may still run: so long at most."""
+    whole: Any = alert.metadata.get("of")
+    if whole is None:
+        return ""
+    amount, spent = Decimal(whole["amount"]), Fraction(alert.current_value)
+    share, lasts = cut(spent / Fraction(amount) * 100, digits=1), cut(Fraction(amount) / spent, digits=1)
+    budget = f"{plain(str(whole['budget']))}, {money(amount, alert.metadata)} a {whole['period']}"
+    return f"It is {share:,f} % of {budget}: at this pace the whole of it lasts {lasts:,f} {alert.metadata['period']}s."
 
 
 def _amount(told: Any) -> Decimal:

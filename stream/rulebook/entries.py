@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Final, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -42,7 +42,7 @@ from stream.rulebook.channels import (
     SmsEntry,
     WebhookEntry,
 )
-from stream.rulebook.words import LEVELS, LevelName, Name, level_of
+from stream.rulebook.words import LEVELS, NAME_MAX, LevelName, Name, level_of
 
 OFF: Final = "off"
 SHARE_MAX: Final = 100
@@ -102,6 +102,12 @@ LevelOrOff = Annotated[
     Level | None, BeforeValidator(_level_or_off), WithJsonSchema({"type": "string", "enum": [*LEVELS, OFF]})
 ]
 FORECAST_PERIODS: Final = ("day", "month")
+SHORTER: Final[Mapping[Period, tuple[str, ...]]] = {
+    "hour": (),
+    "day": ("hour",),
+    "month": ("hour", "day"),
+    "session": (),
+}
 
 
 def _scope(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -202,10 +208,26 @@ class _Rule(Strict):
         return self
 
 
+WITHIN: Final[Mapping[str, str]] = {"hour": "_within_an_hour", "day": "_within_a_day"}
+
+
+class Burn(Strict):
+    """A share of a budget that is told when more than that is spent within an hour or a day."""
+
+    within: Literal["hour", "day"]
+    share: Share
+    level: LevelName = Level.CRITICAL
+
+
 class BudgetEntry(_Rule):
     """What may be spent in a period. Each share of it that is reached is told, the whole of it too."""
 
     thresholds: tuple[Threshold, ...] = LADDER
+    burn: tuple[Burn, ...] = Field(
+        default=(),
+        description="shares of it that are told when more is spent within a clock hour or a day of its zone; each is a "
+        "limit of its own, with _within_an_hour or _within_a_day behind the name",
+    )
     level_at_full: LevelOrOff = Field(default=Level.EMERGENCY, description="of the whole budget; off: it is not told")
     refuse_at: Share | None = Field(
         default=None,
@@ -245,6 +267,29 @@ class BudgetEntry(_Rule):
         if not self.thresholds and self.level_at_full is None:
             raise ValueError("thresholds: without any, and with level_at_full off, nothing would ever be told")
         return self
+
+    @model_validator(mode="after")
+    def _burns_within_its_period(self) -> Self:
+        within = [burn.within for burn in self.burn]
+        if len(set(within)) < len(within):
+            raise ValueError("burn: an hour and a day have one share each")
+        for burn in self.burn:
+            if burn.within not in SHORTER[self.period]:
+                raise ValueError(f"burn: within {burn.within}: that is no part of its period, which is {self.period}")
+            if len(self.name_within(burn)) > NAME_MAX:
+                raise ValueError(
+                    f"burn: {self.name_within(burn)} is its rule, a name of more than {NAME_MAX} characters"
+                )
+        return self
+
+    def name_within(self, burn: Burn) -> str:
+        """The name of the limit that it is."""
+        return f"{self.name}{WITHIN[burn.within]}"
+
+    @property
+    def names(self) -> list[str]:
+        """Its own, and those of the limits that it brings along."""
+        return [self.name, *map(self.name_within, self.burn)]
 
     @model_validator(mode="after")
     def _fits_into_a_message(self) -> Self:
@@ -375,7 +420,7 @@ class RulesFile(Strict):
             raise ValueError(
                 "there is nothing in it: no [[budget]], no [[limit]], no [[channel.KIND]], none of the other rules"
             )
-        names = [rule.name for rule in (*self.budget, *self.limit)]
+        names = [*(name for budget in self.budget for name in budget.names), *(limit.name for limit in self.limit)]
         if taken := sorted({*names} & {*get_args(Kind), *SINGLES}):
             raise ValueError(
                 f"{', '.join(taken)}: that is the name of a rule of its own, and no name of a budget or limit"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from importlib.resources import files as packaged
 from typing import Final, TypeVar
 
 from costream.files import Strict
 from costream.pricing.money import DayRates
-from stream.budgets.budget import Budget, Step
+from stream.budgets.budget import Budget, Step, Whole
 from stream.budgets.spend import USD
 from stream.rulebook.channels import KINDS, AnyChannel
-from stream.rulebook.entries import BudgetEntry, LimitEntry, RulesFile, RulesRefused, read
+from stream.rulebook.entries import WITHIN, BudgetEntry, Burn, LimitEntry, RulesFile, RulesRefused, read
 
 SHIPPED: Final = "shipped"
 FULL: Final = Decimal(1)
@@ -101,11 +101,12 @@ def load(texts: Mapping[str, str], *, zone: str, rates: DayRates, revision: int 
             faults += error.faults
     if faults:
         raise RulesRefused(faults)
-    rules, singles, channels = dict[str, Rule](), dict[str, Single](), dict[str, NamedChannel]()
+    entries, singles, channels = dict[str, list[Rule]](), dict[str, Single](), dict[str, NamedChannel]()
     for file, content in contents:
-        rules |= _rules(content, file, zone, rates)
+        entries |= _rules(content, file, zone, rates)
         singles |= {name: Single(name, file, entry) for name, entry in content.singles.items()}
         channels |= {entry.name: NamedChannel(file, entry) for entry in content.channel.all}
+    rules = {rule.budget.name: rule for of_entry in entries.values() for rule in of_entry}
     rulebook = Rulebook(tuple(rules.values()), tuple(singles.values()), tuple(channels.values()), revision)
     _require_channels(rulebook)
     return rulebook
@@ -128,24 +129,28 @@ def shipped_text() -> str:
     return packaged("stream.rulebook").joinpath("shipped.toml").read_text("utf-8")
 
 
-def _rules(file: RulesFile, name: str, zone: str, rates: DayRates) -> dict[str, Rule]:
+def _rules(file: RulesFile, name: str, zone: str, rates: DayRates) -> dict[str, list[Rule]]:
+    """By the name of each entry its rule, and the limits that it brings along."""
     entries: list[Entry] = [*file.budget, *file.limit]
     known = {USD, *rates.currencies}
     return {
-        entry.name: Rule(
-            _budget(entry, zone),
-            name,
-            entry.note,
-            entry.on,
-            lacks_rate=entry.currency not in known,
-            channels=entry.channels,
-        )
+        entry.name: [
+            Rule(
+                budget,
+                name,
+                entry.note,
+                entry.on,
+                lacks_rate=entry.currency not in known,
+                channels=entry.channels,
+            )
+            for budget in _budgets(entry, zone)
+        ]
         for entry in entries
     }
 
 
-def _budget(entry: Entry, zone: str) -> Budget:
-    return Budget(
+def _budgets(entry: Entry, zone: str) -> Iterator[Budget]:
+    budget = Budget(
         name=entry.name,
         kind="limit" if isinstance(entry, LimitEntry) else "budget",
         scope=entry.scope,
@@ -158,6 +163,26 @@ def _budget(entry: Entry, zone: str) -> Budget:
         metric_name=entry.metric_name or entry.name,
         refuse_at=entry.refuse_at if isinstance(entry, BudgetEntry) else None,
         forecast=entry.level_of_forecast if isinstance(entry, BudgetEntry) else None,
+    )
+    yield budget
+    if isinstance(entry, BudgetEntry):
+        yield from (_within(budget, entry, burn) for burn in entry.burn)
+
+
+def _within(budget: Budget, entry: BudgetEntry, burn: Burn) -> Budget:
+    """The limit that a share of a budget within an hour or a day is."""
+    amount = (entry.amount * burn.share).normalize()
+    return replace(
+        budget,
+        name=entry.name_within(burn),
+        kind="limit",
+        period=burn.within,
+        amount=amount,
+        steps=(Step(amount, burn.level),),
+        metric_name=f"{budget.metric_name}{WITHIN[burn.within]}",
+        refuse_at=None,
+        forecast=None,
+        of=Whole(budget.name, budget.period, budget.amount),
     )
 
 

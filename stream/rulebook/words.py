@@ -9,13 +9,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from costream.alerts import Level
 from costream.events import matches
 
-NAME: Final = r"^[a-z][a-z0-9_]{0,63}$"
+NAME_MAX: Final = 64
+NAME: Final = rf"^[a-z][a-z0-9_]{{0,{NAME_MAX - 1}}}$"
 LEVELS: Final = tuple(level.value for level in Level)
 
 
 def _name(value: str) -> str:
     if not matches(NAME, value):
-        raise ValueError(f"'{value}' is no name: a small letter, then small letters, digits and _, 64 at most")
+        raise ValueError(f"'{value}' is no name: a small letter, then small letters, digits and _, {NAME_MAX} at most")
     return value
 
 

@@ -103,6 +103,33 @@ def test_15000_krw_raise_exactly_four_alerts_and_limits_are_passed_above_them() 
     ]
 
 
+def test_a_loop_that_runs_away_and_spending_that_creeps_are_told_before_the_month_is_used_up() -> None:
+    """More than 2 % of 2,000 USD within an hour, and more than 10 % within a day."""
+    own = (
+        '[[budget]]\nname = "month"\nperiod = "month"\namount = "2000"\n'
+        'burn = [{ within = "hour", share = "0.02" }, { within = "day", share = "0.1", level = "warning" }]\n'
+    )
+    budgets = [one for one in load({"own": own}, zone="UTC", rates=NO_RATES).budgets if one.name.startswith("month_w")]
+    loop = [spent(NOVEMBER + timedelta(days=1, hours=3, minutes=minute), "5") for minute in range(0, 54, 6)]
+    creep = [spent(NOVEMBER + timedelta(days=2, hours=hour), "9") for hour in range(24)]
+    usual = [spent(NOVEMBER + timedelta(days=4, hours=hour), "8") for hour in range(24)]
+    found = list(played(history([*loop, *creep, *usual]), budgets, per_usd=NO_RATES))
+    assert told(found) == [
+        ("02 03:48:01", "month_within_an_hour", "open", "critical", "40"),
+        ("02 04:05:00", "month_within_an_hour", "cleared", "critical", "40"),
+        ("03 22:00:01", "month_within_a_day", "open", "warning", "200"),
+        ("04 00:05:00", "month_within_a_day", "cleared", "warning", "200"),
+    ]
+    assert found[0].title == "month_within_an_hour: 45.00 USD, above 40.00 USD"
+    assert found[0].message == (
+        "The hour 03:00-04:00 of 2026-11-02 (UTC) cost 45.00 USD: 112.5 % of 40.00 USD. "
+        "That is above the limit of 40.00 USD. Projected for the whole hour: 56.23 USD. "
+        "It is 2.2 % of month, 2,000.00 USD a month: at this pace the whole of it lasts 44.4 hours."
+    )
+    assert "10.3 % of month, 2,000.00 USD a month: at this pace the whole of it lasts 9.6 days." in found[2].message
+    assert found[0].metadata["of"] == {"budget": "month", "period": "month", "amount": "2000"}
+
+
 def test_a_late_call_moves_its_own_period_and_raises_nothing() -> None:
     on_time = spent(NOVEMBER + timedelta(hours=1), "1")
     late = spent(NOVEMBER + timedelta(hours=2), "500") | {"arrived_at": NOVEMBER + timedelta(days=2)}

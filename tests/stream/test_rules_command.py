@@ -88,6 +88,21 @@ def test_a_share_at_which_calls_may_be_refused_is_told_behind_the_steps(written:
     assert json.loads(run("check", file, "--json").stdout)["search_team"]["refuse_at"] == "0.955"
 
 
+def test_what_a_budget_brings_along_stands_behind_it(written: Any) -> None:
+    text = '[[budget]]\nname = "m"\nperiod = "month"\namount = "2000"\nburn = [{ within = "hour", share = "0.025" }]\n'
+    file = written("own.toml", text)
+    assert (
+        f"expected to be used up; {file}\nm_within_an_hour  50 USD an hour, for everything together (UTC)\n"
+        f"    above it critical, 2.5% of m; {file}\n"
+    ) in run("check", file).stdout
+    found = json.loads(run("check", file, "--json").stdout)
+    assert (found["m"]["of"], found["m_within_an_hour"]["of"], found["m_within_an_hour"]["amount"]) == (
+        None,
+        "m",
+        "50",
+    )
+
+
 def test_of_rules_that_are_switched_off_no_rate_is_missed(written: Any) -> None:
     names = ("sample_monthly_budget", "monthly_cost_exceeded", "user_cost_exceeded", "hourly_cost_exceeded")
     off = '[[budget]]\nname = "{}"\nperiod = "day"\namount = "1"\ncurrency = "KRW"\non = false\n'
@@ -117,6 +132,7 @@ def test_check_as_json_has_exact_amounts(written: Any) -> None:
         "channels": None,
         "refuse_at": None,
         "forecast": None,
+        "of": None,
         "steps": [
             {"amount": "16.00", "level": "warning"},
             {"amount": "18.00", "level": "warning"},

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from costream.alerts import Level
 from costream.pricing.money import DayRates, RateOfDays
-from stream.budgets.budget import Budget
+from stream.budgets.budget import Budget, Whole
 from stream.rulebook.entries import HourlyAnomaly, HourlySpike, RulesRefused, read
 from stream.rulebook.rulebook import Rule, load, shipped_text
 from stream.watch.baseline import Thresholds
@@ -107,6 +107,75 @@ def test_a_month_of_dimensions_is_foreseen_and_nothing_else_unless_it_says_so() 
 def test_what_cannot_be_foreseen_is_refused(text: str) -> None:
     with pytest.raises(RulesRefused, match="forecast: only a day or a month can be foreseen, and not that of users"):
         rules(f'[[budget]]\nname = "b"\namount = "1"\nforecast = "info"\n{text}\n')
+
+
+MONTH = SMALLEST.replace("day", "month").replace('"1"', '"2000"')
+BURN = 'burn = [{ within = "hour", share = "0.02" }, { within = "day", share = "0.1", level = "warning" }]\n'
+
+
+def test_a_share_within_an_hour_or_a_day_is_a_limit_that_the_budget_brings_along() -> None:
+    own = 'scope = ["user"]\nonly = { team = ["a"] }\nzone = "Asia/Seoul"\nmetric_name = "m"\nrefuse_at = "1"\n'
+    found = {name: rule.budget for name, rule in rules(MONTH + own + BURN).items() if name.startswith("b")}
+    month, hour, day = found.values()
+    assert list(found) == ["b", "b_within_an_hour", "b_within_a_day"]
+    assert [(one.kind, one.period, f"{one.amount.normalize():f}") for one in (hour, day)] == [
+        ("limit", "hour", "40"),
+        ("limit", "day", "200"),
+    ]
+    assert (steps(hour), steps(day)) == ([("40", "critical")], [("200", "warning")])
+    assert [one.metric_name for one in (month, hour, day)] == ["m", "m_within_an_hour", "m_within_a_day"]
+    for one in (hour, day):
+        assert (one.scope, one.only, one.zone, one.currency) == (month.scope, month.only, month.zone, month.currency)
+        assert (one.refuse_at, one.forecast) == (None, None)
+        assert one.of == Whole("b", "month", Decimal(2000))
+    assert (month.of, month.kind, month.refuse_at) == (None, "budget", 1)
+
+
+def test_what_a_budget_brings_along_has_its_file_its_channels_and_is_off_with_it() -> None:
+    own = MONTH + BURN + 'channels = []\nnote = "n"\n'
+    found = [rule for name, rule in rules(own).items() if name.startswith("b")]
+    assert [(rule.file, rule.channels, rule.note, rule.off) for rule in found] == [("file-1", (), "n", "")] * 3
+    off = [rule.off for name, rule in rules(own + "on = false\n").items() if name.startswith("b")]
+    assert off == ["on = false"] * 3
+    unknown = rules(own + 'currency = "EUR"\n', rates=KRW)
+    assert [rule.lacks_rate for name, rule in unknown.items() if name.startswith("b")] == [True] * 3
+
+
+def test_a_later_rule_of_the_name_takes_away_what_the_earlier_one_brought_along() -> None:
+    found = rules(MONTH + BURN, MONTH.replace("2000", "3000") + BURN.partition("}, {")[0] + "}]")
+    assert [name for name in found if name.startswith("b")] == ["b", "b_within_an_hour"]
+    assert found["b_within_an_hour"].budget.amount == 60
+    own = '[[limit]]\nname = "b_within_an_hour"\nperiod = "hour"\namount = "7"\n'
+    assert rules(MONTH + BURN, own)["b_within_an_hour"].budget.amount == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (MONTH + 'burn = [{ within = "month", share = "1" }]', "burn.0.within: it must be 'hour' or 'day'"),
+        (MONTH + 'burn = [{ within = "hour" }]', "burn.0.share: it is required"),
+        (MONTH + 'burn = [{ within = "hour", share = "0" }]', "burn.0.share: it must be above 0"),
+        (MONTH + BURN.replace("day", "hour"), "burn: an hour and a day have one share each"),
+        (SMALLEST + BURN, "burn: within day: that is no part of its period, which is day"),
+        (SMALLEST.replace("day", "hour") + BURN, "burn: within hour: that is no part of its period, which is hour"),
+        (
+            SMALLEST.replace("day", "session") + 'scope = ["session"]\n' + BURN,
+            "burn: within hour: that is no part of its period, which is session",
+        ),
+        (MONTH.replace('"b"', f'"{"b" * 50}"') + BURN, f"burn: {'b' * 50}_within_an_hour is its rule, a name of more"),
+        (MONTH + BURN + SMALLEST.replace('"b"', '"b_within_a_day"'), "b_within_a_day: a name stands for one rule"),
+    ],
+)
+def test_a_share_that_no_part_of_the_period_has_is_refused(text: str, fault: str) -> None:
+    with pytest.raises(RulesRefused) as refused:
+        read(text, file="f")
+    (told,) = refused.value.faults
+    assert fault in told
+
+
+def test_the_longest_name_of_a_budget_that_brings_limits_along_is_read() -> None:
+    longest = f"{'b' * 49}_within_an_hour"
+    assert longest in rules(MONTH.replace('"b"', f'"{"b" * 49}"') + BURN)
 
 
 def test_what_a_budget_that_refuses_counts_fits_into_its_messages() -> None:
