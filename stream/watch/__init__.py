@@ -5,4 +5,4 @@ says what is usual (by the statistics of ``usual`` and ``few_calls``), ``case`` 
 are news, ``reasons`` why, and ``wording`` tells a person; ``queries`` reads the figures and ``history`` remembers them.
 ``unpriced`` asks which models have calls without a price, ``unpriced_words`` tells of them. ``watcher`` and ``keeper``
 are the shells that ask the rules in a ``turn``: only they publish and store alerts. ``limits`` publishes whose new
-calls may be refused, from what the rule about budgets has read."""
+calls may be refused, from what the rule about budgets has read. ``playing`` plays a history on a clock of its own."""

@@ -145,6 +145,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
             "stream/watch/reasons/drivers.py": ("stream/test_watch_drivers.py", "stream/test_watch_judge.py"),
             "stream/watch/reasons/evidence.py": ("stream/test_watch_difference.py", "stream/test_watch_drivers.py"),
             "stream/watch/reasons/words.py": ("stream/test_watch_difference.py", "stream/test_watch_wording.py"),
+            "stream/watch/playing.py": ("stream/test_watch_playing.py",),
             "stream/watch/scopes.py": ("stream/test_watch_wording.py", "stream/test_watch.py"),
             "stream/watch/wording.py": ("stream/test_watch_wording.py", "stream/test_watch_judge.py"),
             "stream/watch/history.py": ("stream/test_watch_history.py", *_JUDGE),

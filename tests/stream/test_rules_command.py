@@ -182,9 +182,27 @@ def test_a_history_is_played_and_told_with_what_was_played(written: Any) -> None
     assert "2026-11-30 09:00:01 UTC  WARNING    open       daily_budget: 84.0 % of 100.00 USD spent\n" in result.stdout
     assert "2026-11-30 (UTC) cost 84.00 USD: 84.0 % of 100.00 USD. Threshold reached: 80.00 USD." in result.stdout
     assert (
-        "1 message of 3 rules; 3 calls, from 2026-11-30 01:00:00 to 2026-11-30 10:00:00 UTC; 1 repeat left out\n"
+        "1 message of 5 rules; 3 calls, from 2026-11-30 01:00:00 to 2026-11-30 10:00:00 UTC; 1 repeat left out\n"
         in result.stderr
     )
+
+
+def test_hours_that_are_unusual_stand_among_budgets_in_the_order_of_time(written: Any) -> None:
+    usual = [
+        call(hour, "1", hour=0) | {"occurred_at": f"2026-10-0{1 + hour // 24}T{hour % 24:02}:00:00Z"}
+        for hour in range(30)
+    ]
+    loop = [call(100 + second, "9") | {"occurred_at": f"2026-10-02T06:{second:02}:00Z"} for second in range(12)]
+    result = run("test", "--trace", "-", given=lines(*usual, *loop))
+    said = [line.split("  ")[0] for line in result.stdout.splitlines() if line.startswith("2026")]
+    assert said == sorted(said)
+    titles = [line for line in result.stdout.splitlines() if "Hourly cost is" in line or "daily_budget" in line]
+    assert "Hourly cost is 9.0x the usual" in titles[0]
+    assert any("daily_budget: 8" in title for title in titles[1:])
+    off = written("off.toml", "[hourly_spike]\non = false\n[hourly_anomaly]\non = false\n")
+    alone = run("test", off, "--trace", "-", given=lines(*usual, *loop))
+    assert "Hourly cost" not in alone.stdout
+    assert "of 3 rules" in alone.stderr
 
 
 def test_alerts_as_json_are_those_of_the_topic(written: Any) -> None:
@@ -208,7 +226,7 @@ def test_events_are_priced_and_prices_of_ones_own_hold(written: Any) -> None:
         "rates.toml",
         '[[price]]\nprovider = "acme"\nmodels = ["m"]\nsource = "a contract"\nrates.input_tokens = { price = "81" }\n',
     )
-    assert "0 messages of 3 rules; 1 call" in run("test", "--trace", "-", given=lines(event)).stderr
+    assert "0 messages of 5 rules; 1 call" in run("test", "--trace", "-", given=lines(event)).stderr
     assert "1 call without a price" in run("test", "--trace", "-", given=lines(event)).stderr
     assert "81.0 % of 100.00 USD" in run("test", "--trace", "-", "--prices", rates, given=lines(event)).stdout
 
@@ -238,7 +256,7 @@ def test_a_history_that_cannot_be_read_is_said_in_a_sentence(content: bytes | No
 
 
 def test_an_empty_history_raises_nothing() -> None:
-    assert "0 messages of 3 rules; 0 calls\n" in run("test", "--trace", "-", given="").stderr
+    assert "0 messages of 5 rules; 0 calls\n" in run("test", "--trace", "-", given="").stderr
 
 
 def test_names_in_a_history_cannot_steer_the_terminal(written: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -63,30 +65,48 @@ def test(
     prices: Prices = None,
     as_json: Annotated[bool, typer.Option("--json", help="An alert a line, as it would be on usage.alerts.")] = False,
 ) -> None:
-    """Play a history on a clock of its own, and print every alert that its budgets and limits would have raised. A line
-    is a usage event, which is priced as the stream prices it, or a row of usage_events with occurred_at and cost_usd.
-    It arrives at received_at, or when it occurred. Nothing is asked and nothing is sent; standard error says what was
-    played.
+    """Play a history on a clock of its own, and print every alert that budgets, limits and rules about unusual hours
+    would have raised: those about hours by the minute, and without reasons. Forecasts are not played. A line is a usage
+    event, which is priced as the stream prices it, or a row of usage_events with occurred_at and cost_usd. It arrives
+    at received_at, or when it occurred. Nothing is asked or sent; standard error says what was played.
 
     Example: costream query "SELECT * FROM usage_events" --json > calls.json; costream rules test our-rules.toml --trace
     calls.json
     """
     from stream.budgets.playing import played
     from stream.cli.alerts.reading import tell
+    from stream.rulebook.entries import HourlyAnomaly, HourlySpike
+    from stream.watch.baseline import Thresholds
+    from stream.watch.playing import played as played_by_hours
 
     rates = rates_of(prices or ())
     rulebook = rulebook_of(texts_of(files or ()), rates)
     history = _trace(trace, prices or ())
     raised = 0
     with common.explained(interrupted="interrupted; nothing was sent"), common.progress("playing") as show:
-        told = partial(show, "playing")
-        for alert in played(history.events, rulebook.budgets, per_usd=rates, progress=told):
+        told = _Together(partial(show, "playing"))
+        of_budgets = played(history.events, rulebook.budgets, per_usd=rates, progress=partial(told, "budgets"))
+        thresholds = Thresholds.of(rulebook.of(HourlySpike), rulebook.of(HourlyAnomaly))
+        of_hours = played_by_hours(history.events, thresholds, progress=partial(told, "hours"))
+        for alert in heapq.merge(of_budgets, of_hours, key=attrgetter("timestamp")):
             raised += 1
             tell(alert, as_json=as_json)
     sys.stdout.flush()
-    _tell_played(history, rulebook, raised)
+    hourly = thresholds.spike_enabled + thresholds.anomaly_enabled
+    _tell_played(history, rules=len(rulebook.budgets) + hourly, raised=raised)
     if history.refused:
         raise typer.Exit(common.EXIT_FAILED)
+
+
+class _Together:
+    """How far several things are that are done side by side, as one."""
+
+    def __init__(self, show: Callable[[int, int], None]) -> None:
+        self._show, self._known = show, dict[str, tuple[int, int]]()
+
+    def __call__(self, of: str, done: int, whole: int) -> None:
+        self._known[of] = done, whole
+        self._show(*map(sum, zip(*self._known.values(), strict=True)))
 
 
 # --- what is read ----------------------------------------------------------------------------------------------------
@@ -262,7 +282,7 @@ def _as_json(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _tell_played(history: Trace, rulebook: Rulebook, raised: int) -> None:
+def _tell_played(history: Trace, *, rules: int, raised: int) -> None:
     for line in history.refused[:TOLD_MAX]:
         common.errors.print(f"costream: {common.visible(line)}", markup=False, highlight=False, soft_wrap=True)
     events = history.events
@@ -272,7 +292,7 @@ def _tell_played(history: Trace, rulebook: Rulebook, raised: int) -> None:
         span = f", from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
     unpriced = events["cost_pico"].null_count()
     said = [
-        f"{common.counted(raised, 'message')} of {common.counted(len(rulebook.budgets), 'rule')}",
+        f"{common.counted(raised, 'message')} of {common.counted(rules, 'rule')}",
         f"{common.counted(events.height, 'call')}{span}",
         *([f"{common.counted(unpriced, 'call')} without a price"] if unpriced else []),
         *([f"{common.counted(history.repeats, 'repeat')} left out"] if history.repeats else []),

@@ -51,18 +51,19 @@ class AnomalyRule(HourlyRule):
         return anomaly_baseline(series, hour, self.thresholds)
 
     def spending(self, now: datetime, changed: frozenset[datetime], standing: Sequence[Alert]) -> Spending:
-        """Every value dear enough to matter, and the scopes of standing alerts.
-
-        Calls without a value are looked at by the first dimension alone: of one that nobody fills in they are all.
-        """
+        """Every value dear enough to matter, and the scopes of standing alerts."""
         since, until = horizon(now, self)[0], hour_of(now)
         wanted = {alert.scope for alert in standing}
         for dimension in self.thresholds.anomaly_by:
             dear = dear_values(self._reader, dimension, since=since, until=until, cost_usd_min=self.cost_usd_min)
-            is_first = dimension == self.thresholds.anomaly_by[0]
-            wanted |= {Value(dimension, value).scope for value in dear if value or is_first}
+            values = (Value(dimension, value) for value in dear)
+            wanted |= {value.scope for value in values if self.looks_at(value)}
         series = self._scopes.read(wanted, now=now, changed=changed)
         return Spending(series, self._scopes.baselines, self.evidence, partial(shared, self._reader))
+
+    def looks_at(self, value: Value) -> bool:
+        """Calls without a value are looked at by the first dimension alone: of one that nobody fills in all are."""
+        return bool(value.value) or value.dimension == self.thresholds.anomaly_by[0]
 
     def rank(self, scope: str) -> int:
         """Of its dimension. One that is looked at no more comes last, and only to see its alerts end."""
