@@ -15,8 +15,9 @@ ROWS_MAX: Final = 50
 # `by` is one of the dimensions; quoted as a name, it can be nothing else.
 BY: Final = "${by:doublequote}"
 
-# The scopes of alerts whose figures are USD.
-IN_USD: Final = "(scope = 'system' OR startsWith(scope, 'feature='))"
+# Alerts whose figures are USD, of whatever scope; and those that count what has no price.
+IN_USD: Final = "metric_name IN ('hourly_cost_spike', 'hourly_cost_anomaly')"
+WITHOUT_A_PRICE: Final = "metric_name IN ('calls_without_price', 'models_without_price')"
 
 SPENT: Final = ("cost", "calls", "unpriced_calls")
 
@@ -255,7 +256,7 @@ def _unpriced() -> tuple[panels.AnyPanel, ...]:
                 f"""
                 SELECT * FROM (
                   SELECT timestamp, status, level, title, message
-                  FROM alerts WHERE startsWith(scope, 'model') AND $__timeFilter(timestamp)
+                  FROM alerts WHERE {WITHOUT_A_PRICE} AND $__timeFilter(timestamp)
                   ORDER BY revision DESC LIMIT 1 BY alert_id)
                 ORDER BY timestamp DESC LIMIT {ROWS_MAX}"""
             ),

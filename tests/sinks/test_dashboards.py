@@ -73,7 +73,17 @@ ALERTS: Final = [
     alert(alert_id="over", status="open", timestamp=YESTERDAY),
     alert(alert_id="over", revision=2, status="cleared", timestamp=YESTERDAY + timedelta(hours=1)),
     alert(alert_id="before the span", timestamp=NOON - timedelta(days=9)),
-    alert(alert_id="unpriced", rule="unknown_price", scope="model=openai/aurora", title="No price", timestamp=NOON),
+    alert(
+        alert_id="unpriced", rule="unknown_price", metric_name="calls_without_price", title="No price", timestamp=NOON
+    ),
+    alert(
+        alert_id="a model",
+        rule="hourly_anomaly",
+        metric_name="hourly_cost_anomaly",
+        scope="model=aurora",
+        timestamp=NOON,
+    ),
+    alert(alert_id="budget", rule="budget", metric_name="daily_cost", scope="budget=day", timestamp=NOON),
     alert(alert_id="stall", rule="stall", metric_name="stall", scope="pipeline", timestamp=NOON),
 ]
 
@@ -286,8 +296,8 @@ def test_the_currencies_to_choose_from_are_those_that_a_rate_is_known_of(in_won:
 
 def test_spikes_are_told_in_their_latest_revision_and_those_that_stand_are_counted(reader: Reader) -> None:
     told = [(row["status"], row["current_value"]) for row in answer(reader, "Spikes")]
-    assert told == [("updated", usd("3.50")), ("cleared", usd("4.200000000001"))]
-    assert answer(reader, "Is it spiking?") == [{"alerts": 2}], "one of them from before the span"
+    assert told == [("updated", usd("3.50")), ("open", usd("4.200000000001")), ("cleared", usd("4.200000000001"))]
+    assert answer(reader, "Is it spiking?") == [{"alerts": 3}], "one of them from before the span"
     assert [row["rule"] for row in answer(reader, "Alerts about the pipeline")] == ["stall"]
 
 
