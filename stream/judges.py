@@ -14,6 +14,7 @@ from costream.alerts import Alert
 from costream.budgets import BudgetState
 from costream.pricing.money import DayRates
 from costream.topics import ALERTS, BUDGETS
+from sinks.clickhouse.forecast_rows import TABLE as FORECASTS
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from stream.audit.filling import Filler
@@ -103,6 +104,8 @@ class Judges:
             per_usd=per_usd,
             are_whole=self.filler.are_whole,
             limits=self.limits.part,
+            zone=settings.zone,
+            keep_forecasts=partial(writer.insert, FORECASTS),
         )
         watch = partial(Watcher, rules=rules.made(make), reader=reader, writer=writer, clock=clock)
         self.watcher: InTurn[Watcher] = of_alerts(

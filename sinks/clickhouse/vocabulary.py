@@ -16,6 +16,7 @@ STORED: Final = (
     *("dead_letters", "dead_letter_states", "ingest_ledger", "removed_events", "vanished_records"),
     *("prices", "price_revisions", "repricings", "cost_adjustments", "rule_revisions"),
     *("budget_spend", "budget_sums", "budgets", "alert_deliveries", "alert_channels", "alert_acts"),
+    "forecasts",
 )
 
 

@@ -44,7 +44,7 @@ def board() -> panels.Board:
     made = made.with_variable(panels.choice("by", label="by", options=DIMENSIONS, first="model"))
     currencies = Sql("SELECT DISTINCT currency FROM exchange_rates ORDER BY currency")
     made = made.with_variable(panels.choice_of("currency", label="in", question=currencies, first="USD"))
-    for panel in (*_spent(), *_who(), *_spiking(), *_unpriced()):
+    for panel in (*_spent(), _expected(), *_who(), *_spiking(), *_unpriced()):
         made = made.with_panel(panel)
     return made
 
@@ -97,6 +97,24 @@ def _spent() -> tuple[panels.AnyPanel, ...]:
                 series=True,
             ),
             interval="1d",
+        ),
+    )
+
+
+def _expected() -> panels.AnyPanel:
+    """By the clocks that it was told by last: COSTREAM_ZONE of the workers."""
+    return panels.expected_over_time(
+        "What the month was expected to cost",
+        "In USD, of everything together: what was expected at the end of each day, the band that holds the end of the "
+        "month in 80 of 100 cases, and what was spent by then. Told by the clocks of COSTREAM_ZONE. Unpriced calls "
+        "have no part in it. `costream forecast` tells it for any feature, team or model.",
+        Sql(
+            """
+            SELECT made_at, so_far, expected, low, high, unpriced_calls
+            FROM forecasts
+            WHERE scope = 'system' AND period = 'month' AND $__timeFilter(made_at)
+              AND zone = (SELECT argMax(zone, made_at) FROM forecasts WHERE scope = 'system')
+            ORDER BY made_at"""
         ),
     )
 

@@ -59,6 +59,10 @@ FIGURES: Final = {
     "previous_cost_usd": Figure("the month before", COST, UNKNOWN),
     "difference_usd": Figure("difference", COST, UNKNOWN),
     "change_percent": Figure("change", "percent", "-"),
+    "so_far": Figure("so far", COST, UNKNOWN),
+    "expected": Figure("expected", COST, "too early to tell"),
+    "low": Figure("likely from", COST, "too early to tell"),
+    "high": Figure("likely to", COST, "too early to tell"),
     "current_value": Figure("cost", COST, UNKNOWN),
     "expected_value": Figure("usual cost", COST, "nothing is usual yet"),
     "ratio": Figure("times the usual", "none", "-"),
@@ -108,6 +112,7 @@ FIGURES: Final = {
     "month": Figure("month", MOMENT),
     "hour": Figure("hour", MOMENT),
     "timestamp": Figure("decided", MOMENT),
+    "made_at": Figure("told", MOMENT),
     "window_start": Figure("from", MOMENT),
     "window_end": Figure("until", MOMENT),
     "noticed_at": Figure("noticed", MOMENT),
@@ -171,6 +176,27 @@ def costs_over_time(title: str, about: str, costs: Sql, unpriced: Sql, *, interv
     )
 
 
+def expected_over_time(title: str, about: str, question: Sql) -> timeseries.Panel:
+    """What was expected, with its band, and what was spent by then; on the right what all of it leaves out."""
+    panel = lines(title, about, question, unit=COST, height=10).span(24)
+    without_a_line = [_set("custom.lineWidth", 0), _set("custom.fillOpacity", 0)]
+    looks: dict[str, list[model.DynamicConfigValue]] = {
+        "made_at": [],
+        "so_far": [],
+        "expected": [_set("custom.lineWidth", 2), _set("custom.fillOpacity", 0)],
+        "low": without_a_line,
+        "high": [*without_a_line, _set("custom.fillBelowTo", FIGURES["low"].label)],
+        "unpriced_calls": [
+            _set("custom.axisPlacement", "right"),
+            _set("custom.drawStyle", "points"),
+            _set("color", {"mode": "fixed", "fixedColor": "red"}),
+        ],
+    }
+    for name, more in looks.items():
+        panel = panel.override_by_name(name, [*_looks(FIGURES[name]), *more])
+    return panel
+
+
 def board(title: str, *, uid: str, about: str, span: str) -> Board:
     """An empty board. ``span`` is what it shows at first: from then until now."""
     sources = {"warehouse": CLICKHOUSE_PLUGIN, "metrics": "prometheus"}
@@ -221,16 +247,19 @@ def _numbers(title: str, about: str, width: int) -> stat.Panel:
 
 def _figures(panel: Panel, columns: Sequence[str]) -> Panel:
     for name in columns:
-        figure = FIGURES[name]
-        looks = [_set("displayName", figure.label), _set("unit", figure.unit)]
-        if figure.missing:
-            looks += [_set("mappings", [_where_missing(figure.missing)]), _set("noValue", figure.missing)]
-        if figure.loss:
-            steps = [model.Threshold(value=None, color="red"), model.Threshold(value=0, color="text")]
-            looks += [_set("thresholds", {"mode": model.ThresholdsMode.ABSOLUTE, "steps": steps})]
-            looks += [_set("custom.cellOptions", {"type": "color-text"})]
-        panel = panel.override_by_name(name, looks)
+        panel = panel.override_by_name(name, _looks(FIGURES[name]))
     return panel
+
+
+def _looks(figure: Figure) -> list[model.DynamicConfigValue]:
+    looks = [_set("displayName", figure.label), _set("unit", figure.unit)]
+    if figure.missing:
+        looks += [_set("mappings", [_where_missing(figure.missing)]), _set("noValue", figure.missing)]
+    if figure.loss:
+        steps = [model.Threshold(value=None, color="red"), model.Threshold(value=0, color="text")]
+        looks += [_set("thresholds", {"mode": model.ThresholdsMode.ABSOLUTE, "steps": steps})]
+        looks += [_set("custom.cellOptions", {"type": "color-text"})]
+    return looks
 
 
 def _where_missing(text: str) -> model.SpecialValueMap:

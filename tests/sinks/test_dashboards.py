@@ -16,6 +16,7 @@ from typing import Any, Final
 import polars as pl
 import pytest
 
+from sinks.clickhouse import forecast_rows
 from sinks.clickhouse.alert_rows import alert_rows
 from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
@@ -88,6 +89,32 @@ ALERTS: Final = [
 ]
 
 
+EXPECTED: Final = "What the month was expected to cost"
+
+
+def expected(at: datetime, **told: Any) -> dict[str, Any]:
+    usual = {
+        "scope": "system",
+        "period": "month",
+        "zone": "UTC",
+        "currency": "USD",
+        "method": "rhythm",
+        "whole_days": 40,
+    }
+    span = {"period_start": MONTH_BEFORE, "period_end": NOON, "unpriced_calls": 0}
+    return usual | span | {"day": at.date(), "made_at": at, "so_far": Decimal(5)} | told
+
+
+FORECASTS: Final = [
+    expected(YESTERDAY),
+    expected(NOON, so_far=Decimal(7), expected=Decimal(90), low=Decimal(80), high=Decimal(99)),
+    expected(NOON, period="day"),
+    expected(NOON, scope="budget=day"),
+    expected(NOON - timedelta(hours=1), zone="Asia/Seoul"),
+    expected(NOON - timedelta(days=40)),
+]
+
+
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     with Endpoint(tmp_path_factory.mktemp("boards"), write_token=WRITE, read_token=READ) as endpoint:
@@ -100,6 +127,7 @@ def reader(endpoint: Endpoint) -> Iterator[Reader]:
     with closing(Writer(migrated(endpoint.address()))) as writer:
         store_calls(writer, CALLS)
         writer.insert("alerts", alert_rows(ALERTS))
+        writer.insert("forecasts", pl.DataFrame(FORECASTS, schema=forecast_rows.COLUMNS))
         letters = [
             {"source": "t", "source_offset": number, "received_at": NOON, "kind": kind, "reason": f"{kind}: no"}
             for number, kind in enumerate(("invalid", "invalid", "malformed"))
@@ -289,6 +317,11 @@ def test_the_currencies_to_choose_from_are_those_that_a_rate_is_known_of(in_won:
     assert variable["current"]["value"] == "USD"
     found = in_won.frame(variable["query"])["currency"].to_list()
     assert found == ["CNY", "EUR", "GBP", "JPY", "KRW", "USD"]
+
+
+def test_what_a_month_was_expected_to_cost_is_told_day_by_day(reader: Reader) -> None:
+    told = [(row["made_at"], row["so_far"], row["expected"], row["high"]) for row in answer(reader, EXPECTED)]
+    assert told == [(YESTERDAY, usd("5"), None, None), (NOON, usd("7"), usd("90"), usd("99"))]
 
 
 # --- is it spiking, what is unpriced ---------------------------------------------------------------------------------

@@ -322,7 +322,7 @@ def test_every_table_survives_a_power_cut_and_repeated_rows(empty: ClickHouseAdd
         "SELECT name, engine, create_table_query FROM system.tables WHERE database = currentDatabase() "
         "AND engine LIKE '%MergeTree' AND name != 'schema_versions'"
     )
-    assert len(tables.result_rows) == 26
+    assert len(tables.result_rows) == 27
     for name, engine, ddl in tables.result_rows:
         assert engine == "ReplacingMergeTree", name
         assert "fsync_after_insert = 1, fsync_part_directory = 1" in ddl, name

@@ -75,10 +75,24 @@ class Judge:
         self.reader = Counting(place.reader)
         self.alerts: dict[str, Alert] = {}
         self.per_usd = per_usd
+        self.kept: list[pl.DataFrame] = []
+        self.cannot_keep: WarehouseError | None = None
         self.use(budgets)
 
     def use(self, budgets: Sequence[Budget]) -> None:
-        self.rule = ForecastRule(budgets, reader=self.reader, per_usd=self.per_usd, monotonic=lambda: self.reader.clock)
+        self.rule = ForecastRule(
+            budgets,
+            reader=self.reader,
+            per_usd=self.per_usd,
+            zone="Asia/Seoul",
+            keep=self.keep,
+            monotonic=lambda: self.reader.clock,
+        )
+
+    def keep(self, rows: pl.DataFrame) -> None:
+        if self.cannot_keep:
+            raise self.cannot_keep
+        self.kept.append(rows)
 
     def waits(self, **past: Any) -> timedelta:
         """How long it rests after a look at noon."""
@@ -99,7 +113,7 @@ def test_a_budget_that_will_be_used_up_is_told_once(place: Place) -> None:
     assert alert.unpriced_calls == 1
     assert alert.title == "day: 3.00 USD expected by the end of the day, of 2.50 USD"
     assert judge.look() == []
-    assert judge.reader.asked == 2, "one question a look"
+    assert judge.reader.asked == 4, "in a look one question of each budget, and one of everything"
 
 
 def test_a_month_is_foreseen_with_its_own_start_and_once(place: Place) -> None:
@@ -114,7 +128,7 @@ def test_a_month_is_foreseen_with_its_own_start_and_once(place: Place) -> None:
 def test_only_budgets_that_say_so_are_foreseen(place: Place) -> None:
     judge = Judge(place, [replace(DAY, forecast=None)])
     assert judge.look() == []
-    assert judge.reader.asked == 0
+    assert judge.reader.asked == 1, "of everything together"
 
 
 def test_of_a_budget_only_its_own_calls_count(place: Place) -> None:
@@ -193,11 +207,11 @@ def test_a_warehouse_that_cannot_answer_leaves_what_stands(place: Place) -> None
     assert len(judge.look()) == 2
     judge.reader.fault = WarehouseRefused(where="nowhere", reason="too much")
     assert judge.look() == []
-    assert judge.reader.asked == 3, "where one question fails, the next one waits"
+    assert judge.reader.asked == 4, "where one question fails, the next one waits"
     assert judge.waits() == RETRY_WAIT
     judge.reader.fault = None
     assert judge.look(past=Past(looked_at=NOON)) == []
-    assert judge.reader.asked == 4, "the other budget; the one that failed comes with the next round"
+    assert judge.reader.asked == 6, "the other budget, and everything; the one that failed comes with the next round"
     assert judge.waits() == EVERY
 
 
@@ -224,6 +238,60 @@ def test_a_look_ends_after_some_seconds_and_the_next_goes_on(place: Place) -> No
     assert [alert.metadata["budget"] for alert in judge.look(past=on)] == ["day-4"]
     assert judge.waits() == EVERY
     assert judge.look(past=on) == []
-    assert judge.reader.asked == 7, "a new round begins with the first"
+    assert judge.reader.asked == 8, "a new round begins with the first"
     judge.look(past=Past(looked_at=NOON, failed=True))
     assert len(judge.alerts) == 5
+
+
+# --- what is kept ---
+
+
+def test_what_is_expected_of_everything_and_of_each_budget_is_kept_by_the_day_of_its_clocks(place: Place) -> None:
+    month = replace(MONTH, name="month", zone="UTC", amount=Decimal(10**9))
+    each = replace(DAY, name="each", scope=("team",))
+    judge = Judge(place, [each, month])
+    judge.look(NOON + timedelta(hours=4))  # in Seoul it is the next day
+    (rows,) = judge.kept
+    told = rows.select("scope", "period", "zone", "currency", "day").rows()
+    today, tomorrow = NOW.date(), NOW.date() + timedelta(days=1)
+    assert told == [
+        ("budget=each,team=a", "day", DAY.zone, "USD", today),
+        ("budget=each,team=b", "day", DAY.zone, "USD", today),
+        ("budget=month", "month", "UTC", "USD", today),
+        *(("system", period, "Asia/Seoul", "USD", tomorrow) for period in ("day", "week", "month")),
+    ]
+    of_team = rows.row(0, named=True)
+    assert (of_team["so_far"], of_team["expected"], of_team["method"], of_team["whole_days"]) == (1, 3, "rhythm", DAYS)
+    assert (of_team["period_start"], of_team["period_end"]) == (MIDNIGHT, MIDNIGHT + timedelta(days=1))
+    assert (of_team["made_at"], of_team["unpriced_calls"]) == (NOON + timedelta(hours=4), 0)
+    assert rows.row(1, named=True)["unpriced_calls"] == 1
+
+
+def test_forecasts_that_cannot_be_kept_are_told_all_the_same(place: Place) -> None:
+    judge = Judge(place, [DAY])
+    judge.cannot_keep = WarehouseRefused(where="nowhere", reason="full")
+    assert len(judge.look()) == 1
+    assert judge.waits() == EVERY
+
+
+def test_of_what_could_not_be_asked_nothing_is_kept(place: Place) -> None:
+    judge = Judge(place, [DAY])
+    judge.reader.fault = WarehouseRefused(where="nowhere", reason="too much")
+    judge.look()
+    assert judge.kept == []
+
+
+def test_of_a_day_the_last_forecast_stands_in_the_view(place: Place) -> None:
+    judge = Judge(place, [])
+    for hours in (1, 3, 2, 30):
+        judge.look(MIDNIGHT - timedelta(days=1) + timedelta(hours=hours))
+    for rows in judge.kept:
+        place.warehouse.writer.insert("forecasts", rows)
+    asked = "SELECT day, period, made_at, expected, low FROM forecasts WHERE scope = 'system' AND period = 'month'"
+    found = place.reader.frame(asked).rows()
+    yesterday = MIDNIGHT - timedelta(days=1)
+    assert [(day, made_at) for day, _, made_at, *_ in found] == [
+        (yesterday.date(), yesterday + timedelta(hours=3)),
+        (MIDNIGHT.date(), MIDNIGHT + timedelta(hours=6)),
+    ]
+    assert {low for *_, low in found} == {None}, "20 days tell no band"

@@ -31,7 +31,14 @@ def rules_of(
 ) -> list[Rule[Any]]:
     """Those of a rulebook, with no exchange rates."""
     return money_rules(
-        rulebook, reader=reader, interval=INTERVAL, per_usd=RATES, are_whole=are_whole, limits=unheard_limits()
+        rulebook,
+        reader=reader,
+        interval=INTERVAL,
+        per_usd=RATES,
+        are_whole=are_whole,
+        limits=unheard_limits(),
+        zone="UTC",
+        keep_forecasts=lambda _: None,
     )
 
 

@@ -5,6 +5,7 @@ today, and how many days come after it.
 """
 
 from sinks.answers.forecast.outlook import (
+    PERIODS,
     Forecast,
     Hour,
     Outlook,
@@ -14,4 +15,4 @@ from sinks.answers.forecast.outlook import (
     midnight,
 )
 
-__all__ = ["Forecast", "Hour", "Outlook", "Stretch", "forecast", "known_since", "midnight"]
+__all__ = ["PERIODS", "Forecast", "Hour", "Outlook", "Stretch", "forecast", "known_since", "midnight"]

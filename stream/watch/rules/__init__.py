@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+import polars as pl
+
 from sinks.clickhouse.reader import Reader
 from stream.audit import AuditReport
 from stream.budgets.spend import PerUSD
@@ -29,10 +31,18 @@ from stream.watch.rules.vanished import VanishedRule, gone_records
 
 
 def money_rules(
-    rulebook: Rulebook, *, reader: Reader, interval: timedelta, per_usd: PerUSD, are_whole: AreWhole, limits: Notes
+    rulebook: Rulebook,
+    *,
+    reader: Reader,
+    interval: timedelta,
+    per_usd: PerUSD,
+    are_whole: AreWhole,
+    limits: Notes,
+    zone: str,
+    keep_forecasts: Callable[[pl.DataFrame], object],
 ) -> list[Rule[Any]]:
     """Those that the watch judges: they read the warehouse, and wait while it is away. ``limits`` hears what was
-    spent."""
+    spent; what is expected by the clocks of ``zone`` is kept."""
     thresholds = Thresholds.of(rulebook.of(HourlySpike), rulebook.of(HourlyAnomaly))
     return [
         SpikeRule(thresholds, reader=reader, interval=interval),
@@ -47,7 +57,7 @@ def money_rules(
             limits=limits,
             revision=rulebook.revision,
         ),
-        ForecastRule(rulebook.budgets, reader=reader, per_usd=per_usd),
+        ForecastRule(rulebook.budgets, reader=reader, per_usd=per_usd, zone=zone, keep=keep_forecasts),
     ]
 
 

@@ -1,4 +1,5 @@
-"""Forecasts: which budgets are expected to be used up before their day or month ends.
+"""Forecasts: which budgets are expected to be used up before their day or month ends. What is expected of them, and of
+everything together, is kept by day (``forecasts``).
 
 Four months of hours are read for it, of each budget once in a quarter of an hour: how a month ends changes slowly, and
 what crosses a step of the budget is told at once by the rule of budgets. One look takes some seconds at the most, since
@@ -18,7 +19,8 @@ import polars as pl
 import structlog
 
 from costream.alerts import DIGITS_EXACT, Alert
-from sinks.answers.forecast import Forecast, Hour, forecast, known_since, midnight
+from sinks.answers.forecast import PERIODS, Forecast, Hour, forecast, known_since, midnight
+from sinks.clickhouse.forecast_rows import Expected, forecast_rows
 from sinks.clickhouse.hours_of_subjects import hours_of_subjects
 from sinks.errors import WarehouseError
 from stream.budgets.budget import COLUMNS, Budget, subject_of
@@ -30,6 +32,7 @@ from stream.watch.foreseen_words import worded
 from stream.watch.queries import Reader
 from stream.watch.rules.hourly import RETRY_WAIT
 from stream.watch.rules.rule import Past
+from stream.watch.scopes import SYSTEM
 
 EVERY: Final = timedelta(minutes=15)
 LOOK_SECONDS_MAX: Final = 2.0  # then no other budget is begun
@@ -60,11 +63,16 @@ class ForecastRule:
         *,
         reader: Reader,
         per_usd: PerUSD,
+        zone: str,
+        keep: Callable[[pl.DataFrame], object],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``zone``: by whose clocks everything together is foreseen. ``keep`` stores rows of ``forecasts``, and may
+        raise ``WarehouseError``."""
         self._budgets = {budget.name: budget for budget in budgets if budget.forecast is not None}
         self._reader, self._per_usd, self._monotonic = reader, per_usd, monotonic
-        self._left = list[str]()  # of this round
+        self._zone, self._keep = zone, keep
+        self._left = list[Budget | None]()  # of this round; None: everything together
         self._began: datetime | None = None  # this round
         self._rest = timedelta()
 
@@ -81,16 +89,22 @@ class ForecastRule:
         """It keeps an error of the warehouse to itself: what it asks may be too much for one that can still answer the
         rules beside it."""
         if past.looked_at is None or past.failed or not self._left:
-            self._left, self._began = list(self._budgets), now
-        found = dict[tuple[str, str], Forecast]()
+            self._left, self._began = [*self._budgets.values(), None], now
+        found, expected = dict[tuple[str, str], Forecast](), list[Expected]()
         began, error = self._monotonic(), None
         while self._left and not error and self._monotonic() - began < LOOK_SECONDS_MAX:
-            budget = self._budgets[self._left.pop(0)]
+            budget = self._left.pop(0)
             try:
-                found |= self._of_budget(budget, now)
+                if budget is None:
+                    expected.append(self._of_everything(now))
+                else:
+                    of_budget = self._of_budget(budget, now)
+                    found |= {(budget.name, subject): one for subject, one in of_budget.items()}
+                    expected += [self._expected(budget, subject, one) for subject, one in of_budget.items()]
             except WarehouseError as failure:
                 error = failure
-                log.warning("budget not foreseen", budget=budget.name, reason=str(error), next=NEXT)
+                log.warning("not foreseen", of=budget.name if budget else SYSTEM, reason=str(error), next=NEXT)
+        self._store(expected)
         self._rest = RETRY_WAIT if error else REST * timedelta(seconds=self._monotonic() - began)
         return Foreseen(found)
 
@@ -114,7 +128,15 @@ class ForecastRule:
 
     # --- what it reads ---
 
-    def _of_budget(self, budget: Budget, now: datetime) -> dict[tuple[str, str], Forecast]:
+    def _of_everything(self, now: datetime) -> Expected:
+        clocks = zone(self._zone)
+        since = known_since(now, clocks)
+        rows = hours_of_subjects(self._reader, since=since, until=now, only={})
+        found = forecast([Hour(*row) for row in rows.iter_rows()], now=now, since=since, zone=clocks)
+        return Expected(SYSTEM, USD, self._zone, now.astimezone(clocks).date(), PERIODS, found)
+
+    def _of_budget(self, budget: Budget, now: datetime) -> dict[str, Forecast]:
+        """By subject."""
         since = known_since(now, zone(budget.zone))
         rows = hours_of_subjects(
             self._reader,
@@ -126,10 +148,10 @@ class ForecastRule:
             subjects_max=SUBJECTS_MAX,
         )
         forecasts = {
-            (budget.name, subject): self._forecast(budget, hours, since=since, now=now)
+            subject: self._forecast(budget, hours, since=since, now=now)
             for subject, hours in _by_subject(rows, budget.scope)
         }
-        return {key: found for key, found in forecasts.items() if found is not None}
+        return {subject: found for subject, found in forecasts.items() if found is not None}
 
     def _forecast(self, budget: Budget, hours: Sequence[Hour], *, since: datetime, now: datetime) -> Forecast | None:
         """In the currency of the budget, each hour by the rate of its day of UTC. It is told from the days after the
@@ -153,6 +175,20 @@ class ForecastRule:
             return None
         with localcontext(prec=DIGITS_EXACT):
             return hour.cost * rate
+
+    @staticmethod
+    def _expected(budget: Budget, subject: str, found: Forecast) -> Expected:
+        day = found.made_at.astimezone(zone(budget.zone)).date()
+        return Expected(budget.alert_scope(subject), budget.currency, budget.zone, day, (budget.period,), found)
+
+    def _store(self, expected: Sequence[Expected]) -> None:
+        """What cannot be stored now is told anew in a quarter of an hour."""
+        if not expected:
+            return
+        try:
+            self._keep(forecast_rows(expected))
+        except WarehouseError as error:
+            log.warning("forecasts not stored", reason=str(error), next="they are made anew, and alerts go by them")
 
     @staticmethod
     def _start(budget: Budget, found: Forecast) -> datetime:
