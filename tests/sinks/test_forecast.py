@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.forecast import DAYS_OF_MONTH, SHAPES, measured
 from sinks.answers.forecast import Forecast, Hour, forecast
+from sinks.answers.forecast.outlook import _towards
 from sinks.answers.forecast.rhythm import DAMPING, earlier, rhythm, spread
 
 Costs = Sequence[int | str | Decimal | None]  # of days; None: no call of the day has a price
@@ -224,6 +225,33 @@ def test_the_rest_of_today_is_what_a_usual_day_has_left() -> None:
     assert (week.so_far, week.expected) == (24, 24 + 4 + 4 * 10)
     assert (month.so_far, month.expected) == (174, 174 + 4 + 12 * 10)
     assert (month.low, month.high) == (month.expected, month.expected), "no day was ever another"
+
+
+def test_a_weekday_that_spends_later_than_others_is_held_against_itself() -> None:
+    """Wednesdays spend their 10 USD at 18 h, all other days at 6 h. It is noon of a Wednesday."""
+    first = date(2026, 9, 24)
+    known = [
+        hour
+        for number in range(55)
+        for day in [first + number * DAY]
+        for hour in hours(day, [10], at=18 if day.weekday() == NOW.weekday() else 6)
+    ]
+    assert [one.expected for one in told(known).outlooks[:2]] == [10, 20 + 10 + 4 * 10]
+    two = [hour for hour in known if hour.start.weekday() != NOW.weekday() or hour.start.date() >= date(2026, 11, 4)]
+    (day, *_), without = told(two).outlooks, [hour for hour in two if hour.start.weekday() != NOW.weekday()]
+    assert day.expected is not None
+    assert day.expected < 5, "of two Wednesdays nothing is learned"
+    assert told(without).outlooks[0].expected == 0
+
+
+def test_a_share_moves_towards_the_weekdays_as_far_as_they_stand_out_from_chance() -> None:
+    shares = [Decimal("0.2"), Decimal("0.4"), Decimal("0.6")]  # 0.4, with a standard error whose square is 0.04 / 3
+    assert _towards(Decimal("0.3"), shares) == Decimal("0.3"), "0.1 away is chance"
+    assert _towards(Decimal("0.1"), shares).quantize(DIGITS) == Decimal("0.355555555556"), "23 parts of 27 of the way"
+    assert _towards(Decimal("0.7"), shares).quantize(DIGITS) == Decimal("0.444444444444")
+    assert _towards(Decimal("0.1"), shares[:2]) == Decimal("0.1")
+    assert _towards(Decimal("0.1"), [Decimal("0.4")] * 3) == Decimal("0.4")
+    assert _towards(Decimal("0.4"), [Decimal("0.4")] * 3) == Decimal("0.4")
 
 
 def test_where_no_hour_tells_the_clock_does() -> None:

@@ -17,6 +17,8 @@ PERIODS: Final[tuple[Period, ...]] = ("day", "week", "month")
 
 DAYS_KNOWN: Final = 112  # a forecast is told from them: 8 weeks, and 8 before the first of its own errors
 SHARE_DAYS: Final = 28  # days that tell how much of a day is usually spent by now
+SHARE_DAYS_OF_WEEKDAY: Final = 56  # the same of this weekday
+WEEKDAYS_MIN: Final = 3  # fewer of them say nothing
 PROJECTED_FROM: Final = Decimal("0.05")  # of a period: what less of it says about the rest is chance
 BAND_DEVIATIONS: Final = Decimal("1.2816")  # standard deviations on either side, for 80 %
 DIGITS: Final = Decimal(1).scaleb(-12)
@@ -136,6 +138,14 @@ class _Day:
     unpriced_calls: int = 0
 
 
+@dataclass(slots=True)
+class _Part:
+    """What a day had cost by this time of the day, and in all."""
+
+    past: Decimal = ZERO
+    whole: Decimal = ZERO
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """``today`` is the share of a usual day's cost that is spent by now."""
@@ -184,23 +194,44 @@ def _by_elapsed(period: Period, by_day: dict[date, _Day], *, now: datetime, zone
 
 
 def _share_of_today(hours: Sequence[Hour], *, now: datetime, zone: tzinfo) -> Decimal:
-    """How much of a usual day's cost has been spent by this time of the day."""
+    """How much of a usual day's cost has been spent by this time of the day.
+
+    What this weekday usually has by now counts as far as it stands out from chance (positive-part James-Stein): where a
+    batch runs on Mondays, or a weekend begins late, other days say little.
+    """
     there = now.astimezone(zone)
-    since = there.date() - DAY * SHARE_DAYS
-    past = ZERO
-    whole = ZERO
     of_hour = _ratio(timedelta(minutes=there.minute, seconds=there.second), timedelta(hours=1))
+    first = there.date() - DAY * SHARE_DAYS_OF_WEEKDAY
+    days: defaultdict[date, _Part] = defaultdict(_Part)
     for hour in hours:
         then = hour.start.astimezone(zone)
-        if not since <= then.date() < there.date():
-            continue
-        cost = hour.cost or ZERO
-        whole += cost
-        if then.hour < there.hour:
-            past += cost
-        elif then.hour == there.hour:
-            past += cost * of_hour
-    return past / whole if whole else _ratio(now - midnight(there.date(), zone), DAY)
+        if first <= then.date() < there.date():
+            cost = hour.cost or ZERO
+            day = days[then.date()]
+            day.whole += cost
+            day.past += cost if then.hour < there.hour else cost * of_hour if then.hour == there.hour else ZERO
+    lately = [day for at, day in days.items() if at >= there.date() - DAY * SHARE_DAYS]
+    whole = sum((day.whole for day in lately), ZERO)
+    if not whole:
+        return _ratio(now - midnight(there.date(), zone), DAY)
+    usual = sum((day.past for day in lately), ZERO) / whole
+    return _towards(usual, [day.past / day.whole for at, day in days.items() if day.whole and _is_alike(at, there)])
+
+
+def _is_alike(day: date, today: date) -> bool:
+    return day.weekday() == today.weekday()
+
+
+def _towards(usual: Decimal, shares: Sequence[Decimal]) -> Decimal:
+    """``usual``, moved towards the mean of these by as much as that lies further from it than chance would have it."""
+    if len(shares) < WEEKDAYS_MIN:
+        return usual
+    mean = sum(shares, ZERO) / len(shares)
+    variance = sum(((share - mean) ** 2 for share in shares), ZERO) / (len(shares) - 1)
+    distance = mean - usual
+    if variance / len(shares) >= distance**2:
+        return usual
+    return usual + distance * (1 - variance / len(shares) / distance**2)
 
 
 def _so_far(by_day: dict[date, _Day], first: date) -> tuple[Decimal, int]:
