@@ -38,7 +38,8 @@ FROM (
       sum(toInt64(ifNull(output_tokens, 0))) AS written, toInt64(0) AS written_before,
       sum(toInt64(ifNull(cache_read_tokens, 0))) AS cached, toInt64(0) AS cached_before,
       ifNull(sum(cost_usd), toDecimal128(0, 12)) AS cost, toDecimal128(0, 12) AS cost_before
-    FROM (SELECT * FROM usage_events_rows FINAL WHERE IN_WINDOW AND OF_SCOPE)
+    FROM usage_events_rows FINAL
+    WHERE IN_WINDOW AND OF_SCOPE
     GROUP BY name
     UNION ALL
     SELECT NAMED AS name, 0, sum(h.calls), 0, sum(h.input_tokens + h.output_tokens), 0, sum(h.output_tokens),
