@@ -146,10 +146,10 @@ class _Play:
         self._touched.clear()
 
     def quiet(self, last: datetime | None, until: datetime) -> Iterator[Alert]:
-        """What is told between two minutes in which calls arrived: an alert clears without any."""
+        """What is told between two minutes in which calls arrived. Without any an alert clears within three hours."""
         now = last
         while now is not None and (self._spike.standing or self._anomaly.standing):
-            now = now + MINUTE if last and now - last < BY_THE_MINUTE else hour_of(now) + HOUR
+            now += MINUTE
             if now >= until:
                 return
             yield from self.look(now)

@@ -74,7 +74,7 @@ def _contributions(evidence: Evidence, changes: Mapping[str, Change]) -> tuple[C
     """Those that grew most, or fell most, by name where two are alike."""
     grown = {name: evidence.grown_usd(change) for name, change in changes.items()}
     named = sorted(grown, key=lambda name: (-abs(grown[name]), name))[:NAMED_MAX]
-    rest = evidence.excess_usd - sum(grown[name] for name in named)
+    rest = evidence.excess_usd - _sum(grown[name] for name in named)
     others = [Contribution(None, rest)] if rest else []
     return (*(Contribution(name, grown[name]) for name in named if grown[name]), *others)
 
@@ -95,24 +95,16 @@ def _steps(evidence: Evidence) -> Iterator[tuple[str, Fraction]]:
     by_token = now.tokens > 0 and usual.tokens > 0
     changes = [_Model(evidence, change, by_token) for change in (*evidence.models.values(), evidence.other_models)]
     measured = [model for model in changes if model.is_measured]
-    as_many = sum((model.usual_usd for model in measured), Fraction(0)) * growth  # what they cost with as many calls,
-    units = sum((model.usual_units for model in measured), Fraction(0)) * growth  # of which each is usual
-    units_now = sum(model.units for model in measured)
-    if not (units > 0 and units_now > 0):  # no unit to go by
-        yield MIX, evidence.excess_usd - usual_usd * (growth - 1)
-        return
-    as_large = as_many * units_now / units
+    as_many = _sum(model.usual_usd for model in measured) * growth  # what they cost with as many calls,
+    units = _sum(model.usual_units for model in measured) * growth  # of which each is usual; there are some
+    as_large = as_many * sum(model.units for model in measured) / units
     yield TOKENS, as_large - as_many
-    of_these_models = sum((model.at_usual_price for model in measured), Fraction(0))
-    unmeasured = [model for model in changes if not model.is_measured]
-    yield (
-        MIX,
-        of_these_models - as_large + sum((model.usd - model.usual_usd * growth for model in unmeasured), Fraction(0)),
-    )
+    by_models = _sum(model.at_usual_price for model in measured) - as_large
+    yield MIX, by_models + _sum(model.usd - model.usual_usd * growth for model in changes if not model.is_measured)
     output, cached = _by_kind(evidence) if by_token else (Fraction(0), Fraction(0))
     yield OUTPUT, output
     yield CACHED, cached
-    yield PRICE, sum((model.usd - model.at_usual_price for model in measured), Fraction(0)) - output - cached
+    yield PRICE, _sum(model.usd - model.at_usual_price for model in measured) - output - cached
 
 
 class _Model:
