@@ -1,4 +1,4 @@
-"""What is said where a view that takes a span, or a user, was asked without it: a sentence instead of the engine's."""
+"""What is said where a view that takes a span, a user or an amount was asked without it: a sentence of ours."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Final
 from sinks.errors import code_of
 
 SPAN: Final = "(from = '2026-11-01', to = '2026-12-01', zone = 'UTC', currency = 'USD')"
-USER: Final = "(user_id = 'u-7', period_hours = 24)"
+OTHERS: Final = {
+    "user_cost_summary": "(user_id = 'u-7', period_hours = 24)",
+    "check_cost_threshold": "(threshold = 500)",
+    "check_cost_threshold_between": f"(threshold = 500000, {SPAN[1:].replace('USD', 'KRW')}",
+}
 
-_VIEW: Final = re.compile(r"\b(\w+_between|user_cost_summary)\b\s*(\()?")
+_VIEW: Final = re.compile(rf"\b(\w+_between|{'|'.join(OTHERS)})\b\s*(\()?")
 _WITHOUT_COLUMNS: Final = frozenset({47, 51, 90})  # without its parameters a view has no columns
 _MISSING, _ZONE, _TIME, _THROWN = 456, 36, 41, 395
 
@@ -25,7 +29,7 @@ def explained(statement: str, message: str) -> str:
     if found is None or code is None:
         return message
     view, called = found[1], found[2] is not None
-    example = f"{view}{USER if view == 'user_cost_summary' else SPAN}"
+    example = f"{view}{OTHERS.get(view, SPAN)}"
     if (code in _WITHOUT_COLUMNS and not called) or code == _MISSING:
         return _said(message, f"{view} takes parameters, and one is missing: write {example}")
     if code == _ZONE and "time zone" in message:

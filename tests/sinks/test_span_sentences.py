@@ -23,6 +23,13 @@ NEEDS = f"usage_between takes parameters, and one is missing: write usage_betwee
         ("SELECT * FROM usage_between(from = '2026-11-01')", 456, NEEDS),
         ("SELECT * FROM usage_between('2026-11-01', '2026-12-01', 'UTC')", 456, NEEDS),
         ("SELECT * FROM user_cost_summary", 51, "user_cost_summary(user_id = 'u-7', period_hours = 24)"),
+        ("SELECT * FROM check_cost_threshold", 51, "write check_cost_threshold(threshold = 500)"),
+        ("SELECT * FROM check_cost_threshold()", 456, "write check_cost_threshold(threshold = 500)"),
+        (
+            "SELECT * FROM check_cost_threshold_between(threshold = 1)",
+            456,
+            f"write check_cost_threshold_between(threshold = 500000, {SPAN[1:].replace('USD', 'KRW')}",
+        ),
         (f"SELECT * FROM usage_between{SPAN.replace('UTC', 'Mars')}", 36, "write one such as 'Asia/Kolkata'"),
         (f"SELECT * FROM usage_between{SPAN.replace('2026-11-01', 'yesterday')}", 41, "write days or times"),
         ("SELECT * FROM usage_between(from = '2026-11-01', to = '2026-12-01', zone = 'UTC')", 456, NEEDS),

@@ -98,6 +98,8 @@ OF_OTHERS = {
     "usage_user_daily",
     "partial_cost_calls",
     "user_cost_summary",
+    "top_users",
+    "check_cost_threshold",
     "budget_spend",
     "reported_costs",
     "cost_adjustments",
@@ -281,6 +283,67 @@ def test_one_users_spending_is_a_row_per_model_dearest_first_within_the_period(w
     assert found[0]["cost_usd"] == Decimal(2 + 5 + 8).scaleb(-12)
     assert (found[0]["input_tokens"], found[0]["output_tokens"]) == (400, 40)
     assert rows(reader, "SELECT * FROM user_cost_summary(user_id = 'nobody', period_hours = 24)") == []
+
+
+def test_the_ten_dearest_users_of_this_month_are_told_and_nobody_without_a_name(writer: Writer, reader: Reader) -> None:
+    today = this_hour().date()
+    spent = [{"user_id": f"u-{number:02}", "cost_pico": number * CENT, "day": today} for number in range(12)]
+    spent += [{"user_id": "", "cost_pico": 999 * CENT, "day": today}]
+    spent += [{"user_id": "u-00", "cost_pico": 999 * CENT, "day": today.replace(day=1) - timedelta(days=1)}]
+    spent += [{"user_id": "unknown", "cost_pico": 0, "unpriced_calls": 1, "day": today}]
+    writer.insert("usage_user_daily", user_daily(spent))
+    found = rows(reader, "SELECT * FROM top_users")
+    assert [row["user_id"] for row in found] == [f"u-{number:02}" for number in range(11, 1, -1)]
+    assert (found[0]["cost_usd"], found[0]["calls"], found[0]["unpriced_calls"]) == (Decimal("0.11"), 1, 0)
+
+
+def threshold(reader: Reader, amount: str) -> dict[str, Any]:
+    (row,) = rows(reader, f"SELECT * FROM check_cost_threshold(threshold = {amount})")
+    return row
+
+
+def test_more_than_an_amount_is_too_much_and_exactly_so_much_is_not(writer: Writer, reader: Reader) -> None:
+    now = this_hour()
+    before = now.replace(day=1, hour=0) - timedelta(hours=1)
+    spent = {"hour": now, "feature": "a", "calls": 3, "unpriced_calls": 1, "cost_pico": 52_345 * CENT}
+    store_hours(writer, [spent, {"hour": before, "cost_pico": 10**6 * CENT}])
+    over = threshold(reader, "500")
+    assert (over["cost_usd"], over["threshold"], over["ratio"], over["is_exceeded"]) == (
+        *(Decimal("523.45"), Decimal(500), Decimal("1.0469")),
+        1,
+    )
+    assert (over["month"], over["calls"], over["unpriced_calls"]) == (now.date().replace(day=1), 3, 1)
+    assert [threshold(reader, amount)["is_exceeded"] for amount in ("523.45", "523.449999999999", "0")] == [0, 1, 1]
+    assert threshold(reader, "0")["ratio"] is None
+    assert threshold(reader, "523.46")["ratio"] == Decimal("0.9999"), "never rounded up"
+
+
+def test_what_is_not_known_is_neither_above_an_amount_nor_below_it(writer: Writer, reader: Reader) -> None:
+    nothing = threshold(reader, "1")
+    assert (nothing["cost_usd"], nothing["ratio"], nothing["is_exceeded"], nothing["calls"]) == (0, 0, 0, 0)
+    store_hours(writer, [{"hour": this_hour(), "calls": 2, "unpriced_calls": 2, "cost_pico": 0}])
+    unknown = threshold(reader, "1")
+    assert (unknown["cost_usd"], unknown["ratio"], unknown["is_exceeded"]) == (None, None, None)
+    assert unknown["unpriced_calls"] == 2
+
+
+def test_a_span_is_held_against_an_amount_in_its_own_currency(writer: Writer, reader: Reader) -> None:
+    day = this_hour().replace(hour=0)
+    store_hours(
+        writer, [{"hour": day, "cost_pico": 300 * CENT}, {"hour": day - timedelta(hours=1), "cost_pico": 9 * CENT}]
+    )
+    span = f"from = '{day.date()}', to = '{day.date() + timedelta(days=1)}', zone = 'UTC'"
+
+    def asked(amount: str, currency: str) -> tuple[Any, ...]:
+        view = f"check_cost_threshold_between(threshold = {amount}, {span}, currency = '{currency}')"
+        (row,) = rows(reader, f"SELECT * FROM {view}")
+        return row["cost_usd"], row["cost"], row["currency"], row["ratio"], row["is_exceeded"]
+
+    assert asked("3", "USD") == (3, 3, "USD", 1, 0)
+    (_, in_euro, *_) = asked("1", "EUR")
+    assert in_euro not in (None, 3)
+    assert asked(f"{in_euro}", "EUR")[-2:] == (1, 0)
+    assert asked(f"{in_euro - Decimal('0.000000000001')}", "EUR")[-1] == 1
 
 
 def test_calls_without_a_price_and_with_a_part_of_one_are_listed_with_the_reason(

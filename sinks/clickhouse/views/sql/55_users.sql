@@ -25,6 +25,39 @@ GROUP BY provider, model
 ORDER BY cost_usd DESC, provider, model
 COMMENT 'What one user spends by model: user_cost_summary(user_id, period_hours).';
 
+CREATE OR REPLACE VIEW top_users (
+  user_id String COMMENT 'who the call was made for, as the event says it',
+  calls Int64 COMMENT 'calls, each request_id once',
+  errors Int64 COMMENT 'of the calls: those that failed',
+  unpriced_calls Int64 COMMENT 'of the calls: those without a known price, which have no part in cost_usd',
+  partial_calls Int64 COMMENT 'of the calls: those in cost_usd whose cost is not sure, it may be too high or too low',
+  unpriced_tokens Nullable(Int64) COMMENT 'input and output tokens of the unpriced calls, NULL where they are not known',
+  partial_tokens Nullable(Int64) COMMENT 'input and output tokens of the partial calls, NULL where they are not known',
+  input_tokens Int64 COMMENT 'tokens sent, cached ones included',
+  output_tokens Int64 COMMENT 'tokens received, reasoning included',
+  cost_usd Nullable(Decimal(38, 12)) COMMENT 'USD of the priced calls, exact, NULL where no call has a price',
+  revenue_usd Decimal(38, 12) COMMENT 'USD of revenue that the events report'
+)
+SQL SECURITY DEFINER AS
+SELECT
+  user_id,
+  sum(u.calls) AS calls,
+  sum(u.errors) AS errors,
+  sum(u.unpriced_calls) AS unpriced_calls,
+  sum(u.partial_calls) AS partial_calls,
+  if(count() = count(u.unpriced_tokens), sum(u.unpriced_tokens), NULL) AS unpriced_tokens,
+  if(count() = count(u.partial_tokens), sum(u.partial_tokens), NULL) AS partial_tokens,
+  sum(u.input_tokens) AS input_tokens,
+  sum(u.output_tokens) AS output_tokens,
+  sum(u.cost_usd) AS cost_usd,
+  sum(u.revenue_usd) AS revenue_usd
+FROM usage_user_daily AS u
+WHERE day >= toStartOfMonth(toDate(now('UTC'))) AND user_id != ''
+GROUP BY user_id
+ORDER BY cost_usd DESC NULLS LAST, user_id
+LIMIT 10
+COMMENT 'The ten users who cost most this month, UTC, the dearest first.';
+
 CREATE OR REPLACE VIEW user_cost_summary_between (
   user_id String COMMENT 'who the call was made for, as the event says it',
   calls Int64 COMMENT 'calls, each request_id once',
