@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -14,6 +15,7 @@ import pytest
 
 from costream.alerts import Alert
 from costream.pricing.money import DayRates, RateOfDays
+from sinks.clickhouse.hours_of_subjects import hours_of_subjects
 from sinks.clickhouse.reader import Reader
 from sinks.errors import WarehouseError, WarehouseRefused
 from stream.budgets.budget import Budget
@@ -82,7 +84,7 @@ class Judge:
     def use(self, budgets: Sequence[Budget]) -> None:
         self.rule = ForecastRule(
             budgets,
-            reader=self.reader,
+            hours_of=partial(hours_of_subjects, self.reader),
             per_usd=self.per_usd,
             zone="Asia/Seoul",
             keep=self.keep,

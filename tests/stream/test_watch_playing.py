@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,17 +13,26 @@ from typing import Any
 import polars as pl
 import pytest
 
-from costream.alerts import Alert
+from costream.alerts import Alert, Level
 from costream.pricing import PICO
+from costream.pricing.money import DayRates, RateOfDays
+from sinks.clickhouse.hours_of_subjects import hours_of_subjects
+from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
+from stream.budgets.budget import Budget, Step
 from stream.budgets.trace import SCHEMA
 from stream.watch.baseline import Thresholds
 from stream.watch.judge import latest
-from stream.watch.playing import TOLD_EVERY, _NoWarehouse, played
+from stream.watch.playing.forecasts import _History
+from stream.watch.playing.forecasts import played as played_forecasts
+from stream.watch.playing.hours import TOLD_EVERY, _NoWarehouse, played
 from stream.watch.rules.anomaly import AnomalyRule
 from stream.watch.rules.hourly import HourlyRule, Spending
 from stream.watch.rules.spike import SpikeRule
 from stream.watch.scopes import SYSTEM, Value
 from stream.watch.series import HOUR, MINUTE, NOTHING, Minutes, Series, Spend, hour_of
+from tests.support.warehouse import Embedded
+from tests.support.warehouse_rows import hourly, this_hour
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 THRESHOLDS = Thresholds()
@@ -167,3 +177,99 @@ def test_it_is_what_looking_at_everything_at_every_minute_says(seed: int) -> Non
     found = told(played(history(calls), thresholds))
     assert len(expected) > 4
     assert sorted(found) == sorted(expected)
+
+
+# --- forecasts ---
+
+
+def month(**changed: Any) -> Budget:
+    usual = {
+        "name": "m",
+        "kind": "budget",
+        "scope": (),
+        "only": {},
+        "period": "month",
+        "zone": "UTC",
+        "currency": "USD",
+    }
+    steps = (Step(Decimal(40), Level.WARNING, Decimal(1)),)
+    told: dict[str, Any] = {"amount": Decimal(40), "steps": steps, "metric_name": "m", "forecast": Level.WARNING}
+    return Budget(**{**usual, **told, **changed})
+
+
+NO_RATES = DayRates(())
+FIRST = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def daily(days: int, usd: str | None = "2", **named: Any) -> list[Call]:
+    return [call(FIRST + timedelta(days=day, hours=6), usd, **named) for day in range(days)]
+
+
+def test_a_budget_that_will_be_used_up_is_told_at_its_hour_and_cleared_when_it_is() -> None:
+    """2 USD a day are 62 in March. It is told from 5 % of it on, the 2nd at 13:12, and looked at every hour."""
+    found = list(played_forecasts(history(daily(22)), [month(), month(name="off", forecast=None)], per_usd=NO_RATES))
+    assert told(found) == [("02 14:00", "budget=m", "open", 1), ("20 07:00", "budget=m", "cleared", 2)]
+    assert found[0].title == "m: 78.32 USD expected by the end of the month, of 40.00 USD"
+    assert found[1].metadata["because"] == "reached"
+
+
+def test_late_calls_are_known_when_they_arrive() -> None:
+    late = [one | {"arrived_at": one["occurred_at"] + timedelta(days=1)} for one in daily(5)]
+    (found, *_) = played_forecasts(history(late), [month()], per_usd=NO_RATES)
+    assert f"{found.timestamp:%d %H:%M}" == "03 07:00", "2 USD by the 2nd would not have been worth it"
+    assert found.metadata["spent"] == "4"
+
+
+def test_subjects_currencies_and_how_far_it_is() -> None:
+    calls = [*daily(4, "3", feature="a"), *daily(4, "1", feature="b"), *daily(4, None, feature="c")]
+    rates = DayRates([RateOfDays("KRW", FIRST.date(), Decimal(1000), "of the test")])
+    each = month(scope=("feature",), only={"feature": ("a", "b")}, currency="KRW", amount=Decimal(60_000))
+    said: list[tuple[int, int]] = []
+    found = list(
+        played_forecasts(history(calls), [each], per_usd=rates, progress=lambda done, of: said.append((done, of)))
+    )
+    assert [alert.scope for alert in found] == ["budget=m,feature=a"]
+    assert said[-1] == (73, 73)
+    assert list(played_forecasts(history([]), [each], per_usd=rates)) == []
+
+
+def test_the_hours_of_a_history_are_those_that_the_warehouse_would_tell(clickhouse_embedded: Embedded) -> None:
+    dice = random.Random(7)
+    now = this_hour()
+    calls = [
+        call(
+            now - HOUR * dice.randrange(1, 40) + MINUTE * dice.randrange(60),
+            dice.choice(["0.000000000001", "2.5", None]),
+            feature=dice.choice(["a", "b", "c"]),
+            team=dice.choice(["t", ""]),
+            model="m",
+            provider="p",
+            operation="chat",
+        )
+        for _ in range(80)
+    ]
+    kept = [
+        {name: one[name] for name in ("feature", "team", "model", "provider", "operation")}
+        | {"hour": hour_of(one["occurred_at"]), "source": f"s{number}", "cost_pico": one["cost_pico"] or 0}
+        | {"unpriced_calls": int(one["cost_pico"] is None)}
+        for number, one in enumerate(calls)
+    ]
+    address = clickhouse_embedded.fresh()
+    with closing(Writer(address)) as writer, closing(Reader(address)) as reader:
+        writer.insert("usage_hourly", hourly(kept))
+        held = _History(history(calls))
+        held.now = now + HOUR
+        span: dict[str, Any] = {"since": now - HOUR * 30, "until": now - HOUR * 3}
+        questions: tuple[dict[str, Any], ...] = (
+            {"only": {}},
+            {"only": {"feature": ["a", "c"]}},
+            {"only": {"feature": ["nobody"]}},
+            {"only": {}, "by": ("feature", "team"), "lately": now - HOUR * 10, "subjects_max": 3},
+            {"only": {"team": ["t"]}, "by": ("feature",), "lately": now - HOUR * 20, "subjects_max": 2},
+        )
+        for asked in questions:
+            theirs = hours_of_subjects(reader, **span | asked)
+            ours = held.hours_of(**span | asked)
+            order = [name for name in ours.columns if name not in ("cost_usd", "calls", "unpriced_calls")]
+            assert ours.rows() == theirs.sort("hour", *order).select(ours.columns).rows()
+            assert ours.columns == theirs.columns

@@ -65,10 +65,11 @@ def test(
     prices: Prices = None,
     as_json: Annotated[bool, typer.Option("--json", help="An alert a line, as it would be on usage.alerts.")] = False,
 ) -> None:
-    """Play a history on a clock of its own, and print every alert that budgets, limits and rules about unusual hours
-    would have raised: those about hours by the minute, and without reasons. Forecasts are not played. A line is a usage
-    event, which is priced as the stream prices it, or a row of usage_events with occurred_at and cost_usd. It arrives
-    at received_at, or when it occurred. Nothing is asked or sent; standard error says what was played.
+    """Play a history on a clock of its own, and print every alert that budgets, limits, forecasts of budgets and rules
+    about unusual hours would have raised: forecasts by the hour, and unusual hours by the minute and without reasons. A
+    line is a usage event, which is priced as the stream prices it, or a row of usage_events with occurred_at and
+    cost_usd. It arrives at received_at, or when it occurred. Nothing is asked or sent; standard error says what was
+    played.
 
     Example: costream query "SELECT * FROM usage_events" --json > calls.json; costream rules test our-rules.toml --trace
     calls.json
@@ -77,7 +78,8 @@ def test(
     from stream.cli.alerts.reading import tell
     from stream.rulebook.entries import HourlyAnomaly, HourlySpike
     from stream.watch.baseline import Thresholds
-    from stream.watch.playing import played as played_by_hours
+    from stream.watch.playing.forecasts import played as played_forecasts
+    from stream.watch.playing.hours import played as played_by_hours
 
     rates = rates_of(prices or ())
     rulebook = rulebook_of(texts_of(files or ()), rates)
@@ -88,7 +90,10 @@ def test(
         of_budgets = played(history.events, rulebook.budgets, per_usd=rates, progress=partial(told, "budgets"))
         thresholds = Thresholds.of(rulebook.of(HourlySpike), rulebook.of(HourlyAnomaly))
         of_hours = played_by_hours(history.events, thresholds, progress=partial(told, "hours"))
-        for alert in heapq.merge(of_budgets, of_hours, key=attrgetter("timestamp")):
+        of_forecasts = played_forecasts(
+            history.events, rulebook.budgets, per_usd=rates, progress=partial(told, "forecasts")
+        )
+        for alert in heapq.merge(of_budgets, of_hours, of_forecasts, key=attrgetter("timestamp")):
             raised += 1
             tell(alert, as_json=as_json)
     sys.stdout.flush()

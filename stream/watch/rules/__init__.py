@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
 
+from sinks.clickhouse.hours_of_subjects import hours_of_subjects
 from sinks.clickhouse.reader import Reader
 from stream.audit import AuditReport
 from stream.budgets.spend import PerUSD
@@ -57,7 +59,13 @@ def money_rules(
             limits=limits,
             revision=rulebook.revision,
         ),
-        ForecastRule(rulebook.budgets, reader=reader, per_usd=per_usd, zone=zone, keep=keep_forecasts),
+        ForecastRule(
+            rulebook.budgets,
+            hours_of=partial(hours_of_subjects, reader),
+            per_usd=per_usd,
+            zone=zone,
+            keep=keep_forecasts,
+        ),
     ]
 
 

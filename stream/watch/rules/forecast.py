@@ -21,7 +21,6 @@ import structlog
 from costream.alerts import DIGITS_EXACT, Alert
 from sinks.answers.forecast import PERIODS, Forecast, Hour, forecast, known_since, midnight
 from sinks.clickhouse.forecast_rows import Expected, forecast_rows
-from sinks.clickhouse.hours_of_subjects import hours_of_subjects
 from sinks.errors import WarehouseError
 from stream.budgets.budget import COLUMNS, Budget, subject_of
 from stream.budgets.facts import budget_of, withdrawn
@@ -29,7 +28,6 @@ from stream.budgets.spend import USD, PerUSD
 from stream.budgets.zones import zone
 from stream.watch.foreseen import RULE, alert_id, judged, over
 from stream.watch.foreseen_words import worded
-from stream.watch.queries import Reader
 from stream.watch.rules.hourly import RETRY_WAIT
 from stream.watch.rules.rule import Past
 from stream.watch.scopes import SYSTEM
@@ -39,6 +37,8 @@ LOOK_SECONDS_MAX: Final = 2.0  # then no other budget is begun
 REST: Final = 20  # times as long as a look took, until the next one
 SUBJECTS_MAX: Final = 50  # of one budget, the dearest of the last 31 days
 LATELY: Final = timedelta(days=31)
+
+HoursOf = Callable[..., pl.DataFrame]  # ``hours_of_subjects``, which has been told whom to ask
 
 NEXT: Final = "its alerts stay as they are; the others are looked at in a minute, and this one when they have been"
 
@@ -61,16 +61,16 @@ class ForecastRule:
         self,
         budgets: Sequence[Budget],
         *,
-        reader: Reader,
+        hours_of: HoursOf,
         per_usd: PerUSD,
-        zone: str,
-        keep: Callable[[pl.DataFrame], object],
+        zone: str = "",
+        keep: Callable[[pl.DataFrame], object] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``zone``: by whose clocks everything together is foreseen. ``keep`` stores rows of ``forecasts``, and may
-        raise ``WarehouseError``."""
+        """``zone``: by whose clocks everything together is foreseen; without it that is not. ``keep`` stores rows of
+        ``forecasts``, and may raise ``WarehouseError``."""
         self._budgets = {budget.name: budget for budget in budgets if budget.forecast is not None}
-        self._reader, self._per_usd, self._monotonic = reader, per_usd, monotonic
+        self._hours_of, self._per_usd, self._monotonic = hours_of, per_usd, monotonic
         self._zone, self._keep = zone, keep
         self._left = list[Budget | None]()  # of this round; None: everything together
         self._began: datetime | None = None  # this round
@@ -89,7 +89,7 @@ class ForecastRule:
         """It keeps an error of the warehouse to itself: what it asks may be too much for one that can still answer the
         rules beside it."""
         if past.looked_at is None or past.failed or not self._left:
-            self._left, self._began = [*self._budgets.values(), None], now
+            self._left, self._began = [*self._budgets.values(), *([None] if self._zone else [])], now
         found, expected = dict[tuple[str, str], Forecast](), list[Expected]()
         began, error = self._monotonic(), None
         while self._left and not error and self._monotonic() - began < LOOK_SECONDS_MAX:
@@ -131,15 +131,14 @@ class ForecastRule:
     def _of_everything(self, now: datetime) -> Expected:
         clocks = zone(self._zone)
         since = known_since(now, clocks)
-        rows = hours_of_subjects(self._reader, since=since, until=now, only={})
+        rows = self._hours_of(since=since, until=now, only={})
         found = forecast([Hour(*row) for row in rows.iter_rows()], now=now, since=since, zone=clocks)
         return Expected(SYSTEM, USD, self._zone, now.astimezone(clocks).date(), PERIODS, found)
 
     def _of_budget(self, budget: Budget, now: datetime) -> dict[str, Forecast]:
         """By subject."""
         since = known_since(now, zone(budget.zone))
-        rows = hours_of_subjects(
-            self._reader,
+        rows = self._hours_of(
             since=since,
             until=now,
             only=budget.only,
