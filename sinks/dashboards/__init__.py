@@ -1,4 +1,5 @@
-"""The boards that Grafana opens on: what was spent (``cost``) and how the pipeline does (``health``).
+"""The boards of Grafana: what was spent (``cost``), how models compare (``models``) and how the pipeline does
+(``health``).
 
 A panel selects figures from the warehouse's views, and metrics from Prometheus. It may add up a column of a view; what
 a cost is and what counts as unpriced is said in the views alone. ``python -m sinks.dashboards --write``

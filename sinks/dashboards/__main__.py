@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sinks.dashboards import cost, health
+from sinks.dashboards import cost, health, models
 from sinks.dashboards.panels import Board, text_of
 
 FOLDER: Final = Path("deploy", "grafana", "dashboards")
 BOARDS: Final[Mapping[str, Callable[[], Board]]] = {
     f"{cost.UID}.json": cost.board,
     f"{health.UID}.json": health.board,
+    f"{models.UID}.json": models.board,
 }
 
 

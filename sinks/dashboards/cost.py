@@ -6,10 +6,22 @@ from typing import Final
 
 from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.dashboards import panels
-from sinks.dashboards.queries import DAY_START, END, MONTH_START, SPAN, ZONE, Sql, between
+from sinks.dashboards.queries import (
+    DAY_START,
+    DAYS_OF,
+    END,
+    HOURS_OF,
+    IN_CURRENCY,
+    MONTH_START,
+    SERIES_MAX,
+    SPAN,
+    ZONE,
+    Sql,
+    between,
+    leading,
+)
 
 UID: Final = "costream-cost"
-SERIES_MAX: Final = 20  # more colours than that cannot be told apart; the rest is one more line
 ROWS_MAX: Final = 50
 
 # `by` is one of the dimensions; quoted as a name, it can be nothing else.
@@ -20,12 +32,6 @@ IN_USD: Final = "metric_name IN ('hourly_cost_spike', 'hourly_cost_anomaly')"
 WITHOUT_A_PRICE: Final = "metric_name IN ('calls_without_price', 'models_without_price')"
 
 SPENT: Final = ("cost", "calls", "unpriced_calls")
-
-# Unknown where a part of it has a cost and no exchange rate.
-IN_CURRENCY: Final = "if(countIf(u.cost_usd IS NOT NULL AND u.cost IS NULL) = 0, sum(u.cost), NULL)"
-
-HOURS_OF: Final = f"FROM usage_hourly_between({SPAN}) AS u"
-DAYS_OF: Final = f"FROM usage_daily_between({SPAN}) AS u"
 
 # The hour that is compared with the last one of the span. A whole one, so that no single calls are needed for it.
 SAME_HOUR: Final = f"toStartOfHour({END} - toIntervalMonth(1) - 1)"
@@ -40,17 +46,22 @@ def board() -> panels.Board:
         "exchange rate of each day (UTC), and in USD where a panel says so.",
         span="now-7d/d",
     )
-    made = made.link(panels.link_to("Pipeline", "costream-pipeline"))
+    made = made.link(panels.link_to("Models", "costream-models")).link(panels.link_to("Pipeline", "costream-pipeline"))
     made = made.with_variable(panels.choice("by", label="by", options=DIMENSIONS, first="model"))
-    currencies = Sql("SELECT DISTINCT currency FROM exchange_rates ORDER BY currency")
-    made = made.with_variable(panels.choice_of("currency", label="in", question=currencies, first="USD"))
-    for panel in (*_spent(), _expected(), *_who(), *_spiking(), *_unpriced()):
+    made = made.with_variable(panels.currencies())
+    for panel in (*_spent(), _expected(), _budgets(), *_who(), *_spiking(), *_unpriced()):
         made = made.with_panel(panel)
     return made
 
 
 def _spent() -> tuple[panels.AnyPanel, ...]:
     return (
+        _spent_in(
+            "The last 60 minutes",
+            "What is being spent an hour now: the whole of it, and no rate of a second.",
+            between(f"{END} - toIntervalHour(1)", END),
+            width=24,
+        ),
         _spent_in("Today", "From midnight in the board's time zone until its span ends.", between(DAY_START, END)),
         _spent_in(
             "The day before, until the same time",
@@ -119,35 +130,41 @@ def _expected() -> panels.AnyPanel:
     )
 
 
-def _spent_in(title: str, about: str, span: str) -> panels.AnyPanel:
+def _budgets() -> panels.AnyPanel:
+    return panels.listing(
+        "Budgets and limits",
+        f"Where each stands now, whatever the span of the board: the {ROWS_MAX} of which most is used. The projection "
+        "is what the period costs if it goes on as it began.",
+        Sql(
+            f"""
+            SELECT budget, subject, period, zone, spent, amount, currency, ratio AS share, level, projected, calls,
+              unpriced_calls
+            FROM budget_status
+            ORDER BY share DESC NULLS LAST, budget, subject LIMIT {ROWS_MAX}"""
+        ),
+        columns=(
+            *("budget", "subject", "period", "zone", "spent", "amount", "currency", "share", "level", "projected"),
+            *("calls", "unpriced_calls"),
+        ),
+        width=24,
+    )
+
+
+def _spent_in(title: str, about: str, span: str, *, width: int = 6) -> panels.AnyPanel:
     question = Sql(
         f"""
         SELECT {IN_CURRENCY} AS cost, sum(u.calls) AS calls, sum(u.unpriced_calls) AS unpriced_calls
         FROM usage_between({span}) AS u"""
     )
-    return panels.numbers(title, about, question, columns=SPENT)
+    return panels.numbers(title, about, question, columns=SPENT, width=width)
 
 
 def _hours() -> Sql:
-    return _by("$__timeInterval(hour)", HOURS_OF)
+    return leading(BY, "$__timeInterval(hour)", f"{IN_CURRENCY} AS cost", HOURS_OF)
 
 
 def _days() -> Sql:
-    return _by(f"toDateTime(day, {ZONE})", DAYS_OF)
-
-
-def _by(time: str, rows: str) -> Sql:
-    """The dearest as lines of their own, and all others as one, so that a stack is as high as the whole."""
-    dearest = f"SELECT {BY} {rows} GROUP BY {BY} ORDER BY sum(cost_usd) DESC NULLS LAST, {BY} LIMIT {SERIES_MAX}"
-    return Sql(
-        f"""
-        SELECT {time} AS time,
-          if({BY} IN ({dearest}), toString({BY}), '(all others)') AS series,
-          {IN_CURRENCY} AS cost
-        {rows}
-        GROUP BY time, series ORDER BY time, series""",
-        series=True,
-    )
+    return leading(BY, f"toDateTime(day, {ZONE})", f"{IN_CURRENCY} AS cost", DAYS_OF)
 
 
 def _who() -> tuple[panels.AnyPanel, ...]:
@@ -175,6 +192,28 @@ def _who() -> tuple[panels.AnyPanel, ...]:
                 ORDER BY cost_usd DESC NULLS LAST, user_id LIMIT {ROWS_MAX}"""
             ),
             columns=("user_id", "cost", "calls", "unpriced_calls", "partial_calls"),
+        ),
+        panels.listing(
+            "Features",
+            f"Of the span to the millisecond, the {ROWS_MAX} dearest, and what one priced call costs.",
+            Sql(
+                f"""
+                SELECT feature, calls, cost, avg_cost, cost_share, unpriced_calls, partial_calls
+                FROM feature_cost_summary_between({SPAN})
+                ORDER BY cost_share DESC NULLS LAST, feature LIMIT {ROWS_MAX}"""
+            ),
+            columns=("feature", "calls", "cost", "avg_cost", "cost_share", "unpriced_calls", "partial_calls"),
+        ),
+        panels.listing(
+            "Providers",
+            "Of the span to the millisecond, the dearest first.",
+            Sql(
+                f"""
+                SELECT provider, calls, cost, avg_cost, cost_share, unpriced_calls, partial_calls
+                FROM provider_cost_summary_between({SPAN})
+                ORDER BY cost_share DESC NULLS LAST, provider LIMIT {ROWS_MAX}"""
+            ),
+            columns=("provider", "calls", "cost", "avg_cost", "cost_share", "unpriced_calls", "partial_calls"),
         ),
         panels.listing(
             "Margin by feature",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sinks.dashboards import cost, panels
+from sinks.dashboards import cost, models, panels
 from sinks.dashboards.panels import COUNT
 from sinks.dashboards.queries import Sql, promql
 
@@ -21,7 +21,7 @@ def board() -> panels.Board:
         "whether the audit holds. docs/reference.md says what each metric means and what to do when it moves.",
         span="now-6h",
     )
-    made = made.link(panels.link_to("Cost", cost.UID))
+    made = made.link(panels.link_to("Cost", cost.UID)).link(panels.link_to("Models", models.UID))
     for panel in (*_now(), *_flow(), *_refused(), *_lost(), *_inside()):
         made = made.with_panel(panel)
     return made

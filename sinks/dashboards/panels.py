@@ -56,6 +56,12 @@ FIGURES: Final = {
     "margin": Figure("margin, ${currency}", AMOUNT, UNKNOWN),
     "margin_percent": Figure("margin", "percent", "no revenue", loss=True),
     "avg_cost_usd": Figure("cost of a call", COST, UNKNOWN),
+    "avg_cost": Figure("cost of a call, ${currency}", AMOUNT, UNKNOWN),
+    "cost_share": Figure("share of the cost", SHARE, UNKNOWN),
+    "spent": Figure("spent", AMOUNT, UNKNOWN),
+    "amount": Figure("of", AMOUNT),
+    "share": Figure("used", SHARE, UNKNOWN),
+    "projected": Figure("projected", AMOUNT, "-"),
     "previous_cost_usd": Figure("the month before", COST, UNKNOWN),
     "difference_usd": Figure("difference", COST, UNKNOWN),
     "change_percent": Figure("change", "percent", "-"),
@@ -76,6 +82,8 @@ FIGURES: Final = {
     "partial_share": Figure("partly priced", SHARE, "no calls"),
     "unpriced_share": Figure("unpriced", SHARE, "no calls"),
     "tokens": Figure("tokens", COUNT),
+    "input_tokens": Figure("input tokens", COUNT),
+    "output_tokens": Figure("output tokens", COUNT),
     "alerts": Figure("alerts", COUNT),
     "records": Figure("records", COUNT),
     "reports": Figure("reports", COUNT),
@@ -88,6 +96,11 @@ FIGURES: Final = {
     "last_received_ms": Figure("last received", "dateTimeFromNow", "nothing in this span"),
     "last_stored_ms": Figure("last stored", "dateTimeFromNow", "nothing in this span"),
     "name": Figure("name"),
+    "budget": Figure("budget"),
+    "subject": Figure("of whom"),
+    "period": Figure("a"),
+    "zone": Figure("zone"),
+    "currency": Figure("in"),
     "user_id": Figure("user"),
     "provider": Figure("provider"),
     "model": Figure("model"),
@@ -157,12 +170,19 @@ def lines(title: str, about: str, *queries: Builder[Any], unit: str, height: int
     return panel.targets(list(queries))
 
 
-def costs_over_time(title: str, about: str, costs: Sql, unpriced: Sql, *, interval: str) -> timeseries.Panel:
-    """Costs as stacked bars, by the column ``series``; on the right what they leave out, by the query B."""
-    panel = lines(title, about, costs, unpriced, unit=AMOUNT, height=10).interval(interval)
+def stacked(title: str, about: str, *queries: Sql, unit: str, interval: str) -> timeseries.Panel:
+    """Amounts as stacked bars, by the column ``series`` of the first query."""
+    panel = lines(title, about, *queries, unit=unit, height=10).interval(interval)
     panel = panel.draw_style(GraphDrawStyle.BARS).fill_opacity(70)
     panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
-    panel = panel.override_by_query("A", [_set("displayName", "${__field.labels.series}")])
+    return panel.override_by_query("A", [_set("displayName", "${__field.labels.series}")])
+
+
+def costs_over_time(
+    title: str, about: str, costs: Sql, unpriced: Sql, *, interval: str, unit: str = AMOUNT
+) -> timeseries.Panel:
+    """Costs as stacked bars, by the column ``series``; on the right what they leave out, by the query B."""
+    panel = stacked(title, about, costs, unpriced, unit=unit, interval=interval)
     return panel.override_by_query(
         "B",
         [
@@ -213,6 +233,12 @@ def choice(name: str, *, label: str, options: Sequence[str], first: str) -> dash
     of_all = [model.VariableOption(selected=each == first, text=each, value=each) for each in options]
     variable = dashboard.CustomVariable(name).label(label).values(",".join(options)).options(of_all).current(chosen)
     return variable.multi(False).include_all(False).allow_custom_value(False)
+
+
+def currencies() -> dashboard.QueryVariable:
+    """The currencies that money can be told in."""
+    question = Sql("SELECT DISTINCT currency FROM exchange_rates ORDER BY currency")
+    return choice_of("currency", label="in", question=question, first="USD")
 
 
 def choice_of(name: str, *, label: str, question: Sql, first: str) -> dashboard.QueryVariable:

@@ -42,6 +42,14 @@ def between(start: str, end: str) -> str:
     return "from = {}, to = {}, zone = {}, currency = {}".format(*moments, ZONE, CURRENCY)
 
 
+# Unknown where a part of it has a cost and no exchange rate.
+IN_CURRENCY: Final = "if(countIf(u.cost_usd IS NOT NULL AND u.cost IS NULL) = 0, sum(u.cost), NULL)"
+
+HOURS_OF: Final = f"FROM usage_hourly_between({SPAN}) AS u"
+DAYS_OF: Final = f"FROM usage_daily_between({SPAN}) AS u"
+SERIES_MAX: Final = 20  # more colours than that cannot be told apart; the rest is one more line
+
+
 class ClickHouseTarget(variants.Dataquery):
     """A query as Grafana's ClickHouse data source stores it in a board."""
 
@@ -69,6 +77,19 @@ class Sql(builder.Builder[variants.Dataquery]):
 
     def build(self) -> variants.Dataquery:
         return ClickHouseTarget(self.sql, ref=self._ref, series=self._series)
+
+
+def leading(by: str, time: str, amount: str, rows: str, *, most: str = "sum(cost_usd)") -> Sql:
+    """The values of ``by`` that have ``most`` as lines of their own, and all others as one, so that a stack is as high
+    as the whole. ``amount`` is what is told of them, ``rows`` where it is from."""
+    names = f"SELECT {by} {rows} GROUP BY {by} ORDER BY {most} DESC NULLS LAST, {by} LIMIT {SERIES_MAX}"
+    return Sql(
+        f"""
+        SELECT {time} AS time, if({by} IN ({names}), toString({by}), '(all others)') AS series, {amount}
+        {rows}
+        GROUP BY time, series ORDER BY time, series""",
+        series=True,
+    )
 
 
 def promql(expression: str, *, legend: str = "", ref: str = "A", instant: bool = False) -> prometheus.Dataquery:

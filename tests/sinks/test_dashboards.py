@@ -23,7 +23,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.clickhouse.writer import Writer
 from sinks.dashboards.__main__ import main
-from sinks.dashboards.cost import IN_CURRENCY
+from sinks.dashboards.queries import IN_CURRENCY
 from tests.producers.test_alert import alert
 from tests.support.databases import migrated
 from tests.support.grafana import Question, View, boards, expand, questions
@@ -324,6 +324,40 @@ def test_what_a_month_was_expected_to_cost_is_told_day_by_day(reader: Reader) ->
     assert told == [(YESTERDAY, usd("5"), None, None), (NOON, usd("7"), usd("90"), usd("99"))]
 
 
+def test_what_an_hour_costs_now_is_the_whole_of_the_last_one(reader: Reader) -> None:
+    """The calls of 12:20 and 12:21; the one of 10:00 is over, and that of 12:40 is to come."""
+    assert answer(reader, "The last 60 minutes") == [{"cost": usd("2.50"), "calls": 2, "unpriced_calls": 1}]
+
+
+def test_features_and_providers_are_told_with_what_a_priced_call_costs(reader: Reader) -> None:
+    features = {row["feature"]: row for row in answer(reader, "Features")}
+    found = features["chatbot"]
+    assert found["avg_cost"] * (found["calls"] - found["unpriced_calls"]) == found["cost"]
+    assert sum(row["cost_share"] or 0 for row in features.values()) == 1
+    providers = [(row["provider"], row["cost"]) for row in answer(reader, "Providers")]
+    assert providers == [("anthropic", usd("2.50")), ("openai", usd("1.87"))]
+
+
+def test_models_stand_side_by_side_and_over_time(reader: Reader) -> None:
+    models = {row["model"]: row for row in answer(reader, "Models side by side")}
+    assert (models["claude"]["cost"], models["claude"]["avg_cost"], models["claude"]["calls"]) == (usd("2.50"),) * 2 + (
+        1,
+    )
+    assert (models["aurora"]["cost"], models["aurora"]["avg_cost"], models["aurora"]["unpriced_calls"]) == (
+        None,
+        None,
+        1,
+    )
+    calls = {row["series"]: row["calls"] for row in answer(reader, "Calls by hour") if row["time"] == NOON}
+    tokens = {
+        row["series"]: row["input_tokens"] for row in answer(reader, "Input tokens by hour") if row["time"] == NOON
+    }
+    assert calls["claude"] == calls["aurora"] == 1
+    assert tokens.keys() == calls.keys()
+    days = {row["series"]: row["cost_usd"] for row in answer(reader, "Cost by day, in USD") if row["time"] > YESTERDAY}
+    assert (days["claude"], days["aurora"]) == (usd("2.50"), None)
+
+
 # --- is it spiking, what is unpriced ---------------------------------------------------------------------------------
 
 
@@ -399,7 +433,7 @@ def test_every_question_runs_and_every_column_of_its_answer_has_a_name_and_a_uni
 def test_the_files_are_what_their_code_says(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
     assert main(["--check"]) == 0, "`make schemas` writes them"
     assert main(["--write", "--folder", str(tmp_path)]) == 0
-    (file, _) = sorted(tmp_path.iterdir())
+    file = tmp_path / "costream-cost.json"
     file.write_text(file.read_text().replace("Today", "This day"))
     assert main(["--check", "--folder", str(tmp_path)]) == 1
     assert file.name in capsys.readouterr().err
