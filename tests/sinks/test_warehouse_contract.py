@@ -88,6 +88,8 @@ def every_view(reader: Reader) -> dict[str, list[str]]:
     start, end = this_hour() - timedelta(days=7), this_hour() + timedelta(days=1)
     span = f"(from = '{start}', to = '{end}', zone = 'UTC', currency = 'USD')"
     asked = {name: f"{name}{span}" for name in names if name.endswith("_between")}
+    asked["check_cost_threshold_between"] = f"check_cost_threshold_between(threshold = 1, {span[1:]}"
+    asked["check_cost_threshold"] = "check_cost_threshold(threshold = 1)"
     asked["user_cost_summary"] = "user_cost_summary(user_id = 'u-1', period_hours = 24)"
     return {name: rows_but_for_the_time_of_storing(reader, asked.get(name, name)) for name in names}
 

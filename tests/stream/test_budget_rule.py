@@ -34,7 +34,7 @@ from tests.stream.test_budget_spend import DAILY
 from tests.stream.test_price_revisions import publish
 from tests.support.databases import emptied
 from tests.support.ingest import ingest_of
-from tests.support.records import wire
+from tests.support.records import STEADY_ZONE, wire
 from tests.support.repriced import NOW, PARTITIONS, SOURCE, Place
 from tests.support.told import alert
 from tests.support.warehouse import Server
@@ -461,9 +461,11 @@ def test_who_takes_over_goes_on_from_the_alerts_that_are_told(place: Place) -> N
 
 
 def test_the_view_says_where_each_budget_stands_as_its_alert_does(place: Place) -> None:
+    budgets = [replace(budget, zone=STEADY_ZONE) for budget in BUDGETS]
+    use(place, budgets)
     place.store([spent(f"r-{number}") for number in range(7)] + [spent("x", model="nobody-knows")])
     place.store([spent("other", user_id="bob", session_id="", team="ads", tokens=MILLION // 3)])
-    state(place.reader, place.warehouse.writer, BUDGETS, Counted.by(BUDGETS), now=NOW, kept=NOW.date())
+    state(place.reader, place.warehouse.writer, budgets, Counted.by(budgets), now=NOW, kept=NOW.date())
     rows = place.frame("SELECT * FROM budget_status").to_dicts()
     by_scope = {(row["budget"], row["subject"]): row for row in rows}
     assert [row["budget"] for row in rows] == sorted(row["budget"] for row in rows)
@@ -472,7 +474,7 @@ def test_the_view_says_where_each_budget_stands_as_its_alert_does(place: Place) 
         *[("team", "team=search"), ("user", "user=ann"), ("user", "user=bob")],
         *[("won", "user=ann"), ("won", "user=bob")],
     ]
-    judge = Judge(place, [budget for budget in BUDGETS if budget is not WON])
+    judge = Judge(place, [budget for budget in budgets if budget.name != "won"])
     alerts = {alert.scope: alert for alert in judge.look()}
     assert len(alerts) == 3
     for (budget, subject), row in by_scope.items():
@@ -541,8 +543,10 @@ def test_who_tells_limits_may_wait_for_a_look_and_gets_one_in_the_interval(place
 
 
 def test_what_is_projected_is_the_spending_by_the_share_of_the_period_that_is_over(place: Place) -> None:
+    day = replace(DAY, zone=STEADY_ZONE)
+    use(place, [day])
     place.store([spent("r-1")])
-    state(place.reader, place.warehouse.writer, [DAY], Counted.by([DAY]), now=NOW, kept=NOW.date())
+    state(place.reader, place.warehouse.writer, [day], Counted.by([day]), now=NOW, kept=NOW.date())
     (row,) = place.frame("SELECT *, now('UTC') AS at FROM budget_status").to_dicts()
     share = (row["at"] - row["period_start"]) / timedelta(days=1)
     if share < 0.05:

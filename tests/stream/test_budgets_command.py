@@ -18,6 +18,7 @@ from stream.audit.budget_sums import state
 from stream.budgets.budget import Step
 from stream.budgets.counted import Counted
 from stream.budgets.limits import News
+from stream.budgets.periods import span_at
 from stream.cli import application, common
 from stream.store.outbox import Outbox
 from stream.up.broker import EmbeddedBroker
@@ -25,11 +26,12 @@ from stream.watch.budget_topic import publish_states
 from tests.producers.test_budget_state import state as state_of
 from tests.stream.test_budget_rule import DAY, LIMIT, USER, WON, spent, use
 from tests.support.databases import emptied
+from tests.support.records import STEADY_ZONE
 from tests.support.repriced import NOW, Place
 from tests.support.warehouse import Server, settings_of
 
 IDLE = replace(DAY, name="idle", scope=("feature",), only={"feature": ("none",)}, steps=(Step(Decimal(1), Level.INFO),))
-BUDGETS = [DAY, USER, LIMIT, WON, IDLE]
+BUDGETS = [replace(budget, zone=STEADY_ZONE) for budget in (DAY, USER, LIMIT, WON, IDLE)]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def test_each_budget_stands_with_its_share_and_the_nearest_subject_first(
         "won of user ann  not known of 1,500.00 KRW: a day of it has no exchange rate of KRW",
         "won of user b,o=b\\u{202e}  not known of 1,500.00 KRW: a day of it has no exchange rate of KRW",
     ]
-    assert "a day (Asia/Seoul), told above it" in result.stdout
+    assert f"a day ({STEADY_ZONE}), told above it" in result.stdout
     assert "1 call unpriced" in result.stdout
 
 
@@ -87,11 +89,9 @@ def test_a_program_gets_every_figure_exactly(address: ClickHouseAddress, monkeyp
     assert (day["budget"], day["spent"], day["amount"], day["ratio"]) == ("day", "1.05", "3", "0.35")
     assert (day["calls"], day["unpriced_calls"], day["subjects"], day["level"]) == (4, 1, 1, "")
     assert (day["limited"], day["limited_until"]) == (None, None), "there is no Kafka that could tell"
-    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
-    assert (day["period_start"], day["period_end"]) == (
-        midnight.isoformat(),
-        (midnight + timedelta(days=1)).isoformat(),
-    )
+    today = span_at(NOW, "day", STEADY_ZONE)
+    assert today.end is not None
+    assert (day["period_start"], day["period_end"]) == (today.start.isoformat(), today.end.isoformat())
 
 
 def test_what_is_limited_now_says_so_and_until_when(

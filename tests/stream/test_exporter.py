@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -26,6 +27,7 @@ from stream.watch.turn import Turn
 from tests.support.databases import emptied
 from tests.support.filling import Filling
 from tests.support.ingest import SHIPPED, TABLES, flush_of, run
+from tests.support.records import STEADY_ZONE
 from tests.support.repriced import LIST, NOW, OURS, MortalWriter, Place, call
 from tests.support.warehouse import Server
 
@@ -385,7 +387,7 @@ def test_shares_of_budgets_are_those_of_the_view(place: Place) -> None:
     assert stored_cost(place) == 80
     holder = Holder(place)
     assert of("budget_usage_ratio", holder.look()) == {}
-    Filling(place.warehouse, SHIPPED, NOW).run()
+    Filling(place.warehouse, [replace(budget, zone=STEADY_ZONE) for budget in SHIPPED], NOW).run()
     told = of("budget_usage_ratio", holder.look(), "budget_type")
     assert told == {("daily",): Decimal("0.8"), ("monthly",): Decimal("0.04"), ("user",): Decimal("7.3")}
     status = place.frame("SELECT budget, max(ratio) FROM budget_status GROUP BY budget").rows()

@@ -18,21 +18,19 @@ from stream.runtime import topics
 from stream.runtime.settings import Settings
 from stream.up.broker import EmbeddedBroker
 from tests.support.ingest import Warehouse
-from tests.support.records import rfc3339
+from tests.support.records import STEADY_ZONE, rfc3339
 from tests.support.rules import publish_rules
 from tests.support.warehouse import Server
 from tests.support.worker import TOPICS, WorkerProcess, read_topic, send_calls
 
 pytestmark = pytest.mark.slow
 
-# A day that does not end while a test runs: midnight is at 15:00 UTC in Seoul, and at 07:00 or 08:00 in Los Angeles.
-ZONE = "America/Los_Angeles" if 12 <= datetime.now(UTC).hour < 16 else "Asia/Seoul"
 REFUSING = f"""
 [[budget]]
 name = "user_daily_budget"
 scope = ["user"]
 period = "day"
-zone = "{ZONE}"
+zone = "{STEADY_ZONE}"
 amount = "1"
 refuse_at = "0.95"
 """
@@ -100,7 +98,7 @@ def test_a_user_at_95_percent_is_limited_until_the_day_ends_and_others_are_allow
         assert limited is not None
         assert (limited.budget, f"{limited.spent:f}", f"{limited.amount:f}") == ("user_daily_budget", "1.05", "1")
         assert limited.resets_at is not None
-        assert limited.resets_at.astimezone(zone(ZONE)).time() == time(), "it is midnight there"
+        assert limited.resets_at.astimezone(zone(STEADY_ZONE)).time() == time(), "it is midnight there"
         assert timedelta(0) < limited.resets_at - site.at <= timedelta(days=1)
         assert guard.check(user_id="bob") is None
         with site.guard(clock=lambda: limited.resets_at) as later:
