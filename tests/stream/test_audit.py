@@ -653,9 +653,7 @@ def test_a_difference_that_passes_by_the_last_time_it_is_asked_for_is_none(
 ) -> None:
     """Whatever two reads saw of a flush between them is over a moment later."""
     monkeypatch.setattr(checks, "ATTEMPTS_MAX", ATTEMPTS_MAX)
-    stream.run(
-        "INSERT INTO usage_hourly_rows SELECT * REPLACE (calls + 5 AS calls) FROM usage_hourly_rows FINAL LIMIT 3"
-    )
+    stream.run("INSERT INTO usage_hourly_rows SELECT * REPLACE (calls + 5 AS calls) FROM usage_hourly_rows FINAL")
     pauses = 0
 
     def pause() -> None:
@@ -663,8 +661,7 @@ def test_a_difference_that_passes_by_the_last_time_it_is_asked_for_is_none(
         pauses += 1
         if pauses == ATTEMPTS_MAX - 1:
             stream.run(
-                "INSERT INTO usage_hourly_rows "
-                "SELECT * REPLACE (calls - 5 AS calls) FROM usage_hourly_rows FINAL LIMIT 3"
+                "INSERT INTO usage_hourly_rows SELECT * REPLACE (calls - 5 AS calls) FROM usage_hourly_rows FINAL"
             )
 
     assert stream.audit(pause=pause).check("usage_hourly").holds
