@@ -49,7 +49,7 @@ def board() -> panels.Board:
     made = made.link(panels.link_to("Models", "costream-models")).link(panels.link_to("Pipeline", "costream-pipeline"))
     made = made.with_variable(panels.choice("by", label="by", options=DIMENSIONS, first="model"))
     made = made.with_variable(panels.currencies())
-    for panel in (*_spent(), _expected(), _budgets(), *_who(), *_spiking(), *_unpriced()):
+    for panel in (*_spent(), _expected(), _budgets(), *_who(), *_earned_and_changed(), *_spiking(), *_unpriced()):
         made = made.with_panel(panel)
     return made
 
@@ -193,28 +193,28 @@ def _who() -> tuple[panels.AnyPanel, ...]:
             ),
             columns=("user_id", "cost", "calls", "unpriced_calls", "partial_calls"),
         ),
-        panels.listing(
-            "Features",
-            f"Of the span to the millisecond, the {ROWS_MAX} dearest, and what one priced call costs.",
-            Sql(
-                f"""
-                SELECT feature, calls, cost, avg_cost, cost_share, unpriced_calls, partial_calls
-                FROM feature_cost_summary_between({SPAN})
-                ORDER BY cost_share DESC NULLS LAST, feature LIMIT {ROWS_MAX}"""
-            ),
-            columns=("feature", "calls", "cost", "avg_cost", "cost_share", "unpriced_calls", "partial_calls"),
+        _compared("Features", "feature"),
+        _compared("Providers", "provider"),
+    )
+
+
+def _compared(title: str, dimension: str) -> panels.AnyPanel:
+    columns = (dimension, "calls", "cost", "avg_cost", "cost_share", "unpriced_calls", "partial_calls")
+    return panels.listing(
+        title,
+        f"Of the span to the millisecond, the {ROWS_MAX} dearest, and what one priced call costs.",
+        Sql(
+            f"""
+            SELECT {", ".join(columns)}
+            FROM {dimension}_cost_summary_between({SPAN})
+            ORDER BY cost_share DESC NULLS LAST, {dimension} LIMIT {ROWS_MAX}"""
         ),
-        panels.listing(
-            "Providers",
-            "Of the span to the millisecond, the dearest first.",
-            Sql(
-                f"""
-                SELECT provider, calls, cost, avg_cost, cost_share, unpriced_calls, partial_calls
-                FROM provider_cost_summary_between({SPAN})
-                ORDER BY cost_share DESC NULLS LAST, provider LIMIT {ROWS_MAX}"""
-            ),
-            columns=("provider", "calls", "cost", "avg_cost", "cost_share", "unpriced_calls", "partial_calls"),
-        ),
+        columns=columns,
+    )
+
+
+def _earned_and_changed() -> tuple[panels.AnyPanel, ...]:
+    return (
         panels.listing(
             "Margin by feature",
             "Of the span to the millisecond, the worst first. A feature earns what its credits are sold for, for "

@@ -80,8 +80,8 @@ class Sql(builder.Builder[variants.Dataquery]):
 
 
 def leading(by: str, time: str, amount: str, rows: str, *, most: str = "sum(cost_usd)") -> Sql:
-    """The values of ``by`` that have ``most`` as lines of their own, and all others as one, so that a stack is as high
-    as the whole. ``amount`` is what is told of them, ``rows`` where it is from."""
+    """The values of ``by`` whose ``most`` is greatest as lines of their own, and all others as one, so that a stack is
+    as high as the whole. ``amount`` is what is told of each, ``rows`` where it is from."""
     names = f"SELECT {by} {rows} GROUP BY {by} ORDER BY {most} DESC NULLS LAST, {by} LIMIT {SERIES_MAX}"
     return Sql(
         f"""

@@ -60,7 +60,7 @@ class Budget:
     metric_name: str
     refuse_at: Decimal | None = None  # the share of the amount from which on clients that ask refuse calls; None: never
     forecast: Level | None = None  # told when it is expected to be used up before its period ends; None: never
-    of: Whole | None = None  # of a limit that is a share of a budget
+    share_of: Whole | None = None  # the budget that this limit is a share of
 
     @property
     def limit(self) -> Decimal | None:

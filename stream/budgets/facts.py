@@ -12,8 +12,7 @@ from stream.budgets.budget import Budget, parts_of
 
 def facts_of(budget: Budget, subject: str, period_start: datetime) -> dict[str, Any]:
     """``metadata`` of each alert of a budget, whatever it tells."""
-    whole = budget.of and {"budget": budget.of.name, "period": budget.of.period, "amount": f"{budget.of.amount:f}"}
-    return {
+    facts: dict[str, Any] = {
         "first_window": period_start.isoformat(timespec="seconds"),
         "unit": budget.currency,
         "budget": budget.name,
@@ -22,7 +21,10 @@ def facts_of(budget: Budget, subject: str, period_start: datetime) -> dict[str, 
         "period": budget.period,
         "zone": budget.zone,
         "amount": f"{budget.amount:f}",
-    } | ({"of": whole} if whole else {})
+    }
+    if whole := budget.share_of:
+        facts["share_of"] = {"budget": whole.name, "period": whole.period, "amount": f"{whole.amount:f}"}
+    return facts
 
 
 def budget_of(alert: Alert, budgets: Mapping[str, Budget]) -> Budget | None:

@@ -128,7 +128,7 @@ def _projected(alert: Alert) -> str:
 
 def _pace(alert: Alert) -> str:
     """Of a share of a budget, how long that would last if it went on so. The period may still run: so long at most."""
-    whole: Any = alert.metadata.get("of")
+    whole: Any = alert.metadata.get("share_of")
     if whole is None:
         return ""
     amount, spent = Decimal(whole["amount"]), Fraction(alert.current_value)

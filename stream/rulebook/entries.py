@@ -102,7 +102,7 @@ LevelOrOff = Annotated[
     Level | None, BeforeValidator(_level_or_off), WithJsonSchema({"type": "string", "enum": [*LEVELS, OFF]})
 ]
 FORECAST_PERIODS: Final = ("day", "month")
-SHORTER: Final[Mapping[Period, tuple[str, ...]]] = {
+SHORTER_PERIODS: Final[Mapping[Period, tuple[str, ...]]] = {
     "hour": (),
     "day": ("hour",),
     "month": ("hour", "day"),
@@ -274,7 +274,7 @@ class BudgetEntry(_Rule):
         if len(set(within)) < len(within):
             raise ValueError("burn: an hour and a day have one share each")
         for burn in self.burn:
-            if burn.within not in SHORTER[self.period]:
+            if burn.within not in SHORTER_PERIODS[self.period]:
                 raise ValueError(f"burn: within {burn.within}: that is no part of its period, which is {self.period}")
             if len(self.name_within(burn)) > NAME_MAX:
                 raise ValueError(

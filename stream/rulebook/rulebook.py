@@ -182,7 +182,7 @@ def _within(budget: Budget, entry: BudgetEntry, burn: Burn) -> Budget:
         metric_name=f"{budget.metric_name}{WITHIN[burn.within]}",
         refuse_at=None,
         forecast=None,
-        of=Whole(budget.name, budget.period, budget.amount),
+        share_of=Whole(budget.name, budget.period, budget.amount),
     )
 
 

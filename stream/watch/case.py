@@ -67,7 +67,7 @@ class Baselines:
 
 
 class Told(NamedTuple):
-    """How far above their usual those of its calls were that alerts of other scopes tell of."""
+    """The part of its cost and calls above the usual that alerts of other scopes tell already."""
 
     cost_usd: Fraction = Fraction(0)
     calls: Fraction = Fraction(0)

@@ -15,7 +15,7 @@ from fractions import Fraction
 from costream.alerts import RATIO_MAX, Alert, Status, episode_id, rounded
 from stream.watch.baseline import Baseline
 from stream.watch.case import Case
-from stream.watch.numbers import six_digits, to_decimal
+from stream.watch.rounding import six_digits, to_decimal
 from stream.watch.series import HOUR, NOTHING
 
 

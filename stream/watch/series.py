@@ -28,7 +28,7 @@ class Spend:
 
     cost_usd: Decimal
     unpriced_calls: int = 0
-    calls: int = 0  # of features; elsewhere nobody asks
+    calls: int = 0  # of one value of a dimension; of all calls together nobody asks
 
     def __add__(self, other: Spend) -> Spend:
         unpriced_calls = self.unpriced_calls + other.unpriced_calls

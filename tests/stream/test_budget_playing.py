@@ -127,7 +127,7 @@ def test_a_loop_that_runs_away_and_spending_that_creeps_are_told_before_the_mont
         "It is 2.2 % of month, 2,000.00 USD a month: at this pace the whole of it lasts 44.4 hours."
     )
     assert "10.3 % of month, 2,000.00 USD a month: at this pace the whole of it lasts 9.6 days." in found[2].message
-    assert found[0].metadata["of"] == {"budget": "month", "period": "month", "amount": "2000"}
+    assert found[0].metadata["share_of"] == {"budget": "month", "period": "month", "amount": "2000"}
 
 
 def test_a_late_call_moves_its_own_period_and_raises_nothing() -> None:

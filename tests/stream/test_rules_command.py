@@ -96,7 +96,7 @@ def test_what_a_budget_brings_along_stands_behind_it(written: Any) -> None:
         f"    above it critical, 2.5% of m; {file}\n"
     ) in run("check", file).stdout
     found = json.loads(run("check", file, "--json").stdout)
-    assert (found["m"]["of"], found["m_within_an_hour"]["of"], found["m_within_an_hour"]["amount"]) == (
+    assert (found["m"]["share_of"], found["m_within_an_hour"]["share_of"], found["m_within_an_hour"]["amount"]) == (
         None,
         "m",
         "50",
@@ -132,7 +132,7 @@ def test_check_as_json_has_exact_amounts(written: Any) -> None:
         "channels": None,
         "refuse_at": None,
         "forecast": None,
-        "of": None,
+        "share_of": None,
         "steps": [
             {"amount": "16.00", "level": "warning"},
             {"amount": "18.00", "level": "warning"},

@@ -127,8 +127,8 @@ def test_a_share_within_an_hour_or_a_day_is_a_limit_that_the_budget_brings_along
     for one in (hour, day):
         assert (one.scope, one.only, one.zone, one.currency) == (month.scope, month.only, month.zone, month.currency)
         assert (one.refuse_at, one.forecast) == (None, None)
-        assert one.of == Whole("b", "month", Decimal(2000))
-    assert (month.of, month.kind, month.refuse_at) == (None, "budget", 1)
+        assert one.share_of == Whole("b", "month", Decimal(2000))
+    assert (month.share_of, month.kind, month.refuse_at) == (None, "budget", 1)
 
 
 def test_what_a_budget_brings_along_has_its_file_its_channels_and_is_off_with_it() -> None:

@@ -19,9 +19,9 @@ from costream.alerts import Alert, Driver, Level, rounded
 from stream.watch.baseline import Thresholds
 from stream.watch.case import Baselines, horizon
 from stream.watch.judge import _doublings, latest
-from stream.watch.numbers import to_decimal
 from stream.watch.reasons.difference import difference
 from stream.watch.reasons.evidence import Change, Evidence, Part
+from stream.watch.rounding import to_decimal
 from stream.watch.rules.anomaly import AnomalyRule
 from stream.watch.rules.hourly import HourlyRule, Spending
 from stream.watch.rules.rule import Past

@@ -25,12 +25,11 @@ from stream.watch.baseline import Thresholds
 from stream.watch.judge import latest
 from stream.watch.playing.forecasts import _History
 from stream.watch.playing.forecasts import played as played_forecasts
-from stream.watch.playing.hours import TOLD_EVERY, _NoWarehouse, played
-from stream.watch.rules.anomaly import AnomalyRule
+from stream.watch.playing.hours import TOLD_EVERY, played
 from stream.watch.rules.hourly import HourlyRule, Spending
-from stream.watch.rules.spike import SpikeRule
 from stream.watch.scopes import SYSTEM, Value
 from stream.watch.series import HOUR, MINUTE, NOTHING, Minutes, Series, Spend, hour_of
+from tests.stream.test_watch_judge import anomaly, spike
 from tests.support.warehouse import Embedded
 from tests.support.warehouse_rows import hourly, this_hour
 
@@ -139,11 +138,7 @@ def _sum(calls: Iterable[Call]) -> Spend:
 
 def looked_at(calls: Sequence[Call], thresholds: Thresholds, *, since: datetime) -> list[Alert]:
     calls = history(calls).to_dicts()
-    often = timedelta(seconds=1)
-    rules: list[tuple[HourlyRule, str]] = [
-        (SpikeRule(thresholds, reader=_NoWarehouse(), interval=often), "system"),
-        (AnomalyRule(thresholds, reader=_NoWarehouse(), interval=often), "values"),
-    ]
+    rules: list[tuple[HourlyRule, str]] = [(spike(thresholds), "system"), (anomaly(thresholds), "values")]
     known: dict[str, dict[str, Alert]] = {rule.name: {} for rule, _ in rules}
     found: list[Alert] = []
     now, last = since, max(one["arrived_at"] for one in calls)

@@ -205,21 +205,18 @@ def _share_of_today(hours: Sequence[Hour], *, now: datetime, zone: tzinfo) -> De
     days: defaultdict[date, _Part] = defaultdict(_Part)
     for hour in hours:
         then = hour.start.astimezone(zone)
-        if first <= then.date() < there.date():
-            cost = hour.cost or ZERO
+        if first <= then.date() < there.date() and hour.cost:
             day = days[then.date()]
-            day.whole += cost
-            day.past += cost if then.hour < there.hour else cost * of_hour if then.hour == there.hour else ZERO
+            day.whole += hour.cost
+            if then.hour <= there.hour:
+                day.past += hour.cost * (of_hour if then.hour == there.hour else 1)
     lately = [day for at, day in days.items() if at >= there.date() - DAY * SHARE_DAYS]
     whole = sum((day.whole for day in lately), ZERO)
     if not whole:
         return _ratio(now - midnight(there.date(), zone), DAY)
     usual = sum((day.past for day in lately), ZERO) / whole
-    return _towards(usual, [day.past / day.whole for at, day in days.items() if day.whole and _is_alike(at, there)])
-
-
-def _is_alike(day: date, today: date) -> bool:
-    return day.weekday() == today.weekday()
+    same = [day for at, day in days.items() if day.whole and at.weekday() == there.weekday()]
+    return _towards(usual, [day.past / day.whole for day in same])
 
 
 def _towards(usual: Decimal, shares: Sequence[Decimal]) -> Decimal:
@@ -229,9 +226,10 @@ def _towards(usual: Decimal, shares: Sequence[Decimal]) -> Decimal:
     mean = sum(shares, ZERO) / len(shares)
     variance = sum(((share - mean) ** 2 for share in shares), ZERO) / (len(shares) - 1)
     distance = mean - usual
-    if variance / len(shares) >= distance**2:
+    chance = variance / len(shares)  # the square of the standard error
+    if chance >= distance**2:
         return usual
-    return usual + distance * (1 - variance / len(shares) / distance**2)
+    return usual + distance * (1 - chance / distance**2)
 
 
 def _so_far(by_day: dict[date, _Day], first: date) -> tuple[Decimal, int]:

@@ -184,7 +184,8 @@ def _tell(rule: Rule) -> None:
     steps = [_step(rule, number) for number in range(len(budget.steps))]
     refused = [] if budget.refuse_at is None else [f"new calls may be refused at {_percent(budget.refuse_at)}"]
     foreseen = [] if budget.forecast is None else [f"{budget.forecast.value} when it is expected to be used up"]
-    share = [] if budget.of is None else [f"{_percent(budget.amount / budget.of.amount)} of {budget.of.name}"]
+    whole = budget.share_of
+    share = [] if whole is None else [f"{_percent(budget.amount / whole.amount)} of {whole.name}"]
     said = (
         rule.off or ", ".join(steps + foreseen + refused + share),
         _told_on(rule.channels),
@@ -279,7 +280,7 @@ def _as_json(rule: Rule) -> dict[str, Any]:
         "channels": rule.channels,
         "refuse_at": None if budget.refuse_at is None else f"{budget.refuse_at:f}",
         "forecast": None if budget.forecast is None else budget.forecast.value,
-        "of": None if budget.of is None else budget.of.name,
+        "share_of": None if budget.share_of is None else budget.share_of.name,
         "on": not rule.off,
         "off_because": rule.off,
         "note": rule.note,

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 
 import polars as pl
 
 from costream.alerts import Alert
-from costream.pricing import PICO
 from sinks.clickhouse.vocabulary import DIMENSIONS
 from stream.budgets.budget import Budget
 from stream.budgets.spend import PerUSD
 from stream.watch.judge import latest
+from stream.watch.playing.arrivals import arrivals
 from stream.watch.rules.forecast import ForecastRule
 from stream.watch.rules.rule import Past, news_of
 from stream.watch.series import HOUR
-
-MONEY = pl.Decimal(38, 12)
 
 
 def played(
@@ -50,23 +47,14 @@ class _History:
     """What had arrived by ``now``, as the warehouse would answer."""
 
     def __init__(self, events: pl.DataFrame) -> None:
-        hours = {"tick": pl.col("arrived_at").dt.truncate("1h") + HOUR, "hour": pl.col("occurred_at").dt.truncate("1h")}
-        self._sums = (
-            events.with_columns(**hours)
-            .group_by("tick", "hour", *DIMENSIONS)
-            .agg(
-                calls=pl.len().cast(pl.Int64),
-                unpriced_calls=pl.col("cost_pico").is_null().sum().cast(pl.Int64),
-                pico_usd=pl.col("cost_pico").cast(pl.Int128).sum(),
-            )
-        )
-        self.now: datetime = self._sums["tick"].min()  # type: ignore[assignment]
+        self._sums = arrivals(events, every="1h", by=DIMENSIONS)
+        self.now: datetime = self._sums["arrived_by"].min()  # type: ignore[assignment]
 
     def ticks(self) -> Iterator[datetime]:
-        now, last = self.now, self._sums["tick"].max()
+        now, last = self.now, self._sums["arrived_by"].max()
         while now <= last:  # type: ignore[operator]
             yield now
-            now += timedelta(hours=1)
+            now += HOUR
 
     def hours_of(
         self,
@@ -80,15 +68,16 @@ class _History:
     ) -> pl.DataFrame:
         """As ``hours_of_subjects`` asks for it."""
         known = self._sums.filter(
-            pl.col("tick") <= self.now,
-            pl.col("hour").is_between(since, until, closed="left"),
+            pl.col("arrived_by") <= self.now,
+            pl.col("occurred_at").is_between(since, until, closed="left"),
             *(pl.col(dimension).is_in(list(values)) for dimension, values in only.items()),
         )
         if by:
-            recent = known.filter(pl.col("hour") >= (lately or since)).group_by(*by).agg(pl.col("pico_usd").sum())
-            dearest = recent.sort("pico_usd", *by, descending=[True, *(False for _ in by)]).head(subjects_max)
+            recent = (
+                known.filter(pl.col("occurred_at") >= (lately or since)).group_by(*by).agg(pl.col("cost_usd").sum())
+            )
+            dearest = recent.sort("cost_usd", *by, descending=[True, *(False for _ in by)]).head(subjects_max)
             known = known.join(dearest, on=list(by), how="semi")
-        sums = known.group_by(*by, "hour").agg(pl.col("pico_usd", "calls", "unpriced_calls").sum())
-        cost = (pl.col("pico_usd").cast(pl.Decimal(38, 0)) * (Decimal(1) / PICO)).cast(MONEY)
-        priced = pl.when(pl.col("calls") > pl.col("unpriced_calls")).then(cost)
-        return sums.select(*by, "hour", priced.alias("cost_usd"), "calls", "unpriced_calls").sort("hour", *by)
+        sums = known.group_by(*by, hour="occurred_at").agg(pl.col("cost_usd", "calls", "unpriced_calls").sum())
+        priced = pl.when(pl.col("calls") > pl.col("unpriced_calls")).then(pl.col("cost_usd"))
+        return sums.with_columns(priced.alias("cost_usd")).sort("hour", *by)

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal, localcontext
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
 import polars as pl
 
-from costream.alerts import DIGITS_EXACT, Alert
-from costream.pricing import PICO
+from costream.alerts import Alert
 from stream.watch.baseline import Thresholds
 from stream.watch.case import Baselines, Case, horizon
 from stream.watch.judge import first_window_of, latest
+from stream.watch.playing.arrivals import arrivals
 from stream.watch.rules.anomaly import AnomalyRule
 from stream.watch.rules.hourly import HourlyRule, Spending
 from stream.watch.rules.spike import SpikeRule
@@ -30,9 +29,6 @@ from stream.watch.wording import worded
 
 TOLD_EVERY: Final = 1_000  # minutes
 REACHED_HOURS: Final = 3  # clock hours in which a window begins that may still open an alert
-BY_THE_MINUTE: Final = (
-    3 * HOUR
-)  # after the last call: no window of 60 minutes changes later than that; then by the hour
 
 
 def played(
@@ -47,9 +43,9 @@ def played(
     ``progress`` is told how many of the sums that change have been looked at.
     """
     play = _Play(thresholds)
-    sums = _sums(events, thresholds.anomaly_by)
+    sums = arrivals(events, every="1m", by=thresholds.anomaly_by)
     looked_at, last = 0, None
-    for number, (now, group) in enumerate(groupby(sums.iter_rows(named=True), key=itemgetter("tick")), start=1):
+    for number, (now, group) in enumerate(groupby(sums.iter_rows(named=True), key=itemgetter("arrived_by")), start=1):
         yield from play.quiet(last, now)
         rows = list(group)
         play.add(rows)
@@ -59,25 +55,6 @@ def played(
             progress(looked_at, sums.height)
 
 
-def _sums(events: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """What has come within each minute, by the one after it: of each minute in which calls were made, and of all values
-    of a call together."""
-    times = {
-        "tick": pl.col("arrived_at").dt.truncate("1m") + MINUTE,
-        "minute": pl.col("occurred_at").dt.truncate("1m"),
-    }
-    return (
-        events.with_columns(**times)
-        .group_by("tick", "minute", *by)
-        .agg(
-            calls=pl.len().cast(pl.Int64),
-            unpriced_calls=pl.col("cost_pico").is_null().sum().cast(pl.Int64),
-            pico_usd=pl.col("cost_pico").cast(pl.Int128).sum(),
-        )
-        .sort("tick", "minute", *by)
-    )
-
-
 class _NoWarehouse:
     """What is judged is given."""
 
@@ -85,7 +62,7 @@ class _NoWarehouse:
         raise AssertionError(f"a history that is played asks nothing: {sql}")
 
 
-class _Told:
+class _Judged:
     """One rule, its alerts, and the baselines that are worked out already."""
 
     def __init__(self, rule: HourlyRule) -> None:
@@ -110,7 +87,7 @@ class _Play:
         nobody, often = _NoWarehouse(), timedelta(seconds=1)
         self._spikes = SpikeRule(thresholds, reader=nobody, interval=often)
         self._anomalies = AnomalyRule(thresholds, reader=nobody, interval=often)
-        self._spike, self._anomaly = _Told(self._spikes), _Told(self._anomalies)
+        self._spike, self._anomaly = _Judged(self._spikes), _Judged(self._anomalies)
         self._by = thresholds.anomaly_by
         self._hours: dict[str, dict[datetime, Spend]] = defaultdict(dict)
         self._minutes: dict[datetime, dict[int, Spend]] = defaultdict(dict)
@@ -119,10 +96,10 @@ class _Play:
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:
-            minute: datetime = row["minute"]
-            now_hour = hour_of(row["tick"])
+            minute: datetime = row["occurred_at"]
+            now_hour = hour_of(row["arrived_by"])
             hour, values = hour_of(minute), tuple(row[dimension] for dimension in self._by)
-            spend = Spend(_usd(row["pico_usd"]), row["unpriced_calls"], row["calls"])
+            spend = Spend(row["cost_usd"], row["unpriced_calls"], row["calls"])
             _add(self._minutes[hour], minute.minute, spend)
             _add(self._together[hour], values, spend)
             self._spend(self._spike, SYSTEM, hour, spend, now_hour)
@@ -130,12 +107,12 @@ class _Play:
                 if self._anomalies.looks_at(value):
                     self._spend(self._anomaly, value.scope, hour, spend, now_hour)
 
-    def _spend(self, told: _Told, scope: str, hour: datetime, spend: Spend, now_hour: datetime) -> None:
+    def _spend(self, judged: _Judged, scope: str, hour: datetime, spend: Spend, now_hour: datetime) -> None:
         hours = self._hours[scope]
         before = {hour: hours[hour]} if hour in hours else {}
         _add(hours, hour, spend)
         if hour < now_hour:  # no later hour has been looked at otherwise
-            told.baselines.changed(scope, before, {hour: hours[hour]})
+            judged.baselines.changed(scope, before, {hour: hours[hour]})
         self._touched.add(scope)
 
     def look(self, now: datetime) -> Iterator[Alert]:
@@ -202,8 +179,3 @@ class _Play:
 
 def _add(sums: dict[Any, Spend], key: Any, spend: Spend) -> None:
     sums[key] = sums.get(key, NOTHING) + spend
-
-
-def _usd(pico_usd: int) -> Decimal:
-    with localcontext(prec=DIGITS_EXACT):
-        return Decimal(pico_usd) / PICO

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
-from stream.watch.numbers import adding_up, six_digits
 from stream.watch.reasons.evidence import Change, Evidence, Part, Rates
+from stream.watch.rounding import adding_up
 
 NAMED_MAX: Final = 3  # models, and features, that are named; the others are one sum
 
@@ -47,7 +46,7 @@ class Difference:
         """Decimal text in USD with six digits, that adds up."""
         effects = adding_up([*self.effects.values()], digits=6)
         return {
-            "usd": f"{six_digits(self.usd):f}",
+            "usd": f"{adding_up([self.usd], digits=6)[0]:f}",
             "effects": {kind: f"{usd:f}" for kind, usd in zip(self.effects, effects, strict=True)},
             **{by: _listed(parts) for by, parts in self.contributions.items()},
         }
@@ -156,8 +155,3 @@ def _less_cached(change: Change, rates: Rates) -> Fraction:
 
 def _sum(parts: Iterable[Fraction]) -> Fraction:
     return sum(parts, start=Fraction(0))
-
-
-def in_cents(parts: Iterable[Fraction]) -> list[Decimal]:
-    """The same to two digits, and they add up."""
-    return adding_up([*parts], digits=2)

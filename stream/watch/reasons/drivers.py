@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import Final
 
 from costream.alerts import Driver, plain
-from stream.watch.numbers import six_digits, to_decimal
 from stream.watch.reasons.evidence import Change, Evidence, Part, Spender
+from stream.watch.rounding import six_digits, to_decimal
 
 CALLS_MORE: Final = Fraction(3, 2)  # half as many again: below that, calls vary by themselves
 TOKENS_MORE: Final = Fraction(3, 2)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 from costream.alerts import Driver, plain
-from stream.watch.reasons.difference import CACHED, CALLS, MIX, OUTPUT, PRICE, TOKENS, Difference, in_cents
+from stream.watch.reasons.difference import CACHED, CALLS, MIX, OUTPUT, PRICE, TOKENS, Difference
+from stream.watch.rounding import adding_up
 
 # The three causes every message names, marked or not.
 CAUSES: Final = {
@@ -44,6 +46,11 @@ def made_of(difference: Difference) -> str:
         lines.append((by, zip(names, in_cents(part.usd for part in parts), strict=True)))
     told = [f"{total:+,.2f} USD against a usual hour.", *(_line(by, amounts) for by, amounts in lines)]
     return " ".join(filter(None, told))
+
+
+def in_cents(parts: Iterable[Fraction]) -> list[Decimal]:
+    """Amounts of USD to the cent, which add up to their sum to the cent."""
+    return adding_up([*parts], digits=2)
 
 
 def _line(by: str, amounts: Iterable[tuple[str, Decimal]]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 import polars as pl
 import structlog
@@ -38,11 +38,24 @@ REST: Final = 20  # times as long as a look took, until the next one
 SUBJECTS_MAX: Final = 50  # of one budget, the dearest of the last 31 days
 LATELY: Final = timedelta(days=31)
 
-HoursOf = Callable[..., pl.DataFrame]  # ``hours_of_subjects``, which has been told whom to ask
-
 NEXT: Final = "its alerts stay as they are; the others are looked at in a minute, and this one when they have been"
 
 log = structlog.get_logger(__name__)
+
+
+class HoursOf(Protocol):
+    """``hours_of_subjects`` of a warehouse, or of what stands for one."""
+
+    def __call__(
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        only: Mapping[str, Sequence[str]],
+        by: Sequence[str] = (),
+        lately: datetime | None = None,
+        subjects_max: int = 1,
+    ) -> pl.DataFrame: ...
 
 
 @dataclass(frozen=True, slots=True)
