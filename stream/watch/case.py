@@ -142,8 +142,8 @@ class Case:
         spent, usual = self.spent(window), self.baseline(window)
         assert spent is not None, f"{window} trips, so it is known"
         assert usual is not None, f"{window} trips, so it has a level"
-        told, none = self._told_elsewhere(window, usual.compared_to), Fraction(0)
-        return usual.trips(Fraction(spent.cost_usd) - max(none, told.cost_usd), spent.calls - max(none, told.calls))
+        told = self._told_elsewhere(window, usual.compared_to)
+        return usual.trips(Fraction(spent.cost_usd) - told.cost_usd, spent.calls - told.calls)
 
     def may_hold_a_spike(self, hour: datetime) -> bool:
         """Whether 60 minutes that begin in this clock hour can be above the level at all."""

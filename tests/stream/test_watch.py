@@ -274,6 +274,26 @@ def test_a_rise_that_features_of_a_team_share_is_told_once_of_the_team(staged: S
     assert later == [("feature=f3", "open"), ("team=t", "updated")], "a cause of its own; the team's cost has doubled"
 
 
+def test_calls_without_a_team_are_no_team(staged: Start) -> None:
+    stage = staged(hourly_spike=False, hourly_anomaly=True)
+    features = [f"f{number}" for number in range(10)]
+    for back, feature in itertools.product(range(1, 169), features):
+        stage.warehouse.spend(
+            "4" if (back + int(feature[1:])) % 10 == 0 else "1", at=NOON - HOUR * back, feature=feature
+        )
+    for feature in features:
+        stage.spend("7", feature=feature, calls=3)  # below twice the dearest hour of each; together 5 times the usual
+    assert stage.at(HALF_PAST) == []
+
+
+def test_calls_without_a_feature_are_looked_at_together(staged: Start) -> None:
+    stage = staged(hourly_spike=False, hourly_anomaly=True)
+    for back in range(1, 169):
+        stage.warehouse.spend("1", at=NOON - HOUR * back, feature="")
+    stage.spend("90", feature="", calls=30)
+    assert [alert.title.split(" is ")[0] for alert in stage.at(HALF_PAST)] == ["Hourly cost of calls without a feature"]
+
+
 def test_a_feature_that_rises_is_not_told_of_its_team_as_well(staged: Start) -> None:
     stage = staged(hourly_spike=False, hourly_anomaly=True)
     for back in range(1, 169):

@@ -231,7 +231,8 @@ def test_evidence_has_each_kind_of_tokens_and_the_rates_of_the_price_that_most_w
             Bracket.of(999, {"input_tokens": 3 * PICO, "cache_read_tokens": PICO, "output_tokens": 5 * PICO}),
         ),
     )
-    texts = {"p-1": price_text(price), "p-2": "nonsense", "p-3": price_text(price)}
+    other = Linear(version="w", brackets=(Bracket.of(-1, {"input_tokens": 7, "output_tokens": 7}),))
+    texts = {"p-1": price_text(price), "p-2": "nonsense", "p-3": price_text(other)}
     writer.insert(
         "prices",
         pl.DataFrame(
