@@ -201,9 +201,7 @@ RATES_OF = st.dictionaries(
 )
 
 
-@given(
-    hours=st.integers(1, 168), models=CHANGES, others=st.builds(Change, PARTS, PARTS), rates=RATES_OF, data=st.data()
-)
+@given(hours=st.integers(1, 168), models=CHANGES, others=st.builds(Change, PARTS, PARTS), rates=RATES_OF)
 @examples(300)
 def test_amounts_add_up_whatever_changed(
     hours: int, models: dict[str, Change], others: Change, rates: dict[str, Rates]
