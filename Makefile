@@ -43,6 +43,7 @@ schemas: $(INSTALLED) ## Write anew what is published from the code: JSON Schema
 	$(BIN)/python -m sinks.clickhouse.views.writing --write
 	$(BIN)/python -m sinks.clickhouse.catalogue --write
 	$(BIN)/python -m sinks.dashboards --write
+	$(BIN)/python -m sinks.api --write
 
 lock: $(INSTALLED) ## Resolve every version anew, with hashes, for all platforms
 	$(UV) pip compile pyproject.toml producers/pyproject.toml --extra embedded --group dev --universal --generate-hashes \

@@ -22,6 +22,7 @@ from sinks.clickhouse import migrate
 from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.rule_revisions import RULES
+from sinks.clickhouse.stored_alerts import latest_alerts
 from sinks.errors import WarehouseError
 from stream.audit.kafka import KafkaFacts, kafka_facts
 from stream.audit.vanished import vanished_records
@@ -29,7 +30,6 @@ from stream.runtime.errors import StreamError
 from stream.runtime.settings import Settings
 from stream.runtime.warehouse import warehouse_address
 from stream.store import stored_letters
-from stream.watch.queries import latest_alerts
 from stream.watch.rules.audit import AuditRule
 from stream.watch.unpriced import SCOPE
 

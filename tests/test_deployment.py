@@ -24,7 +24,10 @@ from tests.support.compose import docker_compose
 from tests.support.grafana import BOARDS, boards, in_force, labels_in, metrics_in, questions
 
 ROOT = Path(__file__).parents[1]
-SECRETS = ("COSTREAM_CLICKHOUSE_PASSWORD", "GRAFANA_CLICKHOUSE_PASSWORD", "GRAFANA_ADMIN_PASSWORD")
+SECRETS = (
+    *("COSTREAM_CLICKHOUSE_PASSWORD", "COSTREAM_SERVE_TOKENS"),
+    *("GRAFANA_CLICKHOUSE_PASSWORD", "GRAFANA_ADMIN_PASSWORD"),
+)
 ONE_SHOT = {"setup"}
 
 

@@ -20,6 +20,10 @@ def test_the_schemas_of_the_event_and_of_the_alert_are_current() -> None:
     subprocess.run([sys.executable, "-m", "costream.schema", "--check"], cwd=ROOT, check=True)
 
 
+def test_the_openapi_document_is_that_of_the_code() -> None:
+    subprocess.run([sys.executable, "-m", "sinks.api", "--check"], cwd=ROOT, check=True)
+
+
 def test_what_stands_in_the_documentation_from_the_code_is_current() -> None:
     for page, text in reference.pages().items():
         assert page.read_text() == text, f"{page}: `make schemas` writes it"

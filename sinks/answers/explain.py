@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from costream.pricing import CALLER, PICO, Linear, NoPrice, Note, PriceBook, Reason, Sku, completed
 from costream.pricing.items import items, within
@@ -72,6 +72,40 @@ def explained(row: Mapping[str, Any], prices: Mapping[str, str], book: PriceBook
     total = sum((line.cost_usd for line in lines), Decimal(0))
     rules = tuple(Part(one.unit, _decimal(one.amount), one.total, one.by) for one in within(price, call))
     return Explanation(lines, total, row["cost_detail"], difference, rules, entries)
+
+
+class Known(Protocol):
+    """What is needed of ``sinks.clickhouse.calls.KnownCall``."""
+
+    @property
+    def calls(self) -> Sequence[Mapping[str, Any]]: ...
+
+    @property
+    def removed(self) -> Sequence[Mapping[str, Any]]: ...
+
+    @property
+    def letters(self) -> Sequence[Mapping[str, Any]]: ...
+
+    @property
+    def prices(self) -> Mapping[str, str]: ...
+
+    @property
+    def repricings(self) -> Mapping[int, Mapping[str, Any]]: ...
+
+
+def as_document(request_id: str, known: Known, book: PriceBook) -> dict[str, Any]:
+    """All that is known of a call as one object: ``calls`` (rows of ``usage_events``, each with the lines of its cost,
+    the text of its price and the re-pricing that gave it), ``removed`` and ``dead_letters``."""
+    calls = [
+        {
+            **row,
+            **asdict(explained(row, known.prices, book)),
+            "price": json.loads(known.prices.get(row["price_id"], "null")),
+            "repricing": known.repricings.get(row["price_rev"]),
+        }
+        for row in known.calls
+    ]
+    return {"request_id": request_id, "calls": calls, "removed": known.removed, "dead_letters": known.letters}
 
 
 def _price_of(

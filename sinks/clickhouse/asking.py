@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sinks.clickhouse.connect import READ_SETTINGS, ClickHouseAddress, open_client, translated
+from sinks.clickhouse.connect import READ_SETTINGS, ClickHouseAddress, may_set, open_client, translated
 from sinks.clickhouse.spans import explained
 from sinks.errors import WarehouseRefused
 
@@ -13,8 +13,7 @@ def ask(address: ClickHouseAddress, sql: str, *, output: str) -> bytes:
     try:
         with translated(address):
             # Who is read-only already may not even say so.
-            changeable = client.server_settings["readonly"].readonly == 0
-            return client.raw_query(sql, fmt=output, settings={"readonly": "1"} if changeable else None)
+            return client.raw_query(sql, fmt=output, settings={"readonly": "1"} if may_set(client) else None)
     except WarehouseRefused as error:
         raise WarehouseRefused(where=error.where, reason=explained(sql, error.reason), code=error.code) from error
     finally:

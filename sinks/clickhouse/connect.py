@@ -107,6 +107,11 @@ def _open(address: ClickHouseAddress, database: str, settings: dict[str, Any]) -
     )
 
 
+def may_set(client: Client) -> bool:
+    """Whether questions of this client may bring settings: who is read-only by its profile may not."""
+    return bool(client.server_settings["readonly"].readonly == 0)
+
+
 def create_database(address: ClickHouseAddress) -> None:
     """Create the warehouse's own database where it is missing."""
     client = open_client(address, database="")

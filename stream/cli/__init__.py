@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "status": "status:status",
     "worker": "worker:worker",
     "replay": "replay:replay",
+    "serve": "serve:serve",
     "query": "query:query",
     "explain": "explain:explain",
     "clickhouse": "clickhouse:clickhouse",

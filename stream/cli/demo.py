@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import tempfile
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from stream.demo.run import Outcome, Sight
+    from stream.up.stack import Stack
 
 WAIT_MAX: Final = timedelta(minutes=3)  # it takes seconds; beyond this the machine is stuck
 HOURS_SHOWN: Final = 12
@@ -35,28 +36,34 @@ def demo(
     data_dir: Annotated[
         Path | None, typer.Option(help="Keep DIR/clickhouse and DIR/published.jsonl, to check the totals without us.")
     ] = None,
+    page: Annotated[bool, typer.Option("--page", help="Leave the page open at the end, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end, nothing else.")] = False,
 ) -> None:
     """Run the whole path on 28,185 real requests: embedded broker and engine, the real client, the real worker.
 
     It is `costream up` with a script, on free ports: publishes them with repeats, conflicts, malformed records, an
     unknown model, late events and a spike, and ends with the totals, the alert and the audit. Exit status 1 if the
-    audit does not hold. `costream up --demo` leaves it running.
+    audit does not hold. With --page you can look at it in a browser. `costream up --demo` leaves all of it running.
 
     Example: costream demo --span 7d --data-dir ./demo-data
     """
     common.configure_logs("WARNING")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # its parts are ended, whoever ends it
+    if page and as_json:
+        common.fail("--page and --json exclude each other; nothing was started", status=common.EXIT_USAGE)
     span_length = common.duration(span, option="--span")
     folder = nullcontext(str(data_dir)) if data_dir else tempfile.TemporaryDirectory(prefix="costream-demo-")
     with folder as path, common.explained():
-        outcome = _run(Path(path), span_length, live=not as_json and common.on_terminal())
-    common.console.print_json(json.dumps(_as_json(outcome))) if as_json else _print(outcome, data_dir)
+        outcome = _run(Path(path), span_length, live=not as_json and common.on_terminal(), page=page, data_dir=data_dir)
+    if as_json:
+        common.console.print_json(json.dumps(_as_json(outcome)))
+    elif not page:
+        _print(outcome, data_dir)
     if not outcome.holds:
         raise typer.Exit(common.EXIT_FAILED)
 
 
-def _run(folder: Path, span: timedelta, *, live: bool) -> Outcome:
+def _run(folder: Path, span: timedelta, *, live: bool, page: bool, data_dir: Path | None) -> Outcome:
     from stream.demo import run
 
     with Live(console=common.console, refresh_per_second=8, transient=True) if live else nullcontext() as screen:
@@ -65,7 +72,25 @@ def _run(folder: Path, span: timedelta, *, live: bool) -> Outcome:
             if screen is not None:
                 screen.update(_screen(sight))
 
-        return run.run(folder=folder, span=span, now=datetime.now(UTC), show=show, wait_max=WAIT_MAX)
+        def at_end(outcome: Outcome, stack: Stack) -> None:
+            if not page:
+                return
+            if screen is not None:
+                screen.stop()
+            _print(outcome, data_dir)
+            common.say(f"look at it: {stack.page_url} (Ctrl-C ends it)", style="bold")
+            with suppress(KeyboardInterrupt):
+                stack.watch(until=lambda: False)
+
+        return run.run(
+            folder=folder,
+            span=span,
+            now=datetime.now(UTC),
+            show=show,
+            wait_max=WAIT_MAX,
+            page=page,
+            at_end=at_end,
+        )
 
 
 # --- while it runs ---------------------------------------------------------------------------------------------------

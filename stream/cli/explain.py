@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,19 +34,18 @@ def explain(
     settings = common.settings()
     address = common.address(settings)
     from costream.pricing import PriceBook
-    from sinks.answers.explain import explained
+    from sinks.answers.explain import as_document, explained
     from sinks.clickhouse.calls import known_call
     from sinks.clickhouse.reader import Reader
 
     with common.explained(), closing(Reader(address)) as reader:
         known = known_call(reader, request_id)
     book = PriceBook.bundled()
-    answers = [(row, explained(row, known.prices, book)) for row in known.calls]
     if as_json:
-        typer.echo(json.dumps(_as_json(request_id, answers, known), default=_plain, ensure_ascii=False))
+        typer.echo(json.dumps(as_document(request_id, known, book), default=_plain, ensure_ascii=False))
     else:
-        for row, answer in answers:
-            _tell(row, answer, known.repricings.get(row["price_rev"]))
+        for row in known.calls:
+            _tell(row, explained(row, known.prices, book), known.repricings.get(row["price_rev"]))
         _tell_others(request_id, known)
     if not known.calls:
         raise typer.Exit(common.EXIT_FAILED)
@@ -108,19 +106,6 @@ def _tell_others(request_id: str, known: KnownCall) -> None:
     for row in known.letters:
         place = f"{row['source']}/{row['source_partition']}/{row['source_offset']}"
         common.say(f"refused {_moment(row['received_at'])} at {place}: {row['kind']}, {row['reason']}")
-
-
-def _as_json(request_id: str, answers: list[tuple[dict[str, Any], Explanation]], known: KnownCall) -> dict[str, Any]:
-    calls = [
-        row
-        | asdict(answer)
-        | {
-            "price": json.loads(known.prices.get(row["price_id"], "null")),
-            "repricing": known.repricings.get(row["price_rev"]),
-        }
-        for row, answer in answers
-    ]
-    return {"request_id": request_id, "calls": calls, "removed": known.removed, "dead_letters": known.letters}
 
 
 def _cost(usd: Decimal | None) -> str:

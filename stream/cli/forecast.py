@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Column, Table
@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from stream.cli import common
 
 if TYPE_CHECKING:
-    from sinks.answers.forecast import Forecast, Outlook
+    from sinks.answers.forecast import Forecast
     from stream.runtime.settings import Settings
 
 Value = Annotated[str | None, typer.Option(metavar="VALUE", help="Only calls with this value; '' for those without.")]
@@ -48,7 +48,7 @@ def forecast(
     """
     settings = common.settings()
     address = common.address(settings)
-    from sinks.answers.forecast import Hour, known_since
+    from sinks.answers.forecast import Hour, as_document, known_since
     from sinks.answers.forecast import forecast as told_from
     from sinks.clickhouse.hours_of_subjects import hours_of_subjects
     from sinks.clickhouse.reader import Reader
@@ -71,7 +71,7 @@ def forecast(
         hours = [Hour(*row) for row in hours_of_subjects(reader, since=since, until=now, only=only).iter_rows()]
     found = told_from(hours, now=now, since=since, zone=clocks)
     if as_json:
-        typer.echo(json.dumps(_as_json(found, scope, zone or settings.zone), ensure_ascii=False))
+        typer.echo(json.dumps(as_document(found, scope=scope, zone=zone or settings.zone), ensure_ascii=False))
     else:
         _tell(found, scope, clocks, zone or settings.zone)
 
@@ -129,34 +129,3 @@ def _usd(amount: Decimal | None) -> str:
     from costream.alerts import rounded
 
     return "unknown" if amount is None else f"{rounded(amount, digits=2):,f}"
-
-
-def _as_json(found: Forecast, scope: Mapping[str, str], zone: str) -> dict[str, Any]:
-    return {
-        "scope": dict(scope),
-        "zone": zone,
-        "currency": "USD",
-        "made_at": found.made_at.isoformat(),
-        "method": found.method,
-        "whole_days": found.whole_days,
-        "weeks": found.weeks,
-        "calls": found.calls,
-        "unpriced_calls": found.unpriced_calls,
-        "outlooks": [_outlook_json(one) for one in found.outlooks],
-    }
-
-
-def _outlook_json(one: Outlook) -> dict[str, Any]:
-    return {
-        "period": one.period,
-        "start": one.start.isoformat(),
-        "end": one.end.isoformat(),
-        "so_far": _exactly(one.so_far),
-        "expected": _exactly(one.expected),
-        "low": _exactly(one.low),
-        "high": _exactly(one.high),
-    }
-
-
-def _exactly(amount: Decimal | None) -> str | None:
-    return None if amount is None else f"{amount.normalize():f}"

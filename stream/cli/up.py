@@ -35,12 +35,16 @@ def up(
     health_port: Annotated[
         int | None, typer.Option(min=1, max=65_535, help="Of the first worker; by itself 9108, or a free one.")
     ] = None,
+    page_port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Of the page; by itself 8000, or a free one.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, max=12, help="Worker processes.")] = 1,
     demo: Annotated[
         bool, typer.Option("--demo", help="Play the demo into it: 28,185 real requests, once a folder.")
     ] = False,
 ) -> None:
-    """Run the whole system on this machine until Ctrl-C: Kafka, the embedded ClickHouse, workers. For development.
+    """Run the whole system on this machine until Ctrl-C: Kafka, the embedded ClickHouse, workers, and the page that
+    shows what is spent. For development.
 
     All data is in --data-dir, and the next start goes on with it. What ends by itself is started again. Settings
     of the worker (COSTREAM_...) are taken from the environment. --demo plays what `costream demo` plays and leaves
@@ -50,7 +54,7 @@ def up(
     """
     settings = common.settings()
     common.configure_logs("WARNING")
-    from stream.up.stack import Stack, Wanted, default_broker
+    from stream.up.stack import Stack, Wanted, default_broker, usual_or_free
 
     wishes = _Wishes()
     _note_signals(wishes)
@@ -61,6 +65,7 @@ def up(
         kafka_port=kafka_port,
         clickhouse_port=clickhouse_port,
         health_port=health_port,
+        page_port=page_port or usual_or_free(settings.serve_port),
         workers=workers,
     )
     with common.explained():
@@ -108,7 +113,7 @@ def _tell_what_next(stack: Stack, seconds: float) -> None:
         _tell(f"  export {name}={value}")
     _tell("  publish   costream.record(provider=..., model=..., input_tokens=..., output_tokens=...) in any service")
     _tell('  ask       costream query "SELECT * FROM feature_cost_summary"')
-    _tell("  look      costream status --watch")
+    _tell(f"  look      {stack.page_url} in a browser, or `costream status --watch`")
     _tell("  alerts    costream alerts tail\n")
 
 

@@ -95,13 +95,23 @@ class Outcome:
         return self.audit.holds and self.totals["calls"] == self.plan.counted
 
 
-def run(*, folder: Path, span: timedelta, now: datetime, show: Callable[[Sight], None], wait_max: timedelta) -> Outcome:
-    """The script on a stack of its own: ports that are free, and of the environment no setting."""
+def run(
+    *,
+    folder: Path,
+    span: timedelta,
+    now: datetime,
+    show: Callable[[Sight], None],
+    wait_max: timedelta,
+    page: bool = False,
+    at_end: Callable[[Outcome, Stack], None] = lambda _outcome, _stack: None,
+) -> Outcome:
+    """The script on a stack of its own: ports that are free, and of the environment no setting. With a ``page`` if
+    that is wanted; the stack runs until ``at_end`` has returned."""
     require_history(span)
     if (folder / "clickhouse").exists():
         raise DataDirInUse(folder)
     others = {name: value for name, value in os.environ.items() if not name.startswith("COSTREAM_")}
-    with Stack(_alone(folder), settings=_defaults(), environment=others, tell=_say_nothing) as stack:
+    with Stack(_alone(folder, page=page), settings=_defaults(), environment=others, tell=_say_nothing) as stack:
         planned = _begun(folder, _Begun(now, span))  # meanwhile the worker starts
         with closing(Reader(warehouse_address(stack.settings))) as reader:
             started = time.monotonic()
@@ -119,12 +129,20 @@ def run(*, folder: Path, span: timedelta, now: datetime, show: Callable[[Sight],
 
                 stack.watch(until=is_worked_off)
                 published.result()
-            return _look(planned, reader, seconds=round(time.monotonic() - started, 1))
+            outcome = _look(planned, reader, seconds=round(time.monotonic() - started, 1))
+        at_end(outcome, stack)
+        return outcome
 
 
-def _alone(folder: Path) -> Wanted:
+def _alone(folder: Path, *, page: bool) -> Wanted:
     """The embedded broker: the demo needs no Java, and what it publishes fits."""
-    return Wanted(folder=folder.resolve(), broker="embedded", clickhouse_port=free_port(), health_port=0)
+    return Wanted(
+        folder=folder.resolve(),
+        broker="embedded",
+        clickhouse_port=free_port(),
+        health_port=0,
+        page_port=free_port() if page else None,
+    )
 
 
 def _defaults() -> Settings:

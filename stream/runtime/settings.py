@@ -123,6 +123,20 @@ class Settings(BaseSettings):
         default="", description="Of the dashboard that messages link to; from and to are added. Empty: no link."
     )
 
+    # Page and API
+    serve_bind: str = Field(
+        default="127.0.0.1", description="Where `costream serve` listens; beyond this machine only with a token."
+    )
+    serve_port: int = Field(default=8000, ge=0, le=65_535, description="0 takes a free port and prints it.")
+    serve_tokens: SecretStr = Field(
+        default=SecretStr(""),
+        description="Who may read, as NAME:TOKEN by comma (a single one needs no name); a token has 16 characters or "
+        "more. Empty: whoever is on this machine.",
+    )
+    serve_requests_a_minute: int = Field(
+        default=600, gt=0, description="Of one token (or of this machine) to the HTTP API."
+    )
+
     # Alerts about the pipeline
     pipeline_alerts_enabled: bool = Field(
         default=True, description="The audit, a stall, records that vanished, a flood of dead letters: on usage.alerts."

@@ -42,13 +42,14 @@ class UpFailed(StreamError):
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is to run where. ``health_port`` is that of the first worker; None takes the usual one or else a free one,
-    and 0 a free one."""
+    and 0 a free one. ``page_port`` is that of the page; None: there is none."""
 
     folder: Path
     broker: Broker
     kafka_port: int = 9092
     clickhouse_port: int = 8123
     health_port: int | None = None
+    page_port: int | None = None
     workers: int = 1
     jars: Path = JARS
 
@@ -79,6 +80,7 @@ class Stack:
             if self.wanted.broker == "jvm":
                 topics.create(self.settings)
             engine = starting.enter_context(self._engine())
+            starting.enter_context(self._page())
             starting.enter_context(self._workers())  # they take as long to start, and wait for the tables by themselves
             self._await_engine(engine)
             self._make_tables()
@@ -96,6 +98,10 @@ class Stack:
                     self._tell(said)
             self._tend_kafka()
             time.sleep(LOOK_SECONDS)
+
+    @property
+    def page_url(self) -> str:
+        return f"http://127.0.0.1:{self.wanted.page_port}"
 
     @property
     def exports(self) -> dict[str, str]:
@@ -151,6 +157,8 @@ class Stack:
             ports["--kafka-port"] = self.wanted.kafka_port
         if self.wanted.health_port:
             ports["--health-port"] = self.wanted.health_port
+        if self.wanted.page_port is not None:
+            ports["--page-port"] = self.wanted.page_port
         for option, port in ports.items():
             if not _is_free(port):
                 raise UpFailed(
@@ -198,6 +206,20 @@ class Stack:
             yield engine
         finally:
             self._end([engine])
+
+    @contextmanager
+    def _page(self) -> Iterator[None]:
+        if self.wanted.page_port is None:
+            yield
+            return
+        page = self._child("page", ("serve", "--bind", "127.0.0.1", "--port", str(self.wanted.page_port)))
+        try:
+            page.start()
+            self._tell(f"page         {self.page_url}  what is spent, and the HTTP API under /v1")
+            self._children.append(page)
+            yield
+        finally:
+            self._end([page])
 
     def _await_engine(self, engine: Child) -> None:
         address, deadline = warehouse_address(self.settings), time.monotonic() + ENGINE_SECONDS_MAX
@@ -292,3 +314,7 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def usual_or_free(port: int) -> int:
+    return port if port and _is_free(port) else free_port()

@@ -88,18 +88,6 @@ WHERE status IN ('open', 'updated') OR window_end >= toDateTime({since:UInt32}, 
 ORDER BY window_start, alert_id
 """
 
-_REVISIONS: Final = """
-SELECT * EXCEPT (stored_at) FROM alerts WHERE alert_id = {alert_id:String} ORDER BY revision
-"""
-
-_LATEST_ALERTS: Final = """
-SELECT * FROM (
-  SELECT * EXCEPT (stored_at) FROM alerts ORDER BY revision DESC LIMIT 1 BY alert_id
-)
-WHERE {every:UInt8} OR status IN ('open', 'updated')
-ORDER BY timestamp DESC, alert_id LIMIT {limit:UInt32}
-"""
-
 
 def system_hours(
     reader: Reader, *, since: datetime, until: datetime, only: Iterable[datetime] | None = None
@@ -177,16 +165,6 @@ def shared(
 def stored_alerts(reader: Reader, *, now: datetime) -> Sequence[Alert]:
     """The latest revision of every alert that stands, and of those that ended lately."""
     return alerts_from_rows(reader.frame(_ALERTS, since=seconds(now - RESTORED)))
-
-
-def latest_alerts(reader: Reader, *, standing_only: bool, limit: int) -> Sequence[Alert]:
-    """Alerts in their latest revision, those decided last first."""
-    return alerts_from_rows(reader.frame(_LATEST_ALERTS, every=int(not standing_only), limit=limit))
-
-
-def revisions_of(reader: Reader, alert_id: str) -> Sequence[Alert]:
-    """All revisions of one alert, the first one first."""
-    return alerts_from_rows(reader.frame(_REVISIONS, alert_id=alert_id))
 
 
 def _only(hours: Iterable[datetime] | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -37,8 +38,8 @@ from tests.support.grafana import View, expand, in_force, questions
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FILES: Final = ("docker-compose.yml", "tests/images/compose.override.yml")
-SERVICES: Final = ("kafka", "clickhouse", "worker", "prometheus")  # and `setup`, which the worker waits for
-PORTS: Final = (9092, 8123, 9090)
+SERVICES: Final = ("kafka", "clickhouse", "worker", "page", "prometheus")  # and `setup`, which the worker waits for
+PORTS: Final = (9092, 8123, 8000, 9090)
 EVENTS: Final = 1_000
 BUILD_SECONDS_MAX: Final = 1_800
 SECONDS_MAX: Final = 180.0  # a broker, an engine and a worker that start together on two busy cores
@@ -162,6 +163,15 @@ def test_events_from_this_machine_are_stored_and_priced_by_the_worker(stack: Sta
         rows = _until("the events are stored", lambda: reader.frame(asked, calls=EVENTS).to_dicts())
     assert rows == [{"calls": EVENTS, "cost_usd": 900 * Decimal("0.00015"), "unpriced_calls": 100}]
     assert f'costream_records_total{{outcome="stored"}} {EVENTS}.0' in _get(stack.port("worker", 9108), "/metrics")
+
+
+def test_the_page_and_the_api_tell_the_same_to_whoever_has_the_token(stack: Stack) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        _get(8000, "/v1/total")
+    told = {"Authorization": f"Bearer {stack.passwords['COSTREAM_SERVE_TOKENS']}"}
+    for path, says in (("/v1/total?span=24h", '"cost_usd":"0.135"'), ("/", "1,000 calls")):
+        with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:8000{path}", headers=told)) as answer:
+            assert says in answer.read().decode()
 
 
 def test_the_command_of_the_readme_tells_that_nothing_waits(stack: Stack) -> None:

@@ -17,8 +17,9 @@ from costream.pricing.rates import PICO, Bracket, Linear
 from costream.pricing.texts import price_text
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.stored_alerts import latest_alerts
 from sinks.clickhouse.writer import Writer
-from stream.watch.queries import dear_values, hours_of, latest_alerts, shared, system_hours, system_minutes
+from stream.watch.queries import dear_values, hours_of, shared, system_hours, system_minutes
 from stream.watch.reasons.asking import evidence
 from stream.watch.reasons.evidence import Change, Evidence, Part, Rates
 from stream.watch.scopes import Value

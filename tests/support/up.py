@@ -42,7 +42,7 @@ class Up:
 
     def __init__(self, folder: Path, *, broker: str) -> None:
         self.folder, self._broker = folder, broker
-        self.kafka_port, self.clickhouse_port, self.health_port = free_ports(3)
+        self.kafka_port, self.clickhouse_port, self.health_port, self.page_port = free_ports(4)
         self.log = folder.parent / f"{folder.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -56,6 +56,7 @@ class Up:
         command = [sys.executable, "-X", "faulthandler", "-c", MAIN, "up", *more]
         command += ["--data-dir", str(self.folder), "--kafka", self._broker, "--kafka-port", str(self.kafka_port)]
         command += ["--clickhouse-port", str(self.clickhouse_port), "--health-port", str(self.health_port)]
+        command += ["--page-port", str(self.page_port)]
         self.log.write_bytes(b"")
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(

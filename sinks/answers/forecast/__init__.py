@@ -14,5 +14,6 @@ from sinks.answers.forecast.outlook import (
     known_since,
     midnight,
 )
+from sinks.answers.forecast.telling import as_document
 
-__all__ = ["PERIODS", "Forecast", "Hour", "Outlook", "Stretch", "forecast", "known_since", "midnight"]
+__all__ = ["PERIODS", "Forecast", "Hour", "Outlook", "Stretch", "as_document", "forecast", "known_since", "midnight"]

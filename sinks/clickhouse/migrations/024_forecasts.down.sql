@@ -5,3 +5,4 @@ DROP TABLE IF EXISTS forecasts_rows;
 DROP VIEW IF EXISTS check_cost_threshold_between;
 DROP VIEW IF EXISTS check_cost_threshold;
 DROP VIEW IF EXISTS top_users;
+DROP VIEW IF EXISTS system_cost_summary_between;

@@ -42,7 +42,7 @@ def ack(
     until = datetime.now(UTC) + common.duration(span, option="--for")
     address = common.address(common.settings())
     from sinks.clickhouse.reader import Reader
-    from stream.watch.queries import revisions_of
+    from sinks.clickhouse.stored_alerts import revisions_of
 
     with common.explained(), closing(Reader(address)) as reader:
         known = revisions_of(reader, alert_id)

@@ -55,7 +55,7 @@ def list_alerts(
     settings = common.settings()
     address = common.address(settings)
     from sinks.clickhouse.reader import Reader
-    from stream.watch.queries import latest_alerts
+    from sinks.clickhouse.stored_alerts import latest_alerts
 
     with common.explained():
         alerts = latest_alerts(Reader(address), standing_only=not everything, limit=limit)
@@ -79,7 +79,7 @@ def show(
     from sinks.clickhouse.acts import acts_of
     from sinks.clickhouse.deliveries import deliveries_of
     from sinks.clickhouse.reader import Reader
-    from stream.watch.queries import revisions_of
+    from sinks.clickhouse.stored_alerts import revisions_of
 
     with common.explained(), closing(Reader(address)) as reader:
         revisions = revisions_of(reader, alert_id)

@@ -1,0 +1,112 @@
+"""Answers as bytes: JSON with decimals as text, CSV that no table program takes for a formula, and Arrow."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+import msgspec
+import polars as pl
+from starlette.requests import Request
+from starlette.responses import Response
+
+Format = Literal["json", "csv", "arrow"]
+MEDIA: Final[Mapping[Format, str]] = {
+    "json": "application/json",
+    "csv": "text/csv; charset=utf-8",
+    "arrow": "application/vnd.apache.arrow.stream",
+}
+FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
+NOTHING: Final[Mapping[str, str]] = {}
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: a Decimal as text without an exponent, a moment in ISO 8601 and UTC."""
+    match value:
+        case Decimal():
+            return decimal_text(value)
+        case datetime():
+            aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+            return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case date():
+            return value.isoformat()
+        case Mapping():
+            return {str(name): plain(each) for name, each in value.items()}
+        case list() | tuple():
+            return [plain(each) for each in value]
+        case _:
+            return value
+
+
+def decimal_text(value: Decimal) -> str:
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def rows_of(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return [plain(row) for row in frame.iter_rows(named=True)]
+
+
+def document(request: Request, content: Mapping[str, Any]) -> Response:
+    """One JSON object."""
+    return _tagged(request, msgspec.json.encode(plain(content)), MEDIA["json"])
+
+
+def table(
+    request: Request, frame: pl.DataFrame, *, form: Format, beside: Mapping[str, Any], more: str | int | None = None
+) -> Response:
+    """Rows in the form that was asked for. JSON has them as ``rows``, with what stands ``beside`` them, and ``next``,
+    from where the rest can be asked for; in the other forms that is the header ``Costream-Next``."""
+    if form == "json":
+        content = {**beside, "rows": rows_of(frame), "next": more}
+        return _tagged(request, msgspec.json.encode(plain(content)), MEDIA[form])
+    headers = {} if more is None else {"costream-next": str(more)}
+    body = _csv(frame) if form == "csv" else _arrow(frame)
+    return _tagged(request, body, MEDIA[form], headers)
+
+
+def _csv(frame: pl.DataFrame) -> bytes:
+    return frame.select(_csv_column(frame[name]) for name in frame.columns).write_csv().encode()
+
+
+def _csv_column(column: pl.Series) -> pl.Series:
+    if isinstance(column.dtype, pl.Decimal) or column.dtype.is_temporal():
+        return pl.Series(column.name, [None if each is None else plain(each) for each in column], dtype=pl.String)
+    if column.dtype == pl.String:
+        return pl.Series(column.name, [defused(each) for each in column], dtype=pl.String)
+    return column
+
+
+def defused(text: str | None) -> str | None:
+    """A text that a table program would take for a formula stands behind an apostrophe."""
+    return f"'{text}" if text and text.startswith(FORMULAS) else text
+
+
+def _arrow(frame: pl.DataFrame) -> bytes:
+    held = io.BytesIO()
+    frame.write_ipc_stream(held)
+    return held.getvalue()
+
+
+def _tagged(request: Request, body: bytes, media: str, headers: Mapping[str, str] = NOTHING) -> Response:
+    """With an ETag; who has the same answer already is told so, without it."""
+    tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+    told = {**headers, "etag": tag, "cache-control": "private, no-cache", "vary": "accept, authorization, cookie"}
+    known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=told)
+    return Response(body, media_type=media, headers=told)
+
+
+def problem(status: int, detail: str, *, headers: Mapping[str, str] = NOTHING) -> Response:
+    """A refusal, as RFC 9457 has it."""
+    titles = {400: "Bad question", 401: "Token needed", 403: "Forbidden", 404: "Not found", 405: "Not allowed"}
+    titles |= {413: "Too large", 429: "Too many requests", 503: "The warehouse does not answer"}
+    content = {"type": "about:blank", "title": titles.get(status, "Fault"), "status": status, "detail": detail}
+    return Response(
+        msgspec.json.encode(content), status_code=status, media_type="application/problem+json", headers=dict(headers)
+    )

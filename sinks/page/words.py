@@ -1,0 +1,63 @@
+"""How figures are written for people. The exact ones stand beside them, in the title of the same element."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+from costream.alerts import rounded
+from sinks.api.formats import decimal_text
+
+SIGNS: Final[Mapping[str, str]] = {"USD": "$", "EUR": "€", "GBP": "£", "KRW": "₩", "JPY": "¥", "INR": "₹"}
+WHOLE: Final = frozenset({"KRW", "JPY"})  # nobody writes parts of one
+SMALL: Final = Decimal(1)
+DIGITS_OF_SMALL: Final = 3
+UNKNOWN: Final = "unknown"
+NONE: Final = "(none)"
+
+
+def money(amount: Decimal | None, currency: str = "USD") -> str:
+    """Two digits after the point; three that tell something where it is less than one."""
+    if amount is None:
+        return UNKNOWN
+    sign, minus = SIGNS.get(currency, f"{currency} "), "-" if amount < 0 else ""
+    size = abs(amount)
+    if size >= SMALL or not size:
+        digits = 0 if currency in WHOLE else 2
+        return f"{minus}{sign}{rounded(size, digits=digits):,f}"
+    places = -size.adjusted() + DIGITS_OF_SMALL - 1
+    return f"{minus}{sign}{decimal_text(size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN))}"
+
+
+def exact(amount: Decimal | None, currency: str = "USD") -> str:
+    """With all its digits."""
+    return "no call of it has a known price" if amount is None else f"{decimal_text(amount)} {currency}"
+
+
+def percent(share: Decimal | None, *, digits: int = 1) -> str:
+    return UNKNOWN if share is None else f"{rounded(share * 100, digits=digits):,f} %"
+
+
+def count(number: int) -> str:
+    return f"{number:,}"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def moment(at: datetime, clocks: tzinfo) -> str:
+    return f"{at.astimezone(clocks):%Y-%m-%d %H:%M}"
+
+
+def name(value: str) -> str:
+    return value or NONE
+
+
+def change(now: Decimal | None, before: Decimal | None) -> str:
+    """In percent of what was before; nothing where that is not known or 0."""
+    if now is None or not before:
+        return ""
+    return f"{rounded((now - before) * 100 / before, digits=1):+,f} %"
