@@ -37,7 +37,7 @@ def _event(line: str, *, now: datetime, new_id: Callable[[], str]) -> UsageEvent
     value = line.encode()
     if isinstance(fields, dict):
         missing = {"request_id": new_id, "occurred_at": now.isoformat}
-        value = json.dumps({name: make() for name, make in missing.items() if name not in fields} | fields).encode()
+        value = json.dumps({name: make() for name, make in missing.items()} | fields).encode()
     found = examine_value(value)
     return found.reason if isinstance(found, Faulty) else UsageEvent.model_validate_json(value)
 

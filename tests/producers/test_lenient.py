@@ -328,6 +328,16 @@ def test_a_call_without_a_time_happened_now() -> None:
     assert before <= one(occurred_at=None).occurred_at <= datetime.now(UTC)
 
 
+@pytest.mark.parametrize("text", ["2026-11-23T12:00:00Z", "2026-11-23t12:00:00z", "2026-11-23T21:00:00.000+09:00"])
+def test_a_time_may_be_written_in_either_case(text: str) -> None:
+    assert one(occurred_at=text).occurred_at == datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def test_what_was_changed_stands_under_the_name_that_is_documented() -> None:
+    assert CHANGED == "costream_changed"
+    assert f"`{CHANGED}`" in (Path(__file__).parents[2] / "docs" / "event.md").read_text()
+
+
 # --- both sides of every bound ---------------------------------------------------------------------------------------
 
 

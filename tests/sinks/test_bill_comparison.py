@@ -164,6 +164,15 @@ def test_a_day_that_is_compared_as_one_has_no_other_names() -> None:
     assert (row.name, row.also, row.theirs.input_tokens) == (ALL_MODELS, (), 1_000)
 
 
+def test_what_is_no_model_stands_beside_a_day_that_is_compared_as_one() -> None:
+    search = paid("Web search", "0.30", is_model=False)
+    found = compare([export(paid(ALL_MODELS, "10.00"), search)], [stored("gpt-4o", "6"), stored("o3", "4")])
+    assert [(row.name, row.is_model, row.difference.cost_usd) for row in found.rows if row.is_model] == [
+        (ALL_MODELS, True, Decimal(0))
+    ]
+    assert [row.name for row in found.rows if not row.is_model] == ["Web search"]
+
+
 def test_where_only_some_lines_name_no_model_they_stand_apart() -> None:
     found = compare([export(paid("o3", "1.00"), paid(ALL_MODELS, "0.20"))], [stored("o3", "1")])
     assert [(row.name, row.is_model, row.reason) for row in found.rows] == [

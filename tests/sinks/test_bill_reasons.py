@@ -57,6 +57,7 @@ def money(amount: str) -> Figures:
         (usd("10.0051"), SAME, {"rounding_usd": Decimal("0.005")}, Reason.ANOTHER_RATE),
         (SAME, replace(SAME, cost_usd=None), {"unpriced_calls": 10}, Reason.UNKNOWN_PRICE),
         (usd("11"), SAME, {"unpriced_calls": 1}, Reason.UNKNOWN_PRICE),
+        (usd("9.5"), SAME, {"unpriced_calls": 1}, Reason.ANOTHER_RATE),
         (usd("9"), SAME, {"unpriced_calls": 1}, Reason.ANOTHER_RATE),  # a price more would not make it less
         (money("11"), SAME, {"unpriced_calls": 1}, Reason.UNKNOWN_PRICE),
         (usd("0"), SAME, {}, Reason.CREDITED),

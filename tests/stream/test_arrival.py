@@ -93,15 +93,15 @@ def places_of(*offsets: int, **columns: list[str]) -> pl.DataFrame:
 
 
 def test_of_a_record_that_is_delivered_again_what_is_stored_says_which_it_was() -> None:
-    """Offset 0 was stored as a dead letter, 1 is applied by the ledger, 3 was stored as an event; 5 was a dead letter
-    when another clock judged it."""
+    """Offset 0 was stored as a dead letter, 1 is applied by the ledger and stored, 3 was stored as an event; 5 was a
+    dead letter when another clock judged it."""
     early = NOW + DAY
     records = [sent(NOW if offset in (4, 5) else early, offset, request_id=f"r-{offset}") for offset in range(6)]
     apart = set_apart(decode(records, source="s", limits=LIMITS), now=NOW, limits=LIMITS)
     found = as_judged_before(
         apart,
         letters=places_of(0, 5, kind=["too_old", "too_early"], reason=["as it was told", "by another clock"]),
-        stored=places_of(3),
+        stored=places_of(1, 3),
         applied={0: 1},
         limits=LIMITS,
     )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
-from stream.audit import checks, queries
+from sinks.clickhouse.reader import Reader
+from stream.audit import audit, checks, queries
 from stream.audit import ground as grounds
 from stream.audit.checks import ATTEMPTS_MAX, differing_cells
 from stream.audit.ground import Ground, ground
 from stream.audit.queries import USER_DAILY, RollupTable, spans, stored_to
 from tests.support.records import NOW
 from tests.support.tables import columns_of, key_of
+from tests.support.warehouse import Embedded, Server
 
 DAYS = [date(2026, 11, day) for day in range(1, 9)]
 MIDNIGHT = datetime(2026, 11, 23, tzinfo=UTC)
@@ -100,6 +103,18 @@ def test_more_cells_than_can_be_compared_one_by_one_all_differ_by_the_engines_co
     assert checks._count(cells(DAYS[1])) == 1
     at_the_bound = cells(DAYS[1], DAYS[2])
     assert asked_until_it_passes(monkeypatch, at_the_bound, cells(DAYS[1], differing=9))[0] == [DAYS[1]]
+
+
+def test_an_audit_makes_every_check(clickhouse_embedded: Embedded | Server) -> None:
+    """Of a warehouse that holds nothing: each check is made, and holds."""
+    with closing(Reader(clickhouse_embedded.fresh())) as reader:
+        found = audit(reader, retention=timedelta(days=90))
+    assert [check.name for check in found.checks] == [
+        *("records", "raw rows", "dead letters", "vanished"),
+        *("usage_hourly", "usage_hourly_units", "usage_daily", "usage_user_daily"),
+        *("costs", "adjustments", "ids", "removals"),
+    ]
+    assert found.holds
 
 
 def test_the_pause_between_two_questions_is_half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

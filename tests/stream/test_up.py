@@ -21,6 +21,7 @@ from stream.up import children, stack
 from stream.up.children import STEADY_SECONDS, WAIT_SECONDS_FIRST, WAIT_SECONDS_MAX, Child
 from stream.up.stack import Stack, UpFailed, Wanted
 from tests.support.records import until
+from tests.support.serving import Served
 from tests.support.up import Up, require_jvm
 
 
@@ -56,8 +57,10 @@ def test_it_counts_what_is_published_and_ctrl_c_ends_every_part(embedded: Up) ->
     }
     embedded.publish("a", "b")
     until(lambda: embedded.stored() == ["a", "b"], "they are stored", seconds=60)
+    page = Served(embedded.page_port)
+    until(lambda: page.get("/v1/total?span=90d").json["calls"] == 2, "the page tells them", seconds=60)
     parts = embedded.parts()
-    assert len(parts) == 2  # the engine and a worker; the broker is its own
+    assert len(parts) == 3  # the engine, the page and a worker; the broker is its own
     assert embedded.end() == 0
     assert f"what is kept is in {embedded.folder}" in embedded.said
     assert not list(filter(runs, parts))
@@ -96,7 +99,7 @@ def test_a_real_kafka_keeps_all_from_one_start_to_the_next_and_no_part_outlives_
     assert jvm.end(signal.SIGTERM) == 0
     jvm.start()
     assert jvm.stored() == ["a"]
-    engine, worker = jvm.parts()[-2:]
+    engine, _, worker = jvm.parts()[-3:]
     os.kill(worker, signal.SIGKILL)
     jvm.publish("b")
     until(lambda: jvm.stored() == ["a", "b"], "they are stored", seconds=90)

@@ -80,4 +80,4 @@ class _History:
             known = known.join(dearest, on=list(by), how="semi")
         sums = known.group_by(*by, hour="occurred_at").agg(pl.col("cost_usd", "calls", "unpriced_calls").sum())
         priced = pl.when(pl.col("calls") > pl.col("unpriced_calls")).then(pl.col("cost_usd"))
-        return sums.with_columns(priced.alias("cost_usd")).sort("hour", *by)
+        return sums.with_columns(priced).sort("hour", *by)
