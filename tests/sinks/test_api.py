@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -36,7 +37,8 @@ from tests.support.serving import Answer, Served, running, served
 from tests.support.warehouse import Embedded, Server
 from tests.support.warehouse_rows import store_calls
 
-OPENAPI: Final[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
+DOCS: Final = Path(__file__).parents[2] / "docs"
+OPENAPI: Final[dict[str, Any]] = json.loads((DOCS / "openapi.json").read_text())
 SPAN: Final = [("from", DAY.since.isoformat()), ("to", DAY.until.isoformat())]
 ALERTS: Final = [
     alert(alert_id="a-1", revision=1),
@@ -296,3 +298,23 @@ def test_a_hundred_viewers_of_the_page_make_few_questions(address: ClickHouseAdd
         with running(make_app(desk)) as page, ThreadPoolExecutor(20) as viewers:
             assert set(viewers.map(lambda _: page.get("/").status, range(100))) == {200}
     assert desk.answers.asked < 60
+
+
+EXAMPLES: Final = re.findall(
+    r"^curl -s 'http://127\.0\.0\.1:8000([^']+)'$", (DOCS / "api.md").read_text(), re.MULTILINE
+)
+    r"^curl -s 'http://127\.0\.0\.1:8000([^']+)'$", (DOCS / "api.md").read_text(), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_each_example_of_the_documentation_works_as_written(api: Served, example: str) -> None:
+    """But that its span may be one of which nothing is kept any more."""
+    answer = api.get(re.sub(r"from=[\d-]+&to=[\d-]+", f"from={EVE:%Y-%m-%d}&to={NOON:%Y-%m-%d}", example))
+    assert answer.status == 200, answer.text
+
+
+def test_the_documentation_names_every_question() -> None:
+    told = (DOCS / "api.md").read_text()
+    assert len(EXAMPLES) > 10
+    assert [path for path in OPENAPI["paths"] if f"`{path}`" not in told] == []
