@@ -12,6 +12,8 @@ from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.errors import WarehouseRefused
+from tests.sinks.test_dashboards import answer
+from tests.support.grafana import View
 from tests.support.warehouse_rows import events, this_hour
 
 CENT: Final = 10_000_000_000  # in 1e-12 USD
@@ -86,3 +88,16 @@ def test_what_was_reported_for_calls_that_may_have_expired_is_refused(reader: Re
     assert asked(reader, "reported_costs_between", (-24 * 80, 1)) == []
     with pytest.raises(WarehouseRefused, match="may have expired: ask for a later span"):
         asked(reader, "reported_costs_between", (-24 * 100, 1))
+
+
+def test_the_board_about_models_tells_what_differs_most_first(writer: Writer, reader: Reader) -> None:
+    calls = [
+        {"model": model, "cost_pico": 10 * CENT, "reported_cost_pico": reported * CENT}
+        for model, reported in (("a", 11), ("b", 3), ("c", 10))
+    ]
+    writer.insert(
+        "usage_events", events([{"occurred_at": HOUR, "request_id": f"r-{n}"} | c for n, c in enumerate(calls)])
+    )
+    view = View(start=HOUR, end=HOUR + timedelta(hours=1))
+    told = [(row["model"], row["difference"]) for row in answer(reader, "Reported and computed", view)]
+    assert told == [("b", Decimal("-0.07")), ("a", Decimal("0.01")), ("c", 0)]

@@ -10,6 +10,8 @@ import polars as pl
 
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
+from tests.sinks.test_dashboards import answer
+from tests.support.grafana import View
 from tests.support.warehouse_rows import MOMENT, store_calls, store_hours, this_hour, units
 
 NOON: Final = (this_hour() - timedelta(days=2)).replace(hour=12)
@@ -87,3 +89,11 @@ def test_a_span_that_cuts_an_hour_counts_what_was_dropped_by_single_reports(writ
         end = NOON + timedelta(hours=2, minutes=minutes)
         span = f"from = '{NOON + timedelta(hours=1):%F %T}', to = '{end:%F %T}', zone = 'UTC', currency = 'USD'"
         assert [row[-1] for row in told(reader, f"data_quality_between({span})").values()] == dropped
+
+
+def test_the_board_about_the_pipeline_tells_it_day_by_day(writer: Writer, reader: Reader) -> None:
+    fill(writer)
+    start = NOON.replace(hour=0)
+    rows = answer(reader, "How far the figures can be trusted", View(start=start, end=start + timedelta(days=2)))
+    days = {row["day"]: tuple(row[name] for name in (*COUNTS, "dropped_events")) for row in rows}
+    assert days == {NOON.date() + timedelta(days=1): (1, 0, 1, 0, 0, 1, 0), NOON.date(): (5, 2, 0, 2, 1, 2, 7)}

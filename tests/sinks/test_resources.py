@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
+from tests.sinks.test_dashboards import answer
+from tests.support.grafana import View
 from tests.support.warehouse_rows import events, store_hours, this_hour, units
 
 CENT: Final = 10_000_000_000  # in 1e-12 USD
@@ -89,3 +91,36 @@ def test_a_span_that_cuts_an_hour_takes_its_units_from_single_calls(writer: Writ
     ((*_, in_euro, currency),) = asked(zero, half, "EUR")
     assert (in_euro in (None, 2), currency) == (False, "EUR")
     assert asked(timedelta(hours=-2), zero) == []
+
+
+# --- on the board ----------------------------------------------------------------------------------------------------
+
+
+def test_the_board_tells_hours_and_cost_of_servers_and_what_storage_took(writer: Writer, reader: Reader) -> None:
+    """At noon, so that a day of the zone is a day of UTC in each of its hours."""
+    noon = (this_hour() - timedelta(days=2)).replace(hour=12)
+    view = View(start=noon - timedelta(hours=1), end=noon + timedelta(hours=2))
+    store(
+        writer,
+        [
+            SERVER | used("2.5") | {"hour": noon, "cost_pico": 8_000 * CENT},
+            SERVER | used("1.5") | {"hour": noon + timedelta(hours=1), "calls": 2, "unpriced_calls": 2, "cost_pico": 0},
+            DISK | used("30", "gb_months") | {"hour": noon, "cost_pico": 240 * CENT},
+            {"cost_pico": 99 * CENT, "hour": noon} | used("9", "images"),
+        ],
+    )
+    server, disk = answer(reader, "Servers, storage and networks", view)
+    assert (server["model"], server["hours"], server["cost"]) == ("p4d.24xlarge", Decimal(4), Decimal(80))
+    assert (server["calls"], server["unpriced_calls"]) == (3, 2)
+    assert (disk["model"], disk["quantities"], disk["cost"]) == ("gp3", "{'gb_months':30}", Decimal("2.40"))
+    hours = {(row["time"], row["series"]): row["hours"] for row in answer(reader, "Hours of servers by hour", view)}
+    assert hours == {
+        (noon, "p4d.24xlarge"): Decimal("2.5"),
+        (noon + timedelta(hours=1), "p4d.24xlarge"): Decimal("1.5"),
+    }
+    (taken,) = answer(reader, "Storage and networks by hour", view)
+    assert (taken["series"], taken["amount"]) == ("gp3, gb_months", 30)
+    days = {row["series"]: row["cost"] for row in answer(reader, "Cost by day and instance type", view)}
+    assert days == {"p4d.24xlarge": Decimal(80), "gp3": Decimal("2.40")}
+    (unpriced,) = answer(reader, "Cost by day and instance type", view, ref="B")
+    assert unpriced["unpriced_calls"] == 2
