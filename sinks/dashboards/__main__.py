@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sinks.dashboards import explore, health, models, overview, resources
+from sinks.dashboards import explore, health, models, overview, resources, rules
 from sinks.dashboards.panels import UIDS, Board, text_of, text_to_import
 
 FOLDER: Final = Path("deploy", "grafana")
@@ -24,7 +24,11 @@ BOARDS: Final[Mapping[str, Callable[[], Board]]] = {
 def texts() -> dict[Path, str]:
     """What each file holds, by its place in the folder."""
     made = {Path("dashboards", f"{UIDS[title]}.json"): text_of(board()) for title, board in BOARDS.items()}
-    return {**made, Path("cost-dashboard.json"): text_to_import(overview.board())}
+    return {
+        **made,
+        Path("cost-dashboard.json"): text_to_import(overview.board()),
+        Path("provisioning", "alerting", "rules.yaml"): rules.text(),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,6 +25,7 @@ from sinks.dashboards.queries import (
     leading,
     value_of,
 )
+from sinks.dashboards.rules import MONTH_WON_MAX
 
 ROWS_MAX: Final = 50
 USERS_MAX: Final = 10
@@ -51,7 +52,6 @@ DAY_BUDGET: Final = "daily_budget"
 # What one call may cost, in won, and what part of the calls of one feature may fail. Exactly so much is met.
 CALL_TARGETS_WON: Final = {"strategy_generation": Decimal(100), "backtest": Decimal(50)}
 FAILED_PERCENT_TARGET: Final = Decimal(5)
-MONTH_TARGET_WON: Final = Decimal(500_000)
 
 
 def board() -> panels.Board:
@@ -218,10 +218,10 @@ def _targets() -> panels.AnyPanel:
         f"WHERE feature = {value_of('watched')}",
         f"SELECT {head}, NULL, 0",
     ]
-    head = f"'all calls, this month', {MONTH_TARGET_WON}, 'KRW'"
+    head = f"'all calls, this month', {MONTH_WON_MAX}, 'KRW'"
     told += [
         f"SELECT {head}, cost, unpriced_calls FROM check_cost_threshold_between("
-        f"threshold = {MONTH_TARGET_WON}, {MONTH_WON}) WHERE {HAS_WON}",
+        f"threshold = {MONTH_WON_MAX}, {MONTH_WON}) WHERE {HAS_WON}",
         f"SELECT {head}, NULL, 0",
     ]
     rows = " UNION ALL ".join(told)

@@ -128,10 +128,10 @@ class Sql(builder.Builder[variants.Dataquery]):
 
     def __init__(self, sql: str, *, ref: str = "A", series: bool = False) -> None:
         self.sql = dedent(sql).strip()
-        self._ref, self._series = ref, series
+        self.ref, self._series = ref, series
 
     def build(self) -> variants.Dataquery:
-        return ClickHouseTarget(self.sql, ref=self._ref, series=self._series)
+        return ClickHouseTarget(self.sql, ref=self.ref, series=self._series)
 
 
 def leading(by: str, time: str, amount: str, rows: str, *, most: str = "sum(cost_usd)") -> Sql:
