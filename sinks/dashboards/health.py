@@ -1,4 +1,4 @@
-"""The board about the pipeline itself: whether what the other board shows is whole, current and proven."""
+"""The board about the pipeline itself: whether what the other boards show is whole, current and proven."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from sinks.dashboards import panels
 from sinks.dashboards.panels import COUNT
-from sinks.dashboards.queries import SPAN, Sql, promql
+from sinks.dashboards.queries import SPAN_IN_USD, Sql, promql
 
 ROWS_MAX: Final = 50
 # Alerts that count what has no price.
@@ -21,7 +21,6 @@ def board() -> panels.Board:
         "whether the audit holds. docs/reference.md says what each metric means and what to do when it moves.",
         span="now-6h",
     )
-    made = made.with_variable(panels.currencies())
     for panel in (*_now(), *_flow(), _by_day(), *_unpriced(), *_refused(), *_lost(), *_inside()):
         made = made.with_panel(panel)
     return made
@@ -139,7 +138,7 @@ def _by_day() -> panels.AnyPanel:
         Sql(
             f"""
             SELECT {", ".join(columns)}
-            FROM data_quality_between({SPAN})
+            FROM data_quality_between({SPAN_IN_USD})
             ORDER BY day DESC LIMIT {ROWS_MAX}"""
         ),
         columns=columns,

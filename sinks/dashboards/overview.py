@@ -110,7 +110,7 @@ def _line_of(limit: str) -> Sql:
     """The amount of a limit as a threshold. Grafana colours from the threshold on, and exactly the amount is no breach:
     so it stands a millionth above."""
     return Sql(
-        f"SELECT amount + toDecimal128('0.000001', 12) AS amount FROM budgets WHERE budget = '{limit}'",
+        f"SELECT 0 AS base, amount + toDecimal128('0.000001', 12) AS amount FROM budgets WHERE budget = '{limit}'",
         ref=panels.STEPS_REF,
     )
 
@@ -165,8 +165,9 @@ def _in_won() -> tuple[panels.AnyPanel, ...]:
 def _budgets() -> tuple[panels.AnyPanel, ...]:
     steps = Sql(
         f"""
-        SELECT amount, nullIf(arrayFirst((step, level) -> level = 'warning', step_amounts, step_levels), 0) AS warning,
-          nullIf(arrayFirst((step, level) -> level = 'critical', step_amounts, step_levels), 0) AS critical
+        SELECT 0 AS base,
+          nullIf(arrayFirst((step, level) -> level = 'warning', step_amounts, step_levels), 0) AS warning,
+          nullIf(arrayFirst((step, level) -> level = 'critical', step_amounts, step_levels), 0) AS critical, amount
         FROM budgets WHERE budget = '{DAY_BUDGET}'""",
         ref=panels.STEPS_REF,
     )

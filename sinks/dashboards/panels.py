@@ -236,10 +236,14 @@ def _thresholds(steps: list[model.Threshold]) -> dashboard.ThresholdsConfig:
 
 def held_against(panel: Panel, column: str, steps: Sql, colors: Mapping[str, str], *, most: str = "") -> Panel:
     """The same panel, with the thresholds of ``column`` from the row of another question: a step and its colour by the
-    name of the column there, and the end of the scale in ``most``. Nothing of what is shown is computed."""
+    name of the column there, and the end of the scale in ``most``. Nothing of what is shown is computed.
+
+    Grafana takes the steps in the order of the columns, and the first for all that is below the second. So the row
+    begins with a ``base``.
+    """
     mappings: list[dict[str, object]] = [
         {"fieldName": name, "handlerKey": "threshold1", "handlerArguments": {"threshold": {"color": color}}}
-        for name, color in colors.items()
+        for name, color in {"base": "green", **colors}.items()
     ]
     if most:
         mappings.append({"fieldName": most, "handlerKey": "max"})

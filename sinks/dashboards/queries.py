@@ -61,7 +61,9 @@ def is_typed(column: str) -> str:
 # Grafana names the zone as the database of zones does, and UTC in small letters, which ClickHouse does not know.
 ZONE: Final = f"if({_encoded('__timezone')} = 'utc', 'UTC', {value_of('__timezone')})"
 CURRENCY: Final = value_of("currency")
-SPAN: Final = f"from = '${{__from:date:iso}}', to = '${{__to:date:iso}}', zone = {ZONE}, currency = {CURRENCY}"
+SPAN_OF: Final = f"from = '${{__from:date:iso}}', to = '${{__to:date:iso}}', zone = {ZONE}, currency = "
+SPAN: Final = SPAN_OF + CURRENCY
+SPAN_IN_USD: Final = SPAN_OF + "'USD'"
 
 # The end of the board's span by the clock of its zone: the board's "now". A span that ends at midnight ends with the
 # day before, so the day and the month are those of its last second.

@@ -38,6 +38,7 @@ ZONE: Final = "(SELECT if(count() > 0, any(zone), 'UTC') FROM budgets WHERE budg
 MONTH: Final = between(
     f"toDateTime(toStartOfMonth(toTimeZone($__toTime - 1, {ZONE})), {ZONE})", "$__toTime", zone=ZONE, currency=WON
 )
+HELD_AGAINST: Final = f"check_cost_threshold_between(threshold = {MONTH_WON_MAX}, {MONTH})"  # 0 without a call
 # The hour that runs, and the one before it: what was spent in the last minutes of an hour is looked at as well.
 HOURS: Final = between("toStartOfHour($__toTime, 'UTC') - toIntervalHour(1)", "$__toTime", zone="'UTC'", currency=WON)
 
@@ -69,8 +70,9 @@ def rules() -> tuple[Rule, ...]:
             uid="costream-monthly-cost",
             title="Monthly Cost Exceeded",
             every="1h",
-            cost=Sql(f"SELECT {IN_WON} AS cost_won FROM usage_between({MONTH}) AS u HAVING {HAS_WON}", ref=COST),
-            unpriced=Sql(f"SELECT sum(unpriced_calls) AS unpriced_calls FROM usage_between({MONTH})", ref=UNPRICED),
+            # Grafana takes NULL for a number that is above nothing. Without a row it says that there is no data.
+            cost=Sql(f"SELECT cost FROM {HELD_AGAINST} WHERE {HAS_WON} AND cost IS NOT NULL", ref=COST),
+            unpriced=Sql(f"SELECT unpriced_calls FROM {HELD_AGAINST}", ref=UNPRICED),
             most=MONTH_WON_MAX,
             without_an_answer="NoData",  # told: nothing is known in won, so nothing says that all is well
             labels={"severity": "critical", "slack": "yes", "email": "yes"},

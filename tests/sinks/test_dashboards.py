@@ -164,11 +164,9 @@ def answer(reader: Reader, title: str, view: View = VIEW, *, ref: str = "A") -> 
 
 
 def steps_of(panel: dict[str, Any]) -> list[str]:
-    """The columns of which a panel takes its thresholds, and the end of its scale."""
+    """The columns of which a panel takes its thresholds, in their order, and then the end of its scale."""
     (taken,) = panel["transformations"]
-    order = {"max": 0, "threshold1": 1}
-    mappings = sorted(taken["options"]["mappings"], key=lambda each: order[each["handlerKey"]])
-    return [each["fieldName"] for each in mappings]
+    return [each["fieldName"] for each in taken["options"]["mappings"]]
 
 
 def usd(text: str) -> Decimal:

@@ -129,6 +129,16 @@ def test_without_an_exchange_rate_nothing_fires_and_the_month_says_that_nothing_
     assert states == {MONTHLY: "NoData", USER: "OK", HOURLY: "OK"}
 
 
+def test_a_month_without_a_call_has_cost_nothing_and_one_without_a_price_is_unknown(
+    in_won: Reader, writer: Writer
+) -> None:
+    """Grafana tells an answer without a row as no data, and that a month has just begun is nothing to tell."""
+    assert answered(in_won, MONTHLY, COST) == {"": 0}
+    store_calls(writer, [call("unpriced", NOON, None)])
+    assert answered(in_won, MONTHLY, COST) == {}
+    assert answered(in_won, MONTHLY, UNPRICED) == {"": 1}
+
+
 def test_nothing_spent_fires_nothing_and_is_no_error(in_won: Reader) -> None:
     for title in (MONTHLY, USER, HOURLY):
         assert firing(in_won, title) == set(), title

@@ -76,6 +76,26 @@ def steps(reader: Reader, title: str) -> list[dict[str, Any]]:
     return answer(reader, title, ref=STEPS_REF)
 
 
+def colour(reader: Reader, title: str, value: Decimal) -> str:
+    """As Grafana finds it (getFieldConfigFromFrame, validateFieldConfig, getActiveThreshold): a step for each mapped
+    column that is not NULL, in the order of the columns; the first holds from minus infinity on, each other from its
+    own value on, compared as a float."""
+    (panel,) = [each for each in boards()["costream-cost"]["panels"] if each["title"] == title]
+    mappings = {each["fieldName"]: each for each in panel["transformations"][0]["options"]["mappings"]}
+    (row,) = steps(reader, title)
+    found = [
+        (float(amount), mappings[name]["handlerArguments"]["threshold"]["color"])
+        for name, amount in row.items()
+        if mappings[name]["handlerKey"] == "threshold1" and amount is not None
+    ]
+    active = found[0][1]
+    for amount, color in found[1:]:
+        if float(value) < amount:
+            break
+        active = color
+    return active
+
+
 def test_without_a_rate_what_is_in_won_is_unknown_and_the_rest_is_told(reader: Reader, writer: Writer) -> None:
     store_calls(writer, [call("a", NOON, 100, user_id="ann")])
     assert answer(reader, MONTH) == [{"cost_won": None, "calls": 1, "unpriced_calls": 0}]
@@ -99,10 +119,11 @@ def test_the_month_turns_red_above_its_limit_and_not_at_it(
     publish_won(reader, writer)
     budgets(reader)
     store_calls(writer, [call("a", NOON, 0) | {"cost_pico": int(Decimal(cost) * 10**12)}])
-    ((month,), (line,)) = answer(reader, MONTH), steps(reader, MONTH)
+    (month,) = answer(reader, MONTH)
     assert abs(month["cost_won"] - (500_001 if red else 500_000)) < Decimal("0.000001")
-    assert (month["cost_won"] >= line["amount"]) is red, "as Grafana colours"
-    assert 0 < line["amount"] - 500_000 < Decimal("0.001"), "exactly the amount is no breach"
+    for title in (MONTH, DAYS):
+        assert colour(reader, title, month["cost_won"]) == ("red" if red else "green")
+        assert colour(reader, title, Decimal(500_000)) == "green", "exactly the amount is no breach"
 
 
 def test_the_days_of_the_month_add_up_and_stay_unknown_after_an_unknown_one(reader: Reader, writer: Writer) -> None:
@@ -128,7 +149,7 @@ def test_the_last_24_hours_are_those_of_the_realtime_monitor(reader: Reader, wri
     assert [(row["time"], row["cost_won"]) for row in answer(reader, HOURS)] == [
         *((at, usd("1400")) for at in reversed(inside))
     ]
-    assert 0 < steps(reader, HOURS)[0]["amount"] - 50_000 < Decimal("0.001")
+    assert [colour(reader, HOURS, Decimal(won)) for won in (50_000, 50_001)] == ["green", "red"]
 
 
 def test_the_ten_dearest_users_of_the_month_are_told_and_marked_above_500_won(reader: Reader, writer: Writer) -> None:
@@ -140,15 +161,14 @@ def test_the_ten_dearest_users_of_the_month_are_told_and_marked_above_500_won(re
     of_the_month(writer, won="99999", user="u-00", at=NOON.replace(day=1) - timedelta(days=1), name="the month before")
     found = answer(reader, USERS)
     assert [row["user_id"] for row in found] == [f"u-{number:02}" for number in range(11, 1, -1)]
-    line = steps(reader, USERS)[0]["amount"]
-    assert [row["cost_won"] >= line for row in found] == [480 + 2 * n * 1.4 > 500 for n in range(11, 1, -1)]
+    marked = [colour(reader, USERS, row["cost_won"]) for row in found]
+    assert marked == ["red" if 480 + 2 * n * 1.4 > 500 else "green" for n in range(11, 1, -1)]
+    assert [colour(reader, USERS, Decimal(won)) for won in (500, 501)] == ["green", "red"]
 
 
-@pytest.mark.parametrize(
-    ("spent", "level"), [("79.99", ""), ("80", "warning"), ("94.99", "warning"), ("95", "critical")]
-)
+@pytest.mark.parametrize(("spent", "color"), [("79.99", "green"), ("80", "orange"), ("94.99", "orange"), ("95", "red")])
 def test_the_budget_of_the_day_changes_colour_where_its_own_rule_tells_it(
-    reader: Reader, spent: str, level: str
+    reader: Reader, spent: str, color: str
 ) -> None:
     budgets(reader)
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -162,9 +182,8 @@ def test_the_budget_of_the_day_changes_colour_where_its_own_rule_tells_it(
         pytest.skip("midnight passed")
     ((gauge,), (step,)) = answer(reader, "Today's budget"), steps(reader, "Today's budget")
     assert (gauge["spent"], gauge["unpriced_calls"]) == (usd(spent), 1)
-    assert step == {"amount": 100, "warning": 80, "critical": 95}
-    crossed = [name for name in ("warning", "critical") if gauge["spent"] >= step[name]]
-    assert (crossed[-1] if crossed else "") == level
+    assert step == {"base": 0, "warning": 80, "critical": 95, "amount": 100}
+    assert colour(reader, "Today's budget", gauge["spent"]) == color
 
 
 def targets(reader: Reader, **chosen: str) -> dict[str, tuple[Any, str]]:
