@@ -22,7 +22,7 @@ from sinks.dashboards.queries import (
 
 ROWS_MAX: Final = 50
 CALLS_MAX: Final = 100
-USERS_MAX: Final = 1_000  # to choose from; any other can be typed
+CHOICES_MAX: Final = 1_000  # of a variable: a longer list is not read; a user that is not in it can be typed
 
 # Who made a call is known of single calls alone. Sums, which are quicker and kept for longer, are asked for all else.
 PERSONS: Final = ("user_id", "session_id")
@@ -48,12 +48,12 @@ def board() -> panels.Board:
     made = panels.with_events(made).with_variable(panels.choice("by", label="by", options=BY, first="model"))
     made = made.with_variable(panels.currencies())
     for column in DIMENSIONS:
-        values = Sql(f"SELECT DISTINCT {column} FROM usage_daily ORDER BY {column}")
+        values = Sql(f"SELECT DISTINCT {column} FROM usage_daily ORDER BY {column} LIMIT {CHOICES_MAX}")
         made = made.with_variable(panels.filters(column, label=column, question=values))
     users = Sql(
         f"""
         SELECT user_id FROM usage_user_daily WHERE day > today() - 30
-        GROUP BY user_id ORDER BY sum(cost_usd) DESC NULLS LAST, user_id LIMIT {USERS_MAX}"""
+        GROUP BY user_id ORDER BY sum(cost_usd) DESC NULLS LAST, user_id LIMIT {CHOICES_MAX}"""
     )
     made = made.with_variable(panels.filters("user_id", label="user", question=users, typed=True))
     made = made.with_variable(panels.typed("session_id", label="session"))

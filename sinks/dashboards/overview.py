@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from sinks.dashboards import panels
+from sinks.dashboards.explore import CHOICES_MAX
 from sinks.dashboards.queries import (
     DAY_START,
     DAYS_OF,
@@ -64,7 +65,7 @@ def board() -> panels.Board:
         span="now-7d/d",
     )
     made = panels.with_events(made).with_variable(panels.currencies())
-    features = Sql("SELECT DISTINCT feature FROM usage_daily ORDER BY feature")
+    features = Sql(f"SELECT DISTINCT feature FROM usage_daily ORDER BY feature LIMIT {CHOICES_MAX}")
     made = made.with_variable(
         panels.choice_of("watched", label="failures of", question=features, first="strategy_generation")
     )

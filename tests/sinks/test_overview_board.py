@@ -223,6 +223,14 @@ def test_targets_are_met_at_exactly_so_much_and_missed_above_it(reader: Reader, 
     assert targets(reader)["all calls"][1] == "missed"
 
 
+@pytest.mark.parametrize("name", ["it's", "\\' OR 1 = 1 --", "$__toTime", "a, b"])
+def test_a_target_is_of_the_feature_that_is_chosen_whatever_it_is_called(
+    reader: Reader, writer: Writer, name: str
+) -> None:
+    store_calls(writer, [call("a", NOON, 1, feature=name, status="error"), call("b", NOON, 1, feature="other")])
+    assert targets(reader, watched=name)[f"failures of {name}"] == (100, "missed")
+
+
 def test_providers_are_slices_that_say_what_they_leave_out_and_days_that_add_up(reader: Reader, writer: Writer) -> None:
     store_calls(
         writer,
