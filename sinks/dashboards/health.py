@@ -1,28 +1,27 @@
-"""The board about the pipeline itself: whether what the other board shows is whole, current and proven."""
+"""The board about the pipeline itself: whether what the other boards show is whole, current and proven."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from sinks.dashboards import cost, models, panels
+from sinks.dashboards import panels
 from sinks.dashboards.panels import COUNT
-from sinks.dashboards.queries import Sql, promql
+from sinks.dashboards.queries import SPAN_IN_USD, Sql, promql
 
-UID: Final = "costream-pipeline"
 ROWS_MAX: Final = 50
+# Alerts that count what has no price.
+WITHOUT_A_PRICE: Final = "metric_name IN ('calls_without_price', 'models_without_price')"
 NOBODY: Final = "no worker answers"
 
 
 def board() -> panels.Board:
     made = panels.board(
         "Pipeline",
-        uid=UID,
         about="Whether the figures are whole and current: what is stored, what waits, what was refused or lost, and "
         "whether the audit holds. docs/reference.md says what each metric means and what to do when it moves.",
         span="now-6h",
     )
-    made = made.link(panels.link_to("Cost", cost.UID)).link(panels.link_to("Models", models.UID))
-    for panel in (*_now(), *_flow(), *_refused(), *_lost(), *_inside()):
+    for panel in (*_now(), *_flow(), _by_day(), *_unpriced(), *_refused(), *_lost(), *_inside()):
         made = made.with_panel(panel)
     return made
 
@@ -123,6 +122,72 @@ def _flow() -> tuple[panels.AnyPanel, ...]:
                 legend="{{provider}} {{model}}",
             ),
             unit="cps",
+        ),
+    )
+
+
+def _by_day() -> panels.AnyPanel:
+    columns = (
+        *("day", "calls", "unpriced_calls", "partial_calls", "estimated_calls", "missing_calls", "dead_letters"),
+        "dropped_events",
+    )
+    return panels.listing(
+        "How far the figures can be trusted",
+        f"Days of the board's time zone, as far as the span reaches: the latest {ROWS_MAX}. Refused records count on "
+        "the day of their arrival.",
+        Sql(
+            f"""
+            SELECT {", ".join(columns)}
+            FROM data_quality_between({SPAN_IN_USD})
+            ORDER BY day DESC LIMIT {ROWS_MAX}"""
+        ),
+        columns=columns,
+        width=24,
+    )
+
+
+def _unpriced() -> tuple[panels.AnyPanel, ...]:
+    return (
+        panels.listing(
+            "Models without a price",
+            "Alerts about models that no price is known for, each in its latest revision of the span.",
+            Sql(
+                f"""
+                SELECT * FROM (
+                  SELECT timestamp, status, level, title, message
+                  FROM alerts WHERE {WITHOUT_A_PRICE} AND $__timeFilter(timestamp)
+                  ORDER BY revision DESC LIMIT 1 BY alert_id)
+                ORDER BY timestamp DESC LIMIT {ROWS_MAX}"""
+            ),
+            columns=("timestamp", "status", "level", "title", "message"),
+            width=24,
+        ),
+        panels.listing(
+            "Unpriced, and why",
+            "Calls without a known price on the days (UTC) of the span. They have no part in any cost.",
+            Sql(
+                f"""
+                SELECT provider, model, cost_reason, cost_detail, sum(calls) AS calls, sum(tokens) AS tokens,
+                  max(last_occurred_at) AS last_occurred_at
+                FROM unknown_cost_calls WHERE $__dateFilter(day)
+                GROUP BY provider, model, cost_reason, cost_detail
+                ORDER BY calls DESC, provider, model, cost_reason, cost_detail LIMIT {ROWS_MAX}"""
+            ),
+            columns=("provider", "model", "cost_reason", "cost_detail", "calls", "tokens", "last_occurred_at"),
+        ),
+        panels.listing(
+            "Partly priced, and why",
+            "In USD. Calls on the days (UTC) of the span with an unsure cost: not all that they used has a price of "
+            "its own.",
+            Sql(
+                f"""
+                SELECT provider, model, cost_reason, cost_detail, sum(calls) AS calls, sum(cost_usd) AS cost_usd,
+                  max(last_occurred_at) AS last_occurred_at
+                FROM partial_cost_calls WHERE $__dateFilter(day)
+                GROUP BY provider, model, cost_reason, cost_detail
+                ORDER BY calls DESC, provider, model, cost_reason, cost_detail LIMIT {ROWS_MAX}"""
+            ),
+            columns=("provider", "model", "cost_reason", "cost_detail", "calls", "cost_usd", "last_occurred_at"),
         ),
     )
 

@@ -8,7 +8,6 @@ from sinks.dashboards import panels
 from sinks.dashboards.panels import COST, COUNT
 from sinks.dashboards.queries import DAYS_OF, HOURS_OF, SERIES_MAX, SPAN, ZONE, Sql, leading
 
-UID: Final = "costream-models"
 ROWS_MAX: Final = 50
 HOUR: Final = "$__timeInterval(hour)"
 DAY: Final = f"toDateTime(day, {ZONE})"
@@ -17,15 +16,13 @@ DAY: Final = f"toDateTime(day, {ZONE})"
 def board() -> panels.Board:
     made = panels.board(
         "Models",
-        uid=UID,
         about="What models cost, take and do, side by side. A cost without any known price is unknown, never 0, and "
         "unpriced calls have no part in it. Money is in the board's currency, by the exchange rate of each day (UTC), "
         "and in USD where a panel says so.",
         span="now-7d/d",
     )
-    made = made.link(panels.link_to("Cost", "costream-cost")).link(panels.link_to("Pipeline", "costream-pipeline"))
-    made = made.with_variable(panels.currencies())
-    for panel in (_side_by_side(), *_by_hour(), _by_day()):
+    made = panels.with_events(made).with_variable(panels.currencies())
+    for panel in (_side_by_side(), *_by_hour(), _by_day(), _reported()):
         made = made.with_panel(panel)
     return made
 
@@ -88,6 +85,27 @@ def _by_day() -> panels.AnyPanel:
             ref="B",
             series=True,
         ),
+        by="model",
         interval="1d",
         unit=COST,
     ).span(24)
+
+
+def _reported() -> panels.AnyPanel:
+    columns = (
+        *("provider", "model", "calls", "differing_calls", "reported_cost", "cost", "difference", "unpriced_calls"),
+    )
+    return panels.listing(
+        "Reported and computed",
+        f"What calls were reported to cost beside what they cost, of the span to the millisecond: the {ROWS_MAX} that "
+        "differ most. Only calls that have both; the unpriced ones are counted. Single calls tell it, which are kept "
+        "for COSTREAM_RETENTION.",
+        Sql(
+            f"""
+            SELECT {", ".join(columns)}
+            FROM reported_costs_between({SPAN})
+            LIMIT {ROWS_MAX}"""
+        ),
+        columns=columns,
+        width=24,
+    )

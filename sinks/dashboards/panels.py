@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from grafana_foundation_sdk.builders import common, dashboard, stat, table, timeseries
+from grafana_foundation_sdk.builders import common, dashboard, gauge, piechart, stat, table, timeseries
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as model
@@ -16,30 +16,48 @@ from grafana_foundation_sdk.models.common import (
     BigValueGraphMode,
     BigValueTextMode,
     GraphDrawStyle,
+    GraphThresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
     StackingMode,
     TooltipDisplayMode,
     VisibilityMode,
 )
+from grafana_foundation_sdk.models.piechart import PieChartLegendValues
 
-from sinks.dashboards.queries import CLICKHOUSE_PLUGIN, WAREHOUSE, Sql
+from sinks.dashboards.queries import ALL, CLICKHOUSE_PLUGIN, CLICKHOUSE_PLUGIN_VERSION, WAREHOUSE, Sql
 
 UNKNOWN: Final = "unknown"
+IMPORTED: Final = "DS_COSTREAM"  # the data source that is chosen where a board is imported by hand
+NOT_IN_WON: Final = "unknown, or no exchange rate of KRW"
+
+# The boards in their order, and what their addresses end in.
+UIDS: Final = {
+    "Overview": "costream-cost",
+    "Explore": "costream-explore",
+    "Models": "costream-models",
+    "Resources": "costream-resources",
+    "Pipeline": "costream-pipeline",
+}
 
 Board = dashboard.Dashboard
-AnyPanel = stat.Panel | table.Panel | timeseries.Panel
-Panel = TypeVar("Panel", stat.Panel, table.Panel, timeseries.Panel)
+AnyPanel = stat.Panel | table.Panel | timeseries.Panel | piechart.Panel | gauge.Panel
+Panel = TypeVar("Panel", stat.Panel, table.Panel, timeseries.Panel, piechart.Panel, gauge.Panel)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """How a column is shown. ``missing`` is said where it is NULL. A ``loss`` below 0 is red."""
+    """How a column is shown. ``missing`` is said where it is NULL. A ``loss`` below 0 is red. ``filters`` is the
+    variable of the board Explore that a click on a value sets; ``colors`` are those of its words. A ``marked`` one has
+    the colour of the threshold that it crosses, where the panel has some."""
 
     label: str
     unit: str = "none"
     missing: str = ""
     loss: bool = False
+    marked: bool = False
+    filters: str = ""
+    colors: Mapping[str, str] | None = None
 
 
 COST: Final = "currencyUSD"
@@ -52,6 +70,9 @@ AMOUNT: Final = "locale"  # of a currency that is named beside it
 FIGURES: Final = {
     "cost_usd": Figure("cost", COST, UNKNOWN),
     "cost": Figure("cost, ${currency}", AMOUNT, UNKNOWN),
+    "cost_won": Figure("cost, KRW", AMOUNT, NOT_IN_WON, marked=True),
+    "reported_cost": Figure("reported, ${currency}", AMOUNT, UNKNOWN),
+    "difference": Figure("difference, ${currency}", AMOUNT, UNKNOWN),
     "revenue": Figure("revenue, ${currency}", AMOUNT, UNKNOWN),
     "margin": Figure("margin, ${currency}", AMOUNT, UNKNOWN),
     "margin_percent": Figure("margin", "percent", "no revenue", loss=True),
@@ -85,6 +106,17 @@ FIGURES: Final = {
     "input_tokens": Figure("input tokens", COUNT),
     "output_tokens": Figure("output tokens", COUNT),
     "alerts": Figure("alerts", COUNT),
+    "hours": Figure("hours", COUNT, "-"),
+    "quantities": Figure("all units"),
+    "differing_calls": Figure("differing calls", COUNT),
+    "estimated_calls": Figure("estimated calls", COUNT, "no longer known"),
+    "missing_calls": Figure("calls without usage", COUNT, "no longer known"),
+    "dead_letters": Figure("refused records", COUNT, "no longer known"),
+    "duration_ms": Figure("duration", "ms", "not reported"),
+    "measure": Figure("measure"),
+    "target": Figure("at most", AMOUNT),
+    "current": Figure("now", AMOUNT, "-"),
+    "met": Figure("status", colors={"met": "green", "missed": "red", "measuring": "text"}),
     "records": Figure("records", COUNT),
     "reports": Figure("reports", COUNT),
     "dropped_events": Figure("dropped events", COUNT),
@@ -95,18 +127,22 @@ FIGURES: Final = {
     "forwarded": Figure("forwarded", COUNT),
     "last_received_ms": Figure("last received", "dateTimeFromNow", "nothing in this span"),
     "last_stored_ms": Figure("last stored", "dateTimeFromNow", "nothing in this span"),
-    "name": Figure("name"),
+    "name": Figure("name", filters="${by}"),
+    "operation": Figure("kind of use", filters="operation"),
+    "session_id": Figure("session", filters="session_id"),
+    "request_id": Figure("call"),
+    "error": Figure("what failed"),
     "budget": Figure("budget"),
     "subject": Figure("of whom"),
     "period": Figure("a"),
     "zone": Figure("zone"),
     "currency": Figure("in"),
-    "user_id": Figure("user"),
-    "provider": Figure("provider"),
-    "model": Figure("model"),
-    "feature": Figure("feature"),
-    "team": Figure("team"),
-    "environment": Figure("environment"),
+    "user_id": Figure("user", filters="user_id"),
+    "provider": Figure("provider", filters="provider"),
+    "model": Figure("model", filters="model"),
+    "feature": Figure("feature", filters="feature"),
+    "team": Figure("team", filters="team"),
+    "environment": Figure("environment", filters="environment"),
     "cost_reason": Figure("reason"),
     "cost_detail": Figure("in words"),
     "kind": Figure("kind"),
@@ -122,6 +158,10 @@ FIGURES: Final = {
     "offset_first": Figure("first offset"),
     "offset_last": Figure("last offset"),
     "accepted_reason": Figure("known to a person"),
+    "cost_status": Figure("priced"),
+    "day": Figure("day", MOMENT),
+    "occurred_at": Figure("when", MOMENT),
+    "time": Figure("time", MOMENT),
     "month": Figure("month", MOMENT),
     "hour": Figure("hour", MOMENT),
     "timestamp": Figure("decided", MOMENT),
@@ -131,6 +171,45 @@ FIGURES: Final = {
     "noticed_at": Figure("noticed", MOMENT),
     "last_occurred_at": Figure("latest", MOMENT),
     "last_received_at": Figure("latest", MOMENT),
+}
+
+
+STEPS_REF: Final = "Steps"  # the question whose row is thresholds
+EVENTS_MAX: Final = 500
+EVENTS: Final = {
+    "Alerts": (
+        "red",
+        Sql(
+            f"""
+            SELECT timestamp AS time, title, message AS text, concat(rule, ',', level) AS tags
+            FROM alerts
+            WHERE revision = 1 AND scope != 'pipeline' AND $__timeFilter(timestamp)
+            ORDER BY time DESC, alert_id LIMIT {EVENTS_MAX}"""
+        ),
+    ),
+    "Price changes": (
+        "blue",
+        Sql(
+            f"""
+            SELECT published_at AS time, concat('Prices, revision ', toString(revision)) AS title,
+              concat(published_by, ': ', note) AS text, 'prices' AS tags
+            FROM price_revisions
+            WHERE $__timeFilter(published_at)
+            ORDER BY time DESC LIMIT {EVENTS_MAX}"""
+        ),
+    ),
+    "Re-pricings": (
+        "purple",
+        Sql(
+            f"""
+            SELECT begun_at AS time, ended_at AS "timeEnd",
+              concat('Re-pricing ', toString(repricing), ', ', state) AS title,
+              concat(begun_by, ': ', reason) AS text, 'prices' AS tags
+            FROM repricings
+            WHERE $__timeFilter(begun_at)
+            ORDER BY time DESC LIMIT {EVENTS_MAX}"""
+        ),
+    ),
 }
 
 
@@ -148,8 +227,68 @@ def gauge_of(title: str, about: str, *queries: Builder[Any], unit: str, width: i
 def alarming(panel: stat.Panel) -> stat.Panel:
     """Green while it is 0, red from 1 on."""
     steps = [model.Threshold(value=None, color="green"), model.Threshold(value=1, color="red")]
-    limits = dashboard.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
-    return panel.thresholds(limits).color_mode(BigValueColorMode.VALUE)
+    return panel.thresholds(_thresholds(steps)).color_mode(BigValueColorMode.VALUE)
+
+
+def _thresholds(steps: list[model.Threshold]) -> dashboard.ThresholdsConfig:
+    return dashboard.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def held_against(panel: Panel, column: str, steps: Sql, colors: Mapping[str, str], *, most: str = "") -> Panel:
+    """The same panel, with the thresholds of ``column`` from the row of another question: a step and its colour by the
+    name of the column there, and the end of the scale in ``most``. Nothing of what is shown is computed.
+
+    Grafana takes the steps in the order of the columns, and the first for all that is below the second. So the row
+    begins with a ``base``.
+    """
+    mappings: list[dict[str, object]] = [
+        {"fieldName": name, "handlerKey": "threshold1", "handlerArguments": {"threshold": {"color": color}}}
+        for name, color in {"base": "green", **colors}.items()
+    ]
+    if most:
+        mappings.append({"fieldName": most, "handlerKey": "max"})
+    options = {
+        "configRefId": STEPS_REF,
+        "mappings": mappings,
+        "applyTo": {"id": "byName", "options": column},
+    }
+    taken = model.DataTransformerConfig(id_val="configFromData", options=options)
+    if isinstance(panel, stat.Panel):
+        panel = panel.color_mode(BigValueColorMode.VALUE)
+    plain = _thresholds([model.Threshold(value=None, color="text")])  # of the other columns, and where there is no row
+    return panel.thresholds(plain).with_target(steps).with_transformation(taken)
+
+
+def reached(title: str, about: str, question: Sql, *, columns: Sequence[str], nothing: str) -> gauge.Panel:
+    """How far an amount has come as a gauge, and what it leaves out. ``nothing`` is said where there is no row."""
+    reduce = common.ReduceDataOptions().calcs(["last"]).values(False)
+    panel = gauge.Panel().title(title).description(about).span(8).height(8).min(0).reduce_options(reduce)
+    return _figures(panel.no_value(nothing).with_target(question), columns)
+
+
+def slices(title: str, about: str, question: Sql, *, columns: Sequence[str], width: int = 6) -> piechart.Panel:
+    """Rows as the slices of a pie: what each is called, and how much it is."""
+    legend = piechart.PieChartLegendOptions().show_legend(True).placement(LegendPlacement.RIGHT)
+    legend = legend.display_mode(LegendDisplayMode.TABLE)
+    legend = legend.values([PieChartLegendValues.VALUE, PieChartLegendValues.PERCENT])
+    reduce = common.ReduceDataOptions().calcs(["last"]).values(True)
+    panel = piechart.Panel().title(title).description(about).span(width).height(9).legend(legend)
+    return _figures(panel.reduce_options(reduce).with_target(question), columns)
+
+
+def against_a_line(
+    title: str, about: str, question: Sql, line: Sql, *, column: str, bars: bool = False
+) -> timeseries.Panel:
+    """An amount over time, with the line that it is not to cross; on the right what the amount leaves out."""
+    panel = lines(title, about, question, unit=AMOUNT)
+    if bars:
+        panel = panel.draw_style(GraphDrawStyle.BARS).fill_opacity(70)
+    style = common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.LINE)
+    panel = panel.thresholds_style(style)
+    for name in ("time", column):
+        panel = panel.override_by_name(name, _looks(FIGURES[name]))
+    panel = panel.override_by_name("unpriced_calls", [*_looks(FIGURES["unpriced_calls"]), *_BESIDE])
+    return held_against(panel, column, line, {"amount": "red"})
 
 
 def listing(
@@ -179,19 +318,19 @@ def stacked(title: str, about: str, *queries: Sql, unit: str, interval: str) -> 
 
 
 def costs_over_time(
-    title: str, about: str, costs: Sql, unpriced: Sql, *, interval: str, unit: str = AMOUNT
+    title: str, about: str, costs: Sql, unpriced: Sql, *, by: str, interval: str, unit: str = AMOUNT
 ) -> timeseries.Panel:
-    """Costs as stacked bars, by the column ``series``; on the right what they leave out, by the query B."""
+    """Costs as stacked bars, by the column ``series``; on the right what they leave out, by the query B. A click on a
+    bar leads to the calls of that value of ``by``."""
     panel = stacked(title, about, costs, unpriced, unit=unit, interval=interval)
+    panel = panel.override_by_query("A", [_set("links", [_explored(by, "${__field.labels.series:percentencode}")])])
     return panel.override_by_query(
         "B",
         [
             _set("displayName", FIGURES["unpriced_calls"].label),
             _set("unit", COUNT),
-            _set("custom.axisPlacement", "right"),
-            _set("custom.drawStyle", "points"),
+            *_BESIDE,
             _set("custom.stacking", {"mode": "none", "group": "B"}),
-            _set("color", {"mode": "fixed", "fixedColor": "red"}),
         ],
     )
 
@@ -206,25 +345,32 @@ def expected_over_time(title: str, about: str, question: Sql) -> timeseries.Pane
         "expected": [_set("custom.lineWidth", 2), _set("custom.fillOpacity", 0)],
         "low": without_a_line,
         "high": [*without_a_line, _set("custom.fillBelowTo", FIGURES["low"].label)],
-        "unpriced_calls": [
-            _set("custom.axisPlacement", "right"),
-            _set("custom.drawStyle", "points"),
-            _set("color", {"mode": "fixed", "fixedColor": "red"}),
-        ],
+        "unpriced_calls": _BESIDE,
     }
     for name, more in looks.items():
         panel = panel.override_by_name(name, [*_looks(FIGURES[name]), *more])
     return panel
 
 
-def board(title: str, *, uid: str, about: str, span: str) -> Board:
+def board(title: str, *, about: str, span: str) -> Board:
     """An empty board. ``span`` is what it shows at first: from then until now."""
     sources = {"warehouse": CLICKHOUSE_PLUGIN, "metrics": "prometheus"}
-    empty = dashboard.Dashboard(title).uid(uid).description(about).tags(["costream"]).timezone("browser")
+    empty = dashboard.Dashboard(title).uid(UIDS[title]).description(about).tags(["costream"]).timezone("browser")
     empty = empty.time(span, "now").refresh("1m").readonly().tooltip(model.DashboardCursorSync.CROSSHAIR)
+    for other, uid in UIDS.items():
+        if other != title:
+            empty = empty.link(link_to(other, uid))
     for name, plugin in sources.items():
         empty = empty.with_variable(dashboard.DatasourceVariable(name).label(name).type(plugin))
     return empty
+
+
+def with_events(board: Board) -> Board:
+    """The same board. Its graphs show when alerts were raised, prices changed, and stored calls were priced anew."""
+    for name, (color, question) in EVENTS.items():
+        shown = dashboard.AnnotationQuery().name(name).datasource(WAREHOUSE).enable(True).hide(False)
+        board = board.annotation(shown.icon_color(color).target(question))
+    return board
 
 
 def choice(name: str, *, label: str, options: Sequence[str], first: str) -> dashboard.CustomVariable:
@@ -249,6 +395,19 @@ def choice_of(name: str, *, label: str, question: Sql, first: str) -> dashboard.
     return variable.multi(False).include_all(False).allow_custom_value(False)
 
 
+def filters(name: str, *, label: str, question: Sql, typed: bool = False) -> dashboard.QueryVariable:
+    """A variable with one of the values that the warehouse answers, or all of them, which is what it says at first."""
+    every = model.VariableOption(selected=True, text="All", value="$__all")
+    variable = dashboard.QueryVariable(name).label(label).datasource(WAREHOUSE).query(question.sql).current(every)
+    variable = variable.refresh(model.VariableRefresh.ON_DASHBOARD_LOAD).include_all(True).all_value(ALL)
+    return variable.multi(False).allow_custom_value(typed)
+
+
+def typed(name: str, *, label: str) -> dashboard.TextBoxVariable:
+    """A variable that is typed. Empty stands for all."""
+    return dashboard.TextBoxVariable(name).label(label).default_value("")
+
+
 def link_to(title: str, uid: str) -> dashboard.DashboardLink:
     """A way from one board to another that keeps the span."""
     link = dashboard.DashboardLink(title).type(model.DashboardLinkType.LINK).url(f"/d/{uid}").icon("dashboard")
@@ -261,6 +420,25 @@ def text_of(made: Board) -> str:
     for number, panel in enumerate(built.panels or [], start=1):
         panel.id_val = number
     return json.dumps(built, cls=JSONEncoder, indent=2, ensure_ascii=False) + "\n"
+
+
+def text_to_import(made: Board) -> str:
+    """The same board for a Grafana that is not set up by files: who imports it chooses its data source."""
+    built = json.loads(text_of(made))
+    used = built["templating"]["list"]
+    built["templating"]["list"] = [each for each in used if each["type"] != "datasource"]
+    asked_for = {
+        "name": IMPORTED,
+        "label": "ClickHouse",
+        "description": "The database that costream writes.",
+        "type": "datasource",
+        "pluginId": CLICKHOUSE_PLUGIN,
+        "pluginName": "ClickHouse",
+    }
+    needed = {"type": "datasource", "id": CLICKHOUSE_PLUGIN, "name": "ClickHouse", "version": CLICKHOUSE_PLUGIN_VERSION}
+    whole = {"__inputs": [asked_for], "__requires": [needed], **built, "editable": True}
+    text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    return text.replace(f'"{WAREHOUSE.uid}"', f'"${{{IMPORTED}}}"')
 
 
 def _numbers(title: str, about: str, width: int) -> stat.Panel:
@@ -285,7 +463,22 @@ def _looks(figure: Figure) -> list[model.DynamicConfigValue]:
         steps = [model.Threshold(value=None, color="red"), model.Threshold(value=0, color="text")]
         looks += [_set("thresholds", {"mode": model.ThresholdsMode.ABSOLUTE, "steps": steps})]
         looks += [_set("custom.cellOptions", {"type": "color-text"})]
+    if figure.marked:
+        looks += [_set("custom.cellOptions", {"type": "color-text"})]
+    if figure.filters:
+        looks += [_set("links", [_explored(figure.filters, "${__value.raw:percentencode}")])]
+    if figure.colors:
+        said = {word: {"color": color, "index": n} for n, (word, color) in enumerate(figure.colors.items())}
+        looks += [_set("mappings", [{"type": "value", "options": said}])]
+        looks += [_set("custom.cellOptions", {"type": "color-text"})]
     return looks
+
+
+def _explored(variable: str, value: str) -> dict[str, object]:
+    """A way to the board Explore, of the same span and filtered to what was clicked."""
+    by = "" if variable in ("user_id", "session_id") else f"&var-by={variable}"
+    url = f"/d/{UIDS['Explore']}?${{__url_time_range}}{by}&var-{variable}={value}"
+    return {"title": "Explore", "url": url, "targetBlank": False}
 
 
 def _where_missing(text: str) -> model.SpecialValueMap:
@@ -296,3 +489,11 @@ def _where_missing(text: str) -> model.SpecialValueMap:
 
 def _set(name: str, value: object) -> model.DynamicConfigValue:
     return model.DynamicConfigValue(id_val=name, value=value)
+
+
+# How the calls without a price stand beside a cost.
+_BESIDE: Final = [
+    _set("custom.axisPlacement", "right"),
+    _set("custom.drawStyle", "points"),
+    _set("color", {"mode": "fixed", "fixedColor": "red"}),
+]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from textwrap import dedent
 from typing import Final
+from urllib.parse import quote
 
 from grafana_foundation_sdk.builders import prometheus
 from grafana_foundation_sdk.cog import builder, variants
@@ -21,10 +22,48 @@ CLICKHOUSE_PLUGIN_VERSION: Final = "4.20.0"
 WAREHOUSE: Final = DataSourceRef(type_val=CLICKHOUSE_PLUGIN, uid="${warehouse}")
 METRICS: Final = DataSourceRef(type_val="prometheus", uid="${metrics}")
 
+ALL: Final = "\n"  # what stands for "all" in a variable: no name has a control character (docs/event.md)
+
+
+def value_of(variable: str) -> str:
+    """The value of a variable as text in SQL, whatever is in it.
+
+    Grafana's quoting formats leave a backslash as it is, and ClickHouse reads one as an escape: after ``\\'`` the text
+    would be over. In the percent encoding there is neither a quote, nor a backslash, nor a dollar sign.
+    """
+    return f"decodeURLComponent({_encoded(variable)})"
+
+
+def _encoded(variable: str) -> str:
+    return f"'${{{variable}:percentencode}}'"
+
+
+def says_all(variable: str) -> str:
+    """Whether a variable says all."""
+    return f"{_encoded(variable)} = '{quote(ALL)}'"
+
+
+def is_empty(variable: str) -> str:
+    """Whether nothing was typed into a variable."""
+    return f"{_encoded(variable)} = ''"
+
+
+def is_chosen(column: str) -> str:
+    """Whether a row has the value of the variable that is called like its column. All have it where it says all."""
+    return f"({says_all(column)} OR {column} = {value_of(column)})"
+
+
+def is_typed(column: str) -> str:
+    """The same of a variable that is typed: empty stands for all."""
+    return f"({is_empty(column)} OR {column} = {value_of(column)})"
+
+
 # Grafana names the zone as the database of zones does, and UTC in small letters, which ClickHouse does not know.
-ZONE: Final = "if('$__timezone' = 'utc', 'UTC', '$__timezone')"
-CURRENCY: Final = "${currency:sqlstring}"
-SPAN: Final = f"from = '${{__from:date:iso}}', to = '${{__to:date:iso}}', zone = {ZONE}, currency = {CURRENCY}"
+ZONE: Final = f"if({_encoded('__timezone')} = 'utc', 'UTC', {value_of('__timezone')})"
+CURRENCY: Final = value_of("currency")
+SPAN_OF: Final = f"from = '${{__from:date:iso}}', to = '${{__to:date:iso}}', zone = {ZONE}, currency = "
+SPAN: Final = SPAN_OF + CURRENCY
+SPAN_IN_USD: Final = SPAN_OF + "'USD'"
 
 # The end of the board's span by the clock of its zone: the board's "now". A span that ends at midnight ends with the
 # day before, so the day and the month are those of its last second.
@@ -32,18 +71,36 @@ END: Final = f"toTimeZone($__toTime, {ZONE})"
 DAY_START: Final = f"toStartOfDay({END} - 1)"
 MONTH_START: Final = f"toDateTime(toStartOfMonth({END} - 1), {ZONE})"
 
+# Some figures are told in won, whatever the currency of the board. Where no exchange rate of KRW is known, a view that
+# is asked for won refuses: then it is asked for USD, and what it says is not told.
+HAS_WON: Final = "(SELECT count() > 0 FROM exchange_rates WHERE currency = 'KRW')"
+WON: Final = "(SELECT if(count() > 0, 'KRW', 'USD') FROM exchange_rates WHERE currency = 'KRW')"
 
-def between(start: str, end: str) -> str:
+
+def between(start: str, end: str, *, zone: str = ZONE, currency: str = CURRENCY) -> str:
     """The arguments of a ``*_between`` view for a span between two moments, as SQL.
 
     They travel as Unix time: where clocks are set back, a time of the day names two moments.
     """
     moments = (f"toString(toUnixTimestamp({moment}))" for moment in (start, end))
-    return "from = {}, to = {}, zone = {}, currency = {}".format(*moments, ZONE, CURRENCY)
+    return "from = {}, to = {}, zone = {}, currency = {}".format(*moments, zone, currency)
 
 
 # Unknown where a part of it has a cost and no exchange rate.
-IN_CURRENCY: Final = "if(countIf(u.cost_usd IS NOT NULL AND u.cost IS NULL) = 0, sum(u.cost), NULL)"
+_WITHOUT_A_RATE: Final = "countIf(u.cost_usd IS NOT NULL AND u.cost IS NULL)"
+IN_CURRENCY: Final = f"if({_WITHOUT_A_RATE} = 0, sum(u.cost), NULL)"
+IN_WON: Final = f"if({HAS_WON} AND {_WITHOUT_A_RATE} = 0, sum(u.cost), NULL)"
+# The same from the first of the month on, of days that were added up each for itself.
+DAYS_WON: Final = f"sum(u.cost) AS of_day, {_WITHOUT_A_RATE} AS days_without_a_rate"
+SO_FAR: Final = "OVER (ORDER BY d.day)"
+SO_FAR_WON: Final = f"if({HAS_WON} AND sum(d.days_without_a_rate) {SO_FAR} = 0, sum(d.of_day) {SO_FAR}, NULL)"
+# What each of them adds up, where all of it is known.
+SUMS: Final = {
+    IN_CURRENCY: "sum(u.cost)",
+    IN_WON: "sum(u.cost)",
+    SO_FAR_WON: f"sum(d.of_day) {SO_FAR}",
+    DAYS_WON: "sum(u.cost) AS of_day",
+}
 
 HOURS_OF: Final = f"FROM usage_hourly_between({SPAN}) AS u"
 DAYS_OF: Final = f"FROM usage_daily_between({SPAN}) AS u"
@@ -73,10 +130,10 @@ class Sql(builder.Builder[variants.Dataquery]):
 
     def __init__(self, sql: str, *, ref: str = "A", series: bool = False) -> None:
         self.sql = dedent(sql).strip()
-        self._ref, self._series = ref, series
+        self.ref, self._series = ref, series
 
     def build(self) -> variants.Dataquery:
-        return ClickHouseTarget(self.sql, ref=self._ref, series=self._series)
+        return ClickHouseTarget(self.sql, ref=self.ref, series=self._series)
 
 
 def leading(by: str, time: str, amount: str, rows: str, *, most: str = "sum(cost_usd)") -> Sql:

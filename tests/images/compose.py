@@ -188,7 +188,7 @@ def test_boards_are_answered_with_the_password_of_grafana_which_may_only_read(st
     view = View(start=now - timedelta(hours=6), end=now + timedelta(minutes=1), zone="Asia/Kolkata")
     with closing(stack.warehouse(password="GRAFANA_CLICKHOUSE_PASSWORD")) as reader:
         answers = {str(each): reader.frame(expand(each.sql, view)).to_dicts() for each in questions() if each.sql}
-        assert answers["costream-cost: Who spent it, by ${by} (A)"][0]["cost"] == Decimal("0.135")
+        assert answers["costream-explore: Who spent it, by ${by} (A)"][0]["cost"] == Decimal("0.135")
         assert answers["costream-pipeline: Where the records went (A)"][0]["stored"] == EVENTS
         with pytest.raises(WarehouseRefused):
             reader.frame("SELECT count() FROM usage_events_rows")

@@ -303,8 +303,6 @@ def test_a_hundred_viewers_of_the_page_make_few_questions(address: ClickHouseAdd
 EXAMPLES: Final = re.findall(
     r"^curl -s 'http://127\.0\.0\.1:8000([^']+)'$", (DOCS / "api.md").read_text(), re.MULTILINE
 )
-    r"^curl -s 'http://127\.0\.0\.1:8000([^']+)'$", (DOCS / "api.md").read_text(), re.MULTILINE
-)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

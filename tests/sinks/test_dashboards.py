@@ -5,6 +5,7 @@ The figures are those of a dozen calls that stand below, added up by hand.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,15 +19,17 @@ import pytest
 
 from sinks.clickhouse import forecast_rows
 from sinks.clickhouse.alert_rows import alert_rows
+from sinks.clickhouse.connect import open_client
 from sinks.clickhouse.price_revisions import PRICES
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.clickhouse.writer import Writer
 from sinks.dashboards.__main__ import main
-from sinks.dashboards.queries import IN_CURRENCY
+from sinks.dashboards.explore import BY
+from sinks.dashboards.panels import STEPS_REF
+from sinks.dashboards.queries import SUMS
 from tests.producers.test_alert import alert
 from tests.support.databases import migrated
-from tests.support.grafana import Question, View, boards, expand, questions
+from tests.support.grafana import ROOT, Question, View, boards, expand, other_questions, questions
 from tests.support.warehouse import Endpoint
 from tests.support.warehouse_rows import hourly, store_calls, this_hour
 
@@ -160,6 +163,12 @@ def answer(reader: Reader, title: str, view: View = VIEW, *, ref: str = "A") -> 
     return reader.frame(expand(found.sql, view)).to_dicts()
 
 
+def steps_of(panel: dict[str, Any]) -> list[str]:
+    """The columns of which a panel takes its thresholds, in their order, and then the end of its scale."""
+    (taken,) = panel["transformations"]
+    return [each["fieldName"] for each in taken["options"]["mappings"]]
+
+
 def usd(text: str) -> Decimal:
     return Decimal(text)
 
@@ -213,7 +222,7 @@ def test_cost_by_hour_is_by_what_the_board_names(reader: Reader) -> None:
     by_user_of_models = {(row["time"], row["series"]): row["cost"] for row in answer(reader, "Cost by hour")}
     assert by_user_of_models[NOON, "claude"] == usd("2.50")
     assert by_user_of_models[NOON, "aurora"] is None
-    by_provider = replace(VIEW, variables={"by": "provider", "currency": "USD"})
+    by_provider = replace(VIEW, variables={"by": "provider"})
     assert {row["series"] for row in answer(reader, "Cost by hour", by_provider)} >= {"openai", "anthropic"}
     unpriced = {row["time"]: row["unpriced_calls"] for row in answer(reader, "Cost by hour", ref="B")}
     assert unpriced[NOON - timedelta(hours=2)] == 0
@@ -236,10 +245,13 @@ def test_beyond_the_dearest_all_others_are_one_line_and_the_stack_is_the_whole(e
 def test_who_spent_it_is_told_by_model_and_by_user_with_the_dearest_first(reader: Reader) -> None:
     models = [(row["name"], row["cost"], row["calls"]) for row in answer(reader, "Who spent it, by ${by}")]
     assert models == [("claude", usd("2.50"), 1), ("gpt-4o-mini", usd("1.87"), 4), ("aurora", None, 1)]
-    users = [(row["user_id"], row["cost"], row["unpriced_calls"]) for row in answer(reader, "Top users")]
+    by_user = replace(VIEW, variables={"by": "user_id"})
+    users = [
+        (row["name"], row["cost"], row["unpriced_calls"]) for row in answer(reader, "Who spent it, by ${by}", by_user)
+    ]
     assert users == [("u-2", usd("2.50"), 0), ("u-1", usd("1.87"), 1)]
-    month = replace(VIEW, start=NOON.replace(day=1, hour=0))
-    assert [row["user_id"] for row in answer(reader, "Top users", month)] == ["(no user)", "u-2", "u-1"]
+    month = replace(by_user, start=NOON.replace(day=1, hour=0))
+    assert [row["name"] for row in answer(reader, "Who spent it, by ${by}", month)] == ["", "u-2", "u-1"]
 
 
 def test_a_month_is_told_beside_the_one_before_it(reader: Reader) -> None:
@@ -280,17 +292,17 @@ def in_won(endpoint: Endpoint) -> Iterator[Reader]:
         yield own
 
 
-KRW: Final = replace(VIEW, variables={"by": "model", "currency": "KRW"})
+KRW: Final = replace(VIEW, variables={"currency": "KRW"})
 
 
 def test_a_board_in_another_currency_goes_by_the_rate_of_each_day_and_is_unknown_without_one(in_won: Reader) -> None:
     assert answer(in_won, "Today", KRW) == [{"cost": usd("4900"), "calls": 3, "unpriced_calls": 1}]
     assert answer(in_won, "This month", KRW) == [{"cost": None, "calls": 7, "unpriced_calls": 1}], "its 3rd has no rate"
-    for title in ("Who spent it, by ${by}", "Top users"):
-        assert [row["cost"] for row in answer(in_won, title, KRW)] == [
-            None if row["cost"] is None else row["cost"] * 1400 for row in answer(in_won, title)
-        ]
-    for title in ("Cost by hour", "Cost by day"):
+    title = "Who spent it, by ${by}"
+    assert [row["cost"] for row in answer(in_won, title, KRW)] == [
+        None if row["cost"] is None else row["cost"] * 1400 for row in answer(in_won, title)
+    ]
+    for title in ("Cost by hour", "Cost by day", "Cost by day and provider"):
         won = {(row["time"], row["series"]): row["cost"] for row in answer(in_won, title, KRW)}
         dollars = {(row["time"], row["series"]): row["cost"] for row in answer(in_won, title)}
         assert won == {at: None if cost is None else cost * 1400 for at, cost in dollars.items()}
@@ -409,6 +421,54 @@ def test_when_something_was_stored_last_is_told_and_nothing_is_not_told_as_1970(
     assert set(answer(reader, "Last stored", quiet)[0].values()) == {None}
 
 
+# --- events on graphs, and values of variables -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("place", "sql"), [*other_questions()], ids=lambda each: each if ": " in each else "")
+def test_what_boards_ask_besides_their_panels_is_answered(reader: Reader, place: str, sql: str) -> None:
+    columns = reader.frame(expand(sql, VIEW)).columns
+    if ": values of " in place:
+        assert len(columns) == 1
+    else:
+        assert columns[0] == "time"
+        assert {"title", "text", "tags"} <= set(columns) <= {"time", "timeEnd", "title", "text", "tags"}
+
+
+def events(reader: Reader, name: str) -> list[tuple[Any, ...]]:
+    sql = dict(other_questions())[f"costream-cost: {name}"]
+    return [(row["time"], row["title"]) for row in reader.frame(expand(sql, VIEW)).to_dicts()]
+
+
+def test_graphs_show_when_alerts_were_raised_and_none_of_the_pipeline(reader: Reader) -> None:
+    """An alert is told where it began, not again with each of its revisions; the one before the span is not told."""
+    raised = events(reader, "Alerts")
+    assert [at for at, _ in raised] == [NOON] * 4 + [YESTERDAY]
+    assert ("No price", NOON) in {(title, at) for at, title in raised}
+
+
+def test_graphs_show_when_prices_changed_and_calls_were_priced_anew(in_won: Reader) -> None:
+    sql = dict(other_questions())["costream-explore: Price changes"]
+    now = datetime.now(UTC)
+    lately = View(start=now - timedelta(hours=1), end=now + timedelta(hours=1))
+    (change,) = in_won.frame(expand(sql, lately)).to_dicts()
+    assert (change["title"], change["text"], change["tags"]) == ("Prices, revision 1", "ann: ", "prices")
+    assert events(in_won, "Re-pricings") == []
+    with closing(open_client(in_won.address)) as client:
+        client.command(
+            "INSERT INTO repricings_rows (repricing, begun_at, ended_at, state, begun_by, reason) VALUES "
+            f"(7, '{YESTERDAY:%F %T}', '{NOON:%F %T}', 'finished', 'bob', 'a contract')"
+        )
+    assert events(in_won, "Re-pricings") == [(YESTERDAY, "Re-pricing 7, finished")]
+
+
+def test_every_board_with_a_cost_shows_the_same_events() -> None:
+    shown = {
+        name: [event["name"] for event in board["annotations"].get("list", [])] for name, board in boards().items()
+    }
+    of_costs = ["Alerts", "Price changes", "Re-pricings"]
+    assert [shown[f"costream-{name}"] for name in ("cost", "explore", "models", "resources")] == [of_costs] * 4
+
+
 # --- every panel -----------------------------------------------------------------------------------------------------
 
 
@@ -417,11 +477,11 @@ def test_when_something_was_stored_last_is_told_and_nothing_is_not_told_as_1970(
 def test_every_question_runs_and_every_column_of_its_answer_has_a_name_and_a_unit(
     reader: Reader, question: Question, zone: str
 ) -> None:
-    for by in DIMENSIONS if "${by" in question.sql else ["model"]:
-        columns = reader.frame(
-            expand(question.sql, replace(VIEW, zone=zone, variables={"by": by, "currency": "USD"}))
-        ).columns
-        if question.target["format"] == 0:  # a series: when, which line, how much
+    for by in BY if "${by" in question.sql else ["model"]:
+        columns = reader.frame(expand(question.sql, replace(VIEW, zone=zone, variables={"by": by}))).columns
+        if question.target["refId"] == STEPS_REF:
+            assert columns == steps_of(question.panel)
+        elif question.target["format"] == 0:  # a series: when, which line, how much
             assert columns[0] == "time"
             assert len(columns) == (3 if question.target["refId"] == "A" else 2)
             assert question.panel["fieldConfig"]["defaults"]["unit"]
@@ -433,10 +493,26 @@ def test_every_question_runs_and_every_column_of_its_answer_has_a_name_and_a_uni
 def test_the_files_are_what_their_code_says(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
     assert main(["--check"]) == 0, "`make schemas` writes them"
     assert main(["--write", "--folder", str(tmp_path)]) == 0
-    file = tmp_path / "costream-cost.json"
+    file = tmp_path / "dashboards" / "costream-cost.json"
     file.write_text(file.read_text().replace("Today", "This day"))
     assert main(["--check", "--folder", str(tmp_path)]) == 1
     assert file.name in capsys.readouterr().err
+
+
+def test_the_board_that_is_imported_by_hand_asks_for_its_data_source_and_names_no_other() -> None:
+    made = json.loads((ROOT / "deploy/grafana/cost-dashboard.json").read_text())
+    (wanted,) = made["__inputs"]
+    assert (wanted["type"], wanted["pluginId"]) == ("datasource", "grafana-clickhouse-datasource")
+    text = json.dumps(made)
+    assert "${warehouse}" not in text
+    assert "${metrics}" not in text
+    named = set(re.findall(r'"uid": "(\$[^"]+)"', text))
+    assert named == {f"${{{wanted['name']}}}"}
+    overview = boards()["costream-cost"]
+    for panel, other in zip(made["panels"], overview["panels"], strict=True):
+        for target, its in zip(panel["targets"], other["targets"], strict=True):
+            assert target["rawSql"] == its["rawSql"]
+    assert [each["name"] for each in made["templating"]["list"]] == ["currency", "watched"]
 
 
 def test_no_two_panels_share_a_number_a_title_or_a_place() -> None:
@@ -511,8 +587,12 @@ def done_to_money(reader: Reader, sql: str) -> set[str]:
 
 @pytest.mark.parametrize("question", SQL, ids=str)
 def test_a_panel_adds_money_up_and_does_nothing_else_to_it(reader: Reader, question: Question) -> None:
-    """Or it says that the sum is unknown, where a part of it has no exchange rate."""
-    assert done_to_money(reader, expand(question.sql.replace(IN_CURRENCY, "sum(u.cost)"), VIEW)) <= {"sum"}
+    """Or it says that the sum is unknown, where a part of it has no exchange rate. The targets are held against it."""
+    sql = question.sql
+    for known, added_up in SUMS.items():
+        sql = sql.replace(known, added_up)
+    besides = {"isNull", "lessOrEquals", "multiIf"} if question.panel["title"] == "Targets" else set()
+    assert done_to_money(reader, expand(sql, VIEW)) <= {"sum"} | besides
 
 
 @pytest.mark.parametrize(
@@ -537,8 +617,10 @@ def test_what_a_question_does_to_money_is_seen(reader: Reader, sql: str, done: s
 def test_grafana_computes_nothing_of_what_it_is_answered() -> None:
     for name, board in boards().items():
         for panel in board["panels"]:
-            assert not panel.get("transformations"), (name, panel["title"])
-            if panel["type"] == "stat":  # the one value of each numeric column, as it is
+            for taken in panel.get("transformations", []):  # thresholds that a question answers, as they are
+                assert taken["id"] == "configFromData", (name, panel["title"])
+                assert {each["handlerKey"] for each in taken["options"]["mappings"]} <= {"threshold1", "max"}
+            if panel["type"] in ("stat", "gauge"):  # the one value of each numeric column, as it is
                 assert panel["options"]["reduceOptions"] == {"values": False, "calcs": ["last"]}, panel["title"]
             assert {each["datasource"]["type"] for each in panel["targets"]} <= {
                 *("grafana-clickhouse-datasource", "prometheus")
@@ -550,8 +632,13 @@ def test_grafana_computes_nothing_of_what_it_is_answered() -> None:
 )
 def test_beside_every_cost_stands_what_it_leaves_out_and_an_unknown_one_is_called_so(panel: dict[str, Any]) -> None:
     asked = " ".join(target.get("rawSql", "") for target in panel["targets"])
-    if "cost_usd" not in asked or "partial_cost_calls" in asked:
-        return  # the view of partial calls has none that are unpriced
+    if not re.search(r"\b(cost|cost_usd|cost_won|avg_cost|spent|current_value|so_far)\b", asked):
+        return
+    if "partial_cost_calls" in asked:
+        return  # that view has none that are unpriced
+    if panel["title"] == "Calls":  # each says why it has no price
+        assert "cost_status, cost_reason" in asked
+        return
     assert "unpriced_calls" in asked
     for override in panel["fieldConfig"]["overrides"]:
         if re.fullmatch(r"\w*_usd", str(override["matcher"]["options"])):
@@ -570,14 +657,15 @@ def test_macros_are_expanded_as_the_data_source_documents() -> None:
         end=datetime.fromtimestamp(1_447_328_726.456, UTC),
         interval=timedelta(seconds=20),
         zone="Europe/Berlin",
-        variables={"by": 'a"b'},
+        variables={"by": "a\"b'c\\d $e"},
     )
     assert expand("$__timeFilter(time)", view) == "time >= toDateTime(1415792726) AND time <= toDateTime(1447328726)"
     assert expand("$__dateFilter(d)", view) == "d >= toDate('2014-11-12') AND d <= toDate('2015-11-12')"
     assert expand("$__fromTime $__toTime", view) == "toDateTime(1415792726) toDateTime(1447328726)"
     assert expand("$__timeInterval(c)", view) == "toStartOfInterval(toDateTime(c), INTERVAL 20 second)"
-    assert expand("'${__from:date:iso}' '$__timezone'", view) == "'2014-11-12T11:45:26.123Z' 'Europe/Berlin'"
-    assert expand("${by:doublequote}", view) == '"a\\"b"'
-    for unknown in ("$__interval_s", "${by}", "${__from}"):
+    assert expand("'${__from:date:iso}'", view) == "'2014-11-12T11:45:26.123Z'"
+    assert expand("${by:percentencode} ${__timezone:percentencode}", view) == "a%22b%27c%5Cd%20%24e Europe%2FBerlin"
+    assert expand("${currency:percentencode} ${team:percentencode}", view) == "USD %0A", "as the boards open"
+    for unknown in ("$__interval_s", "${by}", "${by:singlequote}", "${by:sqlstring}", "$__timezone", "${__from}"):
         with pytest.raises((AssertionError, KeyError)):
             expand(unknown, view)

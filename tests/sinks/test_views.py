@@ -103,6 +103,7 @@ OF_OTHERS = {
     "budget_spend",
     "reported_costs",
     "cost_adjustments",
+    "resource_usage",
 }
 
 

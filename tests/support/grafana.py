@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BOARDS: Final = ROOT / "deploy" / "grafana" / "dashboards"
@@ -20,13 +22,14 @@ BOARDS: Final = ROOT / "deploy" / "grafana" / "dashboards"
 
 @dataclass(frozen=True)
 class View:
-    """What a person has chosen on a board: a span, a zone as Grafana names it, and values of its variables."""
+    """What a person has chosen on a board: a span, a zone as Grafana names it, and values of its variables. One that is
+    not named has the value that the board opens with."""
 
     start: datetime
     end: datetime
     zone: str = "utc"
     interval: timedelta = timedelta(hours=1)
-    variables: Mapping[str, str] = field(default_factory=lambda: {"by": "model", "currency": "USD"})
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def expand(text: str, view: View) -> str:
@@ -39,20 +42,32 @@ def _variables(text: str, view: View) -> str:
         name, how = found["name"], found["how"] or ""
         if name in ("__from", "__to") and how == "date:iso":
             return _iso(view.start if name == "__from" else view.end)
-        if name == "__timezone" and not how:
-            return view.zone
-        if how == "doublequote":
-            return '"{}"'.format(view.variables[name].replace('"', '\\"'))
-        if how == "sqlstring":
-            return "'{}'".format(view.variables[name].replace("'", "''"))
+        if how == "percentencode":
+            return quote(view.zone if name == "__timezone" else _chosen(name, view), safe="")
         raise AssertionError(f"{found[0]} is not a variable that is known here")
 
-    return re.sub(r"\$\{(?P<name>\w+)(?::(?P<how>[\w:]+))?\}|\$(?P<bare>__timezone)\b", _named(value), text)
+    return re.sub(r"\$\{(?P<name>\w+)(?::(?P<how>[\w:]+))?\}", value, text)
 
 
-def _named(value: Any) -> Any:
-    """``$__timezone`` is ``${__timezone}``."""
-    return lambda found: value(re.match(r"(?P<name>__timezone)(?P<how>)", found["bare"]) if found["bare"] else found)
+def _chosen(name: str, view: View) -> str:
+    return view.variables[name] if name in view.variables else at_first()[name]
+
+
+@cache
+def at_first() -> dict[str, str]:
+    """What the variables of all boards say when these are opened. "All" is sent as the value that stands for it."""
+    found: dict[str, str] = {}
+    for board in boards().values():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "datasource":
+                continue
+            if variable["type"] == "textbox":
+                said = variable["query"]
+            else:
+                said = variable["current"]["value"]
+                said = variable["allValue"] if said == "$__all" else said
+            assert found.setdefault(variable["name"], said) == said, "one name, one meaning"
+    return found
 
 
 def _macros(text: str, view: View) -> str:
@@ -113,6 +128,16 @@ def questions() -> Iterator[Question]:
         for panel in board["panels"]:
             for target in panel["targets"]:
                 yield Question(name, panel, target)
+
+
+def other_questions() -> Iterator[tuple[str, str]]:
+    """What boards ask the warehouse besides their panels, by its place: values of variables, and events on graphs."""
+    for name, board in boards().items():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                yield f"{name}: values of {variable['name']}", variable["query"]
+        for event in board.get("annotations", {}).get("list", []):
+            yield f"{name}: {event['name']}", event["target"]["rawSql"]
 
 
 def metrics_in(expression: str) -> set[str]:

@@ -1,0 +1,104 @@
+-- Made by `make schemas` from templates/57_resources.sql.jinja: edit that.
+-- Servers, storage and networks. Units are told each for itself and never added together.
+CREATE OR REPLACE VIEW resource_usage (
+  provider LowCardinality(String) COMMENT 'who sells the call, such as openai',
+  operation LowCardinality(String) COMMENT 'gpu, cpu, storage or network',
+  model LowCardinality(String) COMMENT 'the instance type of a server, or the product',
+  calls Int64 COMMENT 'reports of what was used, each request_id once',
+  errors Int64 COMMENT 'of the calls: those that failed',
+  hours Nullable(Decimal(38, 12)) COMMENT 'hours of the servers: the unit gpu_hours or cpu_hours, NULL where none were told',
+  quantities Map(String, Decimal(38, 12)) COMMENT 'every other unit and its amount, such as audio_seconds',
+  cost_usd Nullable(Decimal(38, 12)) COMMENT 'USD of the priced calls, exact, NULL where no call has a price',
+  unpriced_calls Int64 COMMENT 'of the calls: those without a known price, which have no part in cost_usd',
+  partial_calls Int64 COMMENT 'of the calls: those in cost_usd whose cost is not sure, it may be too high or too low'
+)
+SQL SECURITY DEFINER AS
+SELECT
+  provider, operation, model,
+  sum(u.calls) AS calls,
+  sum(u.errors) AS errors,
+  if(mapContains(quantities, concat(operation, '_hours')), quantities[concat(operation, '_hours')], NULL) AS hours,
+  mapApply((unit, amount) -> (unit, toDecimal128(least(amount,
+    toDecimal256('99999999999999999999999999.999999999999', 12)), 12)), sumMap(u.units)) AS quantities,
+  sum(u.cost_usd) AS cost_usd,
+  sum(u.unpriced_calls) AS unpriced_calls,
+  sum(u.partial_calls) AS partial_calls
+FROM (
+  SELECT provider, operation, model, calls, errors, unpriced_calls, partial_calls, cost_usd,
+    CAST(map(), 'Map(String, Decimal(76, 12))') AS units
+  FROM usage_daily
+  WHERE day > toDate(now('UTC')) - 30 AND operation IN ('gpu', 'cpu', 'storage', 'network')
+  UNION ALL
+  SELECT provider, operation, model, toInt64(0), toInt64(0), toInt64(0), toInt64(0), NULL, map(toString(unit),
+      toDecimal256(amount_whole, 12) + toDecimal256(amount_pico, 12) / toDecimal256('1000000000000', 0))
+  FROM usage_hourly_units_rows FINAL
+  WHERE hour >= toDateTime(toDate(now('UTC')) - 29, 'UTC') AND operation IN ('gpu', 'cpu', 'storage', 'network')
+) AS u
+GROUP BY provider, operation, model
+ORDER BY cost_usd DESC NULLS LAST, provider, operation, model
+SETTINGS do_not_merge_across_partitions_select_final = 1
+COMMENT 'Hours of servers, and what storage and networks took, by instance type: today and the 29 days before it, UTC.';
+
+CREATE OR REPLACE VIEW resource_usage_between (
+  provider LowCardinality(String) COMMENT 'who sells the call, such as openai',
+  operation LowCardinality(String) COMMENT 'gpu, cpu, storage or network',
+  model LowCardinality(String) COMMENT 'the instance type of a server, or the product',
+  calls Int64 COMMENT 'reports of what was used, each request_id once',
+  errors Int64 COMMENT 'of the calls: those that failed',
+  hours Nullable(Decimal(38, 12)) COMMENT 'hours of the servers: the unit gpu_hours or cpu_hours, NULL where none were told',
+  quantities Map(String, Decimal(38, 12)) COMMENT 'every other unit and its amount, such as audio_seconds',
+  cost_usd Nullable(Decimal(38, 12)) COMMENT 'USD of the priced calls, exact, NULL where no call has a price',
+  currency String COMMENT 'the currency that was asked for, such as KRW',
+  cost Nullable(Decimal(38, 12)) COMMENT 'cost_usd in that currency, NULL where a day of it has no exchange rate',
+  unpriced_calls Int64 COMMENT 'of the calls: those without a known price, which have no part in cost_usd',
+  partial_calls Int64 COMMENT 'of the calls: those in cost_usd whose cost is not sure, it may be too high or too low'
+)
+SQL SECURITY DEFINER AS
+WITH
+  parseDateTime64BestEffort({from:String}, 3, {zone:String}) AS span_from,
+  parseDateTime64BestEffort({to:String}, 3, {zone:String}) AS span_to,
+  toStartOfHour(span_from, 'UTC') AS first_hour,
+  toStartOfHour(span_from + toIntervalMillisecond(3599999), 'UTC') AS hours_from,
+  toStartOfHour(span_to, 'UTC') AS hours_to,
+  toDate(hours_from + toIntervalSecond(86399), 'UTC') AS days_from,
+  toDate(hours_to, 'UTC') AS days_to,
+  arrayFilter(h -> h < span_to AND (h < span_from OR h + toIntervalHour(1) > span_to),
+    arrayDistinct([first_hour, hours_to])) AS parts
+SELECT
+  provider, operation, model,
+  sum(u.calls) AS calls,
+  sum(u.errors) AS errors,
+  if(mapContains(quantities, concat(operation, '_hours')), quantities[concat(operation, '_hours')], NULL) AS hours,
+  mapApply((unit, amount) -> (unit, toDecimal128(least(amount,
+    toDecimal256('99999999999999999999999999.999999999999', 12)), 12)), sumMap(u.units)) AS quantities,
+  sum(u.cost_usd) AS cost_usd,
+  {currency:String} AS currency,
+  if(countIf(u.cost_usd IS NOT NULL AND u.cost IS NULL) = 0, sum(u.cost), NULL) AS cost,
+  sum(u.unpriced_calls) AS unpriced_calls,
+  sum(u.partial_calls) AS partial_calls
+FROM (
+  SELECT provider, operation, model, calls, errors, unpriced_calls, partial_calls, cost_usd, cost,
+    CAST(map(), 'Map(String, Decimal(76, 12))') AS units
+  FROM usage_between(from = {from:String}, to = {to:String}, zone = {zone:String}, currency = {currency:String})
+  WHERE operation IN ('gpu', 'cpu', 'storage', 'network')
+  UNION ALL
+  SELECT provider, operation, model, toInt64(0), toInt64(0), toInt64(0), toInt64(0), NULL, NULL, map(toString(unit),
+      toDecimal256(amount_whole, 12) + toDecimal256(amount_pico, 12) / toDecimal256('1000000000000', 0))
+  FROM usage_hourly_units_rows FINAL
+  WHERE hour >= hours_from AND hour < hours_to AND operation IN ('gpu', 'cpu', 'storage', 'network')
+  UNION ALL
+  SELECT provider, operation, model, toInt64(0), toInt64(0), toInt64(0), toInt64(0), NULL, NULL, CAST(arrayMap(unit -> (unit.1, toDecimal256(unit.2, 12)), JSONExtractKeysAndValues(e.quantities, 'String')),
+      'Map(String, Decimal(76, 12))')
+  FROM usage_events_rows AS e FINAL
+  WHERE toStartOfHour(occurred_at) IN (
+      SELECT arrayJoin(parts) FROM raw_kept_since
+      WHERE throwIf(since > arrayMin(arrayPushBack(parts, since)), concat(
+      'this span needs parts of hours from before raw_kept_since, whose single calls may have expired: ',
+      'ask for whole hours of UTC, or for a later span')) = 0)
+    AND occurred_at >= span_from AND occurred_at < span_to
+    AND operation IN ('gpu', 'cpu', 'storage', 'network')
+) AS u
+GROUP BY provider, operation, model
+ORDER BY cost_usd DESC NULLS LAST, provider, operation, model
+SETTINGS do_not_merge_across_partitions_select_final = 1
+COMMENT 'Hours of servers, and what storage and networks took, by instance type: resource_usage_between(from, to, zone, currency).';
