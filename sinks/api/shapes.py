@@ -68,6 +68,7 @@ class CallRow(Shape):
     model: str
     status: str
     cost_usd: Money
+    cost: Money
     cost_status: str
     cost_reason: str
 

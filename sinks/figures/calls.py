@@ -14,7 +14,7 @@ import polars as pl
 
 from sinks.clickhouse.reader import Reader
 from sinks.figures.spans import BadQuestion, Span
-from sinks.figures.spend import CALLS_OF, Asked
+from sinks.figures.spend import CALLS, Asked, where
 
 VALUES_TOLD_MAX: Final = 1_000
 
@@ -23,7 +23,7 @@ _COLUMNS: Final = """u.request_id AS request_id, u.occurred_at AS occurred_at, t
   toString(u.task_type) AS task_type, toString(u.team) AS team, toString(u.environment) AS environment,
   u.user_id AS user_id, u.session_id AS session_id, toString(u.status) AS status, u.duration_ms AS duration_ms,
   u.input_tokens AS input_tokens, u.output_tokens AS output_tokens, u.cost_usd AS cost_usd,
-  toString(u.cost_status) AS cost_status, toString(u.cost_reason) AS cost_reason,
+  u.cost AS cost, toString(u.cost_status) AS cost_status, toString(u.cost_reason) AS cost_reason,
   toString(u.price_version) AS price_version"""
 
 
@@ -51,7 +51,7 @@ class Place:
 
 
 def calls(reader: Reader, asked: Asked, *, limit: int, after: Place | None = None) -> pl.DataFrame:
-    """Calls of the span, the newest first. Costs are USD, null where they are not known."""
+    """Calls of the span, the newest first. ``cost_usd`` and ``cost`` are null where they are not known."""
     conditions = [f"u.{name} IN {{only_{name}:Array(String)}}" for name in asked.only]
     parameters = asked.parameters | {"limit": limit}
     if after is not None:
@@ -59,10 +59,10 @@ def calls(reader: Reader, asked: Asked, *, limit: int, after: Place | None = Non
             "(u.occurred_at, u.request_id) < (fromUnixTimestamp64Milli({at:Int64}, 'UTC'), {after:String})"
         )
         parameters |= {"at": round(after.occurred_at.timestamp() * 1000), "after": after.request_id}
-    where = " AND ".join([CALLS_OF, *conditions])
+    rows = where(CALLS, conditions)
     sql = f"""
 SELECT {_COLUMNS}
-FROM {where}
+FROM {rows}
 ORDER BY u.occurred_at DESC, u.request_id DESC LIMIT {{limit:UInt32}}"""
     return reader.frame(sql, **parameters)
 

@@ -35,9 +35,11 @@ SUMS_OF_CALLS: Final = """toInt64(count()) AS calls, toInt64(countIf(u.status = 
   toInt64(sum(ifNull(u.input_tokens, 0))) AS input_tokens, toInt64(sum(ifNull(u.output_tokens, 0))) AS output_tokens,
   sum(u.cost_usd) AS cost_usd"""
 SHARE: Final = "cost_usd / nullIf(sum(cost_usd) OVER (), 0) AS cost_share"
-CALLS_OF: Final = """usage_events AS u
-WHERE u.occurred_at >= parseDateTime64BestEffort({since:String}, 3, 'UTC')
-  AND u.occurred_at < parseDateTime64BestEffort({until:String}, 3, 'UTC')"""
+CALLS: Final = f"calls{BETWEEN} AS u"
+# A sum of calls of which some may have expired would be too low, and nobody would see it.
+ALL_KEPT: Final = """(SELECT throwIf(parseDateTime64BestEffort({since:String}, 3, 'UTC') < since,
+  'this is told from single calls, and those from before raw_kept_since may have expired: ask for a later span')
+  FROM raw_kept_since) = 0"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +59,11 @@ class Asked:
         for name, values in self.only.items():
             if not 0 < len(values) <= VALUES_MAX:
                 raise BadQuestion(f"{name}: {len(values)} values; 1 to {VALUES_MAX} may be named")
-        if self.of_calls and self.span.currency != "USD" and not self.of_users:
-            raise BadQuestion(
-                f"currency: single calls are in USD alone, and {', '.join(self.called)} is told from them"
-            )
-
-    @property
-    def called(self) -> list[str]:
-        """The columns that single calls alone have."""
-        return [name for name in OF_CALLS if name in self.by or name in self.only]
 
     @property
     def of_calls(self) -> bool:
-        return bool(self.called)
+        """Whether single calls alone can tell it."""
+        return any(name in self.by or name in self.only for name in OF_CALLS)
 
     @property
     def of_users(self) -> bool:
@@ -85,10 +79,10 @@ class Asked:
         """What is summed, and where from."""
         conditions = [f"u.{name} IN {{only_{name}:Array(String)}}" for name in self.only]
         if self.of_users:
-            return f"{SUMS}, {IN_CURRENCY}", _where(f"user_cost_summary{BETWEEN} AS u", conditions)
+            return f"{SUMS}, {IN_CURRENCY}", where(f"user_cost_summary{BETWEEN} AS u", conditions)
         if self.of_calls:
-            return f"{SUMS_OF_CALLS}, cost_usd AS cost", " AND ".join([CALLS_OF, *conditions])
-        return f"{SUMS}, {IN_CURRENCY}", _where(f"usage{BETWEEN} AS u", conditions)
+            return f"{SUMS_OF_CALLS}, {IN_CURRENCY}", where(CALLS, [ALL_KEPT, *conditions])
+        return f"{SUMS}, {IN_CURRENCY}", where(f"usage{BETWEEN} AS u", conditions)
 
 
 def total(reader: Reader, asked: Asked) -> pl.DataFrame:
@@ -118,7 +112,7 @@ def over_time(reader: Reader, asked: Asked, *, step: Step) -> pl.DataFrame:
         raise BadQuestion(f"by: over time, one of {', '.join(DIMENSIONS)} at the most")
     view, time = ("usage_hourly", "hour") if step == "hour" else ("usage_daily", "toDateTime(day, {zone:String})")
     conditions = [f"u.{name} IN {{only_{name}:Array(String)}}" for name in asked.only]
-    rows = _where(f"{view}{BETWEEN} AS u", conditions)
+    rows = where(f"{view}{BETWEEN} AS u", conditions)
     name = "''"
     if asked.by:
         (column,) = asked.by
@@ -132,5 +126,5 @@ GROUP BY time, name ORDER BY time, name"""
     return reader.frame(sql, **asked.parameters)
 
 
-def _where(table: str, conditions: Sequence[str]) -> str:
+def where(table: str, conditions: Sequence[str]) -> str:
     return f"{table}\nWHERE {' AND '.join(conditions)}" if conditions else table

@@ -101,11 +101,10 @@ async def explore(desk: Desk, address: Address, clocks: tzinfo) -> Context:
     """Any mix of columns and values, over time, down to single calls."""
     words, step = address.words, "hour" if address.steps_by_hour else "day"
     of_time = None if address.of_calls else desk.over_time(words, step="hour" if step == "hour" else "day")
-    of_calls = Words(replace(words.span, currency="USD"), words.only)
     total, rows, calls, drawn = await asyncio.gather(
         desk.total(words),
         desk.spend(words, limit=ROWS_OF_EXPLORE),
-        desk.calls(of_calls, limit=CALLS),
+        desk.calls(Words(words.span, words.only), limit=CALLS),
         of_time if of_time is not None else _nothing(),
     )
     chart = None

@@ -128,8 +128,12 @@ def test_money_in_another_currency_goes_by_the_rate_of_its_day_and_is_unknown_be
     assert told(reader, Asked(in_won, by=("user_id",)), "user_id", "cost")[1] == ("bob", Decimal(3_500))
     both = total(reader, Asked(Span(BOTH.since, BOTH.until, currency="KRW"))).row(0, named=True)
     assert (both["cost_usd"], both["cost"]) == (Decimal("8.5"), None)
-    with pytest.raises(BadQuestion, match="single calls are in USD alone, and session_id is told from them"):
-        Asked(in_won, by=("session_id",))
+    assert told(reader, Asked(in_won, by=("status",)), "status", "cost") == [
+        ("ok", Decimal(11_200)),
+        ("error", Decimal(0)),
+    ]
+    newest = single.calls(reader, Asked(in_won), limit=1)
+    assert newest.select("request_id", "cost_usd", "cost").rows() == [("n6", Decimal("0.5"), Decimal(700))]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +152,14 @@ def test_a_question_that_cannot_be_meant_reaches_no_engine(asked: dict[str, Any]
     with pytest.raises(BadQuestion) as refused:
         Asked(DAY, **asked)
     assert says in str(refused.value)
+
+
+def test_a_sum_of_calls_of_which_some_may_have_expired_is_refused(reader: Reader) -> None:
+    """Of hours and days it is told: those are kept for a year."""
+    long_ago = Span(NOON - timedelta(days=120), NOON + timedelta(hours=12))
+    with pytest.raises(WarehouseRefused, match="those from before raw_kept_since may have expired"):
+        spend(reader, Asked(long_ago, by=("session_id",)), limit=1)
+    assert told(reader, Asked(Span(EVE - timedelta(days=60), DAY.until), by=("session_id",)), "calls") == [(8,)]
 
 
 def test_users_have_no_line_over_time(reader: Reader) -> None:

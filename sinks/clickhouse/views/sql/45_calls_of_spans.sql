@@ -12,6 +12,7 @@ CREATE OR REPLACE VIEW calls_between (
   environment LowCardinality(String) COMMENT 'such as production or staging',
   user_id String COMMENT 'who the call was made for, as the event says it',
   session_id String COMMENT 'the session or conversation that the call is part of',
+  service_tier LowCardinality(String) COMMENT 'the tier that served the call, as the event says it, such as flex',
   status LowCardinality(String) COMMENT 'ok or error',
   error String COMMENT 'what failed, in the words of the service',
   duration_ms Nullable(UInt32) COMMENT 'milliseconds until the answer was complete, NULL where it was not reported',
@@ -22,7 +23,8 @@ CREATE OR REPLACE VIEW calls_between (
   cost Nullable(Decimal(38, 12)) COMMENT 'the same in that currency, rounded to 1e-12, NULL where its day has no exchange rate',
   cost_status LowCardinality(String) COMMENT 'priced, partial (cost_usd is what could be priced, and may be too high or too low) or unpriced',
   cost_reason LowCardinality(String) COMMENT 'a code: why the cost is not known or not sure (empty where nothing is in doubt)',
-  cost_detail String COMMENT 'the same in words: which name, which unit, which rule'
+  cost_detail String COMMENT 'the same in words: which name, which unit, which rule',
+  price_version LowCardinality(String) COMMENT 'the version of the price table that made cost_usd'
 )
 SQL SECURITY DEFINER AS
 WITH
@@ -40,12 +42,12 @@ WITH
     range(toUInt32(greatest(0, toDate(span_to, 'UTC') - first_day_of_span + 1)))) AS rate_of_day,
   rate_of_day[toUInt32(greatest(0, toDate(e.occurred_at, 'UTC') - first_day_of_span)) + 1] AS rate
 SELECT
-  occurred_at, request_id, provider, model, operation, feature, task_type, team, environment, user_id, session_id, status, error, duration_ms, input_tokens, output_tokens,
+  occurred_at, request_id, provider, model, operation, feature, task_type, team, environment, user_id, session_id, service_tier, status, error, duration_ms, input_tokens, output_tokens,
   toDecimal128(e.cost_usd, 12) AS cost_usd,
   {currency:String} AS currency,
   multiIf(e.cost_usd = 0, toDecimal128(0, 12), rate = 0, NULL,
     toDecimal128(round(toDecimal256(e.cost_usd, 12) * rates[rate].2, 12), 12)) AS cost,
-  cost_status, cost_reason, cost_detail
+  cost_status, cost_reason, cost_detail, price_version
 FROM usage_events_rows AS e FINAL
 WHERE occurred_at >= span_from AND occurred_at < span_to
   AND (SELECT throwIf(span_from >= span_to, 'the span is empty: `from` must be before `to`')) = 0
