@@ -31,9 +31,14 @@ BACKLOG: Final = 1_024
 REQUESTS_AT_ONCE: Final = 1_000  # beyond it the answer is 503, and nothing piles up
 
 
+def desk_of(reader: Reader, settings: Settings) -> Desk:
+    """Where every figure is asked for, by the clocks of the settings."""
+    return Desk(Answers(reader), zone=settings.zone, zone_of=zone, book=PriceBook.bundled())
+
+
 def application(reader: Reader, *, settings: Settings, tokens: Sequence[Token]) -> ASGIApp:
     """The page and the API over ``reader``."""
-    desk = Desk(Answers(reader), zone=settings.zone, zone_of=zone, book=PriceBook.bundled())
+    desk = desk_of(reader, settings)
 
     def acknowledge(act: Act) -> None:
         with closing(Writer(reader.address)) as writer:

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "worker": "worker:worker",
     "replay": "replay:replay",
     "serve": "serve:serve",
+    "mcp": "mcp:mcp",
     "query": "query:query",
     "explain": "explain:explain",
     "clickhouse": "clickhouse:clickhouse",
