@@ -12,6 +12,7 @@ from rich.table import Table
 
 from benchmarks.hostile_kinds import LEGAL
 from benchmarks.machine import Machine
+from benchmarks.serve import GOAL_P99_MS, GOAL_PAINT_MS
 from benchmarks.sizes import Sizes
 
 DONE: Final = {
@@ -78,7 +79,7 @@ class Report:
         )
         return [
             *self._contest(),
-            *(figure for figures in (*alone, self._queries, self._reprice) for figure in figures()),
+            *(figure for figures in (*alone, self._queries, self._serve, self._reprice) for figure in figures()),
         ]
 
     def _contest(self) -> Iterator[Figure]:
@@ -163,6 +164,15 @@ class Report:
             for each in asked:
                 yield Figure(f"{each.name}, p50", each.p50_ms, "ms")
                 yield _below(f"{each.name}, p95", each.p95_ms, each.goal_ms, "ms")
+
+    def _serve(self) -> Iterator[Figure]:
+        for result in self.results.get("serve", ()):
+            yield Figure("the API from what is kept, at 100 requests/s, p50", result.p50_ms, "ms")
+            yield _below("the API from what is kept, at 100 requests/s, p99", result.p99_ms, GOAL_P99_MS, "ms")
+            yield _below("the overview's first paint, nothing kept", result.paint_first_ms, GOAL_PAINT_MS, "ms")
+            yield Figure("the overview's first paint, again", result.paint_again_ms, "ms")
+            for question, milliseconds in result.first.items():
+                yield Figure(f"{question}, nothing kept", milliseconds, "ms")
 
     def _reprice(self) -> Iterator[Figure]:
         for result in self.results.get("reprice", ()):

@@ -38,6 +38,7 @@ from benchmarks import (
     record,
     reprice,
     series,
+    serve,
     stored_bytes,
 )
 from benchmarks.events import MIXED, PLAIN, Loaded, Recipe, load
@@ -49,7 +50,8 @@ from costream.topics import EVENTS
 
 CONTEST: Final = ("costream", "costream-mixed", "plain-faust", "quix", "raw-aiokafka", "raw-confluent")
 OTHERS: Final = (
-    *("bytes", "latency", "alert", "budgets", "record", "guard", "memory", "hostile", "series", "queries", "reprice"),
+    *("bytes", "latency", "alert", "budgets", "record", "guard", "memory", "hostile", "series", "queries"),
+    *("serve", "reprice"),
 )
 NAMES: Final = (*CONTEST, *OTHERS)
 
@@ -117,6 +119,7 @@ class Bench:
             "hostile": lambda: hostile.run(self.ground),
             "series": lambda: series.run(self.ground, self.sizes),
             "queries": lambda: queries.run(self.ground, self.sizes),
+            "serve": lambda: serve.run(self.ground, self.sizes),
             "reprice": lambda: reprice.run(self.ground, self.sizes),
         }
         for name, measure in alone.items():
