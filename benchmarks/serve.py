@@ -3,8 +3,8 @@
     python -m benchmarks.run --only serve
     python -m benchmarks.serve 50000000            the same, as one JSON object; the number is of single calls
 
-The warehouse of ``benchmarks.queries``, served by `costream clickhouse`, and `costream serve` before it. Each question is
-asked once after nothing of it was kept; then a mix of them 100 times a second over eight connections, from what is kept.
+The warehouse of ``benchmarks.queries``, served by `costream clickhouse`, and `costream serve` before it. Each question
+is asked once when nothing of it is kept; then a mix of them 100 times a second over eight connections.
 The first paint is Chromium's own figure of the overview, with nothing kept at the server and then again.
 """
 

@@ -17,7 +17,7 @@ from sinks.api.access import COOKIE, Access
 from sinks.clickhouse.acts import Act
 from sinks.errors import WarehouseError
 from sinks.figures.desk import Desk
-from sinks.page.rendering import refusal, shown
+from sinks.page.rendering import refusal, response, shown
 from sinks.page.routes import not_answered
 
 Acknowledge = Callable[[Act], object]  # stores what a person has done about an alert
@@ -37,15 +37,15 @@ async def ack(request: Request) -> Response:
     acknowledge: Acknowledge | None = request.app.state.acknowledge
     form = await _form(request)
     if acknowledge is None or not _is_ours(request):
-        return refusal(request, "Not from here", "Nothing was done.", status=403)
+        return response(request, refusal("Not from here", "Nothing was done.", status=403))
     act = _ack(form, at=desk.now())
     try:
         if act is None or not (await desk.alert(act.alert_id)).revisions:
             told = "An alert that is stored, a name and a time are needed; nothing was done."
-            return refusal(request, "That cannot be done", told, status=400)
+            return response(request, refusal("That cannot be done", told, status=400))
         await to_thread.run_sync(partial(acknowledge, act))
     except WarehouseError as error:
-        return not_answered(request, error)
+        return response(request, not_answered(error))
     return RedirectResponse(f"{request.scope.get('root_path', '')}/alerts", status_code=303)
 
 
@@ -69,7 +69,7 @@ def _ack(form: Mapping[str, str], *, at: datetime) -> Act | None:
 
 @acts.get("/login")
 async def login(request: Request) -> Response:
-    return shown(request, "login.html", title="Token", detail="")
+    return response(request, shown("login.html", title="Token", detail=""))
 
 
 @acts.post("/login")
@@ -77,7 +77,7 @@ async def let_in(request: Request) -> Response:
     access: Access = request.app.state.access
     secret = (await _form(request)).get("token", "").strip()
     if access.named(secret) is None:
-        return shown(request, "login.html", title="Token", status=401, detail="That token is not known.")
+        return response(request, shown("login.html", title="Token", status=401, detail="That token is not known."))
     root = request.scope.get("root_path", "")
     answer = RedirectResponse(f"{root}/", status_code=303)
     secure = request.url.scheme == "https"

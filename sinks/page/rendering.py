@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +20,8 @@ from sinks.page import views, words
 from sinks.page.asked import SPANS, WORDS
 
 STATIC: Final = Path(__file__).parent / "static"
+MIDDLE: Final = "<!-- middle -->"  # where a view goes, in the frame
+FRAGMENT: Final = "x-fragment"  # the header of who wants the middle alone
 
 
 def _templates() -> Environment:
@@ -50,28 +54,68 @@ def _templates() -> Environment:
 _TEMPLATES: Final = _templates()
 
 
-def shown(request: Request, template: str, *, title: str, status: int = 200, **context: Any) -> HTMLResponse:
-    """``zone`` and ``currency`` are those of the desk and USD, where the context names none."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A view: its template, the title of its page, and what it shows. ``zone`` and ``currency`` are those of the desk
+    and USD, where the context names none."""
+
+    template: str
+    title: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+    status: int = 200
+
+
+def shown(template: str, *, title: str, status: int = 200, **context: Any) -> Shown:
+    return Shown(template, title, context, status)
+
+
+def refusal(title: str, detail: str, *, status: int) -> Shown:
+    return shown("refused.html", title=title, status=status, detail=detail)
+
+
+def middle(request: Request, view: Shown) -> str:
+    """What is in the middle of the page: all that changes when there is news."""
+    return _TEMPLATES.get_template(view.template).render(_known(request, view))
+
+
+def around(request: Request, view: Shown) -> tuple[str, str]:
+    """What stands before the middle and behind it."""
+    before, _, behind = _TEMPLATES.get_template("frame.html").render(_known(request, view)).partition(MIDDLE)
+    return before, behind
+
+
+def response(request: Request, view: Shown) -> HTMLResponse:
+    text = middle(request, view)
+    if FRAGMENT not in request.headers:
+        before, behind = around(request, view)
+        text = f"{before}{text}{behind}"
+    return HTMLResponse(text, status_code=view.status, headers=headers(request, view))
+
+
+def headers(request: Request, view: Shown) -> dict[str, str]:
+    return {"x-clock": _clock(request.app.state.desk, view), "cache-control": "no-store"}
+
+
+def _known(request: Request, view: Shown) -> dict[str, Any]:
     desk: Desk = request.app.state.desk
-    zone = context.get("zone") or desk.zone
+    zone = view.context.get("zone") or desk.zone
     clocks = desk.clocks(zone)
-    clock = f"{desk.now().astimezone(clocks):%H:%M:%S} {zone}"
 
     def moment(at: datetime) -> str:
         return words.moment(views.aware(at), clocks)
 
     known = {
-        "title": title,
-        "fragment": "x-fragment" in request.headers,
+        "title": view.title,
         "root": request.scope.get("root_path", ""),
-        "view": template.removesuffix(".html"),
-        "clock": clock,
+        "view": view.template.removesuffix(".html"),
+        "clock": _clock(desk, view),
         "moment": moment,
         "currency": "USD",
+        "can_act": request.app.state.acknowledge is not None,
     }
-    text = _TEMPLATES.get_template(template).render({**known, **context, "zone": zone})
-    return HTMLResponse(text, status_code=status, headers={"x-clock": clock, "cache-control": "no-store"})
+    return {**known, **view.context, "zone": zone}
 
 
-def refusal(request: Request, title: str, detail: str, *, status: int) -> HTMLResponse:
-    return shown(request, "refused.html", title=title, status=status, detail=detail)
+def _clock(desk: Desk, view: Shown) -> str:
+    zone = view.context.get("zone") or desk.zone
+    return f"{desk.now().astimezone(desk.clocks(zone)):%H:%M:%S} {zone}"

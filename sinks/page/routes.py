@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
+from starlette.datastructures import QueryParams
+from starlette.responses import StreamingResponse
 
 from sinks.api.app import refused_in
 from sinks.errors import WarehouseError
@@ -13,26 +16,41 @@ from sinks.figures.desk import Desk
 from sinks.figures.spans import BadQuestion
 from sinks.page import views
 from sinks.page.asked import Address
-from sinks.page.rendering import refusal, shown
+from sinks.page.rendering import (
+    FRAGMENT,
+    Shown,
+    around,
+    headers,
+    middle,
+    refusal,
+    response,
+    shown,
+)
 
 ID_CHARS_MAX: Final = 1_024
+MOMENT_SECONDS: Final = 0.3
 
-Show = Callable[[Request, Desk, Address], Coroutine[Any, Any, Response]]
+Show = Callable[[Desk, Address, QueryParams], Coroutine[Any, Any, Shown]]
 
 page = APIRouter(include_in_schema=False)
 
 
-def view(path: str) -> Callable[[Show], Show]:
-    """A view at ``/path``; or in its place the sentence that says why there is none."""
+def view(path: str, title: str) -> Callable[[Show], Show]:
+    """A view at ``/path``; or in its place the sentence that says why there is none.
+
+    Where the figures take longer than a moment, what stands around them is sent first, so that a browser shows
+    something.
+    """
 
     def registered(show: Show) -> Show:
         async def answer(request: Request) -> Response:
-            try:
-                return await show(request, request.app.state.desk, Address.of(path, request.query_params))
-            except BadQuestion as error:
-                return refusal(request, "That cannot be asked", f"{error}.", status=400)
-            except WarehouseError as error:
-                return not_answered(request, error)
+            showing = asyncio.create_task(_shown(show, path, request))
+            if FRAGMENT in request.headers:
+                return response(request, await showing)
+            done, _ = await asyncio.wait({showing}, timeout=MOMENT_SECONDS)
+            if done:
+                return response(request, showing.result())
+            return _streamed(request, showing, Shown(f"{path or 'overview'}.html", title))
 
         page.add_api_route(f"/{path}", answer, methods=["GET"])
         return show
@@ -40,53 +58,73 @@ def view(path: str) -> Callable[[Show], Show]:
     return registered
 
 
-def not_answered(request: Request, error: WarehouseError) -> Response:
+async def _shown(show: Show, path: str, request: Request) -> Shown:
+    query = request.query_params
+    try:
+        return await show(request.app.state.desk, Address.of(path, query), query)
+    except BadQuestion as error:
+        return refusal("That cannot be asked", f"{error}.", status=400)
+    except WarehouseError as error:
+        return not_answered(error)
+
+
+def _streamed(request: Request, showing: asyncio.Task[Shown], around_it: Shown) -> Response:
+    before, behind = around(request, around_it)
+
+    async def parts() -> AsyncIterator[str]:
+        yield before
+        yield middle(request, await showing)
+        yield behind
+
+    return StreamingResponse(parts(), media_type="text/html", headers=headers(request, around_it))
+
+
+def not_answered(error: WarehouseError) -> Shown:
     if sentence := refused_in(error):
-        return refusal(request, "That cannot be asked", f"{sentence}.", status=400)
+        return refusal("That cannot be asked", f"{sentence}.", status=400)
     detail = "The warehouse does not answer now. This page comes back by itself when it does."
-    return refusal(request, "No figures now", detail, status=503)
+    return refusal("No figures now", detail, status=503)
 
 
-@view("")
-async def overview(request: Request, desk: Desk, address: Address) -> Response:
+@view("", "Overview")
+async def overview(desk: Desk, address: Address, _: QueryParams) -> Shown:
     zone = address.span.zone or desk.zone
     content = await views.overview(desk, address, desk.clocks(zone))
     about: views.Context = {"address": address, "zone": zone, "currency": address.span.currency}
-    return shown(request, "overview.html", title="Overview", **content, **about)
+    return shown("overview.html", title="Overview", **content, **about)
 
 
-@view("explore")
-async def explore(request: Request, desk: Desk, address: Address) -> Response:
+@view("explore", "Explore")
+async def explore(desk: Desk, address: Address, _: QueryParams) -> Shown:
     zone = address.span.zone or desk.zone
     content = await views.explore(desk, address, desk.clocks(zone))
     about: views.Context = {"address": address, "zone": zone, "currency": address.span.currency}
-    return shown(request, "explore.html", title="Explore", **content, **about)
+    return shown("explore.html", title="Explore", **content, **about)
 
 
-@view("budgets")
-async def budgets(request: Request, desk: Desk, address: Address) -> Response:
+@view("budgets", "Budgets")
+async def budgets(desk: Desk, address: Address, _: QueryParams) -> Shown:
     zone = address.span.zone or desk.zone
     content = await views.budgets(desk, address, desk.clocks(zone))
-    return shown(request, "budgets.html", title="Budgets", zone=zone, **content)
+    return shown("budgets.html", title="Budgets", zone=zone, **content)
 
 
-@view("alerts")
-async def alerts(request: Request, desk: Desk, _: Address) -> Response:
-    content = await views.alerts(desk, every="all" in request.query_params)
-    return shown(request, "alerts.html", title="Alerts", **content)
+@view("alerts", "Alerts")
+async def alerts(desk: Desk, _: Address, query: QueryParams) -> Shown:
+    content = await views.alerts(desk, every="all" in query)
+    return shown("alerts.html", title="Alerts", **content)
 
 
-@view("alert")
-async def alert(request: Request, desk: Desk, _: Address) -> Response:
-    alert_id = request.query_params.get("id", "")[:ID_CHARS_MAX]
+@view("alert", "Alert")
+async def alert(desk: Desk, _: Address, query: QueryParams) -> Shown:
+    alert_id = query.get("id", "")[:ID_CHARS_MAX]
     content = await views.alert(desk, alert_id)
     if content is None:
-        return refusal(request, "There is no such alert", f"No alert '{alert_id}' is stored.", status=404)
-    can_act = request.app.state.acknowledge is not None
-    return shown(request, "alert.html", title="Alert", can_act=can_act, **content)
+        return refusal("There is no such alert", f"No alert '{alert_id}' is stored.", status=404)
+    return shown("alert.html", title="Alert", **content)
 
 
-@view("call")
-async def call(request: Request, desk: Desk, _: Address) -> Response:
-    content = await views.call(desk, request.query_params.get("id", "")[:ID_CHARS_MAX])
-    return shown(request, "call.html", title="Explain", **content)
+@view("call", "Explain")
+async def call(desk: Desk, _: Address, query: QueryParams) -> Shown:
+    content = await views.call(desk, query.get("id", "")[:ID_CHARS_MAX])
+    return shown("call.html", title="Explain", **content)

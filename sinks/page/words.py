@@ -13,6 +13,7 @@ from sinks.api.formats import decimal_text
 SIGNS: Final[Mapping[str, str]] = {"USD": "$", "EUR": "€", "GBP": "£", "KRW": "₩", "JPY": "¥", "INR": "₹"}
 WHOLE: Final = frozenset({"KRW", "JPY"})  # nobody writes parts of one
 SMALL: Final = Decimal(1)
+DIGITS: Final = 2
 DIGITS_OF_SMALL: Final = 3
 UNKNOWN: Final = "unknown"
 NONE: Final = "(none)"
@@ -23,12 +24,11 @@ def money(amount: Decimal | None, currency: str = "USD") -> str:
     if amount is None:
         return UNKNOWN
     sign, minus = SIGNS.get(currency, f"{currency} "), "-" if amount < 0 else ""
-    size = abs(amount)
-    if size >= SMALL or not size:
-        digits = 0 if currency in WHOLE else 2
-        return f"{minus}{sign}{rounded(size, digits=digits):,f}"
-    places = -size.adjusted() + DIGITS_OF_SMALL - 1
-    return f"{minus}{sign}{decimal_text(size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN))}"
+    size, least = abs(amount), 0 if currency in WHOLE else DIGITS
+    if size and size < SMALL:
+        size = size.quantize(Decimal(1).scaleb(size.adjusted() - DIGITS_OF_SMALL + 1), rounding=ROUND_HALF_EVEN)
+        least = max(least, -size.normalize().as_tuple().exponent)  # type: ignore[operator]  # it is a number
+    return f"{minus}{sign}{rounded(size, digits=least):,f}"
 
 
 def exact(amount: Decimal | None, currency: str = "USD") -> str:
