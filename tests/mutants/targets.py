@@ -226,6 +226,27 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
         },
     ),
     (
+        (
+            *("sinks/test_figure_spans.py", "sinks/test_figure_answers.py", "sinks/test_page_parts.py"),
+            *("sinks/test_access.py", "sinks/test_figures.py", "sinks/test_api.py", "sinks/test_every_door.py"),
+            *("sinks/test_mcp.py", _PUBLISHED),
+        ),
+        {
+            "sinks/figures/spans.py": ("sinks/test_figure_spans.py",),
+            "sinks/figures/answers.py": ("sinks/test_figure_answers.py",),
+            "sinks/figures/spend.py": ("sinks/test_figures.py",),
+            "sinks/figures/people.py": ("sinks/test_figures.py",),
+            "sinks/figures/system.py": ("sinks/test_figures.py",),
+            "sinks/figures/calls.py": ("sinks/test_figures.py",),
+            "sinks/api/access.py": ("sinks/test_access.py",),
+            "sinks/api/formats.py": ("sinks/test_api.py",),
+            "sinks/page/words.py": ("sinks/test_page_parts.py",),
+            "sinks/page/charts.py": ("sinks/test_page_parts.py",),
+            "sinks/page/asked.py": ("sinks/test_page_parts.py",),
+            "sinks/mcp/tools.py": ("sinks/test_mcp.py",),
+        },
+    ),
+    (
         ("stream/test_repricing_changes.py", "stream/test_repricing.py", "stream/test_reprice_command.py"),
         {
             "stream/repricing/changes.py": ("stream/test_repricing_changes.py",),

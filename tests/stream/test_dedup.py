@@ -287,11 +287,12 @@ def test_only_events_older_than_the_window_that_memory_does_not_know_are_looked_
     old = NOW - timedelta(days=8)
     seen = SeenIds(find_stored=find_stored, ids_max=1_000)
     seen.assign([0], partition_count=1, source="s", since=SINCE, stored=[])
-    values = [wire("fresh"), wire("stored", occurred_at=rfc3339(old)), wire("late", occurred_at=rfc3339(old + HOUR))]
-    assert told(seen.sort_out(frame_of(log_of(values, first=10)))) == {"new": [10, 12], "duplicates": [11]}
+    late = [wire(name, occurred_at=rfc3339(old + HOUR)) for name in ("late", "later")]
+    values = [wire("fresh"), wire("stored", occurred_at=rfc3339(old)), *late]
+    assert told(seen.sort_out(frame_of(log_of(values, first=10)))) == {"new": [10, 12, 13], "duplicates": [11]}
     hour = old.replace(minute=0, tzinfo=UTC)
-    assert asked == [(["stored", "late"], [hour, hour + HOUR])]
-    assert told(seen.sort_out(frame_of(log_of(values[1:], first=20)))) == {"duplicates": [20, 21]}
+    assert asked == [(["stored", "late", "later"], [hour, hour + HOUR])], "each hour once"
+    assert told(seen.sort_out(frame_of(log_of(values[1:], first=20)))) == {"duplicates": [20, 21, 22]}
     assert len(asked) == 1
 
 
