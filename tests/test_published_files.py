@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.core import TyperCommand
 from typer.main import get_command
 
 from costream.pricing.reasons import REASONS, Reason
@@ -36,6 +39,38 @@ def test_every_reason_of_a_cost_is_explained() -> None:
 def test_every_command_shows_an_example_in_its_help() -> None:
     without = [name for name, command in _leaves(get_command(application()), "costream") if "Example" not in command]
     assert not without
+
+
+def commands_of(text: str) -> list[str]:
+    """What a page tells to type: in blocks of code, and between backticks."""
+    blocks = "\n".join(re.findall(r"```\w*\n(.*?)```", text, re.DOTALL))
+    typed = re.findall(r"^(?:\$ )?(costream [^#\n]+)", blocks, re.MULTILINE) + re.findall(r"`(costream [^`\n]+)`", text)
+    return [line.strip() for line in typed if "..." not in line and "--help" not in line]
+
+
+COMMANDS_OF_PAGES = [
+    (page.name, line) for page in sorted((ROOT / "docs").glob("*.md")) for line in commands_of(page.read_text())
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "line"), COMMANDS_OF_PAGES, ids=[f"{page}-{line}" for page, line in COMMANDS_OF_PAGES]
+)
+def test_every_command_of_a_page_is_one_with_options_that_it_has(page: str, line: str) -> None:
+    command: Any = get_command(application())
+    words = shlex.split(line.split(" | ", maxsplit=1)[0].split(" > ", maxsplit=1)[0])[1:]
+    while words and (known := getattr(command, "commands", {}).get(words[0])):
+        command, words = known, words[1:]
+    assert isinstance(command, TyperCommand) or not words, f"{page}: there is no `{line}`"
+    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    given = [word.partition("=")[0] for word in words if word.startswith("--")]
+    assert set(given) <= options, f"{page}: {line}"
+
+
+def test_every_page_is_found_from_the_first_one() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page}" not in index} == set()
 
 
 def _leaves(command: object, name: str) -> list[tuple[str, str]]:
