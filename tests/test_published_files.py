@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import subprocess
@@ -41,6 +42,11 @@ def test_every_command_shows_an_example_in_its_help() -> None:
     assert not without
 
 
+@functools.cache
+def whole_application() -> Any:
+    return get_command(application())
+
+
 def commands_of(text: str) -> list[str]:
     """What a page tells to type: in blocks of code, and between backticks."""
     blocks = "\n".join(re.findall(r"```\w*\n(.*?)```", text, re.DOTALL))
@@ -57,7 +63,7 @@ COMMANDS_OF_PAGES = [
     ("page", "line"), COMMANDS_OF_PAGES, ids=[f"{page}-{line}" for page, line in COMMANDS_OF_PAGES]
 )
 def test_every_command_of_a_page_is_one_with_options_that_it_has(page: str, line: str) -> None:
-    command: Any = get_command(application())
+    command: Any = whole_application()
     words = shlex.split(line.split(" | ", maxsplit=1)[0].split(" > ", maxsplit=1)[0])[1:]
     while words and (known := getattr(command, "commands", {}).get(words[0])):
         command, words = known, words[1:]

@@ -14,12 +14,12 @@ from sinks.api.routes import api
 from sinks.errors import (
     SchemaBehind,
     WarehouseError,
-    WarehouseRefused,
     WarehouseTooSmall,
     WarehouseUnavailable,
     code_of,
 )
 from sinks.figures.desk import Desk
+from sinks.figures.refusals import refused_in
 from sinks.figures.spans import BadQuestion
 
 TITLE: Final = "costream"
@@ -29,7 +29,6 @@ ABOUT: Final = (
     "(docs/data.md)."
 )
 VERSION: Final = "1"
-NOT_ASKED_RIGHT: Final = {36, 41, 395}  # of the engine: a zone, a time, and what a view refuses in a sentence
 TOO_MUCH: Final = {
     158,
     159,
@@ -94,11 +93,3 @@ async def _warehouse(request: Request, error: Exception) -> Response:
     if isinstance(error, WarehouseUnavailable):
         return problem(503, "the warehouse does not answer now: try again", headers={"retry-after": "5"})
     return problem(500, "the warehouse refused the question; the log of the server has its reason")
-
-
-def refused_in(error: WarehouseError) -> str:
-    """What a view says of a question that it refuses; empty where it is something else."""
-    if not isinstance(error, WarehouseRefused) or error.code not in NOT_ASKED_RIGHT:
-        return ""
-    told = error.reason.partition("DB::Exception: ")[2] or error.reason
-    return told.partition(": while executing")[0].partition(". (")[0].strip()

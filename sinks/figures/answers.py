@@ -45,9 +45,14 @@ class Answers:
         self._reader, self._monotonic = reader, monotonic
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._rows = 0
+        self._pulse: _Kept | None = None
         self._under_way: dict[Hashable, asyncio.Task[_Kept]] = {}
         self._limiter: CapacityLimiter | None = None
         self.asked = 0  # questions that the warehouse was asked
+
+    def __len__(self) -> int:
+        """How many answers are kept."""
+        return len(self._kept)
 
     async def get(self, key: Hashable, ask: Callable[[Reader], T]) -> T:
         """The answer of ``ask``, which ``key`` says all of."""
@@ -62,7 +67,7 @@ class Answers:
 
     async def pulse(self) -> str:
         """What is another text when anything new was stored."""
-        kept = self._kept.get(_PULSE)
+        kept = self._pulse
         if kept is None or self._monotonic() >= kept.until:
             kept = await self._asked(_PULSE, pulse, "")
         return str(kept.answer)
@@ -85,7 +90,10 @@ class Answers:
         made_at, answer, took = await to_thread.run_sync(self._timed, ask, limiter=self._limiter)
         until = made_at + max(KEPT_SECONDS, KEPT_TIMES * took)
         kept = _Kept(answer, _rows(answer), made_at, until, now_stored)
-        self._keep(key, kept)
+        if key == _PULSE:
+            self._pulse = kept
+        else:
+            self._keep(key, kept)
         return kept
 
     def _timed(self, ask: Callable[[Reader], Any]) -> tuple[float, Any, float]:

@@ -14,10 +14,10 @@ from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from sinks.answers.forecast import as_document
-from sinks.api.app import refused_in
-from sinks.api.formats import plain, rows_of
 from sinks.errors import WarehouseError
 from sinks.figures.desk import Desk, Page, SpanWords, Words
+from sinks.figures.plain import plain, rows_of
+from sinks.figures.refusals import refused_in
 from sinks.figures.spans import BadQuestion, Named, Span
 from sinks.figures.spend import COLUMNS, Step
 

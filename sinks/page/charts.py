@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from sinks.answers.forecast import Forecast, Outlook
-from sinks.api.formats import decimal_text
+from sinks.figures.plain import decimal_text
 from sinks.figures.spend import REST
 
 DIGITS: Final = Decimal(1).scaleb(-6)

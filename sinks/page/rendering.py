@@ -13,9 +13,9 @@ from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from sinks.api.formats import plain
 from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.figures.desk import Desk
+from sinks.figures.plain import plain
 from sinks.page import views, words
 from sinks.page.asked import SPANS, WORDS
 

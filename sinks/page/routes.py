@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request, Response
 from starlette.datastructures import QueryParams
 from starlette.responses import StreamingResponse
 
-from sinks.api.app import refused_in
 from sinks.errors import WarehouseError
 from sinks.figures.desk import Desk
+from sinks.figures.refusals import refused_in
 from sinks.figures.spans import BadQuestion
 from sinks.page import views
 from sinks.page.asked import Address

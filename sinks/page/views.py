@@ -12,9 +12,9 @@ from typing import Any, Final, TypeVar
 
 from costream.alerts import Alert
 from sinks.answers.forecast import Forecast
-from sinks.api.app import refused_in
 from sinks.errors import WarehouseError
 from sinks.figures.desk import Desk, SpanWords, Words
+from sinks.figures.refusals import refused_in
 from sinks.page import charts
 from sinks.page.asked import Address
 

@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from costream.alerts import rounded
-from sinks.api.formats import decimal_text
+from sinks.figures.plain import decimal_text
 
 SIGNS: Final[Mapping[str, str]] = {"USD": "$", "EUR": "€", "GBP": "£", "KRW": "₩", "JPY": "¥", "INR": "₹"}
 WHOLE: Final = frozenset({"KRW", "JPY"})  # nobody writes parts of one

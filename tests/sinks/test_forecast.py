@@ -270,6 +270,18 @@ def test_days_begin_by_the_clocks_of_the_zone() -> None:
     assert month.so_far == 7
 
 
+def test_where_it_is_tomorrow_already_so_many_days_are_left() -> None:
+    """At 20:00 UTC on the 15th it is the 16th in Seoul: 15 days of the month are over there, and five hours."""
+    now, seoul = datetime(2026, 11, 15, 20, tzinfo=UTC), ZoneInfo("Asia/Seoul")
+    start = datetime(2026, 9, 1, tzinfo=UTC)
+    known = [Hour(start + number * timedelta(hours=1), Decimal(1), 1, 0) for number in range(24 * 76 - 4)]
+    found = forecast(known, now=now, since=start, zone=seoul)
+    day, _, month = found.outlooks
+    assert (day.start, day.end) == (datetime(2026, 11, 15, 15, tzinfo=UTC), datetime(2026, 11, 16, 15, tzinfo=UTC))
+    assert (day.so_far, month.so_far) == (5, 15 * 24 + 5)
+    assert near(*(one.expected or Decimal(0) for one in (day, month))) == near(Decimal(24), Decimal(30 * 24))
+
+
 def test_a_day_with_another_number_of_hours_is_one_day() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     now = datetime(2026, 10, 25, 12, tzinfo=UTC)  # 25 hours long
