@@ -1,7 +1,8 @@
 """Answers that many ask for and the warehouse is asked for once.
 
-An answer is kept as long as nothing new was stored, half a minute at the most; and for a moment in any case, so that a
-hundred viewers of a busy system make one question. Who asks while the same question is under way waits for its answer.
+An answer is kept as long as nothing new was stored, half a minute at the most; and for a moment in any case, longer
+where it took long, so that a hundred viewers of a busy system make one question, and what is stored does not wait for
+what is read. Who asks while the same question is under way waits for its answer.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sinks.clickhouse.reader import Reader
 from sinks.figures.pulse import pulse
 
 KEPT_SECONDS: Final = 2.0  # in any case
-KEPT_TIMES: Final = 5  # or so many times as long as the answer took, if that is longer
+KEPT_TIMES: Final = 30  # or so many times as long as the answer took: a question takes 3 % of a thread at the most
 KEPT_SECONDS_MAX: Final = 30.0  # though nothing new was stored: spans move on
 ANSWERS_MAX: Final = 500
 ROWS_MAX: Final = 500_000  # of all answers together, some 100 MB

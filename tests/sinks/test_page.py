@@ -136,6 +136,7 @@ def test_the_overview_says_what_was_spent_by_whom_and_where_it_will_end(browser:
         expect(page.get_by_role("heading", name="2 alerts stand now")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_what_no_price_is_known_of_is_unknown_and_never_0(browser: Browser, served_page: Served) -> None:
     with opened(browser) as page:
         page.goto(f"{served_page.url}/explore?span=7d&by=model")
@@ -225,6 +226,7 @@ def test_it_can_be_used_without_a_mouse_and_read_without_scripts(browser: Browse
         expect(page.get_by_role("row").filter(has_text="search").locator("data").first).to_have_text("$4.20")
 
 
+@pytest.mark.slow
 def test_somebody_sees_to_an_alert(browser: Browser, served_page: Served, address: ClickHouseAddress) -> None:
     with opened(browser) as page:
         page.goto(f"{served_page.url}/alert?id=spike")
@@ -275,6 +277,7 @@ def test_with_a_token_one_logs_in(browser: Browser, address: ClickHouseAddress) 
         assert page.evaluate("document.cookie") == "", "scripts cannot read it"
 
 
+@pytest.mark.slow
 def test_it_stands_in_the_menu_of_a_host(browser: Browser, address: ClickHouseAddress) -> None:
     """As examples/page_in_a_host.py mounts it."""
     host = FastAPI()
