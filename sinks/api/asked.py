@@ -31,7 +31,7 @@ Hours = Annotated[int, Query(description="The last so many hours, up to now.")]
 Written = Annotated[
     Format | None, Query(alias="format", description="json, csv or arrow; else what `Accept` names, else json.")
 ]
-Dimension = Annotated[str, Query(json_schema_extra={"enum": list(DIMENSIONS)})]
+Dimension = Annotated[str | None, Query(json_schema_extra={"enum": list(DIMENSIONS)})]
 Column = Annotated[str, Query(json_schema_extra={"enum": list(COLUMNS)})]
 ByColumns = Annotated[
     list[str],

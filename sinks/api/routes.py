@@ -80,7 +80,7 @@ async def spend_over_time(
     only: Filters,
     form: Form,
     step: Annotated[Step, Query(description="Hours of UTC that begin in the span, or days of the zone.")] = "day",
-    by: Dimension = "",
+    by: Dimension = None,
 ) -> Response:
     """By a dimension: a line for each of the eight dearest, and one for the rest."""
     page = await desk.over_time(Words.of(span, only, (by,) if by else ()), step=step)
