@@ -162,9 +162,10 @@ def test_a_sum_of_calls_of_which_some_may_have_expired_is_refused(reader: Reader
     assert told(reader, Asked(Span(EVE - timedelta(days=60), DAY.until), by=("session_id",)), "calls") == [(8,)]
 
 
-def test_users_have_no_line_over_time(reader: Reader) -> None:
+@pytest.mark.parametrize("by", [("user_id",), ("model", "feature")])
+def test_users_and_mixes_have_no_line_over_time(reader: Reader, by: tuple[str, ...]) -> None:
     with pytest.raises(BadQuestion, match="over time, one of provider"):
-        over_time(reader, Asked(DAY, by=("user_id",)), step="day")
+        over_time(reader, Asked(DAY, by=by), step="day")
 
 
 def test_the_last_hours_of_a_user_have_a_row_for_each_model(reader: Reader, writer: Writer) -> None:
