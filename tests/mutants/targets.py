@@ -164,13 +164,7 @@ _ROOMS: Final[list[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]] = [
     ),
     (
         (
-            *(
-                *_AUDIT,
-                "stream/test_audit_report.py",
-                "stream/test_audit.py",
-                "stream/test_reread_judge.py",
-                "stream/test_reread_restore.py",
-            ),
+            *(*_AUDIT, "stream/test_audit_report.py", "stream/test_reread_judge.py", "stream/test_reread_restore.py"),
             *("stream/test_auditor.py", "stream/test_audit_command.py", "stream/test_audit.py"),
             "stream/test_rebuild.py",
         ),
