@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import json
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -50,6 +51,7 @@ def test_hours_and_other_units_are_told_by_instance_type_with_their_cost(writer:
         "calls": 2,
         "errors": 0,
         "hours": Decimal("2.75"),
+        "avg_utilization": None,
         "quantities": {"gpu_hours": Decimal("2.75")},
         "cost_usd": Decimal("90.12"),
         "unpriced_calls": 0,
@@ -91,6 +93,72 @@ def test_a_span_that_cuts_an_hour_takes_its_units_from_single_calls(writer: Writ
     ((*_, in_euro, currency),) = asked(zero, half, "EUR")
     assert (in_euro in (None, 2), currency) == (False, "EUR")
     assert asked(timedelta(hours=-2), zero) == []
+
+
+# --- how busy a server was -------------------------------------------------------------------------------------------
+
+
+def report(name: str, at: datetime, hours: str, busy: str | None, **more: Any) -> dict[str, Any]:
+    operation = more.get("operation", "gpu")
+    told = {"request_id": name, "occurred_at": at, "quantities": f'{{"{operation}_hours":"{hours}"}}'}
+    return SERVER | told | more | ({} if busy is None else {"utilization": Decimal(busy)})
+
+
+def fill(writer: Writer, calls: list[dict[str, Any]]) -> None:
+    """The calls, and what a worker makes of them: an hour a call."""
+    writer.insert("usage_events", events(calls))
+    hours = [
+        {name: call[name] for name in SERVER}
+        | {"hour": call["occurred_at"].replace(minute=0), "source_partition": number}
+        | {"quantities": {unit: Decimal(amount) for unit, amount in json.loads(call["quantities"]).items()}}
+        for number, call in enumerate(calls)
+    ]
+    store(writer, hours)
+
+
+def busy(reader: Reader, view: str) -> dict[str, Any]:
+    found = rows(reader, f"SELECT model, avg_utilization FROM {view}")
+    return {row["model"]: row["avg_utilization"] for row in found}
+
+
+def of_span(start: datetime, end: datetime) -> str:
+    span = f"from = '{start:%Y-%m-%d %H:%M:%S}', to = '{end:%Y-%m-%d %H:%M:%S}'"
+    return f"resource_usage_between({span}, zone = 'UTC', currency = 'USD')"
+
+
+def test_how_busy_a_server_was_is_a_mean_by_hours_of_the_reports_that_say_it(writer: Writer, reader: Reader) -> None:
+    """2 h at 0.5 and 1 h at 0.8 are 1.8 of 3 hours; 4 h of which nothing is said have no part in it."""
+    hour = this_hour() - timedelta(hours=3)
+    fill(
+        writer,
+        [
+            report("a", hour, "2", "0.5"),
+            report("b", hour + timedelta(minutes=40), "1", "0.8"),
+            report("c", hour, "4", None),
+            report("none", hour, "0", "1"),
+            report("third", hour, "3", "0.333333", model="idle", operation="cpu"),
+            report("two thirds", hour, "1.5", "0", model="idle", operation="cpu"),
+            report("other unit", hour, "3", "0.9", model="odd") | {"quantities": '{"cpu_hours":"3"}'},
+            report("silent", hour, "3", None, model="silent"),
+            report("disk", hour, "3", "0.5", **DISK) | {"quantities": '{"gb_months":"3"}'},
+        ],
+    )
+    told = {"p4d.24xlarge": Decimal("0.6"), "idle": Decimal("0.222222"), "odd": None, "silent": None, "gp3": None}
+    assert busy(reader, "resource_usage") == told
+    assert busy(reader, of_span(hour, hour + timedelta(hours=1))) == told
+    cut = busy(reader, of_span(hour + timedelta(minutes=30), hour + timedelta(hours=1)))
+    assert cut == {"p4d.24xlarge": Decimal("0.8")}
+    ((hours,),) = (row.values() for row in rows(reader, "SELECT hours FROM resource_usage WHERE model LIKE 'p4d%'"))
+    assert hours == 7
+
+
+def test_how_busy_a_server_was_is_unknown_where_reports_may_have_expired(writer: Writer, reader: Reader) -> None:
+    """They are kept for 90 days, and hours for longer."""
+    hour = this_hour() - timedelta(days=89)
+    fill(writer, [report("a", hour, "2", "0.5"), report("b", hour - timedelta(days=11), "1", None)])
+    assert busy(reader, of_span(hour, this_hour())) == {"p4d.24xlarge": Decimal("0.5")}
+    assert busy(reader, of_span(hour - timedelta(days=11), this_hour())) == {"p4d.24xlarge": None}
+    assert busy(reader, "resource_usage") == {}
 
 
 # --- on the board ----------------------------------------------------------------------------------------------------
