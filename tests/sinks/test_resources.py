@@ -192,3 +192,36 @@ def test_the_board_tells_hours_and_cost_of_servers_and_what_storage_took(writer:
     assert days == {"p4d.24xlarge": Decimal(80), "gp3": Decimal("2.40")}
     (unpriced,) = answer(reader, "Cost by day and instance type", view, ref="B")
     assert unpriced["unpriced_calls"] == 2
+
+
+def test_the_board_tells_how_busy_servers_were_by_instance_type_and_hour(writer: Writer, reader: Reader) -> None:
+    """2 h at 0.5 and 1 h at 0.8 in one hour, 3 h at 0.2 in the next: 0.6 and 0.2, and 2.4 of 6 hours in all."""
+    noon = (this_hour() - timedelta(days=2)).replace(hour=12)
+    later = noon + timedelta(hours=1)
+    fill(
+        writer,
+        [
+            report("a", noon, "2", "0.5"),
+            report("b", noon + timedelta(minutes=10), "1", "0.8"),
+            report("c", noon, "4", None),
+            report("d", later, "3", "0.2"),
+            report("e", later, "2", "1", model="small", operation="cpu"),
+            report("f", later, "0", "1", model="none"),
+            report("g", later, "2", None, model="silent"),
+        ],
+    )
+    view = View(start=noon - timedelta(hours=1), end=noon + timedelta(hours=2))
+    lines = answer(reader, "How busy servers were by hour", view)
+    assert [(row["time"], row["series"], row["avg_utilization"]) for row in lines] == [
+        (noon, "p4d.24xlarge", 0.6),
+        (later, "p4d.24xlarge", 0.2),
+        (later, "small", 1.0),
+    ]
+    used_rows = answer(reader, "Servers, storage and networks", view)
+    told = {row["model"]: row["avg_utilization"] for row in used_rows}
+    assert told == {"p4d.24xlarge": Decimal("0.4"), "small": Decimal(1), "none": None, "silent": None}
+    hours = rows(reader, "SELECT * FROM utilization_hourly WHERE model LIKE 'p4d%' ORDER BY hour")
+    assert [(row["calls"], row["hours_told"], row["hours_busy"], row["avg_utilization"]) for row in hours] == [
+        (2, Decimal(3), Decimal("1.8"), Decimal("0.6")),
+        (1, Decimal(3), Decimal("0.6"), Decimal("0.2")),
+    ]

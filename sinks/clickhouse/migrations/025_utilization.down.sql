@@ -60,7 +60,8 @@ FROM usage_events_rows AS e FINAL
 SETTINGS do_not_merge_across_partitions_select_final = 1
 COMMENT 'Single calls, each request_id once, kept for the retention of raw rows.';
 
--- These ask for the column, and the release before makes its own.
+-- These ask for the column, and the release before makes its own of those that it has.
+DROP VIEW IF EXISTS utilization_hourly;
 DROP VIEW IF EXISTS resource_usage_between;
 DROP VIEW IF EXISTS resource_usage;
 ALTER TABLE usage_events_rows DROP COLUMN IF EXISTS utilization;

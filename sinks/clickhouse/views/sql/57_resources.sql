@@ -131,3 +131,30 @@ GROUP BY provider, operation, model
 ORDER BY cost_usd DESC NULLS LAST, provider, operation, model
 SETTINGS do_not_merge_across_partitions_select_final = 1
 COMMENT 'Hours of servers, and what storage and networks took, by instance type: resource_usage_between(from, to, zone, currency).';
+
+CREATE OR REPLACE VIEW utilization_hourly (
+  hour DateTime('UTC') COMMENT 'the hour, by its first moment, UTC',
+  provider LowCardinality(String) COMMENT 'who sells the call, such as openai',
+  operation LowCardinality(String) COMMENT 'gpu or cpu',
+  model LowCardinality(String) COMMENT 'the instance type of the server',
+  calls Int64 COMMENT 'reports that tell how busy the server was, each request_id once',
+  hours_told Decimal(38, 12) COMMENT 'hours of these reports: the unit gpu_hours or cpu_hours',
+  hours_busy Decimal(38, 12) COMMENT 'the same hours, each times how busy the server was in it',
+  avg_utilization Nullable(Decimal(38, 12)) COMMENT 'how busy the servers were, 0 to 1: hours_busy by hours_told, NULL where these are 0'
+)
+SQL SECURITY DEFINER AS
+SELECT
+  toStartOfHour(occurred_at) AS hour, provider, operation, model,
+  toInt64(count()) AS calls,
+  sum(CAST(arrayMap(unit -> (unit.1, toDecimal256(unit.2, 12)), JSONExtractKeysAndValues(e.quantities, 'String')),
+      'Map(String, Decimal(76, 12))')[concat(operation, '_hours')] AS of_call) AS told,
+  sum(of_call * e.utilization) AS busy,
+  toDecimal128(told, 12) AS hours_told,
+  toDecimal128(round(busy, 12), 12) AS hours_busy,
+  if(told > 0, toDecimal128(round(busy / told, 12), 12), NULL) AS avg_utilization
+FROM usage_events_rows AS e FINAL
+WHERE operation IN ('gpu', 'cpu') AND utilization IS NOT NULL
+GROUP BY hour, provider, operation, model
+ORDER BY hour DESC, provider, operation, model
+SETTINGS do_not_merge_across_partitions_select_final = 1
+COMMENT 'How busy servers were, by hour (UTC) and instance type, for as long as single calls are kept (raw_kept_since).';
