@@ -1,8 +1,9 @@
 """Frames as the stream sums them, and as the tables have them: the same numbers under two shapes.
 
-The stream counts in integers of 1e-12 (``*_pico``), and calls the offset that a row of a rollup has applied last
-``applied``. A table has money as Decimal (``*_usd``), amounts as Decimal(38, 0), the source beside each row, and that
-offset as its ``version``: of two copies ClickHouse keeps the one that has applied more.
+The stream counts in integers of 1e-12 (``*_pico``), or of 1e-6 (``*_micro``: how busy a server was), and calls the
+offset that a row of a rollup has applied last ``applied``. A table has money as Decimal (``*_usd``), amounts as
+Decimal(38, 0), the source beside each row, and that offset as its ``version``: of two copies ClickHouse keeps the one
+that has applied more.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import polars as pl
 MONEY: Final = pl.Decimal(38, 12)  # USD to 1e-12, as wide as ClickHouse's sums
 _MONEY: Final = {"cost_pico": "cost_usd", "reported_cost_pico": "reported_cost_usd", "revenue_pico": "revenue_usd"}
 _AMOUNTS: Final = ("amount_whole", "amount_pico")
+SHARE: Final = pl.Decimal(7, 6)  # a part of one to 1e-6
 
 
 def to_decimal(picodollars: pl.Expr) -> pl.Expr:
@@ -23,13 +25,15 @@ def to_decimal(picodollars: pl.Expr) -> pl.Expr:
 
 
 def to_integers(frame: pl.DataFrame, dtype: type[pl.Int64] | type[pl.Int128]) -> pl.DataFrame:
-    """Every column named ``*_pico`` or ``*_whole`` as the integer its Decimal is made of: exact, nothing multiplied."""
-    return frame.with_columns(pl.col(r"^.*_(pico|whole)$").to_physical().cast(dtype))
+    """Every column named ``*_pico``, ``*_micro`` or ``*_whole`` as the integer its Decimal is made of: exact, nothing
+    multiplied."""
+    return frame.with_columns(pl.col(r"^.*_(pico|micro|whole)$").to_physical().cast(dtype))
 
 
 def of_events(counted: pl.DataFrame) -> pl.DataFrame:
     """Rows of ``usage_events`` from priced events."""
-    return _with_money(counted).drop("row")
+    busy = (pl.col("utilization_micro").cast(pl.Decimal(38, 0)) * Decimal("0.000001")).cast(SHARE)
+    return _with_money(counted).with_columns(utilization=busy).drop("row", "utilization_micro")
 
 
 def of_rollup(summed: pl.DataFrame, *, source: str) -> pl.DataFrame:

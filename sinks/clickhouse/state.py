@@ -46,7 +46,8 @@ EVENT_COLUMNS: Final = f"""
   toInt64(input_tokens) AS input_tokens, toInt64(output_tokens) AS output_tokens,
   toInt64(cache_read_tokens) AS cache_read_tokens, toInt64(cache_write_tokens) AS cache_write_tokens,
   toInt64(reasoning_tokens) AS reasoning_tokens, quantities, unit_prices,
-  reported_cost_usd AS reported_cost_pico, revenue_usd AS revenue_pico, toInt64(duration_ms) AS duration_ms"""
+  reported_cost_usd AS reported_cost_pico, revenue_usd AS revenue_pico, toInt64(duration_ms) AS duration_ms,
+  utilization AS utilization_micro"""
 
 # An id's home is the partition Kafka's own murmur2 gives its key; ClickHouse computes the same, already positive.
 # By home, so that an id is found whatever partition or topic incarnation it once came from; by source as well, so that

@@ -107,6 +107,7 @@ FIGURES: Final = {
     "output_tokens": Figure("output tokens", COUNT),
     "alerts": Figure("alerts", COUNT),
     "hours": Figure("hours", COUNT, "-"),
+    "avg_utilization": Figure("utilisation", SHARE, "not known"),
     "quantities": Figure("all units"),
     "differing_calls": Figure("differing calls", COUNT),
     "estimated_calls": Figure("estimated calls", COUNT, "no longer known"),
@@ -307,6 +308,12 @@ def lines(title: str, about: str, *queries: Builder[Any], unit: str, height: int
     tooltip = common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI)
     panel = panel.legend(legend).tooltip(tooltip).show_points(VisibilityMode.AUTO).fill_opacity(10).line_width(1)
     return panel.targets(list(queries))
+
+
+def shares_over_time(title: str, about: str, question: Sql, *, interval: str) -> timeseries.Panel:
+    """Parts of one as lines, by the column ``series``."""
+    panel = lines(title, about, question, unit=SHARE, height=10).max(1).interval(interval)
+    return panel.override_by_query("A", [_set("displayName", "${__field.labels.series}")])
 
 
 def stacked(title: str, about: str, *queries: Sql, unit: str, interval: str) -> timeseries.Panel:

@@ -20,25 +20,27 @@ def board() -> panels.Board:
         "Resources",
         about="How long servers ran, what storage and networks took, and what that cost. A cost without any known "
         "price is unknown, never 0, and unpriced calls have no part in it. Money is in the board's currency, by the "
-        "exchange rate of each day (UTC). Units are told each for itself and never added together. How busy a server "
-        "was is not reported.",
+        "exchange rate of each day (UTC). Units are told each for itself and never added together. How busy servers "
+        "were is a mean by hours of use, of the reports that say it.",
         span="now-7d/d",
     )
     made = panels.with_events(made).with_variable(panels.currencies())
-    for panel in (_used(), *_by_hour(), _by_day()):
+    for panel in (_used(), *_by_hour(), _busy(), _by_day()):
         made = made.with_panel(panel)
     return made
 
 
 def _used() -> panels.AnyPanel:
     columns = (
-        *("operation", "provider", "model", "calls", "hours", "quantities", "cost", "unpriced_calls", "partial_calls"),
+        *("operation", "provider", "model", "calls", "hours", "avg_utilization", "quantities", "cost"),
+        *("unpriced_calls", "partial_calls"),
     )
     told = ", ".join(f"toString({name}) AS {name}" if name == "quantities" else name for name in columns)
     return panels.listing(
         "Servers, storage and networks",
         f"Of the span to the millisecond, by instance type: the {ROWS_MAX} dearest. Hours are the units gpu_hours and "
-        "cpu_hours.",
+        "cpu_hours. Utilisation is that of the hours whose reports say it. It is not known where none does, nor where "
+        "single calls of the span may have expired.",
         Sql(
             f"""
             SELECT {told}
@@ -80,6 +82,23 @@ def _by_hour() -> tuple[panels.AnyPanel, ...]:
             interval="1h",
         ),
     )
+
+
+def _busy() -> panels.AnyPanel:
+    return panels.shares_over_time(
+        "How busy servers were by hour",
+        "Hours of UTC that begin in the span, by instance type: a mean by hours of use, of the reports that say how "
+        "busy a server was. There is no point where none does, nor where single calls have expired.",
+        Sql(
+            """
+            SELECT $__timeInterval(hour) AS time, toString(model) AS series,
+              round(toFloat64(sum(hours_busy)) / toFloat64(sum(hours_told)), 6) AS avg_utilization
+            FROM utilization_hourly WHERE $__timeFilter(hour) AND hours_told > 0
+            GROUP BY time, series ORDER BY time, series""",
+            series=True,
+        ),
+        interval="1h",
+    ).span(24)
 
 
 def _by_day() -> panels.AnyPanel:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Se
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal, Protocol, assert_never
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, assert_never
 
 import msgspec
 import numpy as np
@@ -21,7 +21,16 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
-from costream.events import AMOUNT, METADATA_BYTES_MAX, PRINTABLE, QUANTITY, UNIT, UNITS_MAX, UsageEvent
+from costream.events import (
+    AMOUNT,
+    METADATA_BYTES_MAX,
+    PRINTABLE,
+    QUANTITY,
+    UNIT,
+    UNITS_MAX,
+    UTILIZATION,
+    UsageEvent,
+)
 from costream.topics import EVENT_BYTES_MAX
 from stream.decode.cut import Cut, Header
 from stream.decode.examination import Accepted, Faulty, count_of, examine_value, options_of, told, unique_keys
@@ -241,11 +250,25 @@ _INTEGERS: Final = {
 _TEXT_SCHEMA: Final = {name: pl.Int64() if name in _INTEGERS else pl.String() for name in _PROPERTIES}
 _MAPS_OF_UNITS: Final = ("quantities", "unit_prices")
 _MAPS: Final = ("metadata", *_MAPS_OF_UNITS)
-_AMOUNTS: Final = {"reported_cost_usd": "reported_cost_pico", "revenue_usd": "revenue_pico"}
+
+
+class _Steps(NamedTuple):
+    """Decimal text that the frame has as a number of its smallest steps."""
+
+    column: str
+    digits: int
+    pattern: str
+
+
+_DECIMALS: Final = {
+    "reported_cost_usd": _Steps("reported_cost_pico", 12, AMOUNT),
+    "revenue_usd": _Steps("revenue_pico", 12, AMOUNT),
+    "utilization": _Steps("utilization_micro", 6, UTILIZATION),
+}
 _DEFAULTS: Final = {
     name: "" if name in _MAPS else spec["default"]
     for name, spec in _PROPERTIES.items()
-    if name not in _INTEGERS and name not in _AMOUNTS and name not in _SCHEMA["required"]
+    if name not in _INTEGERS and name not in _DECIMALS and name not in _SCHEMA["required"]
 }
 # As our clients write it, or with an offset; one that may lead out of the years 1 to 9999 goes to the model.
 _TIME_SHAPE: Final = (
@@ -275,7 +298,7 @@ _RULES: Final = [
     pl.col("occurred_at").str.contains(_TIME_SHAPE),
     *(_are_parts(details, total) for total, details in _DETAILS.items()),
     _holds(pl.col("usage_status") != "missing") | pl.all_horizontal(pl.col(name).is_null() for name in _USAGE),
-    *(_holds(pl.col(name).str.contains(AMOUNT)) for name in _AMOUNTS),
+    *(_holds(pl.col(name).str.contains(steps.pattern)) for name, steps in _DECIMALS.items()),
     _holds(pl.col("metadata").str.len_bytes() <= METADATA_BYTES_SURE),
     *(_holds(pl.col(name).str.contains(_UNITS_SHAPE)) for name in _MAPS_OF_UNITS),
 ]
@@ -376,8 +399,8 @@ def _typed(columns: pl.DataFrame) -> pl.DataFrame:
     return columns.with_columns(
         _instants(columns["occurred_at"]),
         *(pl.col(name).fill_null(default) for name, default in _DEFAULTS.items()),
-        *(_picodollars(columns[text]).alias(pico) for text, pico in _AMOUNTS.items()),
-    ).drop("schema_version", *_AMOUNTS)
+        *(_in_steps(columns[text], steps.digits).alias(steps.column) for text, steps in _DECIMALS.items()),
+    ).drop("schema_version", *_DECIMALS)
 
 
 UTC_MILLISECONDS: Final = pl.Datetime("ms", "UTC")
@@ -394,13 +417,14 @@ def _instants(texts: pl.Series) -> pl.Series:
     return instants.cast(UTC_MILLISECONDS)
 
 
-def _picodollars(amounts: pl.Series) -> pl.Series:
-    """Plain decimal text to exact integers of 1e-12 USD."""
-    if amounts.null_count() == len(amounts):
-        return amounts.cast(pl.Int64)
-    parts = amounts.str.split_exact(".", 1).struct
-    fraction = parts.field("field_1").fill_null("").str.pad_end(12, "0")
-    return parts.field("field_0").cast(pl.Int64) * 10**12 + fraction.cast(pl.Int64)
+def _in_steps(decimals: pl.Series, digits: int) -> pl.Series:
+    """Plain decimal text to exact integers of the last digit that it may have."""
+    whole: int = 10**digits
+    if decimals.null_count() == len(decimals):
+        return decimals.cast(pl.Int64)
+    parts = decimals.str.split_exact(".", 1).struct
+    fraction = parts.field("field_1").fill_null("").str.pad_end(digits, "0")
+    return parts.field("field_0").cast(pl.Int64) * whole + fraction.cast(pl.Int64)
 
 
 def _with_position(frame: pl.DataFrame, records: Sequence[Record], source: str) -> pl.DataFrame:

@@ -42,6 +42,7 @@ CONTENT: Final = (
     "reported_cost_pico",
     "revenue_pico",
     "duration_ms",
+    "utilization_micro",
 )
 HOUR: Final = timedelta(hours=1)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -46,6 +46,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "unit_prices": ("unit_prices",),
     "reported_cost_usd": ("reported_cost_usd", "cost_usd", "spend", "total_cost", "cost"),
     "revenue_usd": ("revenue_usd",),
+    "utilization": ("utilization",),
     "metadata": (),
 }
 # Providers disagree on whether the input holds what these count, so it has to be said.

@@ -25,7 +25,7 @@ STATUS: Final = {
     **dict.fromkeys(("failure", "failed"), "error"),
 }
 COUNTS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
-NUMBERS: Final = ("duration_ms", "time_to_first_token_ms", "reported_cost_usd", "revenue_usd")
+NUMBERS: Final = ("duration_ms", "time_to_first_token_ms", "reported_cost_usd", "revenue_usd", "utilization")
 OBJECTS: Final = ("quantities", "unit_prices", "metadata")
 
 

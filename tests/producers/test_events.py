@@ -54,6 +54,7 @@ INSIDE = {
     "unit_prices": [{"calls": "0.000000000001"}],
     "reported_cost_usd": ["0", "0.05", "999999.999999999999", "0.0000000000001", "1e-3", "1.2E-05", "0." + "3" * 64],
     "revenue_usd": ["0.000000000001", 0, 5, 0.05, 1e-05, 999_999.999999],
+    "utilization": ["0", "0.85", "1", "1.000000", "0.000001", "0." + "9" * 64, "9.9e-01", 0, 1, 0.85, 1 / 3, 1.0, -0.0],
     "operation": ["chat", "gpu", "api"],
     "status": ["ok", "error"],
     "usage_status": ["reported", "estimated", "missing"],
@@ -86,6 +87,7 @@ OUTSIDE = {
     "unit_prices": [{"calls": "-0.1"}, {"calls": "Infinity"}],
     "reported_cost_usd": ["1000000", "-0.01", "1e3", "1e+0", "1e-100", "0." + "3" * 65, ".5", "5.", " 5", True],
     "revenue_usd": ["-1", "free", -0.01, 1e6, 1_000_000, [1]],
+    "utilization": ["1.000001", "85", "-0.1", "0." + "3" * 65, "1e0", "5e-00", "01", "", 1.000001, 85, -1e-9, True, {}],
     "operation": ["speak", ""],
     "status": ["failed"],
     "usage_status": ["unknown"],
@@ -190,6 +192,34 @@ def test_an_amount_is_rounded_alike_whatever_the_hosts_decimal_context_says() ->
 def test_a_number_outside_the_bounds_of_an_amount_is_refused(amount: float) -> None:
     with pytest.raises(ValidationError, match=r"reported_cost_usd\n.* is not between 0 and 1e6"):
         read(reported_cost_usd=amount)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ('"0.85"', "0.85"),
+        ("0.85", "0.85"),
+        ("0.3333333333333333", "0.333333"),
+        ('"0.3333333333333333"', "0.333333"),
+        ("0.0000005", "0.000000"),  # half to even
+        ("0.0000015", "0.000002"),
+        ("0.9999999", "1.000000"),
+        ('"5e-05"', "0.00005"),
+        ("1", "1"),
+    ],
+)
+def test_how_busy_a_server_was_is_kept_to_six_digits_after_the_point(sent: str, kept: str) -> None:
+    event = UsageEvent.model_validate_json(build().to_json()[:-1] + f',"utilization":{sent}}}'.encode())
+    assert json.loads(event.to_json()) == json.loads(build().to_json()) | {"utilization": kept}
+    assert event.utilization == Decimal(kept)
+
+
+@pytest.mark.parametrize("share", [0.85, Decimal("1.000001"), Decimal("0.0000001"), Decimal(-1), Decimal("NaN"), True])
+def test_in_python_a_share_is_a_decimal_from_0_to_1_of_six_digits(share: Any) -> None:
+    for inside in (Decimal("0.000001"), Decimal("1.000000"), Decimal(0), 1, "0.5"):
+        assert build(utilization=inside).utilization == Decimal(inside)
+    with pytest.raises(ValidationError, match="utilization"):
+        build(utilization=share)
 
 
 @pytest.mark.parametrize("name", ["quantities", "unit_prices"])

@@ -87,6 +87,7 @@ def test_every_field_comes_back_as_it_was_recorded(setup: Setup, usage_event: Ca
         reported_cost_usd=Decimal("0.000000000001"),
         unit_prices={"images": Decimal("0.04")},
         revenue_usd=Decimal("999999.999999999999"),
+        utilization=Decimal("0.853211"),
     )
     with setup.make() as producer:
         producer.record(event)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 import pytest
@@ -204,6 +205,30 @@ def test_rates_of_a_revision_from_before_019_are_in_the_warehouse_after_it_and_a
             assert client.query(told).result_rows == [("2026-11-01", "1400", 1)]
             assert client.query("SELECT count() FROM price_revisions").result_rows == [(1,)]
         migrate.down(empty, steps=sum(version > 18 for version in VERSIONS), drop_data=True)
+
+
+def test_a_call_from_before_utilization_has_none_and_a_step_down_takes_it_from_the_others(
+    empty: ClickHouseAddress,
+) -> None:
+    """The release before says nothing of it when it writes, and reads its view as before."""
+    migrate.up(empty, target=24)
+    now, before = Decimal("0.85"), [("before", None), ("new", None)]
+    names = "SELECT request_id, {} FROM usage_events ORDER BY request_id"
+
+    def told(column: str) -> list[tuple[Any, ...]]:
+        with closing(Reader(empty)) as reader:
+            return reader.frame(names.format(column)).rows()
+
+    with closing(open_inserter(empty)) as inserter:
+        inserter.insert("usage_events_rows", events([{"request_id": "before"}]).to_arrow())
+    migrate.up(empty)
+    with closing(open_inserter(empty)) as inserter:
+        inserter.insert("usage_events_rows", events([{"request_id": "new", "utilization": now}]).to_arrow())
+    assert told("utilization") == [("before", None), ("new", now)]
+    migrate.down(empty, steps=sum(version > 24 for version in VERSIONS), drop_data=True)
+    assert [name for name, _ in told("feature")] == ["before", "new"]
+    migrate.up(empty)
+    assert told("utilization") == before
 
 
 def test_down_undoes_the_last_and_keeps_the_rows(empty: ClickHouseAddress) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import json
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -50,6 +51,7 @@ def test_hours_and_other_units_are_told_by_instance_type_with_their_cost(writer:
         "calls": 2,
         "errors": 0,
         "hours": Decimal("2.75"),
+        "avg_utilization": None,
         "quantities": {"gpu_hours": Decimal("2.75")},
         "cost_usd": Decimal("90.12"),
         "unpriced_calls": 0,
@@ -93,6 +95,72 @@ def test_a_span_that_cuts_an_hour_takes_its_units_from_single_calls(writer: Writ
     assert asked(timedelta(hours=-2), zero) == []
 
 
+# --- how busy a server was -------------------------------------------------------------------------------------------
+
+
+def report(name: str, at: datetime, hours: str, busy: str | None, **more: Any) -> dict[str, Any]:
+    operation = more.get("operation", "gpu")
+    told = {"request_id": name, "occurred_at": at, "quantities": f'{{"{operation}_hours":"{hours}"}}'}
+    return SERVER | told | more | ({} if busy is None else {"utilization": Decimal(busy)})
+
+
+def fill(writer: Writer, calls: list[dict[str, Any]]) -> None:
+    """The calls, and what a worker makes of them: an hour a call."""
+    writer.insert("usage_events", events(calls))
+    hours = [
+        {name: call[name] for name in SERVER}
+        | {"hour": call["occurred_at"].replace(minute=0), "source_partition": number}
+        | {"quantities": {unit: Decimal(amount) for unit, amount in json.loads(call["quantities"]).items()}}
+        for number, call in enumerate(calls)
+    ]
+    store(writer, hours)
+
+
+def busy(reader: Reader, view: str) -> dict[str, Any]:
+    found = rows(reader, f"SELECT model, avg_utilization FROM {view}")
+    return {row["model"]: row["avg_utilization"] for row in found}
+
+
+def of_span(start: datetime, end: datetime) -> str:
+    span = f"from = '{start:%Y-%m-%d %H:%M:%S}', to = '{end:%Y-%m-%d %H:%M:%S}'"
+    return f"resource_usage_between({span}, zone = 'UTC', currency = 'USD')"
+
+
+def test_how_busy_a_server_was_is_a_mean_by_hours_of_the_reports_that_say_it(writer: Writer, reader: Reader) -> None:
+    """2 h at 0.5 and 1 h at 0.8 are 1.8 of 3 hours; 4 h of which nothing is said have no part in it."""
+    hour = this_hour() - timedelta(hours=3)
+    fill(
+        writer,
+        [
+            report("a", hour, "2", "0.5"),
+            report("b", hour + timedelta(minutes=40), "1", "0.8"),
+            report("c", hour, "4", None),
+            report("none", hour, "0", "1"),
+            report("third", hour, "3", "0.333333", model="idle", operation="cpu"),
+            report("two thirds", hour, "1.5", "0", model="idle", operation="cpu"),
+            report("other unit", hour, "3", "0.9", model="odd") | {"quantities": '{"cpu_hours":"3"}'},
+            report("silent", hour, "3", None, model="silent"),
+            report("disk", hour, "3", "0.5", **DISK) | {"quantities": '{"gb_months":"3"}'},
+        ],
+    )
+    told = {"p4d.24xlarge": Decimal("0.6"), "idle": Decimal("0.222222"), "odd": None, "silent": None, "gp3": None}
+    assert busy(reader, "resource_usage") == told
+    assert busy(reader, of_span(hour, hour + timedelta(hours=1))) == told
+    cut = busy(reader, of_span(hour + timedelta(minutes=30), hour + timedelta(hours=1)))
+    assert cut == {"p4d.24xlarge": Decimal("0.8")}
+    ((hours,),) = (row.values() for row in rows(reader, "SELECT hours FROM resource_usage WHERE model LIKE 'p4d%'"))
+    assert hours == 7
+
+
+def test_how_busy_a_server_was_is_unknown_where_reports_may_have_expired(writer: Writer, reader: Reader) -> None:
+    """They are kept for 90 days, and hours for longer."""
+    hour = this_hour() - timedelta(days=89)
+    fill(writer, [report("a", hour, "2", "0.5"), report("b", hour - timedelta(days=11), "1", None)])
+    assert busy(reader, of_span(hour, this_hour())) == {"p4d.24xlarge": Decimal("0.5")}
+    assert busy(reader, of_span(hour - timedelta(days=11), this_hour())) == {"p4d.24xlarge": None}
+    assert busy(reader, "resource_usage") == {}
+
+
 # --- on the board ----------------------------------------------------------------------------------------------------
 
 
@@ -124,3 +192,36 @@ def test_the_board_tells_hours_and_cost_of_servers_and_what_storage_took(writer:
     assert days == {"p4d.24xlarge": Decimal(80), "gp3": Decimal("2.40")}
     (unpriced,) = answer(reader, "Cost by day and instance type", view, ref="B")
     assert unpriced["unpriced_calls"] == 2
+
+
+def test_the_board_tells_how_busy_servers_were_by_instance_type_and_hour(writer: Writer, reader: Reader) -> None:
+    """2 h at 0.5 and 1 h at 0.8 in one hour, 3 h at 0.2 in the next: 0.6 and 0.2, and 2.4 of 6 hours in all."""
+    noon = (this_hour() - timedelta(days=2)).replace(hour=12)
+    later = noon + timedelta(hours=1)
+    fill(
+        writer,
+        [
+            report("a", noon, "2", "0.5"),
+            report("b", noon + timedelta(minutes=10), "1", "0.8"),
+            report("c", noon, "4", None),
+            report("d", later, "3", "0.2"),
+            report("e", later, "2", "1", model="small", operation="cpu"),
+            report("f", later, "0", "1", model="none"),
+            report("g", later, "2", None, model="silent"),
+        ],
+    )
+    view = View(start=noon - timedelta(hours=1), end=noon + timedelta(hours=2))
+    lines = answer(reader, "How busy servers were by hour", view)
+    assert [(row["time"], row["series"], row["avg_utilization"]) for row in lines] == [
+        (noon, "p4d.24xlarge", 0.6),
+        (later, "p4d.24xlarge", 0.2),
+        (later, "small", 1.0),
+    ]
+    used_rows = answer(reader, "Servers, storage and networks", view)
+    told = {row["model"]: row["avg_utilization"] for row in used_rows}
+    assert told == {"p4d.24xlarge": Decimal("0.4"), "small": Decimal(1), "none": None, "silent": None}
+    hours = rows(reader, "SELECT * FROM utilization_hourly WHERE model LIKE 'p4d%' ORDER BY hour")
+    assert [(row["calls"], row["hours_told"], row["hours_busy"], row["avg_utilization"]) for row in hours] == [
+        (2, Decimal(3), Decimal("1.8"), Decimal("0.6")),
+        (1, Decimal(3), Decimal("0.6"), Decimal("0.2")),
+    ]

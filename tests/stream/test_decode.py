@@ -53,10 +53,11 @@ def picodollars(amount: Decimal | None) -> int | None:
 
 
 def expected_row(event: UsageEvent) -> dict[str, Any]:
-    row = event.model_dump(exclude={"schema_version", "reported_cost_usd", "revenue_usd"})
+    row = event.model_dump(exclude={"schema_version", "reported_cost_usd", "revenue_usd", "utilization"})
     return row | {
         "reported_cost_pico": picodollars(event.reported_cost_usd),
         "revenue_pico": picodollars(event.revenue_usd),
+        "utilization_micro": None if event.utilization is None else int(event.utilization * 10**6),
     }
 
 
@@ -150,6 +151,13 @@ AMOUNTS = st.sampled_from(
     ['"5."', '"-1"', '"1e3"', '"+1"', '" 1"', '"\u0661"', '""', "0", "0.1", "null", '"NaN"', '"Infinity"', '"1\\n"']
 )
 AMOUNTS |= st.sampled_from([*NUMBERS, *EXPONENTS])
+SHARES = (
+    AMOUNTS
+    | st.sampled_from(
+        ['"1"', '"1.0"', '"1.000001"', '"0.000001"', '"0.0000001"', '"0.3333333333333333"', '"9e-1"', '"5e-00"', '"85"']
+    )
+    | st.sampled_from(["1", "1.0", "0.85", "1.0000001", "0.9999999", "-1e-9", "85"])
+)
 OPERATIONS = st.sampled_from(['"chat"', '"gpu"', '"Chat"', '""', '"c\\u0068at"', '"steal"', "1"])
 STATUSES = st.sampled_from(['"ok"', '"error"', '"missing"', '"reported"', '"estimated"', '"OK"'])
 VERSIONS = st.sampled_from(["1", "2", "1.0", "true", '"1"', "-1", "1e0"])
@@ -190,6 +198,7 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "unit_prices": QUANTITIES,
     "reported_cost_usd": AMOUNTS,
     "revenue_usd": AMOUNTS,
+    "utilization": SHARES,
 }
 COUNTS = [name for name in Gate.__struct_fields__ if name.endswith(("_tokens", "_ms"))]
 VALUES |= dict.fromkeys(COUNTS, INTEGERS | st.integers(0, 2000).map(str))
@@ -377,7 +386,7 @@ def test_an_event_that_repeats_no_key_is_not_parsed_again(monkeypatch: pytest.Mo
     many = {f"u{n}": "1.5" for n in range(16)}
     texts = {"error": "x", "team": "t", "task_type": "t", "environment": "e", "session_id": "s", "status": "error"}
     counts = {"duration_ms": 1, "cache_read_tokens": 1, "cache_write_tokens": 1, "reasoning_tokens": 1}
-    others = [texts, counts, {"reported_cost_usd": "0.5", "revenue_usd": "0.5"}, {"schema_version": 1}]
+    others = [texts, counts, {"reported_cost_usd": "0.5", "utilization": "0.5"}, {"schema_version": 1}]
     others += [{"quantities": many, "unit_prices": many}, {"usage_status": "estimated"}]
     others += [{"metadata": {}}, {"metadata": {"a": "b", "c": ["d", 1, {"e": None}]}}, {"metadata": {"n": 1}}]
     for each in others:
@@ -415,6 +424,7 @@ def test_an_event_as_a_client_writes_it_costs_no_second_look_however_much_it_say
     other: dict[str, Any] = {"operation": "api", "status": "error", "error": "timeout", "metadata": {"a": ["b", 1]}}
     other |= {"reasoning_tokens": 4, "duration_ms": 7, "time_to_first_token_ms": 0}
     other |= {"quantities": {"images": "0.5"}, "unit_prices": {"images": 2}, "revenue_usd": "999999.999999999999"}
+    other |= {"utilization": "0.853211"}
     few = UsageEvent.create(request_id="few", usage_status="missing", **named)
     much = UsageEvent.create(request_id="much", reported_cost_usd="0.05", **named | labels | tokens | other)
     for event in (few, much):
@@ -694,6 +704,16 @@ def test_times_of_every_width_are_read_to_the_millisecond_side_by_side() -> None
     check_agreement(values)
     frame = decode(log_of(values), source="s", limits=LIMITS).frame
     assert [moment.microsecond // 1_000 for moment in frame["occurred_at"]] == [0, 100, 120, 123, 123, 123]
+
+
+def test_how_busy_a_server_was_is_read_to_the_last_of_its_six_digits_and_is_null_where_it_is_not_said() -> None:
+    said: list[dict[str, Any]] = [{"utilization": each} for each in ("0", "0.85", "0.000001", "1", "1.000000")]
+    values = [wire(f"r-{n}", **each) for n, each in enumerate([*said, {}, {"utilization": None}])]
+    check_agreement(values)
+    frame = decode(log_of(values), source="s", limits=LIMITS).frame
+    assert frame["utilization_micro"].to_list() == [0, 850_000, 1, 1_000_000, 1_000_000, None, None]
+    alone = decode(log_of([wire()]), source="s", limits=LIMITS).frame["utilization_micro"]
+    assert (frame["utilization_micro"].dtype, alone.dtype, alone.to_list()) == (pl.Int64, pl.Int64, [None])
 
 
 def test_an_amount_of_dollars_is_read_to_the_last_of_its_twelve_digits() -> None:

@@ -148,6 +148,7 @@ COUNTED = {
     "reported_cost_usd": "0",
     "revenue_usd": "0.000000000001",
     "duration_ms": 0,
+    "utilization": "0",
 }
 RICH = {
     "cache_read_tokens": 1,
@@ -160,6 +161,7 @@ RICH = {
     "reported_cost_usd": "0.01",
     "revenue_usd": "0.02",
     "duration_ms": 5,
+    "utilization": "0.5",
 }
 DESCRIBES = {"metadata", "session_id", "error", "time_to_first_token_ms"}
 
@@ -352,13 +354,15 @@ def test_after_a_restart_replays_duplicates_and_conflicts_are_told_as_before(war
         unit_prices={"images": "0.04"},
         occurred_at="2026-11-23T12:00:00.789Z",
         duration_ms=5,
+        utilization="0.853211",
         user_id="ü\\'\n".strip(),
     )
     run(warehouse, ingest_of(warehouse, source), log_of([rich]))
     assert kinds_after_restart(warehouse, source, log_of([rich])) == {"stored": 1}
     assert kinds_after_restart(warehouse, source, log_of([rich], first=1)) == {"duplicates": 1}
-    other = rich.replace(b'"duration_ms":5', b'"duration_ms":6')
-    assert kinds_after_restart(warehouse, source, log_of([other], first=1)) == {"refused": 1}
+    for sent, other in ((b'"duration_ms":5', b'"duration_ms":6'), (b'"0.853211"', b'"0.853212"')):
+        conflict = log_of([rich.replace(sent, other)], first=1)
+        assert kinds_after_restart(warehouse, source, conflict) == {"refused": 1}
 
 
 def test_an_id_stored_from_another_incarnation_of_the_topic_is_known(warehouse: Warehouse, source: str) -> None:

@@ -466,6 +466,20 @@ def test_money_is_exact_from_the_event_to_the_three_tables(warehouse: Warehouse,
     assert {row["reported_cost_usd"] for row in events} == {Decimal("0.000000000001")}
 
 
+def test_how_busy_a_server_was_stands_beside_its_hours_and_is_null_where_no_event_says_it(
+    warehouse: Warehouse, source: str
+) -> None:
+    said: dict[str, Any] = {"a": "0.853211", "b": "0", "c": "1.000000", "d": 0.3333333333333333, "e": None}
+    server = {"operation": "gpu", "provider": "aws", "model": "p4d.24xlarge", "quantities": {"gpu_hours": "2.5"}}
+    values = [wire(f"{source}-{name}", utilization=share, **server) for name, share in said.items()]
+    values += [wire(f"{source}-f"), wire(f"{source}-g", utilization="1.000001"), wire(f"{source}-h", utilization="85")]
+    (flush,) = run(warehouse, ingest_of(warehouse, source), log_of(values))
+    assert {refusal.kind for refusal in flush.refusals} == {"invalid"}
+    told = {row["request_id"][-1]: row["utilization"] for row in warehouse.rows("usage_events", source)}
+    exact = {"a": "0.853211", "b": "0", "c": "1", "d": "0.333333"}
+    assert told == {name: Decimal(share) for name, share in exact.items()} | {"e": None, "f": None}
+
+
 def test_an_unknown_model_has_no_cost_and_is_counted_apart(warehouse: Warehouse, source: str) -> None:
     (flush,) = run(warehouse, ingest_of(warehouse, source), log_of([wire(f"{source}-a", model="nobody-knows")]))
     assert flush.unpriced == {("openai", "nobody-knows"): 1}

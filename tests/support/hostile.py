@@ -172,6 +172,8 @@ HOSTILE: Final = [
     _invalid("a million for one call", "revenue_usd", "1000000", AMOUNT),
     _invalid("money that is no number", "reported_cost_usd", "NaN", AMOUNT),
     _invalid("money in Arabic digits", "reported_cost_usd", "\u0661", AMOUNT),
+    _invalid("a utilisation in percent", "utilization", "85", AMOUNT, "85"),
+    _invalid("a utilisation in percent as a number", "utilization", 85.0, "not between 0 and 1", "85.0"),
     _invalid("money of 60,000 digits", "reported_cost_usd", "9" * 60_000, AMOUNT),
     _invalid("an unknown operation", "operation", "mining", "'chat'", "'mining'"),
     _invalid("an unknown status", "status", "fine", "'ok' or 'error'"),

@@ -68,6 +68,10 @@ AMOUNT_SENT: Final = r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,64})?([eE]-[0-9]{1,2})?$"
 AMOUNT_END: Final = 1_000_000
 AMOUNT_STEP: Final = Decimal("0.000000000001")
 AMOUNT_LAST: Final = Decimal("999999.999999999999")
+UTILIZATION: Final = r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$"  # a part of one, Decimal(7, 6)
+# With more digits, or an exponent that leaves it below 1, as programs write what they have divided.
+UTILIZATION_SENT: Final = r"^(0(\.[0-9]{1,64})?|1(\.0{1,64})?|[0-9](\.[0-9]{1,64})?[eE]-0?[1-9][0-9]?)$"
+UTILIZATION_STEP: Final = Decimal("0.000001")
 QUANTITY: Final = r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?$"
 UNIT: Final = r"^[a-z][a-z0-9_]{0,63}$"
 # RFC 3339; a number of seconds, a time without seconds or one without a zone is somebody's guess about the hour.
@@ -85,25 +89,36 @@ def _exact(value: Any, info: ValidationInfo) -> Any:
     raise ValueError(f'an amount is decimal text such as "0.05", not {type(value).__name__} {value!r}')
 
 
-def _noted(value: Any, info: ValidationInfo) -> Any:
+@dataclass(frozen=True, slots=True)
+class _Noted:
     """What is kept beside the cost may also be a JSON number, or have an exponent: providers write their prices so, and
-    the call has to be counted. A number is read as the shortest decimal text that stands for it."""
-    if info.mode == "json" and isinstance(value, (int, float)) and not isinstance(value, bool):
-        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-        if not (number.is_finite() and 0 <= number < AMOUNT_END):
-            raise ValueError(f"{value!r} is not between 0 and 1e6")
-        return _to_step(number)
-    if isinstance(value, str) and matches(AMOUNT_SENT, value) and not matches(AMOUNT, value):
-        return _to_step(Decimal(value))
-    return _exact(value, info)
+    the call has to be counted. A number is read as the shortest decimal text that stands for it.
 
+    ``kept`` is the pattern of what is kept as it is, ``sent`` of what may be sent, ``last`` the largest that is kept.
+    """
 
-def _to_step(amount: Decimal) -> Decimal:
-    """As it is, if it has at most 12 digits after the point; else rounded half to even, and still below the end."""
-    amount = amount.copy_abs()
-    if matches(AMOUNT, _plain(amount)):
-        return amount
-    return min(amount.quantize(AMOUNT_STEP, context=_ROUNDING), AMOUNT_LAST)
+    kept: str
+    sent: str
+    step: Decimal
+    last: Decimal
+    bound: str
+
+    def __call__(self, value: Any, info: ValidationInfo) -> Any:
+        if info.mode == "json" and isinstance(value, (int, float)) and not isinstance(value, bool):
+            number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+            if not (number.is_finite() and 0 <= number <= self.last):  # a double has too few digits to lie behind it
+                raise ValueError(f"{value!r} is not between 0 and {self.bound}")
+            return self._to_step(number)
+        if isinstance(value, str) and matches(self.sent, value) and not matches(self.kept, value):
+            return self._to_step(Decimal(value))
+        return _exact(value, info)
+
+    def _to_step(self, number: Decimal) -> Decimal:
+        """As it is, if it has no more digits after the point; else rounded half to even, and at most the last."""
+        number = number.copy_abs()
+        if matches(self.kept, _plain(number)):
+            return number
+        return min(number.quantize(self.step, context=_ROUNDING), self.last)
 
 
 _ROUNDING: Final = Context(prec=24, rounding=ROUND_HALF_EVEN, traps=[])  # a host's own may be anything
@@ -143,16 +158,17 @@ def _plain(value: Decimal) -> str:
     return f"{value:f}"
 
 
-def _decimal_of(pattern: str, *, digits: int) -> Callable[[Any], Decimal]:
-    """A Decimal from plain text: no exponent, no sign, at most 12 digits after the point."""
+def _decimal_of(pattern: str, *, bound: str, places: int = 12) -> Callable[[Any], Decimal]:
+    """A Decimal from plain text: no exponent, no sign, at most so many digits after the point."""
+    said = f"with at most {places} digits after the point"
 
     def parse(value: Any) -> Decimal:
         if not isinstance(value, Decimal):
             if not matches(pattern, value):
-                raise ValueError(f"{value!r} is not plain decimal text with at most 12 digits after the point")
+                raise ValueError(f"{value!r} is not plain decimal text {said}")
             return Decimal(value)
         if not value.is_finite() or not matches(pattern, _plain(value)):
-            raise ValueError(f"{value} is not between 0 and 1e{digits} with at most 12 digits after the point")
+            raise ValueError(f"{value} is not between 0 and {bound} {said}")
         return value
 
     return parse
@@ -207,8 +223,9 @@ Tokens = Annotated[int, Field(ge=0, le=TOKENS_MAX), BeforeValidator(_whole)]
 Milliseconds = Annotated[int, Field(ge=0, le=DURATION_MS_MAX), BeforeValidator(_whole)]
 Amount = Annotated[
     Decimal,
-    BeforeValidator(_decimal_of(AMOUNT, digits=6)),
-    BeforeValidator(_noted),  # comes first: the last one written is the first to look
+    BeforeValidator(_decimal_of(AMOUNT, bound="1e6")),
+    # Comes first: the last one written is the first to look.
+    BeforeValidator(_Noted(kept=AMOUNT, sent=AMOUNT_SENT, step=AMOUNT_STEP, last=AMOUNT_LAST, bound="1e6")),
     PlainSerializer(_plain, return_type=str, when_used="json"),
     WithJsonSchema(
         {
@@ -221,10 +238,19 @@ Amount = Annotated[
 ]
 Quantity = Annotated[
     Decimal,
-    BeforeValidator(_decimal_of(QUANTITY, digits=18)),
+    BeforeValidator(_decimal_of(QUANTITY, bound="1e18")),
     BeforeValidator(_exact),
     PlainSerializer(_plain, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": QUANTITY}),
+]
+Utilization = Annotated[
+    Decimal,
+    BeforeValidator(_decimal_of(UTILIZATION, bound="1", places=6)),
+    BeforeValidator(_Noted(kept=UTILIZATION, sent=UTILIZATION_SENT, step=UTILIZATION_STEP, last=Decimal(1), bound="1")),
+    PlainSerializer(_plain, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": UTILIZATION_SENT}, {"type": "number", "minimum": 0, "maximum": 1}]}
+    ),
 ]
 Unit = Annotated[str, StringConstraints(pattern=UNIT)]
 Moment = Annotated[
@@ -270,6 +296,7 @@ class EventFields(TypedDict, total=False):
     reported_cost_usd: Decimal | str | int | None
     unit_prices: Mapping[str, Decimal | str | int] | None
     revenue_usd: Decimal | str | int | None
+    utilization: Decimal | str | int | None
 
 
 class UsageEvent(BaseModel):
@@ -327,6 +354,9 @@ class UsageEvent(BaseModel):
     )
     unit_prices: Units = Field(default_factory=dict, description="USD per unit, for an API outside every price table.")
     revenue_usd: Amount | None = None
+    utilization: Utilization | None = Field(
+        default=None, description="How busy a server (gpu, cpu) was in the hours that the event reports, from 0 to 1."
+    )
 
     @model_validator(mode="after")
     def _keeps_the_token_convention(self) -> Self:

@@ -32,6 +32,7 @@ from costream.events import (
     NAME_CHARS_MAX,
     TIME,
     UNITS_MAX,
+    UTILIZATION_STEP,
     UsageEvent,
     matches,
     metadata_text,
@@ -59,6 +60,7 @@ CHOICES: Final = ("operation", "status", "usage_status")
 DURATIONS: Final = ("duration_ms", "time_to_first_token_ms")
 COUNTS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 AMOUNTS: Final = ("reported_cost_usd", "revenue_usd")
+SHARES: Final = ("utilization",)
 QUANTITIES: Final = ("quantities", "unit_prices")
 
 
@@ -328,6 +330,13 @@ def _amount(name: str, value: Any, changes: list[str]) -> Decimal:
     return kept if exact.compare_total_mag(kept).is_signed() else exact  # less is what has more zeros at its end
 
 
+def _share(name: str, value: Any, changes: list[str]) -> Decimal:
+    """A part of one. It is measured, like a duration, so that no digit is missed that the contract does not keep."""
+    exact = _amount(name, value, [])
+    kept = exact.quantize(UTILIZATION_STEP, context=_EXACT)
+    return exact if exact == kept and exact.compare_total_mag(kept) >= 0 else kept
+
+
 def _amounts(name: str, value: Any, changes: list[str]) -> dict[str, Decimal]:
     if not isinstance(value, Mapping) or len(value) > UNITS_MAX:
         raise Unusable(f"not a mapping of at most {UNITS_MAX} units to amounts")
@@ -415,6 +424,7 @@ def _makers() -> Iterable[tuple[tuple[str, ...], Callable[[str, Any, list[str]],
     yield DURATIONS, _duration
     yield COUNTS, _count
     yield AMOUNTS, _amount
+    yield SHARES, _share
     yield QUANTITIES, _amounts
     yield ("error",), _error
     yield ("occurred_at",), _moment
@@ -422,5 +432,5 @@ def _makers() -> Iterable[tuple[tuple[str, ...], Callable[[str, Any, list[str]],
 
 
 _MAKERS: Final = {name: make for names, make in _makers() for name in names}
-_DESCRIBES_ONLY: Final = frozenset((*LABELS, *DURATIONS, *AMOUNTS, "error", "metadata"))
+_DESCRIBES_ONLY: Final = frozenset((*LABELS, *DURATIONS, *AMOUNTS, *SHARES, "error", "metadata"))
 _CONTROL: Final = dict.fromkeys((*range(32), 127), " ")

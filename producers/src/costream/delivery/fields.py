@@ -49,3 +49,4 @@ class Fields(TypedDict, total=False):
     reported_cost_usd: Amount
     unit_prices: Mapping[str, Amount] | None
     revenue_usd: Amount
+    utilization: Amount

@@ -28,6 +28,7 @@ CREATE OR REPLACE VIEW usage_events (
   reasoning_tokens Nullable(UInt32) COMMENT 'of the output tokens: spent on reasoning',
   total_tokens Nullable(UInt64) COMMENT 'input and output tokens, NULL where one of them was not reported',
   quantities String COMMENT 'JSON text of every other unit and its amount as decimal text',
+  utilization Nullable(Decimal(7, 6)) COMMENT 'how busy the server was in the hours that are reported, 0 to 1, NULL where it was not reported',
   usage_status LowCardinality(String) COMMENT 'whether the usage was reported, estimated or is missing',
   reported_cost_usd Nullable(Decimal(18, 12)) COMMENT 'USD as the service itself reported it',
   unit_prices String COMMENT 'JSON text of the prices that the service sent along, by unit',
@@ -53,7 +54,7 @@ SELECT
   if(e.model_sent = '', e.model, e.model_sent) AS model_sent,
   operation, feature, task_type, team, environment, user_id, session_id,
   service_tier, inference_geo, metadata, status, error, duration_ms, time_to_first_token_ms, input_tokens, output_tokens, cache_read_tokens,
-  cache_write_tokens, reasoning_tokens, total_tokens, quantities, usage_status, reported_cost_usd, unit_prices,
+  cache_write_tokens, reasoning_tokens, total_tokens, quantities, utilization, usage_status, reported_cost_usd, unit_prices,
   revenue_usd, cost_usd, cost_status, cost_reason, cost_detail, price_version, price_source, price_id, price_rev,
   source, source_partition, source_offset, received_at, stored_at
 FROM usage_events_rows AS e FINAL
