@@ -65,3 +65,9 @@ DROP VIEW IF EXISTS utilization_hourly;
 DROP VIEW IF EXISTS resource_usage_between;
 DROP VIEW IF EXISTS resource_usage;
 ALTER TABLE usage_events_rows DROP COLUMN IF EXISTS utilization;
+-- These have no step of their own: they came with this one.
+DROP VIEW IF EXISTS system_cost_summary_between;
+DROP VIEW IF EXISTS data_quality_between;
+DROP VIEW IF EXISTS data_quality;
+DROP VIEW IF EXISTS reported_costs_between;
+DROP VIEW IF EXISTS calls_between;
