@@ -40,7 +40,7 @@ class NotSafe(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Of one reader; ``name`` is told in logs, the token never is."""
+    """Of one reader; requests are counted by ``name``. The token itself is not kept."""
 
     name: str
     digest: bytes = field(repr=False)
@@ -119,7 +119,6 @@ class Access:
                 return RedirectResponse(f"{scope.get('root_path', '')}/login", status_code=303)
             told = {"www-authenticate": 'Bearer realm="costream"'}
             return problem(401, "a token is needed: send it as `Authorization: Bearer TOKEN`", headers=told)
-        scope.setdefault("state", {})["reader"] = name
         return self._too_many(name) if path.startswith("/v1/") else None
 
     def named(self, secret: str) -> str | None:

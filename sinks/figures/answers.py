@@ -20,8 +20,8 @@ from sinks.clickhouse.reader import Reader
 from sinks.figures.pulse import pulse
 
 KEPT_SECONDS: Final = 2.0  # in any case
-KEPT_TIMES: Final = 30  # or so many times as long as the answer took: a question takes 3 % of a thread at the most
-KEPT_SECONDS_MAX: Final = 30.0  # though nothing new was stored: spans move on
+KEPT_TIMES: Final = 30  # or so many times as long as the answer took: a question takes 3 % of a thread
+KEPT_SECONDS_MAX: Final = 30.0  # though it took long, and though nothing new was stored: spans move on
 ANSWERS_MAX: Final = 500
 ROWS_MAX: Final = 500_000  # of all answers together, some 100 MB
 AT_ONCE: Final = 2  # questions under way in the warehouse: what is stored must not wait for what is read
@@ -89,7 +89,7 @@ class Answers:
             self._limiter = CapacityLimiter(AT_ONCE)
         self.asked += 1
         made_at, answer, took = await to_thread.run_sync(self._timed, ask, limiter=self._limiter)
-        until = made_at + max(KEPT_SECONDS, KEPT_TIMES * took)
+        until = made_at + min(KEPT_SECONDS_MAX, max(KEPT_SECONDS, KEPT_TIMES * took))
         kept = _Kept(answer, _rows(answer), made_at, until, now_stored)
         if key == _PULSE:
             self._pulse = kept

@@ -88,13 +88,25 @@ async def test_what_is_new_is_told_after_two_seconds_and_not_before(warehouse: W
 
 
 async def test_what_took_long_is_kept_for_longer(warehouse: Warehouse, answers: Answers) -> None:
-    warehouse.seconds = 3.0
+    warehouse.seconds = 0.5
     assert await answers.get("a", warehouse.ask) == 1
-    began = warehouse.now - 3.0
+    began = warehouse.now - 0.5
     for turn in range(3):
         warehouse.pulse = f"new {turn}"
-        warehouse.now = began + 3.0 * KEPT_TIMES * (turn + 1) / 3 - 0.1
+        warehouse.now = began + 0.5 * KEPT_TIMES * (turn + 1) / 3 - 0.1
         assert await answers.get("a", warehouse.ask) == 1
+    warehouse.now += 0.1
+    assert await answers.get("a", warehouse.ask) == 2
+
+
+async def test_nothing_is_kept_for_more_than_half_a_minute_however_long_it_took(
+    warehouse: Warehouse, answers: Answers
+) -> None:
+    warehouse.seconds = 10.0
+    assert await answers.get("a", warehouse.ask) == 1
+    warehouse.pulse = "2"
+    warehouse.now += KEPT_SECONDS_MAX - 10.1
+    assert await answers.get("a", warehouse.ask) == 1
     warehouse.now += 0.1
     assert await answers.get("a", warehouse.ask) == 2
 
