@@ -20,7 +20,9 @@ from sinks.clickhouse.reader import Reader
 from sinks.figures.pulse import pulse
 
 KEPT_SECONDS: Final = 2.0  # in any case
-KEPT_TIMES: Final = 30  # or so many times as long as the answer took: a question takes 3 % of a thread
+KEPT_TIMES: Final = 5  # or so many times as long as the answer took
+RELAXED_SECONDS: Final = 15.0  # the same of what nobody watches second by second
+RELAXED_TIMES: Final = 30
 KEPT_SECONDS_MAX: Final = 30.0  # though it took long, and though nothing new was stored: spans move on
 ANSWERS_MAX: Final = 500
 ROWS_MAX: Final = 500_000  # of all answers together, some 100 MB
@@ -35,8 +37,12 @@ class _Kept:
     answer: Any
     rows: int
     made_at: float
-    until: float  # kept in any case
+    took: float
     pulse: str
+
+    def until(self, seconds: float, times: float) -> float:
+        """Kept in any case."""
+        return self.made_at + min(KEPT_SECONDS_MAX, max(seconds, times * self.took))
 
 
 class Answers:
@@ -55,11 +61,12 @@ class Answers:
         """How many answers are kept."""
         return len(self._kept)
 
-    async def get(self, key: Hashable, ask: Callable[[Reader], T]) -> T:
-        """The answer of ``ask``, which ``key`` says all of."""
+    async def get(self, key: Hashable, ask: Callable[[Reader], T], *, relaxed: bool = False) -> T:
+        """The answer of ``ask``, which ``key`` says all of. ``relaxed``: it may be a little older though there is
+        news."""
         now_stored = await self.pulse()
         kept = self._kept.get(key)
-        if kept is None or not self._holds(kept, now_stored):
+        if kept is None or not self._holds(kept, now_stored, relaxed=relaxed):
             kept = await self._asked(key, ask, now_stored)
         else:
             self._kept.move_to_end(key)
@@ -69,13 +76,14 @@ class Answers:
     async def pulse(self) -> str:
         """What is another text when anything new was stored."""
         kept = self._pulse
-        if kept is None or self._monotonic() >= kept.until:
+        if kept is None or self._monotonic() >= kept.until(KEPT_SECONDS, KEPT_TIMES):
             kept = await self._asked(_PULSE, pulse, "")
         return str(kept.answer)
 
-    def _holds(self, kept: _Kept, now_stored: str) -> bool:
+    def _holds(self, kept: _Kept, now_stored: str, *, relaxed: bool) -> bool:
         now = self._monotonic()
-        return now < kept.until or (kept.pulse == now_stored and now < kept.made_at + KEPT_SECONDS_MAX)
+        least = (RELAXED_SECONDS, RELAXED_TIMES) if relaxed else (KEPT_SECONDS, KEPT_TIMES)
+        return now < kept.until(*least) or (kept.pulse == now_stored and now < kept.made_at + KEPT_SECONDS_MAX)
 
     async def _asked(self, key: Hashable, ask: Callable[[Reader], Any], now_stored: str) -> _Kept:
         task = self._under_way.get(key)
@@ -89,8 +97,7 @@ class Answers:
             self._limiter = CapacityLimiter(AT_ONCE)
         self.asked += 1
         made_at, answer, took = await to_thread.run_sync(self._timed, ask, limiter=self._limiter)
-        until = made_at + min(KEPT_SECONDS_MAX, max(KEPT_SECONDS, KEPT_TIMES * took))
-        kept = _Kept(answer, _rows(answer), made_at, until, now_stored)
+        kept = _Kept(answer, _rows(answer), made_at, took, now_stored)
         if key == _PULSE:
             self._pulse = kept
         else:

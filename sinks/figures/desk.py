@@ -83,7 +83,8 @@ class Page:
 
 
 class Desk:
-    """All questions. ``zone`` is the one that a question has which names none."""
+    """All questions. ``zone`` is the one that a question has which names none; ``relaxed`` ones may be told a little
+    later."""
 
     def __init__(
         self, answers: Answers, *, zone: str, zone_of: ZoneOf, book: PriceBook, now: Callable[[], datetime] = utc_now
@@ -117,18 +118,20 @@ class Desk:
         )
         return row
 
-    async def spend(self, words: Words, *, limit: int, offset: int = 0) -> Page:
+    async def spend(self, words: Words, *, limit: int, offset: int = 0, relaxed: bool = False) -> Page:
         asked = self._asked(words)
 
         def ask(reader: Reader) -> Page:
             return _page(asked.span, spend.spend(reader, asked, limit=limit + ONE_MORE, offset=offset), limit)
 
-        return await self.answers.get(("spend", words, limit, offset), ask)
+        return await self.answers.get(("spend", words, limit, offset), ask, relaxed=relaxed)
 
-    async def over_time(self, words: Words, *, step: Step) -> Page:
+    async def over_time(self, words: Words, *, step: Step, relaxed: bool = False) -> Page:
         asked = self._asked(words)
         return await self.answers.get(
-            ("over time", words, step), lambda reader: Page(asked.span, spend.over_time(reader, asked, step=step))
+            ("over time", words, step),
+            lambda reader: Page(asked.span, spend.over_time(reader, asked, step=step)),
+            relaxed=relaxed,
         )
 
     async def calls(self, words: Words, *, limit: int, after: str = "") -> Page:
@@ -159,20 +162,24 @@ class Desk:
             lambda reader: system.system_metrics(reader, period_hours=period_hours, now=now),
         )
 
-    async def whole(self, words: SpanWords) -> tuple[Span, dict[str, Any]]:
+    async def whole(self, words: SpanWords, *, relaxed: bool = False) -> tuple[Span, dict[str, Any]]:
         span = self.span(words)
-        return await self.answers.get(("whole", words), lambda reader: (span, system.whole(reader, span)))
+        return await self.answers.get(
+            ("whole", words), lambda reader: (span, system.whole(reader, span)), relaxed=relaxed
+        )
 
     async def months(self, *, by: MonthsBy, limit: int) -> pl.DataFrame:
         return await self.answers.get(("months", by, limit), lambda reader: system.months(reader, by=by, limit=limit))
 
-    async def forecast(self, only: Only, *, zone: str = "") -> tuple[Forecast, str]:
+    async def forecast(self, only: Only, *, zone: str = "", relaxed: bool = False) -> tuple[Forecast, str]:
         """And the zone that it is told by."""
         named, now = zone or self.zone, self.now()
         clocks = self.clocks(named)
         words = Words.of(SpanWords(zone=named), only)
         found = await self.answers.get(
-            ("forecast", words), lambda reader: outlook(reader, only=words.values, now=now, clocks=clocks)
+            ("forecast", words),
+            lambda reader: outlook(reader, only=words.values, now=now, clocks=clocks),
+            relaxed=relaxed,
         )
         return found, named
 

@@ -38,23 +38,26 @@ T = TypeVar("T")
 
 
 async def overview(desk: Desk, address: Address, clocks: tzinfo) -> Context:
-    """What was spent this month, by whom, where it will end, and what is wrong."""
+    """What was spent this month, by whom, where it will end, and what is wrong. The sums, alerts and budgets on top
+    follow the news; the rest comes a little later, so that one open page does not keep the warehouse busy."""
     span, now = address.span, desk.now()
     month, hour, today = (replace(span, named=named, since="", until="") for named in ("month", "hour", "today"))
     before = replace(span, named=None, **_month_before(now, clocks))
     asked: Mapping[str, Awaitable[Any]] = {
-        "found": desk.forecast({}, zone=span.zone),
+        "found": desk.forecast({}, zone=span.zone, relaxed=True),
         "month": desk.whole(month),
-        "before": _or_why_not(desk.whole(before)),
+        "before": _or_why_not(desk.whole(before, relaxed=True)),
         "hour": desk.whole(hour),
         "today": desk.whole(today),
-        "mine": desk.spend(Words(span, by=(address.by,)), limit=ROWS),
-        "models": desk.spend(Words(span, by=("model",)), limit=ROWS),
-        "users": _or_why_not(desk.spend(Words(span, by=("user_id",)), limit=ROWS)),
+        "mine": desk.spend(Words(span, by=(address.by,)), limit=ROWS, relaxed=True),
+        "models": desk.spend(Words(span, by=("model",)), limit=ROWS, relaxed=True),
+        "users": _or_why_not(desk.spend(Words(span, by=("user_id",)), limit=ROWS, relaxed=True)),
         "standing": desk.alerts(standing_only=True, limit=ROWS),
         "budgets": desk.budgets(subjects_max=1),
-        "drawn": desk.over_time(Words(span, by=(address.by,)), step="hour" if address.steps_by_hour else "day"),
-        "days": desk.over_time(Words(replace(month, currency="USD")), step="day"),
+        "drawn": desk.over_time(
+            Words(span, by=(address.by,)), step="hour" if address.steps_by_hour else "day", relaxed=True
+        ),
+        "days": desk.over_time(Words(replace(month, currency="USD")), step="day", relaxed=True),
     }
     told = dict(zip(asked, await asyncio.gather(*asked.values()), strict=True))
     forecast: Forecast = told["found"][0]

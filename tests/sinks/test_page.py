@@ -22,6 +22,7 @@ from sinks.clickhouse.alert_rows import alert_rows
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
+from sinks.figures import answers
 from sinks.figures.answers import KEPT_SECONDS
 from sinks.page.live import LOOK_SECONDS
 from stream.runtime.settings import Settings
@@ -34,7 +35,7 @@ from tests.support.warehouse import Embedded, Server
 from tests.support.warehouse_rows import store_calls
 
 WIDTHS: Final = (1600, 400)
-NEWS_MS_MAX: Final = 30_000  # on a machine that does other things too
+NEWS_MS_MAX: Final = 90_000  # on a machine that does other things too
 VIEWS: Final = {
     "overview": "/",
     "explore": "/explore?span=7d&by=model",
@@ -171,7 +172,10 @@ def test_a_hostile_name_is_shown_as_it_is_and_does_nothing(browser: Browser, ser
         assert page.locator("main img").count() == 0
 
 
-def test_a_new_call_changes_the_page_without_a_reload(browser: Browser, clickhouse_embedded: Embedded | Server) -> None:
+def test_a_new_call_changes_the_page_without_a_reload(
+    browser: Browser, clickhouse_embedded: Embedded | Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "KEPT_TIMES", 0)  # a question takes long where many tests run at once
     address = clickhouse_embedded.fresh()
     with served(address) as page_of_its_own, opened(browser) as page, closing(Writer(address)) as writer:
         page.goto(f"{page_of_its_own.url}/explore?span=24h")
@@ -192,7 +196,10 @@ def test_news_is_looked_for_often_enough_to_be_told_within_5_seconds() -> None:
 
 
 @pytest.mark.slow
-def test_a_page_that_cannot_listen_asks(browser: Browser, clickhouse_embedded: Embedded | Server) -> None:
+def test_a_page_that_cannot_listen_asks(
+    browser: Browser, clickhouse_embedded: Embedded | Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "KEPT_TIMES", 0)
     address = clickhouse_embedded.fresh()
     with served(address) as page_of_its_own, opened(browser) as page, closing(Writer(address)) as writer:
         page.add_init_script(
