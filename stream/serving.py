@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Final
 
 import uvicorn
@@ -13,10 +14,9 @@ from starlette.types import ASGIApp
 
 from costream.pricing import PriceBook
 from sinks.api.access import Token
-from sinks.clickhouse.acts import ACTS, Act, act_rows
+from sinks.clickhouse.acts import store_act
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
-from sinks.clickhouse.writer import Writer
 from sinks.figures.answers import Answers
 from sinks.figures.desk import Desk
 from sinks.page.app import make_app
@@ -38,13 +38,12 @@ def desk_of(reader: Reader, settings: Settings) -> Desk:
 
 def application(reader: Reader, *, settings: Settings, tokens: Sequence[Token]) -> ASGIApp:
     """The page and the API over ``reader``."""
-    desk = desk_of(reader, settings)
-
-    def acknowledge(act: Act) -> None:
-        with closing(Writer(reader.address)) as writer:
-            writer.insert(ACTS, act_rows([act]))
-
-    return make_app(desk, tokens=tokens, requests_a_minute=settings.serve_requests_a_minute, acknowledge=acknowledge)
+    return make_app(
+        desk_of(reader, settings),
+        tokens=tokens,
+        requests_a_minute=settings.serve_requests_a_minute,
+        acknowledge=partial(store_act, reader.address),
+    )
 
 
 def run_server(

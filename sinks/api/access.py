@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
@@ -18,11 +17,11 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sinks.api.formats import problem
+from sinks.loopback import host_name, is_loopback
 
 COOKIE: Final = "costream_token"
 TOKEN_CHARS_MIN: Final = 16
 ALONE: Final = "reader"  # whose token it is, where there is one and it has no name
-LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 OPEN_PATHS: Final = ("/healthz", "/login", "/static/")  # the page where a token is given, and what it looks like
 REQUESTS_A_MINUTE: Final = 600
 
@@ -72,20 +71,11 @@ def tokens_of(text: str) -> tuple[Token, ...]:
 
 def require_safe(bind: str, tokens: Sequence[Token]) -> None:
     """Raises ``NotSafe`` where others could reach it and no token is needed."""
-    if not tokens and not is_local(bind):
+    if not tokens and not is_loopback(bind):
         raise NotSafe(
             f"COSTREAM_SERVE_BIND is {bind}, which others can reach, and there is no token: anybody could read what is "
             "spent. Set COSTREAM_SERVE_TOKENS=NAME:TOKEN, or bind 127.0.0.1; nothing was started"
         )
-
-
-def is_local(bind: str) -> bool:
-    if bind == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(bind).is_loopback
-    except ValueError:
-        return False
 
 
 class Access:
@@ -108,7 +98,7 @@ class Access:
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers, path = Headers(scope=scope), _path(scope)
         if not self._tokens:
-            if _host(headers.get("host", "")) not in LOCAL_NAMES:
+            if not is_loopback(host_name(headers.get("host", ""))):
                 return problem(403, "this address answers to names of this machine alone: 127.0.0.1 or localhost")
             return self._too_many("local") if path.startswith("/v1/") else None
         name = self.named(given(headers))
@@ -152,12 +142,6 @@ def _path(scope: Scope) -> str:
     """Within the application, wherever that is mounted."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     return path.removeprefix(root) if root and path.startswith(root) else path
-
-
-def _host(header: str) -> str:
-    """Without the port."""
-    name, colon, port = header.rpartition(":")
-    return name if colon and port.isdigit() else header
 
 
 def _secured(send: Send) -> Callable[[Any], Awaitable[None]]:

@@ -11,7 +11,7 @@ from fastapi import Depends, Query, Request
 from sinks.api.formats import Format
 from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.figures.desk import Desk, SpanWords
-from sinks.figures.spans import BadQuestion, Named
+from sinks.figures.spans import Named
 from sinks.figures.spend import COLUMNS, Only
 
 CHARS_MAX = 1_024
@@ -59,9 +59,7 @@ def span_words(
     zone: Zone = "",
     currency: Currency = "USD",
 ) -> SpanWords:
-    if span is not None and (since or until):
-        raise BadQuestion("span and from exclude each other: give a name, or from and to")
-    return SpanWords(span or (None if since or until else "month"), since, until, zone, currency)
+    return SpanWords.of(span, since, until, zone=zone, currency=currency)
 
 
 def filters(names: Sequence[str]) -> Callable[..., dict[str, list[str]]]:

@@ -35,8 +35,8 @@ def table(
     """Rows in the form that was asked for. JSON has them as ``rows``, with what stands ``beside`` them, and ``next``,
     from where the rest can be asked for; in the other forms that is the header ``Costream-Next``."""
     if form == "json":
-        content = {**beside, "rows": rows_of(frame), "next": more}
-        return _tagged(request, msgspec.json.encode(plain(content)), MEDIA[form])
+        content = {**plain(beside), "rows": rows_of(frame), "next": more}
+        return _tagged(request, msgspec.json.encode(content), MEDIA[form])
     headers = {} if more is None else {"costream-next": str(more)}
     body = _csv(frame) if form == "csv" else _arrow(frame)
     return _tagged(request, body, MEDIA[form], headers)
@@ -47,11 +47,17 @@ def _csv(frame: pl.DataFrame) -> bytes:
 
 
 def _csv_column(column: pl.Series) -> pl.Series:
-    if isinstance(column.dtype, pl.Decimal) or column.dtype.is_temporal():
-        return pl.Series(column.name, [None if each is None else plain(each) for each in column], dtype=pl.String)
-    if column.dtype == pl.String:
-        return pl.Series(column.name, [defused(each) for each in column], dtype=pl.String)
-    return column
+    if column.dtype.is_numeric() and not column.dtype.is_decimal():
+        return column
+    return pl.Series(column.name, [_csv_text(each) for each in column.to_list()], dtype=pl.String)
+
+
+def _csv_text(value: Any) -> str | None:
+    """What CSV has no form for, such as a list, is JSON."""
+    if isinstance(value, str):
+        return defused(value)
+    told = plain(value)
+    return told if told is None or isinstance(told, str) else msgspec.json.encode(told).decode()
 
 
 def defused(text: str | None) -> str | None:

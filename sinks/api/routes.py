@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -67,8 +68,8 @@ async def spend(
     """The dearest first. Users, sessions and price versions are told from single calls, which are kept for
     COSTREAM_RETENTION; users alone from their days."""
     words = Words.of(span, only, by)
-    page = await desk.spend(words, limit=limit, offset=offset)
-    beside = _beside(page.span) | {"total": await desk.total(words)}
+    page, total = await asyncio.gather(desk.spend(words, limit=limit, offset=offset), desk.total(words))
+    beside = _beside(page.span) | {"total": total}
     return table(request, page.rows, form=form, beside=beside, more=offset + limit if page.has_more else None)
 
 
@@ -88,7 +89,7 @@ async def spend_over_time(
 
 
 @api.get("/total", responses=_says(shapes.Whole), summary="All calls of a span in one")
-async def total(request: Request, desk: TheDesk, span: TheSpan) -> Response:
+async def whole(request: Request, desk: TheDesk, span: TheSpan) -> Response:
     told, found = await desk.whole(span)
     return document(request, _beside(told) | found)
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, Literal
+from uuid import uuid4
 
 import polars as pl
 
+from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.migrate import require_current
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
 
 ACTS: Final = "alert_acts"
+ID_CHARS: Final = 12
+NOTE_CHARS_MAX: Final = 1_000
 
 _MOMENT: Final = pl.Datetime("ms", "UTC")
 _SHAPE: Final[dict[str, Any]] = {"until": _MOMENT, "at": _MOMENT}
@@ -38,6 +45,28 @@ class Act:
     acted_by: str
     note: str
     at: datetime
+
+
+def new_act(
+    kind: Literal["ack", "silence"],
+    *,
+    until: datetime,
+    acted_by: str,
+    at: datetime,
+    note: str = "",
+    alert_id: str = "",
+    rule: str = "",
+    scope: str = "",
+) -> Act:
+    """With an id of its own."""
+    return Act(uuid4().hex[:ID_CHARS], kind, alert_id, rule, scope, until, acted_by, note, at)
+
+
+def store_act(address: ClickHouseAddress, act: Act) -> None:
+    """Raises what the writer raises, and where the schema is another one, since nothing may be written then."""
+    require_current(address)
+    with closing(Writer(address)) as writer:
+        writer.insert(ACTS, act_rows([act]))
 
 
 def act_rows(acts: Sequence[Act]) -> pl.DataFrame:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
-
-import polars as pl
+from typing import Final
 
 from costream.alerts import Alert
 from sinks.clickhouse.alert_rows import alerts_from_rows
+from sinks.clickhouse.reader import Reader
 
 _REVISIONS: Final = """
 SELECT * EXCEPT (stored_at) FROM alerts WHERE alert_id = {alert_id:String} ORDER BY revision
@@ -21,12 +20,6 @@ SELECT * FROM (
 WHERE {every:UInt8} OR status IN ('open', 'updated')
 ORDER BY timestamp DESC, alert_id LIMIT {limit:UInt32}
 """
-
-
-class Reader(Protocol):
-    """What is needed of ``sinks.clickhouse.reader.Reader``."""
-
-    def frame(self, sql: str, **parameters: Any) -> pl.DataFrame: ...
 
 
 def latest_alerts(reader: Reader, *, standing_only: bool, limit: int) -> Sequence[Alert]:

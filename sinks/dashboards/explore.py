@@ -7,7 +7,6 @@ from typing import Final
 from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.dashboards import panels
 from sinks.dashboards.queries import (
-    IN_CURRENCY,
     SERIES_MAX,
     SPAN,
     ZONE,
@@ -19,6 +18,7 @@ from sinks.dashboards.queries import (
     says_all,
     value_of,
 )
+from sinks.figures.spend import IN_CURRENCY
 
 ROWS_MAX: Final = 50
 CALLS_MAX: Final = 100

@@ -13,7 +13,6 @@ from sinks.dashboards.queries import (
     DAYS_WON,
     END,
     HAS_WON,
-    IN_CURRENCY,
     IN_WON,
     MONTH_START,
     SO_FAR,
@@ -27,6 +26,7 @@ from sinks.dashboards.queries import (
     value_of,
 )
 from sinks.dashboards.rules import MONTH_WON_MAX
+from sinks.figures.spend import IN_CURRENCY
 
 ROWS_MAX: Final = 50
 USERS_MAX: Final = 10

@@ -14,6 +14,8 @@ from grafana_foundation_sdk.builders import prometheus
 from grafana_foundation_sdk.cog import builder, variants
 from grafana_foundation_sdk.models.common import DataSourceRef
 
+from sinks.figures.spend import IN_CURRENCY, WITHOUT_A_RATE
+
 # The version that docker-compose.yml installs; its macros are those that tests/support/grafana.py expands.
 CLICKHOUSE_PLUGIN: Final = "grafana-clickhouse-datasource"
 CLICKHOUSE_PLUGIN_VERSION: Final = "4.20.0"
@@ -86,12 +88,9 @@ def between(start: str, end: str, *, zone: str = ZONE, currency: str = CURRENCY)
     return "from = {}, to = {}, zone = {}, currency = {}".format(*moments, zone, currency)
 
 
-# Unknown where a part of it has a cost and no exchange rate.
-_WITHOUT_A_RATE: Final = "countIf(u.cost_usd IS NOT NULL AND u.cost IS NULL)"
-IN_CURRENCY: Final = f"if({_WITHOUT_A_RATE} = 0, sum(u.cost), NULL)"
-IN_WON: Final = f"if({HAS_WON} AND {_WITHOUT_A_RATE} = 0, sum(u.cost), NULL)"
+IN_WON: Final = f"if({HAS_WON} AND {WITHOUT_A_RATE} = 0, sum(u.cost), NULL)"
 # The same from the first of the month on, of days that were added up each for itself.
-DAYS_WON: Final = f"sum(u.cost) AS of_day, {_WITHOUT_A_RATE} AS days_without_a_rate"
+DAYS_WON: Final = f"sum(u.cost) AS of_day, {WITHOUT_A_RATE} AS days_without_a_rate"
 SO_FAR: Final = "OVER (ORDER BY d.day)"
 SO_FAR_WON: Final = f"if({HAS_WON} AND sum(d.days_without_a_rate) {SO_FAR} = 0, sum(d.of_day) {SO_FAR}, NULL)"
 # What each of them adds up, where all of it is known.

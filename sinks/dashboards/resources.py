@@ -6,7 +6,8 @@ from typing import Final
 
 from sinks.dashboards import panels
 from sinks.dashboards.panels import COUNT
-from sinks.dashboards.queries import DAYS_OF, IN_CURRENCY, SERIES_MAX, SPAN, ZONE, Sql, leading
+from sinks.dashboards.queries import DAYS_OF, SERIES_MAX, SPAN, ZONE, Sql, leading
+from sinks.figures.spend import IN_CURRENCY
 
 ROWS_MAX: Final = 50
 KINDS: Final = "operation IN ('gpu', 'cpu', 'storage', 'network')"

@@ -36,13 +36,13 @@ _PULSE: Final = ("pulse",)
 class _Kept:
     answer: Any
     rows: int
-    made_at: float
-    took: float
+    made_at: float  # seconds of the monotonic clock
+    took_seconds: float
     pulse: str
 
     def until(self, seconds: float, times: float) -> float:
         """Kept in any case."""
-        return self.made_at + min(KEPT_SECONDS_MAX, max(seconds, times * self.took))
+        return self.made_at + min(KEPT_SECONDS_MAX, max(seconds, times * self.took_seconds))
 
 
 class Answers:

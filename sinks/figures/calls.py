@@ -52,8 +52,7 @@ class Place:
 
 def calls(reader: Reader, asked: Asked, *, limit: int, after: Place | None = None) -> pl.DataFrame:
     """Calls of the span, the newest first. ``cost_usd`` and ``cost`` are null where they are not known."""
-    conditions = [f"u.{name} IN {{only_{name}:Array(String)}}" for name in asked.only]
-    parameters = asked.parameters | {"limit": limit}
+    conditions, parameters = asked.conditions, asked.parameters | {"limit": limit}
     if after is not None:
         conditions.append(
             "(u.occurred_at, u.request_id) < (fromUnixTimestamp64Milli({at:Int64}, 'UTC'), {after:String})"

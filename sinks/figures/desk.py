@@ -44,6 +44,11 @@ class SpanWords:
     zone: str = ""
     currency: str = "USD"
 
+    @classmethod
+    def of(cls, named: Named | None, since: str, until: str, *, zone: str, currency: str) -> SpanWords:
+        """Where nothing of it is given, the month that runs."""
+        return cls(named or (None if since or until else "month"), since, until, zone, currency)
+
 
 @dataclass(frozen=True, slots=True)
 class Words:

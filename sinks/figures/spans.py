@@ -67,7 +67,7 @@ def span_of(
         raise BadQuestion(f"currency: '{currency[:20]}' is no currency such as USD or KRW")
     if named is not None:
         if since or until:
-            raise BadQuestion("span and from exclude each other: give a name, or from and to")
+            raise BadQuestion("a span by name and one from a moment on exclude each other: give one of them")
         start, end = _named(named, now, clocks)
     else:
         if not since:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -27,8 +27,9 @@ SUMS: Final = """toInt64(sum(u.calls)) AS calls, toInt64(sum(u.errors)) AS error
   toInt64(sum(u.unpriced_calls)) AS unpriced_calls, toInt64(sum(u.partial_calls)) AS partial_calls,
   toInt64(sum(u.input_tokens)) AS input_tokens, toInt64(sum(u.output_tokens)) AS output_tokens,
   sum(u.cost_usd) AS cost_usd"""
-# Unknown where a part of it has a cost and no exchange rate.
-IN_CURRENCY: Final = "if(countIf(u.cost_usd IS NOT NULL AND u.cost IS NULL) = 0, sum(u.cost), NULL) AS cost"
+# Money of rows `u` in their currency: unknown where a part of it has a cost and no exchange rate.
+WITHOUT_A_RATE: Final = "countIf(u.cost_usd IS NOT NULL AND u.cost IS NULL)"
+IN_CURRENCY: Final = f"if({WITHOUT_A_RATE} = 0, sum(u.cost), NULL)"
 SUMS_OF_CALLS: Final = """toInt64(count()) AS calls, toInt64(countIf(u.status = 'error')) AS errors,
   toInt64(countIf(u.cost_status = 'unpriced')) AS unpriced_calls,
   toInt64(countIf(u.cost_status = 'partial')) AS partial_calls,
@@ -63,7 +64,7 @@ class Asked:
     @property
     def of_calls(self) -> bool:
         """Whether single calls alone can tell it."""
-        return any(name in self.by or name in self.only for name in OF_CALLS)
+        return of_calls((*self.by, *self.only))
 
     @property
     def of_users(self) -> bool:
@@ -75,14 +76,18 @@ class Asked:
         values = {f"only_{name}": list(values) for name, values in self.only.items()}
         return {**self.span.parameters, **values}
 
+    @property
+    def conditions(self) -> list[str]:
+        """Of rows ``u``, by ``parameters``."""
+        return [f"u.{name} IN {{only_{name}:Array(String)}}" for name in self.only]
+
     def rows(self) -> tuple[str, str]:
         """What is summed, and where from."""
-        conditions = [f"u.{name} IN {{only_{name}:Array(String)}}" for name in self.only]
         if self.of_users:
-            return f"{SUMS}, {IN_CURRENCY}", where(f"user_cost_summary{BETWEEN} AS u", conditions)
+            return f"{SUMS}, {IN_CURRENCY} AS cost", where(f"user_cost_summary{BETWEEN} AS u", self.conditions)
         if self.of_calls:
-            return f"{SUMS_OF_CALLS}, {IN_CURRENCY}", where(CALLS, [ALL_KEPT, *conditions])
-        return f"{SUMS}, {IN_CURRENCY}", where(f"usage{BETWEEN} AS u", conditions)
+            return f"{SUMS_OF_CALLS}, {IN_CURRENCY} AS cost", where(CALLS, [ALL_KEPT, *self.conditions])
+        return f"{SUMS}, {IN_CURRENCY} AS cost", where(f"usage{BETWEEN} AS u", self.conditions)
 
 
 def total(reader: Reader, asked: Asked) -> pl.DataFrame:
@@ -111,8 +116,7 @@ def over_time(reader: Reader, asked: Asked, *, step: Step) -> pl.DataFrame:
     if asked.of_calls or len(asked.by) > 1:
         raise BadQuestion(f"by: over time, one of {', '.join(DIMENSIONS)} at the most")
     view, time = ("usage_hourly", "hour") if step == "hour" else ("usage_daily", "toDateTime(day, {zone:String})")
-    conditions = [f"u.{name} IN {{only_{name}:Array(String)}}" for name in asked.only]
-    rows = where(f"{view}{BETWEEN} AS u", conditions)
+    rows = where(f"{view}{BETWEEN} AS u", asked.conditions)
     name = "''"
     if asked.by:
         (column,) = asked.by
@@ -120,10 +124,15 @@ def over_time(reader: Reader, asked: Asked, *, step: Step) -> pl.DataFrame:
   ORDER BY sum(u.cost_usd) DESC NULLS LAST, u.{column} LIMIT {LINES_MAX}"""
         name = f"if(u.{column} IN ({leading}), toString(u.{column}), '{REST}')"
     sql = f"""
-SELECT toTimeZone({time}, 'UTC') AS time, {name} AS name, {SUMS}, {IN_CURRENCY}
+SELECT toTimeZone({time}, 'UTC') AS time, {name} AS name, {SUMS}, {IN_CURRENCY} AS cost
 FROM {rows}
 GROUP BY time, name ORDER BY time, name"""
     return reader.frame(sql, **asked.parameters)
+
+
+def of_calls(columns: Iterable[str]) -> bool:
+    """Whether one of them is a column that single calls alone have."""
+    return not set(OF_CALLS).isdisjoint(columns)
 
 
 def where(table: str, conditions: Sequence[str]) -> str:

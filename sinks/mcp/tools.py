@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from functools import wraps
 from typing import Annotated, Any, Final, ParamSpec
@@ -45,15 +46,24 @@ Limit = Annotated[int, Field(ge=1, le=ROWS_MAX, description="Rows at the most, t
 
 
 def make_server(desk: Desk) -> MCPServer:
-    server = MCPServer("costream", title="What API calls cost", instructions=INSTRUCTIONS)
+    server, tools = MCPServer("costream", title="What API calls cost", instructions=INSTRUCTIONS), Tools(desk)
     reads = ToolAnnotations(readOnlyHint=True, idempotentHint=True, openWorldHint=False)
-    for tool in _tools(desk):
+    for tool in (
+        *(tools.spend, tools.spend_over_time, tools.top_spenders, tools.values_of, tools.alerts, tools.why_alert),
+        *(tools.forecast, tools.budgets, tools.explain_call),
+    ):
         server.add_tool(_answering(tool), annotations=reads)
     return server
 
 
-def _tools(desk: Desk) -> Sequence[Callable[..., Awaitable[dict[str, Any]]]]:
+class Tools:
+    """What each tool tells, before it is brought within bounds."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
     async def spend(
+        self,
         span: SpanName = None,
         since: Since = "",
         until: Until = "",
@@ -65,11 +75,12 @@ def _tools(desk: Desk) -> Sequence[Callable[..., Awaitable[dict[str, Any]]]]:
     ) -> dict[str, Any]:
         """What was spent in a span, by any columns, the dearest first, with the total of the span. Use it for "how much
         did we spend", "who spent it", "which model", "which user"."""
-        words = Words.of(_span_words(span, since, until, zone, currency), only, by)
-        page = await desk.spend(words, limit=limit)
-        return _table(page) | {"total": await desk.total(words)}
+        words = Words.of(SpanWords.of(span, since, until, zone=zone, currency=currency), only, by)
+        page, total = await asyncio.gather(self._desk.spend(words, limit=limit), self._desk.total(words))
+        return _table(page) | {"total": total}
 
     async def spend_over_time(
+        self,
         step: Annotated[Step, Field(description="Hours of UTC, or days of the zone.")] = "day",
         span: SpanName = None,
         since: Since = "",
@@ -80,39 +91,45 @@ def _tools(desk: Desk) -> Sequence[Callable[..., Awaitable[dict[str, Any]]]]:
         only: Filters = {},  # noqa: B006 - pydantic copies it
     ) -> dict[str, Any]:
         """What was spent hour by hour or day by day. Use it for "when did it rise", "how does it develop"."""
-        words = Words.of(_span_words(span, since, until, zone, currency), only, (by,) if by else ())
-        page = await desk.over_time(words, step=step)
+        asked = SpanWords.of(span, since, until, zone=zone, currency=currency)
+        words = Words.of(asked, only, (by,) if by else ())
+        page = await self._desk.over_time(words, step=step)
         newest = page.rows.tail(ROWS_MAX)
         return _table(Page(page.span, newest, len(page.rows) > ROWS_MAX))
 
     async def top_spenders(
+        self,
         column: Annotated[str, Field(description=f"Of what: {', '.join(COLUMNS)}.")] = "user_id",
         span: SpanName = None,
         limit: Limit = 10,
     ) -> dict[str, Any]:
         """Who or what cost most in a span, the dearest first."""
-        return _table(await desk.spend(Words(_span_words(span), by=(column,)), limit=limit))
+        return _table(await self._desk.spend(Words(SpanWords(span or "month"), by=(column,)), limit=limit))
 
     async def values_of(
-        column: Annotated[str, Field(description="One of the columns.")], span: SpanName = None
+        self, column: Annotated[str, Field(description="One of the columns.")], span: SpanName = None
     ) -> dict[str, Any]:
         """The names that a column has, the dearest first. Use it before you filter by a name that you are not sure
         of."""
-        words = _span_words(span)
-        found = await desk.values(words, column)
-        return _said(desk.span(words)) | {"column": column, "values": found[:ROWS_MAX], "more": len(found) > ROWS_MAX}
+        words = SpanWords(span or "month")
+        found = await self._desk.values(words, column)
+        return _said(self._desk.span(words)) | {
+            "column": column,
+            "values": found[:ROWS_MAX],
+            "more": len(found) > ROWS_MAX,
+        }
 
     async def alerts(
-        standing_only: Annotated[bool, Field(description="Those that stand now alone.")] = True, limit: Limit = 20
+        self, standing_only: Annotated[bool, Field(description="Those that stand now alone.")] = True, limit: Limit = 20
     ) -> dict[str, Any]:
         """Alerts, the latest first: what rose, by how much, and since when."""
-        found = await desk.alerts(standing_only=standing_only, limit=limit)
+        found = await self._desk.alerts(standing_only=standing_only, limit=limit)
         return {"alerts": [json.loads(alert.to_json()) for alert in found]}
 
-    async def why_alert(alert_id: Annotated[str, Field(description="As `alerts` tells it.")]) -> dict[str, Any]:
+    async def why_alert(self, alert_id: Annotated[str, Field(description="As `alerts` tells it.")]) -> dict[str, Any]:
         """Why an alert fired: its message, what the rise is made of in amounts that add up (metadata.difference), its
         revisions, who was told, and who sees to it."""
-        found = await desk.alert(alert_id)
+        found = await self._desk.alert(alert_id)
         if not found.revisions:
             raise ToolError(f"no alert '{_cut(alert_id)}' is stored; `alerts` has the ids")
         return {
@@ -125,27 +142,27 @@ def _tools(desk: Desk) -> Sequence[Callable[..., Awaitable[dict[str, Any]]]]:
             "acts": [asdict(act) for act in found.acts[-ROWS_MAX:]],
         }
 
-    async def forecast(only: Filters = {}, zone: Zone = "") -> dict[str, Any]:  # noqa: B006 - pydantic copies it
+    async def forecast(self, only: Filters = {}, zone: Zone = "") -> dict[str, Any]:  # noqa: B006 - pydantic copies it
         """What this day, this week and this month will have cost when they end, in USD, with the band that holds the
         end in 80 of 100 cases."""
-        found, named = await desk.forecast(only, zone=zone)
+        found, named = await self._desk.forecast(only, zone=zone)
         return as_document(found, scope={name: ", ".join(values) for name, values in only.items()}, zone=named)
 
-    async def budgets(budget: Annotated[str, Field(description="Of this name alone.")] = "") -> dict[str, Any]:
+    async def budgets(self, budget: Annotated[str, Field(description="Of this name alone.")] = "") -> dict[str, Any]:
         """Where each budget and limit stands now: spent, amount, ratio, level, and what the period is projected to
         cost."""
-        rows = await desk.budgets(name=budget, subjects_max=5)
+        rows = await self._desk.budgets(name=budget, subjects_max=5)
         return {"budgets": list(rows[:ROWS_MAX]), "more": len(rows) > ROWS_MAX}
 
-    async def explain_call(request_id: Annotated[str, Field(description="The id of the call.")]) -> dict[str, Any]:
+    async def explain_call(
+        self, request_id: Annotated[str, Field(description="The id of the call.")]
+    ) -> dict[str, Any]:
         """Why one call costs what it costs: its quantities times the prices that were in force, and where those
         stand."""
-        found = await desk.explain(request_id)
+        found = await self._desk.explain(request_id)
         if not any(found[name] for name in ("calls", "removed", "dead_letters")):
             raise ToolError(f"no call with the id '{_cut(request_id)}' is stored")
         return dict(found)
-
-    return spend, spend_over_time, top_spenders, values_of, alerts, why_alert, forecast, budgets, explain_call
 
 
 def _answering(tool: Callable[P, Awaitable[dict[str, Any]]]) -> Callable[P, Awaitable[dict[str, Any]]]:
@@ -163,14 +180,6 @@ def _answering(tool: Callable[P, Awaitable[dict[str, Any]]]) -> Callable[P, Awai
         return {"note": DATA, **_bounded(plain(found))}
 
     return answer
-
-
-def _span_words(
-    named: Named | None, since: str = "", until: str = "", zone: str = "", currency: str = "USD"
-) -> SpanWords:
-    if named is not None and (since or until):
-        raise BadQuestion("span and since exclude each other: give a name, or since and until")
-    return SpanWords(named or (None if since or until else "month"), since, until, zone, currency)
 
 
 def _table(page: Page) -> dict[str, Any]:

@@ -7,14 +7,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
-from uuid import uuid4
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
 from sinks.api.access import COOKIE, Access
-from sinks.clickhouse.acts import Act
+from sinks.clickhouse.acts import NOTE_CHARS_MAX, Act, new_act
 from sinks.errors import WarehouseError
 from sinks.figures.desk import Desk
 from sinks.page.rendering import refusal, response, shown
@@ -24,9 +23,7 @@ Acknowledge = Callable[[Act], object]  # stores what a person has done about an 
 
 FORM_BYTES_MAX: Final = 8_192
 ACK_HOURS: Final = {"4": 4, "24": 24, "168": 168}
-ID_CHARS: Final = 12
 NAME_CHARS_MAX: Final = 100
-NOTE_CHARS_MAX: Final = 1_000
 
 acts = APIRouter(include_in_schema=False)
 
@@ -54,17 +51,8 @@ def _ack(form: Mapping[str, str], *, at: datetime) -> Act | None:
     alert_id, by, hours = form.get("id", ""), form.get("by", "").strip(), ACK_HOURS.get(form.get("hours", ""))
     if not (alert_id and by and hours):
         return None
-    return Act(
-        act_id=uuid4().hex[:ID_CHARS],
-        kind="ack",
-        alert_id=alert_id,
-        rule="",
-        scope="",
-        until=at + timedelta(hours=hours),
-        acted_by=by[:NAME_CHARS_MAX],
-        note=form.get("note", "").strip()[:NOTE_CHARS_MAX],
-        at=at,
-    )
+    until, note = at + timedelta(hours=hours), form.get("note", "").strip()[:NOTE_CHARS_MAX]
+    return new_act("ack", alert_id=alert_id, until=until, acted_by=by[:NAME_CHARS_MAX], note=note, at=at)
 
 
 @acts.get("/login")

@@ -9,10 +9,9 @@ from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
-from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.figures.desk import SpanWords, Words
 from sinks.figures.spans import NAMED, BadQuestion, Named
-from sinks.figures.spend import COLUMNS
+from sinks.figures.spend import COLUMNS, Step, of_calls
 
 SPANS: Final[Mapping[Named, str]] = {
     "hour": "Last 60 minutes",
@@ -40,6 +39,7 @@ WORDS: Final[Mapping[str, str]] = {
     "status": "Status",
     "service_tier": "Service tier",
 }
+ROWS_MAX: Final = 10_000  # of one answer of the API
 HOURLY: Final = frozenset({"hour", "24h", "today", "yesterday"})  # a day of these is one bar
 
 
@@ -76,20 +76,20 @@ class Address:
         return Words(self.span, self.only, (self.by,))
 
     @property
-    def steps_by_hour(self) -> bool:
-        """Whether bars are hours, and not days."""
-        return self.span.named in HOURLY
+    def step(self) -> Step:
+        """What a bar is."""
+        return "hour" if self.span.named in HOURLY else "day"
 
     @property
     def of_calls(self) -> bool:
         """Whether single calls alone can tell it."""
-        return any(name not in DIMENSIONS for name in (self.by, *dict(self.only)))
+        return of_calls((self.by, *dict(self.only)))
 
     def with_span(self, named: Named) -> str:
         return replace(self, span=replace(self.span, named=named, since="", until="")).text
 
-    def with_by(self, column: str) -> str:
-        return replace(self, by=column).text
+    def told_by(self, column: str) -> Address:
+        return replace(self, by=column)
 
     def with_only(self, column: str, value: str) -> str:
         """The same of this value alone, told by the next column that says something."""
@@ -99,8 +99,10 @@ class Address:
     def without(self, column: str) -> str:
         return replace(self, only=tuple(each for each in self.only if each[0] != column)).text
 
-    def at(self, path: str) -> str:
-        return replace(self, path=path).text
+    @property
+    def as_csv(self) -> str:
+        """All rows, by the API."""
+        return f"{replace(self, path='v1/spend').text}&limit={ROWS_MAX}&format=csv"
 
     def _next(self, only: Mapping[str, Sequence[str]]) -> str:
         order = ("feature", "model", "team", "user_id", "task_type", "provider", "operation", "environment")

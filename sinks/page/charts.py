@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import polars as pl
 
+from costream.alerts import rounded
 from sinks.answers.forecast import Forecast, Outlook
 from sinks.figures.plain import decimal_text
 from sinks.figures.spend import REST
 
-DIGITS: Final = Decimal(1).scaleb(-6)
+DIGITS: Final = 6
 
 
 def costs_over_time(rows: pl.DataFrame, *, currency: str, clocks: tzinfo, step: str) -> dict[str, Any]:
@@ -87,4 +88,4 @@ def _weight(values: dict[datetime, Decimal | None]) -> Decimal:
 
 
 def _text(amount: Decimal | None) -> str | None:
-    return None if amount is None else decimal_text(amount.quantize(DIGITS))
+    return None if amount is None else decimal_text(rounded(amount, digits=DIGITS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse
 from sinks.clickhouse.vocabulary import DIMENSIONS
 from sinks.figures.desk import Desk
 from sinks.figures.plain import plain
-from sinks.page import views, words
+from sinks.page import words
 from sinks.page.asked import SPANS, WORDS
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -41,7 +41,7 @@ def _templates() -> Environment:
         "counted": words.counted,
         "change": words.change,
         "named": words.name,
-        "used": views.used,
+        "used": words.used,
         "plain": plain,
         "words": WORDS,
         "spans": SPANS,
@@ -101,15 +101,12 @@ def _known(request: Request, view: Shown) -> dict[str, Any]:
     zone = view.context.get("zone") or desk.zone
     clocks = desk.clocks(zone)
 
-    def moment(at: datetime) -> str:
-        return words.moment(views.aware(at), clocks)
-
     known = {
         "title": view.title,
         "root": request.scope.get("root_path", ""),
         "view": view.template.removesuffix(".html"),
         "clock": _clock(desk, view),
-        "moment": moment,
+        "moment": partial(words.moment, clocks=clocks),
         "currency": "USD",
         "can_act": request.app.state.acknowledge is not None,
     }

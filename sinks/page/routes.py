@@ -88,25 +88,17 @@ def not_answered(error: WarehouseError) -> Shown:
 
 @view("", "Overview")
 async def overview(desk: Desk, address: Address, _: QueryParams) -> Shown:
-    zone = address.span.zone or desk.zone
-    content = await views.overview(desk, address, desk.clocks(zone))
-    about: views.Context = {"address": address, "zone": zone, "currency": address.span.currency}
-    return shown("overview.html", title="Overview", **content, **about)
+    return shown("overview.html", title="Overview", **await views.overview(desk, address))
 
 
 @view("explore", "Explore")
 async def explore(desk: Desk, address: Address, _: QueryParams) -> Shown:
-    zone = address.span.zone or desk.zone
-    content = await views.explore(desk, address, desk.clocks(zone))
-    about: views.Context = {"address": address, "zone": zone, "currency": address.span.currency}
-    return shown("explore.html", title="Explore", **content, **about)
+    return shown("explore.html", title="Explore", **await views.explore(desk, address))
 
 
 @view("budgets", "Budgets")
 async def budgets(desk: Desk, address: Address, _: QueryParams) -> Shown:
-    zone = address.span.zone or desk.zone
-    content = await views.budgets(desk, address, desk.clocks(zone))
-    return shown("budgets.html", title="Budgets", zone=zone, **content)
+    return shown("budgets.html", title="Budgets", **await views.budgets(desk, address))
 
 
 @view("alerts", "Alerts")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
@@ -15,6 +14,7 @@ from sinks.answers.forecast import Forecast
 from sinks.errors import WarehouseError
 from sinks.figures.desk import Desk, SpanWords, Words
 from sinks.figures.refusals import refused_in
+from sinks.figures.spend import Step
 from sinks.page import charts
 from sinks.page.asked import Address
 
@@ -37,14 +37,14 @@ Context = dict[str, Any]
 T = TypeVar("T")
 
 
-async def overview(desk: Desk, address: Address, clocks: tzinfo) -> Context:
+async def overview(desk: Desk, address: Address) -> Context:
     """What was spent this month, by whom, where it will end, and what is wrong. The sums, alerts and budgets on top
     follow the news; the rest comes a little later, so that one open page does not keep the warehouse busy."""
-    span, now = address.span, desk.now()
+    span, about = address.span, _about(desk, address)
+    clocks = desk.clocks(about["zone"])
     month, hour, today = (replace(span, named=named, since="", until="") for named in ("month", "hour", "today"))
-    before = replace(span, named=None, **_month_before(now, clocks))
+    before = replace(span, named=None, **_month_before(desk.now(), clocks))
     asked: Mapping[str, Awaitable[Any]] = {
-        "found": desk.forecast({}, zone=span.zone, relaxed=True),
         "month": desk.whole(month),
         "before": _or_why_not(desk.whole(before, relaxed=True)),
         "hour": desk.whole(hour),
@@ -54,28 +54,39 @@ async def overview(desk: Desk, address: Address, clocks: tzinfo) -> Context:
         "users": _or_why_not(desk.spend(Words(span, by=("user_id",)), limit=ROWS, relaxed=True)),
         "standing": desk.alerts(standing_only=True, limit=ROWS),
         "budgets": desk.budgets(subjects_max=1),
-        "drawn": desk.over_time(
-            Words(span, by=(address.by,)), step="hour" if address.steps_by_hour else "day", relaxed=True
-        ),
-        "days": desk.over_time(Words(replace(month, currency="USD")), step="day", relaxed=True),
+        "over_time": _over_time(desk, Words(span, by=(address.by,)), step=address.step, clocks=clocks, relaxed=True),
+        "month_end": _month_end(desk, span.zone, clocks, relaxed=True),
     }
     told = dict(zip(asked, await asyncio.gather(*asked.values()), strict=True))
-    forecast: Forecast = told["found"][0]
+    forecast, month_end = told["month_end"]
     return {
-        **{name: told[name] for name in ("mine", "models", "users", "standing")},
+        **about,
+        **{name: told[name] for name in ("mine", "models", "users", "standing", "over_time")},
         **{name: told[name][1] for name in ("month", "hour", "today")},
         "before": None if isinstance(told["before"], str) else told["before"][1],
         "outlook": next(one for one in forecast.outlooks if one.period == "month"),
         "forecast": forecast,
+        "month_end": month_end,
         "budgets": [row for row in told["budgets"] if row["ratio"] is not None][:ROWS],
-        "over_time": charts.costs_over_time(
-            told["drawn"].rows,
-            currency=span.currency,
-            clocks=clocks,
-            step="hour" if address.steps_by_hour else "day",
-        ),
-        "month_end": charts.month_with_end(told["days"].rows, forecast, clocks=clocks, currency="USD"),
     }
+
+
+def _about(desk: Desk, address: Address) -> Context:
+    return {"address": address, "zone": address.span.zone or desk.zone, "currency": address.span.currency}
+
+
+async def _over_time(desk: Desk, words: Words, *, step: Step, clocks: tzinfo, relaxed: bool = False) -> Context:
+    page = await desk.over_time(words, step=step, relaxed=relaxed)
+    return charts.costs_over_time(page.rows, currency=words.span.currency, clocks=clocks, step=step)
+
+
+async def _month_end(desk: Desk, zone: str, clocks: tzinfo, *, relaxed: bool = False) -> tuple[Forecast, Context]:
+    """The forecast of everything, and the chart of the month with it; both in USD."""
+    (forecast, _), days = await asyncio.gather(
+        desk.forecast({}, zone=zone, relaxed=relaxed),
+        desk.over_time(Words(SpanWords(zone=zone)), step="day", relaxed=relaxed),
+    )
+    return forecast, charts.month_with_end(days.rows, forecast, clocks=clocks, currency="USD")
 
 
 async def _or_why_not(asked: Awaitable[T]) -> T | str:
@@ -100,20 +111,24 @@ def _month_before(now: datetime, clocks: tzinfo) -> dict[str, str]:
     return {"since": start.isoformat(), "until": end.isoformat()}
 
 
-async def explore(desk: Desk, address: Address, clocks: tzinfo) -> Context:
+async def explore(desk: Desk, address: Address) -> Context:
     """Any mix of columns and values, over time, down to single calls."""
-    words, step = address.words, "hour" if address.steps_by_hour else "day"
-    of_time = None if address.of_calls else desk.over_time(words, step="hour" if step == "hour" else "day")
-    total, rows, calls, drawn = await asyncio.gather(
+    words, about = address.words, _about(desk, address)
+    clocks = desk.clocks(about["zone"])
+    total, rows, calls, chart = await asyncio.gather(
         desk.total(words),
         desk.spend(words, limit=ROWS_OF_EXPLORE),
         desk.calls(Words(words.span, words.only), limit=CALLS),
-        of_time if of_time is not None else _nothing(),
+        _nothing() if address.of_calls else _over_time(desk, words, step=address.step, clocks=clocks),
     )
-    chart = None
-    if drawn is not None:
-        chart = charts.costs_over_time(drawn.rows, currency=words.span.currency, clocks=clocks, step=step)
-    return {"total": total, "rows": rows, "calls": calls, "over_time": chart, "span": desk.span(words.span)}
+    return {
+        **about,
+        "total": total,
+        "rows": rows,
+        "calls": calls,
+        "over_time": chart,
+        "span": desk.span(words.span),
+    }
 
 
 async def _nothing() -> None:
@@ -152,35 +167,14 @@ def _amount(value: object) -> Decimal:
         return Decimal(0)
 
 
-async def budgets(desk: Desk, address: Address, clocks: tzinfo) -> Context:
-    month = SpanWords(zone=address.span.zone)
-    rows, found, days = await asyncio.gather(
+async def budgets(desk: Desk, address: Address) -> Context:
+    about = _about(desk, address)
+    rows, (forecast, month_end) = await asyncio.gather(
         desk.budgets(subjects_max=SUBJECTS),
-        desk.forecast({}, zone=address.span.zone),
-        desk.over_time(Words(month), step="day"),
+        _month_end(desk, address.span.zone, desk.clocks(about["zone"])),
     )
-    forecast: Forecast = found[0]
-    return {
-        "budgets": rows,
-        "forecast": forecast,
-        "month_end": charts.month_with_end(days.rows, forecast, clocks=clocks, currency="USD"),
-    }
+    return {**about, "budgets": rows, "forecast": forecast, "month_end": month_end}
 
 
 async def call(desk: Desk, request_id: str) -> Context:
-    found = await desk.explain(request_id)
-    return {"found": found, "request_id": request_id, "texts": [_texts(row) for row in found["calls"]]}
-
-
-def _texts(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """JSON columns of a call, opened."""
-    return {name: json.loads(row[name] or "{}") for name in ("metadata", "quantities") if name in row}
-
-
-def used(ratio: Decimal | None) -> Decimal:
-    """Of a bar: 0 to 100."""
-    return Decimal(0) if ratio is None else max(Decimal(0), min(Decimal(100), ratio * 100))
-
-
-def aware(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return {"found": await desk.explain(request_id), "request_id": request_id}

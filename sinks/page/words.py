@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
@@ -40,6 +40,11 @@ def percent(share: Decimal | None, *, digits: int = 1) -> str:
     return UNKNOWN if share is None else f"{rounded(share * 100, digits=digits):,f} %"
 
 
+def used(ratio: Decimal | None) -> Decimal:
+    """The length of a bar, 0 to 100."""
+    return Decimal(0) if ratio is None else max(Decimal(0), min(Decimal(100), ratio * 100))
+
+
 def count(number: int) -> str:
     return f"{number:,}"
 
@@ -49,6 +54,8 @@ def counted(number: int, noun: str) -> str:
 
 
 def moment(at: datetime, clocks: tzinfo) -> str:
+    """What has no zone is UTC, as some columns of the warehouse are read."""
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return f"{at.astimezone(clocks):%Y-%m-%d %H:%M}"
 
 

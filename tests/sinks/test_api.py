@@ -20,7 +20,7 @@ import pytest
 from costream.pricing import PriceBook
 from sinks.api.formats import _csv
 from sinks.clickhouse.alert_rows import alert_rows
-from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.connect import ClickHouseAddress, open_client
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.figures import spend
@@ -54,6 +54,13 @@ def address(clickhouse_embedded: Embedded | Server) -> ClickHouseAddress:
         store_calls(writer, CALLS)
         writer.insert("alerts", alert_rows(ALERTS))
         publish_won(reader, writer)
+        with closing(open_client(address)) as client:
+            client.command(
+                "INSERT INTO budgets_rows VALUES ('day', 'budget', 's', 100, 'USD', [80], ['warning'], 'd', 1, 1)"
+            )
+            client.command(
+                "INSERT INTO budget_sums_rows VALUES ('s', ['user'], [], [], 'day', 'UTC', 0, '2020-01-01', 1, 1)"
+            )
     return address
 
 
@@ -208,6 +215,27 @@ def test_csv_has_all_digits_and_no_formula(api: Served) -> None:
         assert [row["cost_usd"] for row in rows] == ["4", "2.5", "1", "0.5", "0"]
 
 
+TABLES: Final = [
+    path
+    for path, said in OPENAPI["paths"].items()
+    if "text/csv; charset=utf-8" in said["get"]["responses"]["200"]["content"]
+]
+
+
+@pytest.mark.parametrize("form", ["csv", "arrow"])
+@pytest.mark.parametrize("path", TABLES)
+def test_every_table_is_told_in_every_form(api: Served, path: str, form: str) -> None:
+    answer = api.get(path, [("format", form), *([("user_id", "bob")] if path == "/v1/users/costs" else [])])
+    assert answer.status == 200, answer.text
+    assert answer.headers["content-type"].startswith({"csv": "text/csv", "arrow": "application/vnd"}[form])
+
+
+def test_csv_has_lists_as_json_and_nothing_where_nothing_is_known() -> None:
+    frame = pl.DataFrame({"scope": [["user", "team"], []], "usd": [Decimal("1.50"), None], "ok": [True, None]})
+    rows = list(csv.reader(io.StringIO(_csv(frame).decode())))
+    assert rows == [["scope", "usd", "ok"], ['["user","team"]', "1.5", "true"], ["[]", "", ""]]
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_a_name_that_a_table_program_would_run_stands_behind_an_apostrophe(start: str) -> None:
     name = f"{start}HYPERLINK(1)"
@@ -242,7 +270,7 @@ def test_who_has_the_same_answer_already_is_told_so(api: Served) -> None:
         ("/v1/spend?limit=0", "limit: Input should be greater than or equal to 1"),
         ("/v1/spend?limit=10001", "limit: Input should be less than or equal to 10000"),
         ("/v1/spend?from=yesterday", "from: 'yesterday' is neither a day such as 2026-11-01"),
-        ("/v1/spend?span=month&from=2026-11-01", "span and from exclude each other"),
+        ("/v1/spend?span=month&from=2026-11-01", "exclude each other: give one of them"),
         ("/v1/total?zone=Mars", "zone: 'Mars' is no time zone"),
         ("/v1/total?currency=EU", "currency: 'EU' is no currency"),
         ("/v1/total?currency=XAU", "there is no exchange rate of 'XAU'"),
@@ -273,7 +301,7 @@ def test_a_question_that_takes_too_long_is_told_to_be_smaller(
 ) -> None:
     """The span is joined with numbers that nobody counts within a second."""
     endless = "(SELECT count() FROM numbers(100000000000) WHERE sipHash64(number) = 1)"
-    monkeypatch.setattr(spend, "IN_CURRENCY", f"sum(u.cost) + {endless} AS cost")
+    monkeypatch.setattr(spend, "IN_CURRENCY", f"sum(u.cost) + {endless}")
     monkeypatch.setattr(serving, "BOUNDS", {"max_execution_time": "1"})
     with served(address) as api:
         answer = api.get("/v1/spend", SPAN)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -21,6 +22,7 @@ from sinks.clickhouse.writer import Writer
 from sinks.dashboards.panels import STEPS_REF
 from tests.sinks.test_dashboards import END, NOON, VIEW, YESTERDAY, answer, call, usd
 from tests.support.grafana import boards
+from tests.support.records import STEADY_ZONE
 from tests.support.warehouse import Server
 from tests.support.warehouse_rows import store_calls
 
@@ -57,12 +59,11 @@ def budgets(reader: Reader) -> None:
     )
     told = "[80, 95, 100], ['warning', 'critical', 'emergency']"
     day = f"('daily_budget', 'budget', 's-day', 100, 'USD', {told}, 'd', 1, 1)"
+    of_day = f"('s-day', [], [], [], 'day', '{STEADY_ZONE}', 0, '2020-01-01', 1, 1)"
     sums = ", ".join(f"('s-{name}', [], [], [], 'month', 'UTC', 0, '2020-01-01', 1, 1)" for name in LIMITS)
     with closing(open_client(reader.address)) as client:
         client.command(f"INSERT INTO budgets_rows VALUES {limits}, {day}")
-        client.command(
-            f"INSERT INTO budget_sums_rows VALUES {sums}, ('s-day', [], [], [], 'day', 'UTC', 0, '2020-01-01', 1, 1)"
-        )
+        client.command(f"INSERT INTO budget_sums_rows VALUES {sums}, {of_day}")
 
 
 def of_the_month(writer: Writer, *, won: str, user: str = "ann", at: datetime = NOON, **more: Any) -> None:
@@ -79,18 +80,18 @@ def steps(reader: Reader, title: str) -> list[dict[str, Any]]:
 def colour(reader: Reader, title: str, value: Decimal) -> str:
     """As Grafana finds it (getFieldConfigFromFrame, validateFieldConfig, getActiveThreshold): a step for each mapped
     column that is not NULL, in the order of the columns; the first holds from minus infinity on, each other from its
-    own value on, compared as a float."""
+    own value on."""
     (panel,) = [each for each in boards()["costream-cost"]["panels"] if each["title"] == title]
     mappings = {each["fieldName"]: each for each in panel["transformations"][0]["options"]["mappings"]}
     (row,) = steps(reader, title)
     found = [
-        (float(amount), mappings[name]["handlerArguments"]["threshold"]["color"])
+        (Decimal(amount), mappings[name]["handlerArguments"]["threshold"]["color"])
         for name, amount in row.items()
         if mappings[name]["handlerKey"] == "threshold1" and amount is not None
     ]
     active = found[0][1]
     for amount, color in found[1:]:
-        if float(value) < amount:
+        if value < amount:
             break
         active = color
     return active
@@ -171,15 +172,13 @@ def test_the_budget_of_the_day_changes_colour_where_its_own_rule_tells_it(
     reader: Reader, spent: str, color: str
 ) -> None:
     budgets(reader)
-    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = datetime.combine(datetime.now(ZoneInfo(STEADY_ZONE)).date(), time(), ZoneInfo(STEADY_ZONE)).astimezone(UTC)
     ends = day + timedelta(days=1)
     with closing(open_client(reader.address)) as client:
         client.command(
             "INSERT INTO budget_spend_rows VALUES "
             f"('{day:%F}', 's-day', '{day:%F %T}', '{ends:%F %T}', '', 't', 0, 3, 1, {spent}, 1)"
         )
-    if datetime.now(UTC) >= ends:
-        pytest.skip("midnight passed")
     ((gauge,), (step,)) = answer(reader, "Today's budget"), steps(reader, "Today's budget")
     assert (gauge["spent"], gauge["unpriced_calls"]) == (usd(spent), 1)
     assert step == {"base": 0, "warning": 80, "critical": 95, "amount": 100}

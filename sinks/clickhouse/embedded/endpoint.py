@@ -7,7 +7,6 @@ users beyond two passwords. Production takes a ClickHouse server; both are reach
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import os
 import secrets
@@ -33,6 +32,7 @@ from sinks.clickhouse.embedded.guard import Refused, names
 from sinks.clickhouse.embedded.parts import LOOK_SECONDS
 from sinks.clickhouse.embedded.requests import Answer, Engine, Request
 from sinks.errors import EndpointNotStarted, code_of
+from sinks.loopback import host_name, is_loopback
 
 log = structlog.get_logger(__name__)
 
@@ -91,7 +91,7 @@ def serve(
 
     A SIGKILL loses no acknowledged insert and leaves no lock; the same folder and port can be taken up again at once.
     """
-    if not _is_loopback(host):
+    if not is_loopback(host):
         reason = f"{host!r} is not a loopback address, and this endpoint has no users, TLS or limits for a network"
         raise EndpointNotStarted(folder=folder, host=host, port=port, reason=reason)
     try:
@@ -99,13 +99,6 @@ def serve(
     except (OSError, RuntimeError) as error:  # a port in use; a folder another process holds, in the engine's words
         reason = " ".join(str(error).split())
         raise EndpointNotStarted(folder=folder, host=host, port=port, reason=reason) from error
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 async def _serve(folder: str, host: str, port: int, tokens: Tokens, on_ready: Callable[[str], None]) -> None:
@@ -200,19 +193,12 @@ async def _only_from_here(request: web.Request, handler: Handler) -> web.StreamR
     A page may send a GET anywhere, and by a name that resolves to this machine (DNS rebinding) it may read the answer.
     It cannot choose the headers ``Host``, ``Origin`` and ``Sec-Fetch-Site``.
     """
-    host = _host_name(request.headers.get("Host", ""))
-    if not _is_loopback(host):
+    host = host_name(request.headers.get("Host", ""))
+    if not is_loopback(host):
         return _failure(str(ProtocolError(497, "ACCESS_DENIED", f"The host {host!r} is not this machine's own")), {})
     if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
         return _failure(str(ProtocolError(497, "ACCESS_DENIED", "Requests from a web page are refused")), {})
     return await handler(request)
-
-
-def _host_name(header: str) -> str:
-    """The name or address without its port: ``localhost:8123``, ``127.0.0.1``, ``[::1]:8123``."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.rpartition(":")[0] if ":" in header else header
 
 
 async def _ping(_: web.Request) -> web.Response:

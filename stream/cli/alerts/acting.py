@@ -7,8 +7,7 @@ import json
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
-from uuid import uuid4
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,9 +17,6 @@ from stream.cli.alerts.reading import moment, plain_values
 if TYPE_CHECKING:
     from sinks.clickhouse.acts import Act
     from sinks.clickhouse.connect import ClickHouseAddress
-
-ID_CHARS: Final = 12
-NOTE_CHARS_MAX: Final = 1_000
 
 Note = Annotated[str, typer.Option(help="Why, for whoever asks.")]
 By = Annotated[str, typer.Option(help="Who does it; else the name that you are logged in by.")]
@@ -130,29 +126,26 @@ def _in_force(address: ClickHouseAddress) -> list[Act]:
         return list(acts_in_force(reader, now=datetime.now(UTC)))
 
 
-def _act(kind: str, *, until: datetime, by: str, note: str, alert_id: str = "", rule: str = "", scope: str = "") -> Act:
-    from sinks.clickhouse.acts import Act
+def _act(
+    kind: Literal["ack", "silence"],
+    *,
+    until: datetime,
+    by: str,
+    note: str,
+    alert_id: str = "",
+    rule: str = "",
+    scope: str = "",
+) -> Act:
+    from sinks.clickhouse.acts import NOTE_CHARS_MAX, new_act
 
     if len(note) > NOTE_CHARS_MAX:
         common.fail(f"--note has {len(note):,} characters, of {NOTE_CHARS_MAX:,} at most", status=common.EXIT_USAGE)
-    return Act(
-        act_id=uuid4().hex[:ID_CHARS],
-        kind="ack" if kind == "ack" else "silence",
-        alert_id=alert_id,
-        rule=rule,
-        scope=scope,
-        until=until,
-        acted_by=by or getpass.getuser(),
-        note=note,
-        at=datetime.now(UTC),
-    )
+    told = {"acted_by": by or getpass.getuser(), "note": note, "alert_id": alert_id, "rule": rule, "scope": scope}
+    return new_act(kind, until=until, at=datetime.now(UTC), **told)
 
 
 def _store(act: Act, address: ClickHouseAddress) -> None:
-    from sinks.clickhouse.acts import ACTS, act_rows
-    from sinks.clickhouse.migrate import require_current
-    from sinks.clickhouse.writer import Writer
+    from sinks.clickhouse.acts import store_act
 
-    with common.explained(), closing(Writer(address)) as writer:
-        require_current(address)
-        writer.insert(ACTS, act_rows([act]))
+    with common.explained():
+        store_act(address, act)
