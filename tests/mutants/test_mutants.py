@@ -11,7 +11,7 @@ import pytest
 from tests.mutants.__main__ import ROOT, as_json, counts, drawn, report, sampled
 from tests.mutants.places import Mutant, mutants_of
 from tests.mutants.targets import TARGETS
-from tests.mutants.trials import NoBaseline, trials
+from tests.mutants.trials import Ended, NoBaseline, trials
 
 MODULE = """
     def fee(calls: int) -> int:
@@ -177,6 +177,12 @@ def test_a_mutant_that_never_ends_is_caught_and_what_it_started_is_ended(
     assert tried.outcome == "caught: no end"
     child = int((tmp_path / "child").read_text())
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_log_that_is_shown_is_not_taken_for_the_test_that_failed() -> None:
+    shown = "ERROR    some.server:server.py:455 it went wrong\nFAILED test_some.py::test_some - assert 1 == 2\n"
+    assert Ended(1, shown).noticed_by == "test_some.py::test_some"
+    assert Ended(0, "1 passed").noticed_by == ""
 
 
 def test_tests_that_fail_without_a_mutant_catch_none(tree: Path) -> None:

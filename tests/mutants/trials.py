@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -64,8 +65,9 @@ class Ended:
 
     @property
     def noticed_by(self) -> str:
-        failed = (line for line in self.output.splitlines() if line.startswith(("FAILED ", "ERROR ")))
-        return next(failed, "").partition(" - ")[0].partition(" ")[2]
+        """A log that pytest shows may begin with the same word, and has more blanks behind it."""
+        failed = re.search(r"^(?:FAILED|ERROR) (\S.*)$", self.output, re.MULTILINE)
+        return failed[1].partition(" - ")[0] if failed else ""
 
 
 class Copy:

@@ -52,6 +52,7 @@ SEOUL = zone("Asia/Seoul")
         ("500000", "KRW", "₩500,000"),
         ("1234.5", "KRW", "₩1,234"),
         ("0.5", "KRW", "₩0.5"),
+        ("1234.5", "JPY", "¥1,234"),
         ("12", "CHF", "CHF 12.00"),
     ],
 )
@@ -159,6 +160,7 @@ def test_an_address_leads_to_the_next_question() -> None:
     assert here.with_only("feature", "a&b=c #1") == (
         "explore?span=7d&zone=Asia%2FSeoul&currency=KRW&by=model&feature=a%26b%3Dc+%231&team=search"
     )
+    assert address("span=7d&by=model").with_only("model", "x").endswith("&by=feature&model=x")
     assert here.without("team") == "explore?span=7d&zone=Asia%2FSeoul&currency=KRW&by=feature"
     assert here.with_span("24h").startswith("explore?span=24h&")
     assert address(here.with_only("feature", "x").partition("?")[2]).only == (
