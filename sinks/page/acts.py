@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+import structlog
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
@@ -17,7 +18,6 @@ from sinks.clickhouse.acts import NOTE_CHARS_MAX, Act, new_act
 from sinks.errors import WarehouseError
 from sinks.figures.desk import Desk
 from sinks.page.rendering import refusal, response, shown
-from sinks.page.routes import not_answered
 
 Acknowledge = Callable[[Act], object]  # stores what a person has done about an alert
 
@@ -25,7 +25,13 @@ FORM_BYTES_MAX: Final = 8_192
 ACK_HOURS: Final = {"4": 4, "24": 24, "168": 168}
 NAME_CHARS_MAX: Final = 100
 
+NOT_STORED: Final = (
+    "The warehouse did not take it, and nobody is told less than before. Does it answer, and may the user of this "
+    "server write? The log of the server has the reason."
+)
+
 acts = APIRouter(include_in_schema=False)
+log = structlog.get_logger(__name__)
 
 
 @acts.post("/alerts/ack")
@@ -42,7 +48,8 @@ async def ack(request: Request) -> Response:
             return response(request, refusal("That cannot be done", told, status=400))
         await to_thread.run_sync(partial(acknowledge, act))
     except WarehouseError as error:
-        return response(request, not_answered(error))
+        log.warning("act_not_stored", alert_id=form.get("id", ""), reason=str(error))
+        return response(request, refusal("Not stored", NOT_STORED, status=503))
     return RedirectResponse(f"{request.scope.get('root_path', '')}/alerts", status_code=303)
 
 

@@ -7,6 +7,7 @@ import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -15,8 +16,10 @@ from starlette.datastructures import QueryParams
 
 from costream.pricing import PriceBook
 from sinks.answers.forecast import Hour, forecast
+from sinks.clickhouse.alert_rows import alert_rows
 from sinks.clickhouse.connect import ClickHouseAddress
 from sinks.clickhouse.reader import Reader
+from sinks.clickhouse.writer import Writer
 from sinks.figures.answers import Answers
 from sinks.figures.desk import Desk
 from sinks.figures.spans import BadQuestion
@@ -26,8 +29,12 @@ from sinks.page.app import make_app
 from sinks.page.asked import Address
 from sinks.page.views import _month_before
 from stream.budgets.zones import zone
-from tests.support.serving import running
-from tests.support.warehouse import Embedded, Server
+from tests.producers.test_alert import alert
+from tests.support.databases import migrated
+from tests.support.figures import CALLS
+from tests.support.serving import running, served
+from tests.support.warehouse import Embedded, Endpoint, Server
+from tests.support.warehouse_rows import store_calls
 
 SEOUL = zone("Asia/Seoul")
 
@@ -188,6 +195,29 @@ def test_a_month_is_held_against_the_one_before_until_the_end_of_the_same_hour(
     now: datetime, since: str, until: str
 ) -> None:
     assert _month_before(now, UTC) == {"since": since, "until": until}
+
+
+# --- a user that may only read ---------------------------------------------------------------------------------------
+
+
+def test_a_user_that_may_only_read_is_enough_but_for_saying_that_one_sees_to_an_alert(tmp_path: Path) -> None:
+    with Endpoint(tmp_path / "warehouse", write_token="write-me", read_token="read-me") as endpoint:
+        with closing(Writer(migrated(endpoint.address(password="write-me")))) as writer:
+            store_calls(writer, CALLS)
+            writer.insert("alerts", alert_rows([alert(alert_id="spike")]))
+        with served(endpoint.address(password="read-me")) as page:
+            for path in (
+                "/",
+                "/explore?span=7d",
+                "/explore?span=7d&by=user_id",
+                "/alerts",
+                "/alert?id=spike",
+                "/budgets",
+            ):
+                assert page.get(path).status == 200, path
+            form = {"id": "spike", "by": "ann", "hours": "4"}
+            answer = page.post("/alerts/ack", form, origin=page.url)
+            assert (answer.status, "The warehouse did not take it" in answer.text) == (503, True)
 
 
 # --- what is sent first ----------------------------------------------------------------------------------------------
