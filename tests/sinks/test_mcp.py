@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,8 +15,10 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from costream.pricing import PriceBook
+from sinks.clickhouse.acts import new_act, store_act
 from sinks.clickhouse.alert_rows import alert_rows
 from sinks.clickhouse.connect import ClickHouseAddress
+from sinks.clickhouse.deliveries import DELIVERIES, Attempt, attempt_rows
 from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.figures.answers import Answers
@@ -28,6 +31,7 @@ from tests.support.warehouse import Embedded, Server, settings_of
 from tests.support.warehouse_rows import store_calls
 from tests.support.worker import MAIN
 
+HOUR = timedelta(hours=1)
 DAY = {"since": f"{NOON:%Y-%m-%d}", "until": f"{NOON.replace(hour=23):%Y-%m-%dT%H:%M}"}
 
 
@@ -40,6 +44,9 @@ def address(clickhouse_embedded: Embedded | Server) -> ClickHouseAddress:
         store_calls(writer, [{**each, "occurred_at": NOON.replace(hour=23, minute=30)} for each in many])
         told = [alert(alert_id="a-1", title=HOSTILE, message="x" * 3_000), alert(alert_id="a-2", status="cleared")]
         writer.insert("alerts", alert_rows(told))
+        attempt = Attempt("slack", "a-1", revision=1, reminder=0, attempt=1, at=NOON, outcome="delivered")
+        writer.insert(DELIVERIES, attempt_rows([(attempt, told[0])]))
+    store_act(address, new_act("ack", alert_id="a-1", until=datetime.now(UTC) + HOUR, acted_by="ann", at=NOON))
     return address
 
 
@@ -114,6 +121,9 @@ async def test_why_an_alert_fired_with_texts_that_are_cut(address: ClickHouseAdd
     assert (standing["alert_id"], standing["title"]) == ("a-1", HOSTILE)
     found = await told(address, "why_alert", alert_id="a-1")
     assert found["alert"]["message"] == "x" * TEXT_CHARS_MAX + f" (and {3_000 - TEXT_CHARS_MAX:,} characters more)"
+    assert [(each["revision"], each["status"]) for each in found["revisions"]] == [(1, "open")]
+    assert [(row["channel"], row["outcome"]) for row in found["deliveries"]] == [("slack", "delivered")]
+    assert [(act["kind"], act["acted_by"]) for act in found["acts"]] == [("ack", "ann")]
     assert len((await told(address, "alerts", standing_only=False))["alerts"]) == 2
     assert "no alert 'none' is stored" in await refused(address, "why_alert", alert_id="none")
 

@@ -22,11 +22,11 @@ from sinks.clickhouse.reader import Reader
 from sinks.clickhouse.writer import Writer
 from sinks.figures.answers import Answers
 from sinks.figures.desk import Desk
-from sinks.figures.spans import BadQuestion
-from sinks.figures.spend import REST
+from sinks.figures.spans import NAMED
+from sinks.figures.spend import COLUMNS, REST
 from sinks.page import charts, words
 from sinks.page.app import make_app
-from sinks.page.asked import Address
+from sinks.page.asked import SPANS, WORDS, Address
 from sinks.page.views import _month_before
 from stream.budgets.zones import zone
 from tests.producers.test_alert import alert
@@ -61,6 +61,7 @@ SEOUL = zone("Asia/Seoul")
         ("0.5", "KRW", "₩0.5"),
         ("1234.5", "JPY", "¥1,234"),
         ("12", "CHF", "CHF 12.00"),
+        *(("2", code, f"{sign}2.00") for code, sign in (("EUR", "€"), ("GBP", "£"), ("INR", "₹"))),
     ],
 )
 def test_an_amount_is_short_and_says_something(amount: str | None, currency: str, text: str) -> None:
@@ -177,10 +178,28 @@ def test_an_address_leads_to_the_next_question() -> None:
     assert address("from=2026-11-01&to=2026-11-02").text == "explore?from=2026-11-01&to=2026-11-02&by=feature"
 
 
-@pytest.mark.parametrize("query", ["span=decade", "by=metadata", "by=cost_usd"])
-def test_an_address_that_cannot_be_meant_is_refused(query: str) -> None:
-    with pytest.raises(BadQuestion):
-        address(query)
+def test_one_drills_down_by_what_says_something_next() -> None:
+    here, told = address("by=feature"), []
+    while here.by not in dict(here.only):
+        told.append(here.by)
+        here = address(here.with_only(here.by, "x").partition("?")[2])
+    assert told == ["feature", "model", "team", "user_id", "task_type", "provider", "operation", "environment"]
+
+
+def test_every_column_has_a_word_for_people() -> None:
+    assert {name: name.removesuffix("_id").replace("_", " ").capitalize() for name in COLUMNS} == WORDS
+    assert set(SPANS) == set(NAMED)
+
+
+@pytest.mark.parametrize(
+    "query", ["span=decade", "by=metadata", "by=cost_usd", "from=soon", "zone=Mars", "currency=usd"]
+)
+def test_an_address_that_cannot_be_meant_is_refused_in_a_sentence(
+    clickhouse_embedded: Embedded | Server, query: str
+) -> None:
+    with served(clickhouse_embedded.fresh()) as page:
+        answer = page.get(f"/explore?{query}")
+    assert (answer.status, "That cannot be asked" in answer.text) == (400, True)
 
 
 @pytest.mark.parametrize(
