@@ -30,7 +30,6 @@ from sinks.api.asked import (
 )
 from sinks.api.formats import MEDIA, document, problem, table
 from sinks.figures.desk import SUBJECTS_MAX, Words
-from sinks.figures.spans import Span
 from sinks.figures.spend import Step
 from sinks.figures.system import MonthsBy
 
@@ -69,7 +68,7 @@ async def spend(
     COSTREAM_RETENTION; users alone from their days."""
     words = Words.of(span, only, by)
     page, total = await asyncio.gather(desk.spend(words, limit=limit, offset=offset), desk.total(words))
-    beside = _beside(page.span) | {"total": total}
+    beside = page.span.told | {"total": total}
     return table(request, page.rows, form=form, beside=beside, more=offset + limit if page.has_more else None)
 
 
@@ -85,13 +84,13 @@ async def spend_over_time(
 ) -> Response:
     """By a dimension: a line for each of the eight dearest, and one for the rest."""
     page = await desk.over_time(Words.of(span, only, (by,) if by else ()), step=step)
-    return table(request, page.rows, form=form, beside=_beside(page.span) | {"step": step})
+    return table(request, page.rows, form=form, beside=page.span.told | {"step": step})
 
 
 @api.get("/total", responses=_says(shapes.Whole), summary="All calls of a span in one")
 async def whole(request: Request, desk: TheDesk, span: TheSpan) -> Response:
-    told, found = await desk.whole(span)
-    return document(request, _beside(told) | found)
+    asked, found = await desk.whole(span)
+    return document(request, asked.told | found)
 
 
 @api.get("/calls", responses=_says(shapes.Calls, tables=True), summary="Single calls, the newest first")
@@ -105,7 +104,7 @@ async def calls(
     after: Annotated[str, Query(max_length=4_096, description="The `next` of the answer before.")] = "",
 ) -> Response:
     page = await desk.calls(Words.of(span, only), limit=limit, after=after)
-    return table(request, page.rows, form=form, beside=_beside(page.span), more=page.next_call)
+    return table(request, page.rows, form=form, beside=page.span.told, more=page.next_call)
 
 
 @api.get(
@@ -124,8 +123,8 @@ async def explain(request: Request, desk: TheDesk, request_id: Name) -> Response
 
 @api.get("/values", responses=_says(shapes.ColumnValues), summary="The values that a column has, the dearest first")
 async def values(request: Request, desk: TheDesk, span: TheSpan, column: Column) -> Response:
-    told = desk.span(span)
-    return document(request, _beside(told) | {"column": column, "values": await desk.values(span, column)})
+    beside = desk.span(span).told | {"column": column}
+    return document(request, beside | {"values": await desk.values(span, column)})
 
 
 @api.get("/users/costs", responses=_says(shapes.UserCosts, tables=True), summary="What one user spends, by model")
@@ -211,7 +210,3 @@ async def alert(request: Request, desk: TheDesk, alert_id: Name) -> Response:
         "acts": [asdict(act) for act in found.acts],
     }
     return document(request, content)
-
-
-def _beside(span: Span) -> dict[str, Any]:
-    return {"from": span.since, "to": span.until, "zone": span.zone, "currency": span.currency}

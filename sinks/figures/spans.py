@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 ZoneOf = Callable[[str], tzinfo]  # of a zone's name; raises ValueError
 Named = Literal["hour", "24h", "7d", "30d", "90d", "today", "yesterday", "week", "month", "last-month"]
@@ -32,6 +32,11 @@ class Span:
     until: datetime
     zone: str = "UTC"
     currency: str = "USD"
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What stands beside an answer about it."""
+        return {"from": self.since, "to": self.until, "zone": self.zone, "currency": self.currency}
 
     @property
     def parameters(self) -> dict[str, str]:

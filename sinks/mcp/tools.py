@@ -19,7 +19,7 @@ from sinks.errors import WarehouseError
 from sinks.figures.desk import Desk, Page, SpanWords, Words
 from sinks.figures.plain import plain, rows_of
 from sinks.figures.refusals import refused_in
-from sinks.figures.spans import BadQuestion, Named, Span
+from sinks.figures.spans import BadQuestion, Named
 from sinks.figures.spend import COLUMNS, Step
 
 ROWS_MAX: Final = 100
@@ -113,7 +113,7 @@ class Tools:
         of."""
         words = SpanWords(span or "month")
         found = await self._desk.values(words, column)
-        return _said(self._desk.span(words)) | {
+        return self._desk.span(words).told | {
             "column": column,
             "values": found[:ROWS_MAX],
             "more": len(found) > ROWS_MAX,
@@ -183,11 +183,7 @@ def _answering(tool: Callable[P, Awaitable[dict[str, Any]]]) -> Callable[P, Awai
 
 
 def _table(page: Page) -> dict[str, Any]:
-    return _said(page.span) | {"rows": rows_of(page.rows), "more": page.has_more}
-
-
-def _said(span: Span) -> dict[str, Any]:
-    return {"from": span.since, "to": span.until, "zone": span.zone, "currency": span.currency}
+    return page.span.told | {"rows": rows_of(page.rows), "more": page.has_more}
 
 
 def _bounded(value: Any) -> Any:

@@ -49,8 +49,8 @@ class Address:
 
     path: str
     span: SpanWords
-    only: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    by: str = "feature"
+    only: tuple[tuple[str, tuple[str, ...]], ...]
+    by: str
 
     @classmethod
     def of(cls, path: str, query: QueryParams) -> Address:

@@ -36,14 +36,13 @@ def costs_over_time(rows: pl.DataFrame, *, currency: str, clocks: tzinfo, step: 
 
 
 def month_with_end(days: pl.DataFrame, found: Forecast, *, clocks: tzinfo, currency: str) -> dict[str, Any]:
-    """What was spent of the month by the end of each day, and from now until its end what is expected, with the band
-    that widens to that of the end."""
+    """What was spent of the month by the end of each of its ``days``, the oldest first, and from now until its end what
+    is expected, with the band that widens to that of the end."""
     month = next(one for one in found.outlooks if one.period == "month")
     spent, running = [], Decimal(0)
-    by_day = {row["time"]: row["cost_usd"] for row in days.iter_rows(named=True)}
-    for day in sorted(by_day):
-        running += by_day[day] or Decimal(0)
-        spent.append([_label(day, clocks, "day"), _text(running)])
+    for day in days.iter_rows(named=True):
+        running += day["cost_usd"] or Decimal(0)
+        spent.append([_label(day["time"], clocks, "day"), _text(running)])
     return {
         "kind": "forecast",
         "currency": currency,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from sinks.api.access import COOKIE, Access, NotSafe, require_safe, tokens_of
 from sinks.loopback import is_loopback
@@ -128,6 +129,22 @@ def test_nothing_from_elsewhere_is_run_or_shown(local: Served, guarded: Served) 
         assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
         assert "script-src" not in answer.headers["content-security-policy"], "scripts are ours alone, none inline"
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_host_that_starts_and_ends_its_parts_reaches_the_application() -> None:
+    came = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        came.append(scope["type"])
+
+    async def nothing() -> Message:
+        raise AssertionError
+
+    async def no_answer(_: Message) -> None:
+        raise AssertionError
+
+    await Access(app, tokens=tokens_of(SECRET))({"type": "lifespan"}, nothing, no_answer)
+    assert came == ["lifespan"]
 
 
 # --- before it starts ------------------------------------------------------------------------------------------------

@@ -94,6 +94,7 @@ async def test_a_day_is_told_as_it_was_worked_out_by_hand(address: ClickHouseAdd
     found = await told(address, "spend", **DAY, by=["feature"])
     assert found["total"]["cost_usd"] == "8"
     assert found["total"]["unpriced_calls"] == 1
+    assert (found["from"], found["zone"], found["currency"]) == (f"{NOON:%Y-%m-%d}T00:00:00Z", "UTC", "USD")
     assert [(row["feature"], row["cost_usd"]) for row in found["rows"]] == [
         ("search", "4"),
         ("chat", "3.5"),

@@ -82,6 +82,11 @@ def test_a_change_is_known_only_against_something() -> None:
     )
 
 
+@pytest.mark.parametrize(("ratio", "length"), [(None, 0), ("0.5", 50), ("1", 100), ("1.7", 100), ("-0.1", 0)])
+def test_a_bar_is_as_long_as_its_share_and_never_longer_than_its_place(ratio: str | None, length: int) -> None:
+    assert words.used(None if ratio is None else Decimal(ratio)) == length
+
+
 def test_what_has_no_name_is_said_so() -> None:
     assert (words.name(""), words.name("chat"), words.percent(None)) == ("(none)", "chat", "unknown")
     assert (words.counted(1, "call"), words.counted(1_000, "call")) == ("1 call", "1,000 calls")
